@@ -1,0 +1,162 @@
+"""Tasks: stretches of one regime, each with bars to adapt on and bars to be judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from markets.bars import Bars
+from markets.errors import InputError
+from markets.regimes import HiddenMarkovRegimes, RegimePath
+
+
+@dataclass(frozen=True)
+class Task:
+    """One stretch of one regime in `bars`, rows ``start`` to ``stop`` (excluded), adapted on up to ``cut``.
+
+    The rows are positions in ``bars.with_past()``, so that a task keeps all that came before it as warm-up.
+    """
+
+    bars: Bars
+    start: int
+    cut: int
+    stop: int
+    regime: str
+
+    @property
+    def support(self) -> Bars:
+        """The bars to adapt on; everything earlier is their history."""
+        return self.bars._rows(self.start, self.cut)
+
+    @property
+    def query(self) -> Bars:
+        """The bars to be judged on."""
+        return self.bars._rows(self.cut, self.stop)
+
+    @property
+    def times(self) -> tuple[pd.Timestamp, pd.Timestamp, pd.Timestamp]:
+        """Times of the first support bar, the first query bar and the last query bar."""
+        index = self.bars.with_past().index
+        return index[self.start], index[self.cut], index[self.stop - 1]
+
+
+@dataclass(frozen=True)
+class TaskSet:
+    """Tasks in order of time, all from one `Bars`."""
+
+    tasks: tuple[Task, ...]
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(self.tasks)
+
+    def __getitem__(self, i: int) -> Task:
+        return self.tasks[i]
+
+    @property
+    def bars(self) -> Bars:
+        return self.tasks[0].bars
+
+    @classmethod
+    def from_regimes(
+        cls,
+        bars: Bars,
+        regimes: HiddenMarkovRegimes,
+        *,
+        support: int = 60,
+        query: int = 60,
+        shortest: int = 10,
+        warmup: int = 253,
+    ) -> TaskSet:
+        """Cut every stretch that the detector's filter calls one regime into tasks.
+
+        A stretch is cut so that each of its bars after the first support is a query bar once: with supports of
+        `support` bars that overlap the query before. A stretch too short for that gives one task with half of it as
+        support. Flickers shorter than `shortest` bars count to the stretch before them.
+
+        Parameters
+        ----------
+        bars : Bars
+        regimes : HiddenMarkovRegimes
+            Fitted.
+        support, query : int
+            Bars at most in each part.
+        shortest : int
+            Bars at least in each part.
+        warmup : int
+            Bars to leave out at the very beginning, where features are not known.
+
+        Raises
+        ------
+        InputError
+            When no stretch is long enough.
+        """
+        held = bars.with_past()
+        path = regimes.filter(held)
+        tasks: list[Task] = []
+        for first, last, label in stretches(path, shortest):
+            first = max(first, warmup, bars.past)
+            name = path.names[label]
+            if last - first >= support + shortest:
+                for cut in range(first + support, last - shortest + 1, query):
+                    # what is left of a stretch joins the last query rather than being dropped
+                    stop = last if last - (cut + query) < shortest else cut + query
+                    tasks.append(Task(bars, cut - support, cut, stop, name))
+            elif last - first >= 2 * shortest:
+                tasks.append(Task(bars, first, (first + last) // 2, last, name))
+        if not tasks:
+            raise InputError(
+                f"{bars.name}: no regime lasts {2 * shortest} bars after a warm-up of {warmup}; give more bars or fewer regimes"
+            )
+        return cls(tuple(tasks))
+
+    def split(self, validation: str | pd.Timestamp, *, purge: int = 5) -> tuple[TaskSet, TaskSet]:
+        """Split by time into (training, validation): no query bar of the first is within `purge` bars of the second.
+
+        Parameters
+        ----------
+        validation : str or Timestamp
+            Query bars from this time on validate. Tasks that lie across it are left out.
+        purge : int
+            Bars between the last training bar and `validation`.
+
+        Raises
+        ------
+        InputError
+            When one side is left without tasks.
+        """
+        index = self.bars.with_past().index
+        edge = index.slice_indexer(validation, None).start or 0
+        training = tuple(t for t in self.tasks if t.stop <= edge - purge)
+        held_out = tuple(t for t in self.tasks if t.start >= edge)
+        if not training or not held_out:
+            side = "training" if not training else "validation"
+            raise InputError(
+                f"split at {validation}: no {side} task is left; tasks run from {self[0].times[0]} to {self[-1].times[2]}"
+            )
+        return TaskSet(training), TaskSet(held_out)
+
+    def table(self) -> pd.DataFrame:
+        """Number of tasks and of support and query bars, a row a regime."""
+        rows = [{"regime": t.regime, "support": t.cut - t.start, "query": t.stop - t.cut} for t in self.tasks]
+        grouped = pd.DataFrame(rows).groupby("regime", sort=False)
+        return grouped.agg(tasks=("query", "size"), support=("support", "sum"), query=("query", "sum"))
+
+
+def stretches(path: RegimePath, shortest: int = 1) -> list[tuple[int, int, int]]:
+    """Runs of one label as (first row, row after the last, label); short runs join the run before them."""
+    labels = path.labels
+    edges = np.flatnonzero(np.diff(labels)) + 1
+    runs: list[tuple[int, int, int]] = []
+    for first, last in zip(np.append(0, edges), np.append(edges, len(labels)), strict=True):
+        label = int(labels[first])
+        if runs and (last - first < shortest or runs[-1][2] == label):
+            runs[-1] = (runs[-1][0], int(last), runs[-1][2])
+        else:
+            runs.append((int(first), int(last), label))
+    return runs
