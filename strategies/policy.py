@@ -1,0 +1,217 @@
+"""The torch policy, and the policy as a strategy.
+
+A policy is a *tilt on a base*: ``aim = base · (1 + shrink · tanh(tilt))``, its head starting at zero, so that an untrained
+policy aims at its base and every departure has to be earned; with ``shrink`` 0 it is the base, no-trade zone and all.
+The weights are shared across symbols: one policy trades any universe.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from markets import Bars, Features, InputError
+from strategies.base import Plan, Strategy
+from strategies.rules import EqualWeight, InverseVolatility
+
+# Half-width of each base's own no-trade zone, as a share of an equal weight.
+BASES = {"inverse_volatility": 0.1, "equal_weight": 0.0, "flat": 0.0}
+_CHUNK = 256  # bars a forward pass: bounds memory on long spans
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """Shape of a policy.
+
+    Attributes
+    ----------
+    memory : {"gru", "none"}
+        What runs over time. With ``none`` the policy sees the current bar only.
+    hidden : int
+        Units of the memory and of the head.
+    base : {"inverse_volatility", "equal_weight", "flat"}
+        What is tilted. ``flat`` is nothing: ``aim = tanh(tilt) / A``, long or short.
+    shrink : float
+        In [0, 1], the share of the tilt that validation left standing.
+    features : Features
+    """
+
+    memory: Literal["gru", "none"] = "gru"
+    hidden: int = 8
+    base: Literal["inverse_volatility", "equal_weight", "flat"] = "inverse_volatility"
+    shrink: float = 1.0
+    features: Features = field(default_factory=Features)
+
+    def __post_init__(self) -> None:
+        if self.base not in BASES:
+            raise InputError(f"base {self.base!r} is unknown; use {', '.join(BASES)}")
+        if self.memory not in ("gru", "none"):
+            raise InputError(f"memory {self.memory!r} is unknown; use gru or none")
+        if self.hidden < 1 or not 0 <= self.shrink <= 1:
+            raise InputError(f"hidden must be at least 1 and shrink in [0, 1]; got {self.hidden} and {self.shrink}")
+
+
+class Policy(nn.Module):
+    """From features to a plan.
+
+    Parameters
+    ----------
+    settings : PolicySettings
+    """
+
+    def __init__(self, settings: PolicySettings):
+        super().__init__()
+        self.settings = settings
+        seen = 2 * len(settings.features.names)  # of the symbol, and of the market
+        hidden = settings.hidden
+        self.memory = nn.GRU(seen, hidden, batch_first=True) if settings.memory == "gru" else None
+        # The head sees the current features too, not only what the memory made of them.
+        width = seen + (hidden if self.memory is not None else 0)
+        last_layer = nn.Linear(hidden, 2)
+        nn.init.zeros_(last_layer.weight)
+        # A wide no-trade zone has no gradient: start with a narrow one, 5 % of an equal weight.
+        last_layer.bias.data = torch.tensor([0.0, -3.0])
+        self.head = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), last_layer)
+
+    def forward(self, features: Tensor, base: Tensor, last: int | None = None) -> tuple[Tensor, Tensor]:
+        """Aim and band along B paths.
+
+        Parameters
+        ----------
+        features : Tensor of shape (B, T, A, F)
+            NaN where not known: there the base stands.
+        base : Tensor of shape (B, T, A)
+            Weights to tilt.
+        last : int, optional
+            Only this many last bars are wanted; memory runs over all.
+
+        Returns
+        -------
+        aim, band : Tensor of shape (B, T or last, A)
+        """
+        known = torch.isfinite(features).all(-1)
+        features = torch.where(known[..., None], features, 0.0)
+        count = known.sum(-1, keepdim=True).clamp(min=1)
+        market = (features.sum(2) / count)[:, :, None].expand_as(features)
+        seen = torch.cat([features, market], -1)
+        paths, bars, n, width = seen.shape
+        if self.memory is not None:
+            by_symbol = seen.transpose(1, 2).reshape(paths * n, bars, width)
+            remembered, _ = self.memory(by_symbol)
+            remembered = remembered.reshape(paths, n, bars, -1).transpose(1, 2)
+            seen = torch.cat([seen, remembered], -1)
+        if last is not None:
+            seen, known, base = seen[:, -last:], known[:, -last:], base[:, -last:]
+        tilt, width_of_band = self.head(seen).unbind(-1)
+        tilt = torch.where(known, torch.tanh(tilt) * self.settings.shrink, 0.0)
+        aim = tilt / n if self.settings.base == "flat" else base * (1 + tilt)
+        # What is not borrowed cannot be held: a book of more than the equity is scaled to it.
+        aim = aim / aim.abs().sum(-1, keepdim=True).clamp(min=1)
+        shrink, own = self.settings.shrink, BASES[self.settings.base]
+        return aim, (shrink * nn.functional.softplus(width_of_band) + (1 - shrink) * own) / n
+
+
+def base_weights(settings: PolicySettings, bars: Bars) -> np.ndarray:
+    """The weights that the policy tilts, shape (T, A)."""
+    if settings.base == "flat":
+        return np.zeros(bars.shape)
+    rule = (
+        InverseVolatility(band=BASES["inverse_volatility"]) if settings.base == "inverse_volatility" else EqualWeight()
+    )
+    return rule.plan(bars).aim
+
+
+class PolicyStrategy(Strategy):
+    """A trained policy with a definite memory: row t is the policy run over the last `context` bars up to t.
+
+    So a row depends on a fixed stretch of the past and nothing else: the backtest and the deployed signal agree whatever
+    bars they were started from.
+
+    Parameters
+    ----------
+    policy : Policy
+    context : int
+        Bars of memory; 1 is none. Rows with a shorter past hold the base.
+    name : str
+    """
+
+    def __init__(self, policy: Policy, context: int, name: str = "policy"):
+        if context < 1:
+            raise InputError(f"context is {context}; it must be at least 1")
+        self.policy, self.context, self.name = policy, context, name
+
+    @property
+    def warmup(self) -> int:  # type: ignore[override]
+        return self.policy.settings.features.lookback + self.context
+
+    def plan(self, bars: Bars) -> Plan:
+        settings = self.policy.settings
+        held = bars.without_past(keep=self.warmup + InverseVolatility().warmup)
+        grown = held.with_past()
+        features = torch.from_numpy(settings.features.compute(grown)).float()
+        base = torch.from_numpy(base_weights(settings, grown))
+        device = next(self.policy.parameters()).device
+        aim, band = base.clone(), torch.full_like(base, BASES[settings.base] / len(bars.symbols))
+        first = max(held.past, self.context - 1)
+        # (rows, A, F, context) -> (rows, context, A, F), without a copy
+        windows = features.unfold(0, self.context, 1).permute(0, 3, 1, 2)
+        with torch.no_grad():
+            for row in range(first, len(grown), _CHUNK):
+                rows = slice(row, min(row + _CHUNK, len(grown)))
+                seen = windows[rows.start - self.context + 1 : rows.stop - self.context + 1]
+                chosen = base[rows, None].expand(-1, self.context, -1).to(device)
+                found = self.policy(seen.to(device), chosen, last=1)
+                aim[rows], band[rows] = (x[:, 0].to(aim) for x in found)
+        return Plan(aim[held.past :].numpy(), band[held.past :].numpy())
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``strategy.json`` and ``weights.safetensors``."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {"name": self.name, "context": self.context, "policy": asdict(self.policy.settings)}
+        (folder / "strategy.json").write_text(json.dumps(about, indent=1))
+        save_file(
+            {k: v.contiguous().cpu() for k, v in self.policy.state_dict().items()}, folder / "weights.safetensors"
+        )
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> PolicyStrategy:
+        """Read what `save` wrote; nothing is unpickled.
+
+        Raises
+        ------
+        InputError
+            When the files are missing or do not belong together.
+        """
+        folder = Path(folder)
+        try:
+            about = json.loads((folder / "strategy.json").read_text())
+            policy = Policy(settings_from(about["policy"]))
+            policy.load_state_dict(load_file(folder / "weights.safetensors"))
+        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise InputError(f"{folder}: not a saved strategy ({error})") from None
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise InputError(f"{folder}: weights and strategy.json do not belong together ({reason})") from None
+        return cls(policy.eval(), about["context"], about["name"])
+
+
+def settings_from(about: dict) -> PolicySettings:
+    """`PolicySettings` from what ``dataclasses.asdict`` and JSON made of it."""
+    features: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in about["features"].items()}
+    return PolicySettings(**{**about, "features": Features(**features)})
+
+
+def with_shrink(policy: Policy, shrink: float) -> Policy:
+    """The same weights, the tilt shrunk."""
+    other = Policy(replace(policy.settings, shrink=shrink))
+    other.load_state_dict(policy.state_dict())
+    return other

@@ -1,0 +1,103 @@
+"""Rules that learn nothing: the baselines that stand in every table."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from markets import Bars, InputError
+from strategies.base import Plan, Strategy
+
+
+class EqualWeight(Strategy):
+    """The same weight in every symbol that trades, restored every bar."""
+
+    name = "equal weight"
+
+    def plan(self, bars: Bars) -> Plan:
+        return Plan(_shared(np.isfinite(bars.marks).astype(np.float64)))
+
+
+class BuyAndHold(Strategy):
+    """Equal weights bought once; a symbol listed later is not bought."""
+
+    name = "buy and hold"
+
+    def plan(self, bars: Bars) -> Plan:
+        listed = np.isfinite(bars.marks[0]).astype(np.float64)
+        aim = np.broadcast_to(_shared(listed[None]), bars.shape).copy()
+        band = np.full(bars.shape, np.inf)
+        band[0] = 0.0
+        return Plan(aim, band)
+
+
+class InverseVolatility(Strategy):
+    """Weights in inverse proportion to volatility over the last `window` bars.
+
+    Parameters
+    ----------
+    window : int
+    band : float
+        Half-width of the no-trade zone, as a share of the equal weight: small changes of volatility are not worth a trade.
+    """
+
+    def __init__(self, window: int = 63, band: float = 0.1):
+        if window < 2:
+            raise InputError(f"window is {window}; it must be at least 2")
+        self.window, self.band = window, band
+        self.name = "inverse volatility"
+        self.warmup = window + 1
+
+    def plan(self, bars: Bars) -> Plan:
+        aim = inverse_volatility(bars, self.window)
+        return Plan(aim, np.full(bars.shape, self.band / bars.shape[1]))
+
+
+class Momentum(Strategy):
+    """Equal weights in the symbols that rose over the last `window` bars; the rest stays in cash.
+
+    Time-series momentum (Moskowitz, Ooi and Pedersen 2012), long only.
+
+    Parameters
+    ----------
+    window : int
+    """
+
+    def __init__(self, window: int = 252):
+        if window < 1:
+            raise InputError(f"window is {window}; it must be at least 1")
+        self.window = window
+        self.name = f"momentum {window}"
+        self.warmup = window
+
+    def plan(self, bars: Bars) -> Plan:
+        marks = bars.with_past().marks
+        rose = np.zeros(marks.shape)
+        with np.errstate(invalid="ignore"):
+            rose[self.window :] = marks[self.window :] > marks[: -self.window]
+        listed = np.isfinite(marks).sum(axis=1, keepdims=True)
+        return Plan((rose / np.maximum(listed, 1))[bars.past :])
+
+
+def inverse_volatility(bars: Bars, window: int = 63) -> np.ndarray:
+    """Weights (T, A) in inverse proportion to the volatility of the last `window` bars, equal until it is known."""
+    marks = bars.with_past().marks
+    squares = np.zeros(marks.shape)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        squares[1:] = np.nan_to_num(np.diff(np.log(marks), axis=0)) ** 2
+    total = np.cumsum(squares, axis=0)
+    total[window:] -= total[:-window].copy()
+    known = np.isfinite(marks)
+    known[window:] &= np.isfinite(marks[:-window])
+    known[:window] = False
+    volatility = np.sqrt(np.maximum(total, 0) / window)
+    # A price that did not move for `window` bars is stale, not safe: it gets no weight.
+    weight = np.where(known & (volatility > 1e-8), 1 / np.maximum(volatility, 1e-8), 0.0)
+    none = weight.sum(axis=1) == 0
+    weight[none] = np.isfinite(marks[none])
+    return _shared(weight[bars.past :])
+
+
+def _shared(weight: np.ndarray) -> np.ndarray:
+    """Rows scaled to sum to one; a row of zeros stays."""
+    total = weight.sum(axis=1, keepdims=True)
+    return np.where(total > 0, weight / np.where(total > 0, total, 1.0), 0.0)
