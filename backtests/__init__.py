@@ -1,0 +1,7 @@
+"""What a strategy was worth: walk-forward, metrics, report, tracking, registry."""
+
+from backtests import registry, tracking
+from backtests.metrics import metrics
+from backtests.walkforward import Backtest, WalkForward, walk_forward
+
+__all__ = ["Backtest", "WalkForward", "metrics", "registry", "tracking", "walk_forward"]

@@ -1,0 +1,239 @@
+"""The model registry: register a version, prove that it is what was trained, and only then make it the champion.
+
+``python -m backtests.registry MODEL_URI`` is the proof: it loads a version in a process of its own, with unpickling forbidden,
+and prints how far its weights are from those that were recorded when it was registered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backtests import tracking
+from backtests.walkforward import Adaptive, WalkForward
+from markets import Bars, InputError
+from strategies import PolicyStrategy
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
+
+CHAMPION = "champion"
+TOLERANCE = 1e-6
+_REQUIREMENTS = ("torch", "numba", "numpy", "pandas", "gymnasium", "safetensors", "mlflow")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered model version."""
+
+    name: str
+    number: int
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.name}/{self.number}"
+
+
+def register(
+    name: str,
+    model: Adaptive,
+    result: WalkForward | None = None,
+    *,
+    bars: Bars | None = None,
+    root: str | Path = "mlruns",
+) -> Version:
+    """Register `model`, adapted to all of `bars`, as the next version of `name`.
+
+    Parameters
+    ----------
+    name : str
+    model : PolicyStrategy or MetaPolicy
+        A meta-policy is adapted first.
+    result : WalkForward, optional
+        Its metrics for this model are logged with the version, and its bars are the default for `bars`.
+    bars : Bars, optional
+        What the model is adapted to; the weights for their last bar are recorded for the proof.
+    root : path
+        Where MLflow keeps its records, unless ``MLFLOW_TRACKING_URI`` is set.
+
+    Raises
+    ------
+    InputError
+        When there are no bars, too few, or the model is not one that can be deployed.
+    """
+    tracking.connect(root)
+    import mlflow
+
+    from backtests.serving import SIGNATURE, bars_needed
+
+    if bars is None:
+        if result is None:
+            raise InputError("register needs the bars that the model is adapted to: pass a result or bars")
+        bars = result.bars
+    strategy = model.adapt(bars)
+    if not isinstance(strategy, PolicyStrategy):
+        raise InputError(f"{model.name} is a {type(strategy).__name__}; only torch policies are deployed")
+    needed = bars_needed(strategy)
+    held = bars.with_past()
+    if len(held) < needed:
+        raise InputError(f"{bars.name} has {len(held)} bars; a decision of {model.name} reads {needed}")
+    window = held[-needed:].without_past()
+    if not np.isfinite(window.close).all():
+        row, column = np.argwhere(~np.isfinite(window.close))[0]
+        raise InputError(
+            f"{window.symbols[column]} has no close at {window.index[row]}; the last {needed} bars must be without gaps to deploy"
+        )
+    plan = strategy.plan(held[-1:])
+    check = {
+        "symbols": bars.symbols,
+        "bars": window.close.tolist(),
+        "target_weight": plan.aim[0].tolist(),
+        "time": str(bars.index[-1]),
+    }
+    metrics = {} if result is None or model.name not in result.table().index else result[model.name].metrics
+    with tempfile.TemporaryDirectory() as folder, _active_run(f"register {name}"):
+        strategy.save(Path(folder) / "strategy")
+        (Path(folder) / "strategy" / "check.json").write_text(json.dumps(check))
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("serving.py")),
+            artifacts={"strategy": str(Path(folder) / "strategy")},
+            signature=SIGNATURE,
+            pip_requirements=[f"{p}=={installed(p).split('+')[0]}" for p in _REQUIREMENTS],
+            params={"bars_needed": needed, "context": strategy.context, **tracking._flat(_about(strategy))},
+        )
+    with contextlib.redirect_stderr(io.StringIO()):  # MLflow prints its own version of what the caller says
+        made = mlflow.register_model(logged.model_uri, name)
+    version = Version(name, int(made.version))
+    client = mlflow.MlflowClient()
+    tags = {"bars_needed": needed, "adapted_to": check["time"], "data": bars.name, "data_sha256": bars.hash}
+    tags |= {f"backtest_{k.replace(' ', '_')}": f"{v:.6g}" for k, v in metrics.items()}
+    for key, value in tags.items():
+        client.set_model_version_tag(name, made.version, key, str(value))
+    return version
+
+
+def promote(version: Version, *, root: str | Path = "mlruns") -> float:
+    """Make a version the champion, if a fresh process loads it and gets the recorded weights.
+
+    Returns
+    -------
+    float
+        Largest difference of a weight.
+
+    Raises
+    ------
+    InputError
+        When the gate is not passed; the champion is left as it was.
+    """
+    address = tracking.connect(root)
+    import mlflow
+
+    difference = prove(version.uri, address)
+    client = mlflow.MlflowClient()
+    client.set_model_version_tag(version.name, str(version.number), "reload_difference", f"{difference:.3g}")
+    if not difference <= TOLERANCE:
+        raise InputError(
+            f"{version.uri}: reloaded weights differ by {difference:.3g} (allowed {TOLERANCE}); not promoted"
+        )
+    client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
+    return difference
+
+
+def prove(uri: str, address: str) -> float:
+    """Largest difference between the recorded weights and those of the version in a process of its own."""
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": address, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    # -P: a folder of the user's called `backtests` must not stand in for ours
+    command = [sys.executable, "-P", "-m", "backtests.registry", uri]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"{uri} cannot be loaded in a fresh process: {reason}")
+    return float(done.stdout.strip().splitlines()[-1])
+
+
+def load(name: str, *, root: str | Path = "mlruns") -> PyFuncModel:
+    """Load ``NAME`` (its champion), ``NAME@alias`` or ``NAME/3`` from the registry; nothing is unpickled.
+
+    Raises
+    ------
+    InputError
+        When there is no such model, naming those there are.
+    """
+    tracking.connect(root)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    uri = f"models:/{name}" if "@" in name or "/" in name else f"models:/{name}@{CHAMPION}"
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    try:
+        return mlflow.pyfunc.load_model(uri)
+    except MlflowException as error:
+        known = ", ".join(m.name for m in mlflow.MlflowClient().search_registered_models()) or "none yet"
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"model {name!r} cannot be loaded ({reason}); registered models: {known}; make one with: regimeshift register"
+        ) from None
+
+
+def target_weights(model: PyFuncModel, bars: Bars) -> dict[str, Any]:
+    """What a loaded model wants after the last bar: ``target_weight`` and ``band``, an array of shape (A,) each."""
+    import pandas as pd
+
+    strategy: PolicyStrategy = model.unwrap_python_model().strategy
+    from backtests.serving import bars_needed
+
+    needed, held = bars_needed(strategy), bars.with_past()
+    if len(held) < needed:
+        raise InputError(f"{bars.name} has {len(held)} bars; the model reads {needed}")
+    window = held.marks[-needed:]
+    if not np.isfinite(window).all():
+        symbol = bars.symbols[int(np.argmax(~np.isfinite(window).all(axis=0)))]
+        raise InputError(f"{symbol} was not listed during the last {needed} bars; leave it out")
+    answer = model.predict(pd.DataFrame({"bars": [window.tolist()]})).iloc[0]
+    return {key: np.array(answer[key]) for key in ("target_weight", "band")}
+
+
+def _about(strategy: PolicyStrategy) -> dict[str, Any]:
+    settings = strategy.policy.settings
+    return {
+        "policy": {
+            "memory": settings.memory,
+            "hidden": settings.hidden,
+            "base": settings.base,
+            "shrink": settings.shrink,
+        }
+    }
+
+
+def _active_run(name: str):
+    """The run that is active, left open; or one of our own."""
+    import mlflow
+
+    active = mlflow.active_run()
+    return contextlib.nullcontext(active) if active else mlflow.start_run(run_name=name)
+
+
+def _main(uri: str) -> None:
+    import mlflow
+    import pandas as pd
+
+    folder = Path(mlflow.artifacts.download_artifacts(uri))
+    check = json.loads(next(folder.rglob("check.json")).read_text())
+    answer = mlflow.pyfunc.load_model(str(folder)).predict(pd.DataFrame({"bars": [check["bars"]]})).iloc[0]
+    print(np.abs(np.array(answer["target_weight"]) - np.array(check["target_weight"])).max())
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])

@@ -1,0 +1,156 @@
+"""MLflow tracking: where it keeps its records, and what is written there of a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import subprocess
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from backtests.walkforward import WalkForward
+from markets import Bars, InputError
+
+if TYPE_CHECKING:
+    import mlflow
+
+EXPERIMENT = "regimeshift"
+PACKAGES = ("regimeshift", "torch", "numba", "numpy", "pandas", "gymnasium", "mlflow")
+
+
+def connect(root: str | Path = "mlruns") -> str:
+    """Point MLflow at ``root/mlflow.db`` (or where ``MLFLOW_TRACKING_URI`` says) and return the address.
+
+    The database and the experiment are made on the first call; call it once before starting processes that log.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written to.
+    """
+    # MLflow advises its users on type hints and input examples; ours are not the ones to act on it.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow(\.|$)")
+    import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    root = Path(root).resolve()
+    address = os.environ.get("MLFLOW_TRACKING_URI")
+    artifacts = None
+    if not address:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            if not os.access(root, os.W_OK):
+                raise PermissionError(13, "Permission denied")
+        except OSError as error:
+            raise InputError(
+                f"{root}: MLflow's folder cannot be written to ({error.strerror}); choose another"
+            ) from None
+        address = f"sqlite:///{root}/mlflow.db"
+        artifacts = (root / "artifacts").as_uri()
+    mlflow.set_tracking_uri(address)
+    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+        # Without a place of their own, artifacts would land in the working directory.
+        mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
+    mlflow.set_experiment(EXPERIMENT)
+    return address
+
+
+@contextmanager
+def run(name: str, root: str | Path = "mlruns", **parameters: Any) -> Iterator[mlflow.ActiveRun]:
+    """An MLflow run with the parameters, the git commit, the packages and the machine on record."""
+    import mlflow
+
+    connect(root)
+    with mlflow.start_run(run_name=name) as active:
+        mlflow.log_params(_flat(parameters))
+        mlflow.set_tags(
+            {"git_commit": git_commit(), "machine": platform.platform(), "python": platform.python_version()}
+        )
+        mlflow.log_dict(package_versions(), "packages.json")
+        yield active
+
+
+def log_bars(bars: Bars, context: str) -> None:
+    """Record a data set by name, span and hash."""
+    import mlflow
+
+    frame = pd.DataFrame(bars.close, index=bars.index, columns=list(bars.symbols)).tail(5).reset_index(drop=True)
+    # The frame is a sample for the page; the digest is of all values.
+    data = mlflow.data.from_pandas(frame, name=bars.name, digest=bars.hash[:36])
+    mlflow.log_input(data, context=context)
+    mlflow.log_dict(
+        {"name": bars.name, "sha256": bars.hash, "bars": len(bars), "symbols": list(bars.symbols),
+         "first": str(bars.index[0]), "last": str(bars.index[-1])},
+        f"data/{context}.json",
+    )  # fmt: skip
+
+
+def log_metrics(values: dict[str, float], step: int | None = None) -> None:
+    """Log metrics to the active run, if there is one."""
+    import mlflow
+
+    if mlflow.active_run():
+        mlflow.log_metrics({k.replace(" ", "_"): float(v) for k, v in values.items() if v == v}, step=step)
+
+
+def log_result(result: WalkForward, report: str | Path | None = None) -> None:
+    """Log each strategy's metrics (``strategy/metric``), the table, equity curves and the report."""
+    import mlflow
+
+    table = result.table()
+    for name, row in table.iterrows():
+        log_metrics({f"{_plain(str(name))}/{k}": v for k, v in row.items()})
+    mlflow.log_text(table.to_csv(), "metrics.csv")
+    curves = pd.DataFrame({b.name: b.equity for b in result}, index=result.bars.index)
+    mlflow.log_text(curves.to_csv(), "equity.csv")
+    if report is not None:
+        mlflow.log_artifact(str(report))
+
+
+def git_commit() -> str:
+    """The commit of the code, with a ``+`` if it has been changed since; "unknown" outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that a result depends on."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _plain(name: str) -> str:
+    """A name that MLflow takes for a metric: letters, digits, spaces and ``_-./``."""
+    return "".join(c if (c.isalnum() and c.isascii()) or c in "_-. /" else "_" for c in name)
