@@ -1,0 +1,56 @@
+"""``regimeshift backtest``: walk models and rules forward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass
+class Backtest:
+    """Walk trained models and rules forward on one data set, net of costs, with a table, a report and an MLflow run."""
+
+    source: Annotated[str, tyro.conf.Positional] = "stocks"
+    """stocks, sp500, nasdaq, or the path of a .csv or .parquet file."""
+    models: list[str] = field(default_factory=list)
+    """Folders that `regimeshift train` wrote; each is shown adapted and unadapted."""
+    rules: list[str] = field(default_factory=lambda: ["inverse_volatility", "equal_weight", "momentum:252"])
+    """equal_weight, buy_and_hold, inverse_volatility, momentum:WINDOW."""
+    start: str | None = None
+    """First bar of the test; earlier bars warm up. By default after 55 % of the data."""
+    end: str | None = None
+    """Last bar of the test."""
+    costs: str = "10bp"
+    """Trading cost a side, as 10bp or 0.1%."""
+    every: int = 63
+    """Bars from one adaptation to the next."""
+    report: str = "report.html"
+    """Where the report goes."""
+
+    def run(self) -> None:
+        from backtests import tracking, walk_forward
+        from markets import HiddenMarkovRegimes, load
+        from metalearner import load_meta
+        from regimeshift import steps
+        from regimeshift.console import console, writable
+        from regimeshift.spans import spans
+
+        bars = load(self.source)
+        bars = bars[: self.end] if self.end else bars
+        span = bars[self.start :] if self.start else bars[spans(bars, None, None).test :]
+        rules = [steps.parse_rule(rule) for rule in self.rules]
+        metas = [load_meta(folder) for folder in self.models]
+        writable(Path(self.report).parent)
+        saved = [Path(folder) / "regimes.json" for folder in self.models]
+        shaded = next((HiddenMarkovRegimes.load(path).filter(span) for path in saved if path.exists()), None)
+        learnt = [s for meta in metas for s in (meta, meta.unadapted())]
+        result = walk_forward([*learnt, *rules], span, costs=self.costs, every=self.every, regimes=shaded)
+        steps.show_result(result)
+        path = result.report(self.report)
+        with tracking.run(f"backtest {bars.name}", command="backtest", **vars(self)):
+            tracking.log_bars(span, "test")
+            tracking.log_result(result, path)
+        console.print(f"Report: {path.resolve()}")

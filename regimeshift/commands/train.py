@@ -1,0 +1,64 @@
+"""``regimeshift train``: meta-train a learner on regime tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass
+class Train:
+    """Meta-train a learner on the regimes of a data set, and save the model.
+
+    The bars from --test on are left alone: they are for `regimeshift backtest`. Interrupted? Run it again with --resume: the
+    result is the same to the bit.
+    """
+
+    source: Annotated[str, tyro.conf.Positional] = "stocks"
+    """stocks, sp500, nasdaq, or the path of a .csv or .parquet file."""
+    learner: Literal["rl2", "finetune"] = "rl2"
+    """rl2: a recurrent policy that adapts by reading. finetune: pre-training, then gradient steps."""
+    out: str | None = None
+    """Folder of the model; by default models/DATA-LEARNER."""
+    validation: str | None = None
+    """First time of validation, as 2000 or 2000-01-31; by default after 30 % of the data."""
+    test: str | None = None
+    """First time that training must not see; by default after 55 % of the data."""
+    n_regimes: int = 3
+    """Number of regimes."""
+    steps: int = 300
+    """Updates."""
+    costs: str = "10bp"
+    """Trading cost a side, as 10bp or 0.1%."""
+    seed: int = 0
+    """Gives the same model again, to the bit."""
+    resume: bool = False
+    """Continue an interrupted training."""
+
+    def run(self) -> None:
+        from backtests import tracking
+        from markets import load
+        from regimeshift import steps
+        from regimeshift.console import console, writable
+        from regimeshift.spans import spans
+
+        bars = load(self.source)
+        where = spans(bars, self.validation, self.test)
+        folder = writable(self.out or f"models/{bars.name}-{self.learner}")
+        regimes = steps.fit_regimes(bars, where, self.n_regimes, self.seed)
+        tasks, validation = steps.cut_tasks(bars, where, regimes)
+        console.print(
+            f"{len(tasks)} training tasks, {len(validation)} validation tasks from {where.validation:%Y-%m-%d}"
+        )
+        with tracking.run(f"train {folder.name}", command="train", **vars(self)):
+            tracking.log_bars(tasks.bars, "training")
+            steps.train(
+                self.learner, tasks, validation, folder,
+                steps=self.steps, costs=self.costs, seed=self.seed, resume=self.resume, log=tracking.log_metrics,
+            )  # fmt: skip
+        regimes.save(folder / "regimes.json")
+        console.print(
+            f"Saved {folder}. Next: regimeshift backtest {self.source} --models {folder} --start {where.test:%Y-%m-%d}"
+        )

@@ -1,0 +1,46 @@
+"""What commands print with: tables and the terminal."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def show(frame: pd.DataFrame, title: str = "", first: str = "") -> None:
+    """Print a frame of text or numbers."""
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    table.add_column(first, no_wrap=True)
+    for column in frame.columns:
+        table.add_column(str(column), justify="right")
+    for name, row in frame.iterrows():
+        table.add_row(str(name), *(value if isinstance(value, str) else f"{value:g}" for value in row))
+    console.print(table)
+
+
+def writable(path: str | Path) -> Path:
+    """`path` as a folder that exists and can be written to.
+
+    Raises
+    ------
+    InputError
+        Before anything is computed, rather than after.
+    """
+    from markets import InputError
+
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from None
+    return folder

@@ -1,0 +1,108 @@
+"""The steps that commands share, each a call or two into the four packages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from regimeshift.console import console, show
+from regimeshift.spans import Spans
+
+if TYPE_CHECKING:
+    from backtests import WalkForward
+    from markets import Bars, HiddenMarkovRegimes, TaskSet
+    from metalearner import MetaPolicy
+
+LEARNERS = ("rl2", "finetune")
+RULES = "equal_weight, buy_and_hold, inverse_volatility, momentum:WINDOW"
+
+
+def fit_regimes(bars: Bars, where: Spans, n_regimes: int, seed: int) -> HiddenMarkovRegimes:
+    """A detector fitted on the training years alone."""
+    from markets import HiddenMarkovRegimes
+
+    return HiddenMarkovRegimes(n_regimes, seed=seed).fit(bars[: _before(bars, where.validation)])
+
+
+def cut_tasks(bars: Bars, where: Spans, regimes: HiddenMarkovRegimes) -> tuple[TaskSet, TaskSet]:
+    """Training and validation tasks; nothing of the test span is even held."""
+    from markets import Features, TaskSet
+
+    known = bars[: _before(bars, where.test)]
+    return TaskSet.from_regimes(known, regimes, warmup=Features().lookback + 1).split(where.validation)
+
+
+def show_regimes(bars: Bars, regimes: HiddenMarkovRegimes, title: str) -> None:
+    """Print the regimes of `bars` as the filter saw them."""
+    table = regimes.filter(bars).table(bars)
+    text = table.astype(object)
+    for column in ("share", "mean", "volatility"):
+        text[column] = [f"{v:.1%}" if v == v else "–" for v in table[column]]
+    for column in ("bars", "episodes"):
+        text[column] = [f"{v:,}" for v in table[column]]
+    show(text, title, "regime")
+
+
+def train(
+    learner: str,
+    tasks: TaskSet,
+    validation: TaskSet,
+    folder: Path,
+    *,
+    steps: int,
+    costs: str,
+    seed: int,
+    resume: bool,
+    log,
+) -> MetaPolicy:
+    """Meta-train and save to `folder`."""
+    from markets import Costs
+    from metalearner import RL2, FineTune, Training
+
+    training = Training(steps=steps, costs=Costs.parse(costs), seed=seed)
+    kind = {"rl2": RL2, "finetune": FineTune}[learner]
+    meta = kind(training=training).fit(
+        tasks, validation, checkpoint=folder / "checkpoint.safetensors", resume=resume, log=log
+    )
+    meta.save(folder)
+    tell_shrink(meta)
+    return meta
+
+
+def tell_shrink(meta: MetaPolicy) -> None:
+    """Say how much of the tilt validation supports."""
+    share, base = meta.policy.settings.shrink, meta.policy.settings.base.replace("_", " ")
+    if share == 0:
+        console.print(f"{meta.name}: validation does not support a tilt, so it holds its base ({base}).")
+    else:
+        console.print(f"{meta.name}: validation supports {share:.0%} of the tilt on its base ({base}).")
+
+
+def parse_rule(text: str):
+    """A rule from its name, as in ``momentum:252``."""
+    from markets import InputError
+    from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum
+
+    name, _, window = text.partition(":")
+    if window and not window.isdigit():
+        raise InputError(f"rule {text!r}: the window must be a whole number, as in momentum:252")
+    if name in ("momentum", "inverse_volatility"):
+        kind = {"momentum": Momentum, "inverse_volatility": InverseVolatility}[name]
+        return kind(int(window)) if window else kind()
+    if name in ("equal_weight", "buy_and_hold") and not window:
+        return {"equal_weight": EqualWeight, "buy_and_hold": BuyAndHold}[name]()
+    raise InputError(f"rule {text!r} is unknown; use {RULES}")
+
+
+def show_result(result: WalkForward) -> None:
+    """Print the table of metrics."""
+    from backtests.metrics import SHORT, formatted
+
+    bars = result.bars
+    title = f"{bars.name}, {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}, net of costs"
+    show(formatted(result.table()[list(SHORT)]), title, "strategy")
+
+
+def _before(bars: Bars, time):
+    """The last bar time before `time`."""
+    return bars.index[bars.index.searchsorted(time) - 1]
