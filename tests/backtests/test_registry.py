@@ -1,0 +1,127 @@
+"""Register, prove, promote, load, serve: with the real registry, a real process, a real server."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+from backtests import registry, walk_forward
+from markets import Bars, InputError
+from strategies import EqualWeight
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield tmp_path_factory.mktemp("registry") / "mlruns"
+
+
+@pytest.fixture(scope="module")
+def version(meta, bars, root):
+    result = walk_forward([meta, EqualWeight()], bars[1300:], progress=False)
+    made = registry.register("test-rl2", meta, result, root=root)
+    assert registry.promote(made, root=root) <= 1e-6
+    return made
+
+
+def test_the_champion_wants_what_training_wanted(version, meta, bars, root):
+    model = registry.load("test-rl2", root=root)
+    plan = meta.adapt(bars).plan(bars[-1:])
+    found = registry.target_weights(model, bars)
+    np.testing.assert_allclose(found["target_weight"], plan.aim[0], atol=1e-6)
+    np.testing.assert_allclose(found["band"], plan.band[0], atol=1e-6)
+
+
+def test_the_version_says_where_it_comes_from(version, bars, root):
+    made = mlflow.MlflowClient().get_model_version("test-rl2", str(version.number))
+    assert made.tags["data_sha256"] == bars[1300:].hash
+    assert float(made.tags["reload_difference"]) <= 1e-6
+    assert "backtest_Sharpe" in made.tags
+
+
+def test_nothing_that_was_stored_is_a_pickle(version, root):
+    stored = [p for p in (root / "artifacts").rglob("*") if p.is_file()]
+    assert any(p.name == "weights.safetensors" for p in stored)
+    assert not [p for p in stored if p.suffix in (".pkl", ".pickle", ".pt", ".pth")]
+
+
+def test_a_version_whose_weights_changed_is_not_promoted(version, meta, bars, root):
+    other = registry.register("test-rl2", meta, bars=bars, root=root)
+    check = max((root / "artifacts").rglob("check.json"), key=lambda p: p.stat().st_mtime)
+    text = json.loads(check.read_text())
+    text["target_weight"][0] += 1e-3
+    check.write_text(json.dumps(text))
+    with pytest.raises(InputError, match=r"differ by 0.001 .*not promoted"):
+        registry.promote(other, root=root)
+    champion = mlflow.MlflowClient().get_model_version_by_alias("test-rl2", "champion")
+    assert int(champion.version) == version.number
+
+
+def test_what_cannot_be_registered_or_loaded(version, meta, bars, root):
+    with pytest.raises(InputError, match=r"model 'none' cannot be loaded .* registered models: test-rl2"):
+        registry.load("none", root=root)
+    with pytest.raises(InputError, match="only torch policies are deployed"):
+        registry.register("x", EqualWeight(), bars=bars, root=root)
+    with pytest.raises(InputError, match="has 200 bars; a decision of RL2 reads"):
+        registry.register("x", meta, bars=bars[:200], root=root)
+    with pytest.raises(InputError, match="pass a result or bars"):
+        registry.register("x", meta, root=root)
+    close = bars.close.copy()
+    close[-3, 1] = np.nan
+    with pytest.raises(InputError, match="S1 has no close at"):
+        registry.register("x", meta, bars=Bars.make(bars.index, bars.symbols, close), root=root)
+    with pytest.raises(InputError, match="has 50 bars; the model reads"):
+        registry.target_weights(registry.load("test-rl2", root=root), bars[:50])
+
+
+def test_a_real_server_answers_with_the_same_weights(version, bars, root, tmp_path):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/test-rl2@champion", "--env-manager", "local",
+               "--port", str(port)]  # fmt: skip
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            command, env=environment, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{address}/ping", timeout=2)
+                break
+            except OSError:
+                assert server.poll() is None, (tmp_path / "log").read_text()
+                time.sleep(0.5)
+
+        def ask(window):
+            body = json.dumps({"dataframe_records": [{"bars": window}]}).encode()
+            request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
+            return json.loads(urllib.request.urlopen(request, timeout=60).read())["predictions"][0]
+
+        found = registry.target_weights(registry.load("test-rl2", root=root), bars)
+        answer = ask(bars.close[-400:].tolist())
+        np.testing.assert_allclose(answer["target_weight"], found["target_weight"], atol=1e-12)
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            ask([["dear"]])
+        with pytest.raises(urllib.error.HTTPError):
+            ask(bars.close[-10:].tolist())
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait()

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from backtests import walk_forward
+from markets import Execution, InputError, simulate
+from strategies import BuyAndHold, EqualWeight, Momentum, Plan, Strategy
+
+
+class Watcher(Strategy):
+    """Notes what it is shown."""
+
+    name = "watcher"
+
+    def __init__(self):
+        self.adapted, self.planned = [], []
+
+    def adapt(self, bars):
+        self.adapted.append(bars.with_past())
+        other = Watcher()
+        other.planned = self.planned
+        return other
+
+    def plan(self, bars):
+        self.planned.append(bars)
+        return Plan(np.full(bars.shape, 0.2))
+
+
+def test_adaptation_sees_nothing_later_than_the_bar_it_decides_at(bars):
+    watcher = Watcher()
+    walk_forward([watcher], bars[1000:], every=200, progress=False)
+    assert [len(b) for b in watcher.adapted] == [1001, 1201, 1401]
+    assert [(b.past, len(b)) for b in watcher.planned] == [(1000, 200), (1200, 200), (1400, 100)]
+
+
+def test_a_rule_is_simply_simulated(bars):
+    span = bars[500:]
+    found = walk_forward([Momentum(50), BuyAndHold()], span, costs="20bp", every=10, progress=False)
+    plan = Momentum(50).plan(span)
+    expected = simulate(span, plan.aim, costs="20bp")
+    np.testing.assert_array_equal(found["momentum 50"].equity, expected.equity[0])
+    assert np.count_nonzero(found["buy and hold"].traded) == 1
+
+
+def test_a_learner_is_the_joined_plan_of_its_adaptations(bars, meta):
+    span = bars[1300:]
+    found = walk_forward([meta], span, every=63, progress=False)["RL2"]
+    plan = meta.adapt(bars).plan(span)  # RL² adapts by reading, so one plan is the same as many
+    np.testing.assert_allclose(found.plan.aim, plan.aim, atol=1e-6)
+    assert np.abs(found.weights.sum(axis=1)).max() <= 1 + 1e-9
+
+
+def test_costs_come_off_equity(bars):
+    free, dear = (walk_forward([EqualWeight()], bars, costs=c, progress=False)[0] for c in ("0bp", "50bp"))
+    assert free.cost.sum() == 0
+    assert dear.equity[-1] < free.equity[-1]
+    assert dear.metrics["costs"] > 0
+
+
+def test_jobs_change_nothing(bars):
+    one, two = (walk_forward([EqualWeight(), Momentum(20)], bars, jobs=j, progress=False) for j in (1, 2))
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a.equity, b.equity)
+
+
+def test_what_cannot_be_run(bars):
+    with pytest.raises(InputError, match="two strategies are called 'equal weight'"):
+        walk_forward([EqualWeight(), EqualWeight()], bars)
+    with pytest.raises(InputError, match="momentum 2000 needs 2000 bars to warm up, but synthetic has 1500"):
+        walk_forward([Momentum(2000)], bars, progress=False)
+    with pytest.raises(InputError, match="every is 0"):
+        walk_forward([EqualWeight()], bars, every=0)
+    with pytest.raises(KeyError, match="no backtest 'x'; there are equal weight"):
+        walk_forward([EqualWeight()], bars, progress=False)["x"]
+
+
+def test_execution_is_honoured(bars):
+    found = walk_forward([EqualWeight()], bars, execution=Execution(max_weight=0.1), progress=False)[0]
+    assert found.metrics["exposure"] == pytest.approx(0.3, abs=0.01)

@@ -1,0 +1,47 @@
+"""Set before numba is imported: concurrent writers of one cache have crashed, so each worker has its own."""
+
+import os
+from pathlib import Path
+
+worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / "numba" / worker)
+
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+import worlds  # noqa: E402
+
+# Compilation makes the first example slow; the same examples every time make a red run reproducible.
+hypothesis.settings.register_profile("regimeshift", deadline=None, derandomize=True, max_examples=60)
+hypothesis.settings.load_profile("regimeshift")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def bars():
+    """1,500 bars of three symbols with two regimes."""
+    return worlds.regime_bars(1500, 3, seed=1)
+
+
+@pytest.fixture(scope="session")
+def stocks():
+    from markets import load
+
+    return load("stocks")
+
+
+@pytest.fixture(scope="session")
+def tasks(bars):
+    """(training, validation) tasks of `bars`."""
+    from markets import HiddenMarkovRegimes, TaskSet
+
+    regimes = HiddenMarkovRegimes(2, restarts=3).fit(bars[:900])
+    return TaskSet.from_regimes(bars[:1300], regimes).split(bars.index[900])
+
+
+@pytest.fixture(scope="session")
+def meta(tasks):
+    """A small RL² policy, trained a little, its tilt kept whatever validation says."""
+    from metalearner import RL2, Training
+
+    return RL2(context=20, training=Training(steps=6, evaluate_every=3, evidence=-1e9)).fit(*tasks, progress=False)

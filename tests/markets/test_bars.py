@@ -1,0 +1,108 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from markets import Bars, InputError
+
+INDEX = pd.date_range("2020-01-01", periods=4)
+CLOSE = np.array([[1.0, 2.0], [1.1, np.nan], [1.2, 2.2], [1.3, 2.3]])
+
+
+def make(close=CLOSE, index=INDEX, symbols=("A", "B"), **fields):
+    return Bars.make(index, symbols, close, **fields)
+
+
+def test_a_gap_is_untradable_and_keeps_its_last_mark():
+    bars = make()
+    assert bars.tradable.tolist() == [[True, True], [True, False], [True, True], [True, True]]
+    assert bars.marks[:, 1].tolist() == [2.0, 2.0, 2.2, 2.3]
+
+
+def test_marks_before_a_listing_are_unknown_not_filled_backwards():
+    close = CLOSE.copy()
+    close[:2, 1] = np.nan
+    assert np.isnan(make(close).marks[:2, 1]).all()
+
+
+def test_values_cannot_be_changed():
+    bars = make()
+    for array in (bars.close, bars.tradable, bars.marks):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+    source = CLOSE.copy()
+    bars = make(source)
+    source[0, 0] = 99
+    assert bars.close[0, 0] == 1.0
+
+
+def test_a_slice_holds_its_past_and_nothing_later():
+    bars = make()
+    middle = bars["2020-01-02":"2020-01-03"]
+    assert (len(middle), middle.past) == (2, 1)
+    assert len(middle.with_past()) == 3
+    assert middle._fields["close"].shape[0] == 3
+    assert len(middle.without_past().with_past()) == 2
+    assert middle[1:].past == 2
+    assert len(bars.until("2020-01-02")) == 2
+
+
+def test_slices_by_position():
+    bars = make()
+    assert bars[-1:].index[0] == INDEX[3]
+    assert bars[1:3].index.tolist() == INDEX[1:3].tolist()
+    assert bars[-2:].past == 2
+
+
+@given(st.integers(0, 3), st.integers(1, 4))
+def test_marks_of_a_slice_are_the_slice_of_marks(first, last):
+    bars = make()
+    if first < last:
+        np.testing.assert_array_equal(bars[first:last].marks, bars.marks[first:last])
+
+
+def test_select_keeps_the_past():
+    part = make()["2020-01-03":].select(["B"])
+    assert (part.symbols, part.past) == (("B",), 2)
+    assert part.close.tolist() == [[2.2], [2.3]]
+
+
+def test_hash_sees_every_value():
+    changed = CLOSE.copy()
+    changed[3, 1] += 1e-12
+    assert make().hash == make().hash
+    assert make().hash != make(changed).hash
+    assert make().hash != make(symbols=("A", "C")).hash
+    assert make().hash != make(index=INDEX + pd.Timedelta("1h")).hash
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"index": INDEX[[0, 1, 1, 2]]}, r"2020-01-02 00:00:00 stands twice \(bars 1 and 2\)"),
+        ({"index": INDEX[[0, 2, 1, 3]]}, r"not sorted: bar 2 \(2020-01-02"),
+        ({"index": INDEX[:1], "close": CLOSE[:1]}, "at least 2"),
+        ({"symbols": ("A", "A")}, "'A' stands twice"),
+        ({"close": np.where(CLOSE == 1.2, -1.2, CLOSE)}, r"close of A at 2020-01-03 00:00:00 \(bar 2\) is -1.2"),
+        ({"close": np.where(CLOSE == 1.2, 0.0, CLOSE)}, "a price must be positive"),
+        ({"close": np.where(CLOSE == 1.2, np.inf, CLOSE)}, "must be finite"),
+        ({"close": np.where(CLOSE >= 2, np.nan, CLOSE)}, "symbol B has no close at all"),
+        ({"volume": -CLOSE}, "a volume cannot be negative"),
+        ({"high": CLOSE * 0.9}, "above the high of the same bar"),
+        ({"low": CLOSE * 1.1}, "below the low of the same bar"),
+        ({"open": CLOSE[:2]}, r"open has shape \(2, 2\)"),
+    ],
+)
+def test_what_no_market_shows_is_refused_by_name(change, message):
+    with pytest.raises(InputError, match=message):
+        make(**change)
+
+
+def test_an_empty_span_says_what_there_is():
+    with pytest.raises(InputError, match="no bars between 2030 and None: bars runs from 2020-01-01"):
+        make()["2030":]
+    with pytest.raises(InputError, match="not a span of time"):
+        make()["soon":]
+    with pytest.raises(InputError, match="no symbol 'X'; it has A, B"):
+        make().select(["X"])

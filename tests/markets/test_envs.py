@@ -1,0 +1,139 @@
+import gymnasium
+import numpy as np
+import pytest
+import worlds
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from markets import Execution, HiddenMarkovRegimes, InputError, MarketEnv, VectorMarketEnv, simulate
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("regime", [None, "crisis"])
+def test_gymnasium_finds_nothing_wrong(bars, regime):
+    detector = HiddenMarkovRegimes(2, restarts=2).fit(bars[:900])
+    env = gymnasium.make("regimeshift/Market-v0", bars=bars, regime=regime, detector=detector, render_mode="ansi")
+    check_env(env.unwrapped)
+
+
+def test_make_vec_makes_the_native_one(bars):
+    envs = gymnasium.make_vec("regimeshift/Market-v0", num_envs=7, bars=bars)
+    assert isinstance(envs.unwrapped, VectorMarketEnv)
+    observation, _ = envs.reset(seed=1)
+    assert observation.shape == (7, 3 * 8 + 3)
+    assert envs.step(envs.action_space.sample())[1].shape == (7,)
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_the_vector_environment_is_many_scalar_ones_to_the_bit(bars, mode):
+    n, options = 5, {"episode_bars": 7, "execution": Execution(gross=30, borrowing=True)}
+    ours = VectorMarketEnv(n, bars, autoreset_mode=mode, **options)
+    theirs = SyncVectorEnv([lambda: MarketEnv(bars, **options)] * n, autoreset_mode=mode)
+    assert ours.metadata["autoreset_mode"] == ours.autoreset_mode == mode
+    same(ours.reset(seed=3), theirs.reset(seed=3))
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        action = rng.uniform(-25, 25, (n, 3)) * (rng.random((n, 1)) < 0.3)  # wild enough for ruin
+        ours_step, theirs_step = ours.step(action), theirs.step(action)
+        same(ours_step, theirs_step)
+        done = ours_step[2] | ours_step[3]
+        if mode == AutoresetMode.DISABLED and done.any():
+            with pytest.raises(RuntimeError, match="are done"):
+                ours.step(action)
+            same(ours.reset(options={"reset_mask": done}), theirs.reset(options={"reset_mask": done}))
+
+
+def same(a, b):
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            same(a[key], b[key])
+    elif isinstance(a, tuple):
+        for x, y in zip(a, b, strict=True):
+            same(x, y)
+    elif isinstance(a, np.ndarray) and a.dtype == object:
+        for x, y in zip(a, b, strict=True):
+            assert (x is None) == (y is None)
+            if x is not None:
+                np.testing.assert_array_equal(x, y)
+    else:
+        np.testing.assert_array_equal(a, b)
+
+
+def test_rewards_are_what_the_backtest_earns(bars):
+    env = MarketEnv(bars, episode_bars=50)
+    _, info = env.reset(seed=4)
+    first, rng = info["row"], np.random.default_rng(0)
+    aim = rng.uniform(0, 0.4, (51, 3))
+    rewards = [env.step(row)[1] for row in aim[:50]]
+    equity = simulate(bars[first : first + 51], aim).equity[0]
+    np.testing.assert_allclose(rewards, np.diff(np.log(equity)), rtol=1e-12, atol=1e-15)
+
+
+def test_end_of_data_is_truncation_and_ruin_is_termination(bars):
+    env = MarketEnv(bars, episode_bars=3)
+    env.reset(seed=0)
+    ends = [env.step(np.zeros(3))[2:4] for _ in range(3)]
+    assert ends == [(False, False), (False, False), (False, True)]
+    env = MarketEnv(bars, execution=Execution(gross=1e6, borrowing=True), costs=0.1)
+    env.reset(seed=0)
+    _, reward, terminated, truncated, info = env.step(np.full(3, 1e4))
+    assert (reward, terminated, truncated) == (-10.0, True, False)
+    assert info["equity"] <= 0
+
+
+def test_an_episode_never_passes_the_last_bar(bars):
+    env = MarketEnv(bars, episode_bars=10_000)
+    env.reset(seed=1)
+    steps = 0
+    while not env.step(np.zeros(3))[3]:
+        steps += 1
+    assert env._accounts.at[0] == len(bars) - 1
+    assert steps > 0
+
+
+def test_regime_episodes_stay_in_their_regime(bars):
+    detector = HiddenMarkovRegimes(2, restarts=2).fit(bars[:900])
+    labels = detector.filter(bars).labels
+    env = MarketEnv(bars, regime="crisis", detector=detector)
+    for seed in range(10):
+        _, info = env.reset(seed=seed)
+        rows, done = [info["row"]], False
+        while not done:
+            *_, done, info = env.step(np.zeros(3))
+            rows.append(info["row"])
+        assert (labels[rows] == 1).all()
+
+
+def test_a_task_is_an_environment(tasks):
+    training, _ = tasks
+    env = MarketEnv(task=training[0])
+    _, info = env.reset(seed=0)
+    assert training[0].start <= info["row"] < training[0].stop
+
+
+def test_a_seed_gives_the_same_episode_and_another_seed_another(bars):
+    env = MarketEnv(bars)
+    rows = [env.reset(seed=s)[1]["row"] for s in (1, 1, 2)]
+    assert rows[0] == rows[1] != rows[2]
+
+
+def test_wrong_actions_are_named(bars):
+    env = MarketEnv(bars)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="action of environment 0 for S1 is nan"):
+        env.step(np.array([0.1, np.nan, 0.1]))
+    with pytest.raises(ValueError, match=r"actions have shape \(1, 2\), but \(1, 3\) is needed"):
+        env.step(np.zeros(2))
+    with pytest.raises(InputError, match="regime 'panic' is unknown; the detector's are calm, normal, crisis"):
+        MarketEnv(bars, regime="panic")
+    with pytest.raises(InputError, match="autoreset_mode 'Never' is unknown"):
+        VectorMarketEnv(2, bars, autoreset_mode="Never")
+    with pytest.raises(InputError, match="episode_bars is 0"):
+        MarketEnv(bars, episode_bars=0)
+    with pytest.raises(InputError, match="synthetic has 100 bars, but 255 are needed"):
+        MarketEnv(worlds.regime_bars(100, 1, seed=0))
+    with pytest.raises(ValueError, match="2 seeds for 3 environments"):
+        VectorMarketEnv(3, bars).reset(seed=[1, 2])
+    with pytest.raises(ValueError, match="reset_mask must be a bool array"):
+        VectorMarketEnv(3, bars).reset(options={"reset_mask": np.zeros(3, dtype=bool)})

@@ -1,0 +1,167 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import worlds
+
+from markets import InputError
+from metalearner import RL2, MeanVariance, Training
+from metalearner.objectives import Pathwise
+from metalearner.training import earned_share, train
+from strategies import Policy, PolicySettings
+
+SHORT = Training(steps=9, evaluate_every=3, evidence=-1e9)
+
+
+def weights(meta):
+    return torch.cat([p.detach().flatten() for p in meta.policy.parameters()])
+
+
+def fit(tasks, training=SHORT, **options):
+    return RL2(context=20, training=training).fit(*tasks, progress=False, **options)
+
+
+def test_a_seed_gives_the_same_bits_and_another_seed_others(tasks):
+    a, b, c = (fit(tasks, replace(SHORT, seed=s)) for s in (1, 1, 2))
+    assert torch.equal(weights(a), weights(b))
+    assert a.history.equals(b.history)
+    assert not torch.equal(weights(a), weights(c))
+
+
+def test_the_global_generator_is_left_alone(tasks):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    fit(tasks)
+    assert torch.equal(torch.rand(1), expected)
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [3, 6])
+def test_an_interrupted_training_ends_in_the_same_bits(tasks, tmp_path, after):
+    whole = fit(tasks)
+
+    def interrupt(_, step):
+        if step == after:
+            raise Stop
+
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(Stop):
+        fit(tasks, checkpoint=path, log=interrupt)
+    resumed = fit(tasks, checkpoint=path, resume=True)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert whole.history.equals(resumed.history)
+
+
+def test_a_finished_training_resumes_to_itself(tasks, tmp_path):
+    path = tmp_path / "c.safetensors"
+    first = fit(tasks, checkpoint=path)
+    assert torch.equal(weights(first), weights(fit(tasks, checkpoint=path, resume=True)))
+
+
+def test_kill_minus_nine_loses_nothing(tmp_path):
+    """A real process, killed at random moments until it is done; its weights are those of an undisturbed one."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys, torch, worlds\n"
+        "from markets import HiddenMarkovRegimes, TaskSet\n"
+        "from metalearner import RL2, Training\n"
+        "torch.set_num_threads(1)\n"
+        "bars = worlds.regime_bars(1500, 3, seed=1)\n"
+        "regimes = HiddenMarkovRegimes(2, restarts=3).fit(bars[:900])\n"
+        "tasks = TaskSet.from_regimes(bars[:1300], regimes).split(bars.index[900])\n"
+        "training = Training(steps=60, evaluate_every=1, evidence=-1e9)\n"
+        "print('ready', flush=True)\n"
+        "meta = RL2(context=20, training=training).fit(*tasks, checkpoint=sys.argv[1], resume=True, progress=False)\n"
+        "meta.save(sys.argv[2])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(worlds.__file__).parent)}
+
+    def start(name):
+        command = [sys.executable, str(script), str(tmp_path / f"{name}.safetensors"), str(tmp_path / name)]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+
+    assert start("whole").wait() == 0
+    rng, kills = np.random.default_rng(0), 0
+    while True:
+        process = start("killed")
+        process.stdout.readline()
+        time.sleep(rng.uniform(0.05, 0.35))
+        if process.poll() is None and kills < 3:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        if process.wait() == 0:
+            break
+    assert kills > 0
+    for name in ("weights.safetensors", "history.csv", "strategy.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tasks, tmp_path):
+    path = tmp_path / "c.safetensors"
+    fit(tasks, checkpoint=path)
+    for other in (replace(SHORT, seed=9), replace(SHORT, utility=MeanVariance(0.9))):
+        with pytest.raises(InputError, match="another configuration or other data"):
+            fit(tasks, other, checkpoint=path, resume=True)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(InputError, match="not a checkpoint"):
+        fit(tasks, checkpoint=path, resume=True)
+
+
+def test_training_learns(tasks):
+    """Utility in training rises: the gradient points the right way through policy, account and utility."""
+    training = Training(steps=40, evaluate_every=20, symbols=0, learning_rate=1e-2)
+    history = fit(tasks, training).history
+    assert history["utility"].iloc[-1] > history["utility"].iloc[1]
+
+
+def test_the_best_weights_on_validation_are_kept(tasks):
+    meta = fit(tasks, Training(steps=30, evaluate_every=5, evidence=-1e9, learning_rate=3e-2))
+    settings, training = meta.policy.settings, meta.training
+    validation = Pathwise.of_tasks(tasks[1], settings, 20, training.costs, training.execution, training.utility)
+    with torch.no_grad():
+        found = validation(Policy(settings), np.arange(len(validation)))
+        found = validation(meta.policy, np.arange(len(validation))).mean().item()
+    assert settings.shrink < 1 or found == pytest.approx(meta.history["validation"].max(), abs=1e-9)
+
+
+def test_patience_stops_early(tasks):
+    training = Training(steps=60, evaluate_every=2, patience=2, learning_rate=0.3, weight_decay=0.0)
+    history = fit(tasks, training).history
+    assert history["step"].iloc[-1] < 60
+    assert history["cost"].iloc[-1] == 1.0
+
+
+def test_without_evidence_there_is_no_tilt(tasks):
+    settings = PolicySettings()
+    torch.manual_seed(0)
+    policy = Policy(settings)
+    for parameter in policy.parameters():
+        torch.nn.init.normal_(parameter, std=1.0)
+    training = Training()
+    validation = Pathwise.of_tasks(tasks[1], settings, 20, training.costs, training.execution, training.utility)
+    assert earned_share(policy, validation, needed=1e9) == 0.0
+    assert earned_share(policy, validation, needed=-1e9) > 0.0
+
+
+def test_what_is_not_finite_stops_with_its_name(tasks):
+    training = Training(steps=2, evaluate_every=1)
+    settings = PolicySettings()
+    objectives = [
+        Pathwise.of_tasks(t, settings, 20, training.costs, training.execution, training.utility) for t in tasks
+    ]
+    objectives[0].scale[:] = 0.0
+    with pytest.raises(FloatingPointError, match="step 0: the utility of task"):
+        train(Policy(settings), training, *objectives, progress=False)
+    with pytest.raises(InputError, match="steps is 0"):
+        Training(steps=0)

@@ -1,0 +1,174 @@
+"""The command line as a stranger meets it: real processes, wrong input, one line each."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import worlds
+
+SCRIPT = str(Path(sys.executable).with_name("regimeshift"))
+FAST = ["--steps", "4"]
+
+
+def call(*words, cwd):
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | {"COLUMNS": "100"}
+    return subprocess.run(
+        [SCRIPT, *map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A working folder with the user's own bars."""
+    folder = tmp_path_factory.mktemp("desk")
+    bars = worlds.regime_bars(1500, 3, seed=1)
+    pd.DataFrame(bars.close, index=bars.index.rename("date"), columns=list(bars.symbols)).to_csv(folder / "my.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(desk):
+    done = call("train", "my.csv", *FAST, cwd=desk)
+    assert done.returncode == 0, done.stderr
+    return desk
+
+
+def test_help_is_quick_and_speaks_of_every_command(tmp_path):
+    start = time.perf_counter()
+    text = call("--help", cwd=tmp_path).stdout
+    assert time.perf_counter() - start < 2
+    for command in ("demo", "data", "regimes", "train", "adapt", "backtest", "register", "signal", "ui"):
+        assert command in text
+        done = call(command, "--help", cwd=tmp_path)
+        assert done.returncode == 0
+        assert len(done.stdout) > 200
+
+
+def test_every_step_is_a_command_on_files(trained):
+    done = call("data", "my.csv", cwd=trained)
+    assert "1500 bars x 3 symbols" in done.stdout
+    done = call("regimes", "my.csv", "--out", "labels.csv", cwd=trained)
+    assert "never fitted on" in done.stdout
+    labels = pd.read_csv(trained / "labels.csv")
+    assert len(labels) == 1500
+    assert set(labels["regime"]) <= {"calm", "normal", "crisis"}
+    done = call("adapt", "my.csv", "--model", "models/my-rl2", cwd=trained)
+    assert (trained / "models/my-rl2/adapted/weights.safetensors").exists(), done.stderr
+    done = call(
+        "backtest", "my.csv", "--models", "models/my-rl2", "--rules", "equal_weight", "momentum:50", cwd=trained
+    )
+    assert done.returncode == 0, done.stderr
+    assert (trained / "report.html").exists()
+    for name in ("RL2, unadapted", "equal weight", "momentum 50"):
+        assert name in done.stdout
+    done = call("register", "my.csv", "--model", "models/my-rl2", cwd=trained)
+    assert "champion" in done.stdout, done.stderr
+    done = call("signal", "--model", "my-rl2", "--bars", "my.csv", "--json", cwd=trained)
+    weights = json.loads(done.stdout)["target_weight"]
+    assert list(weights) == ["S0", "S1", "S2"]
+    assert 0 < sum(weights.values()) <= 1 + 1e-9
+    request = json.loads(call("signal", "--model", "my-rl2", "--bars", "my.csv", "--request", cwd=trained).stdout)
+    assert np.shape(request["dataframe_records"][0]["bars"])[1] == 3
+
+
+def test_ctrl_c_and_resume_end_in_the_same_bits(trained):
+    steps = ["--steps", "200"]
+    assert call("train", "my.csv", *steps, "--out", "models/whole", cwd=trained).returncode == 0
+    process = subprocess.Popen(
+        [SCRIPT, "train", "my.csv", *steps, "--out", "models/cut"], cwd=trained, stderr=subprocess.PIPE
+    )
+    checkpoint = trained / "models/cut/checkpoint.safetensors"
+    while not checkpoint.exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    if process.returncode != 0:  # a fast machine may have finished
+        assert process.returncode == 130
+        assert b"--resume" in err
+        assert b"Traceback" not in err
+    done = call("train", "my.csv", *steps, "--out", "models/cut", "--resume", cwd=trained)
+    assert done.returncode == 0, done.stderr
+    for name in ("weights.safetensors", "history.csv"):
+        assert (trained / "models/whole" / name).read_bytes() == (trained / "models/cut" / name).read_bytes()
+
+
+def test_two_at_once_do_not_disturb_each_other(desk):
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    command = [SCRIPT, "train", "my.csv", *FAST, "--out"]
+    both = [
+        subprocess.Popen([*command, f"models/at-once-{i}"], cwd=desk, env=environment, stderr=subprocess.PIPE)
+        for i in (0, 1)
+    ]
+    for process in both:
+        _, err = process.communicate()
+        assert process.returncode == 0, err.decode()
+    files = [(desk / f"models/at-once-{i}" / "weights.safetensors").read_bytes() for i in (0, 1)]
+    assert files[0] == files[1]
+
+
+BAD = {
+    "empty.csv": ("", "the file is empty"),
+    "missing.csv": ("date,symbol,open\n2020-01-01,A,1\n", "column 'close' is missing"),
+    "twice.csv": ("date,A\n2020-01-01,1\n2020-01-01,2\n", "stands twice"),
+    "unsorted.csv": ("date,A\n2020-01-02,1\n2020-01-01,2\n", "not sorted"),
+    "words.csv": ("date,A\n2020-01-01,1\n2020-01-02,cheap\n", "row 3, column 'A': 'cheap' is not a number"),
+    "negative.csv": ("date,A\n2020-01-01,1\n2020-01-02,-2\n", "a price must be positive"),
+    "nans.csv": ("date,A,B\n2020-01-01,1,\n2020-01-02,2,\n", "symbol B has no close at all"),
+    "one.csv": ("date,A\n2020-01-01,1\n", "at least 2"),
+}
+
+
+def refused(done, *parts):
+    """One clear line, status 2, no traceback."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("regimeshift: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_broken_data_is_one_line(name, tmp_path):
+    text, message = BAD[name]
+    (tmp_path / name).write_text(text)
+    refused(call("demo", "--data", name, cwd=tmp_path), name, message)
+    assert [p.name for p in tmp_path.iterdir()] == [name]  # nothing half-written
+
+
+def test_too_few_bars_are_one_line(tmp_path):
+    bars = worlds.regime_bars(200, 1, seed=0)
+    pd.DataFrame(bars.close, index=bars.index.rename("date"), columns=["A"]).to_csv(tmp_path / "few.csv")
+    refused(call("demo", "--data", "few.csv", cwd=tmp_path), "few", "warm")
+    assert [p.name for p in tmp_path.iterdir()] == ["few.csv"]
+
+
+def test_wrong_names_are_one_line(trained):
+    refused(call("demo", "--data", "stonks", cwd=trained), "unknown source 'stonks'", "stocks")
+    refused(call("demo", "--data", "none.csv", cwd=trained), "none.csv: no such file")
+    refused(call("signal", "--model", "nobody", "--bars", "my.csv", cwd=trained), "model 'nobody' cannot be loaded")
+    refused(call("backtest", "my.csv", "--models", "models/none", cwd=trained), "models/none: no trained model there")
+    refused(call("backtest", "my.csv", "--rules", "luck", cwd=trained), "rule 'luck' is unknown; use equal_weight")
+    refused(call("backtest", "my.csv", "--start", "2035", cwd=trained), "no bars between 2035")
+    refused(call("train", "my.csv", "--costs", "ten", cwd=trained), "costs 'ten': write 10bp")
+    refused(call("train", "my.csv", "--test", "soon", cwd=trained), "--test 'soon' is not a time")
+    refused(call("train", "my.csv", "--test", "2002", "--validation", "2003", cwd=trained), "must be in this order")
+    refused(call("train", "my.csv", *FAST, "--seed", "9", "--resume", "--out", "models/my-rl2", cwd=trained),
+            "checkpoint.safetensors: a checkpoint of another configuration")  # fmt: skip
+    (trained / "file").write_text("")
+    refused(call("demo", "--data", "my.csv", "--out", "file/x", cwd=trained), "file/x: cannot write there")
+    refused(call("backtest", "my.csv", "--report", "file/r.html", cwd=trained), "file: cannot write there")
+
+
+def test_wrong_options_are_usage_errors(tmp_path):
+    done = call("train", "--steps", "many", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

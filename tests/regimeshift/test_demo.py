@@ -1,0 +1,60 @@
+"""The demo, whole: on the user's CSV and Parquet files, and twice with one seed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+from markets import load
+
+SCRIPT = str(Path(sys.executable).with_name("regimeshift"))
+
+
+def demo(folder, *words):
+    folder.mkdir(exist_ok=True)
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | {"COLUMNS": "100"}
+    command = [SCRIPT, "demo", "--steps", "6", *map(str, words)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "champion" in done.stdout
+    assert (folder / "report.html").stat().st_size > 1e6
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def two_symbols(tmp_path_factory):
+    stocks = load("stocks")
+    path = tmp_path_factory.mktemp("data") / "two.parquet"
+    pd.DataFrame(stocks.close[:, :2], index=stocks.index, columns=list(stocks.symbols[:2])).to_parquet(path)
+    return path
+
+
+def outcome(folder):
+    weights = [(folder / "models" / f"two-{kind}" / "weights.safetensors").read_bytes() for kind in ("rl2", "finetune")]
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlruns/mlflow.db")
+    run = mlflow.search_runs(search_all_experiments=True, output_format="list")[0]
+    return weights, run.data.metrics, (folder / "report.html").read_bytes()
+
+
+def test_a_seed_gives_the_same_weights_metrics_and_report(two_symbols, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        demo(tmp_path / name, "--data", two_symbols, "--seed", seed)
+    a, b, c = (outcome(tmp_path / name) for name in "abc")
+    assert a == b
+    assert a[0] != c[0]
+    assert a[1] != c[1]
+    assert any(key.startswith("rl2/") for key in a[1])
+
+
+def test_sp500_as_a_csv(tmp_path):
+    from arch.data import sp500
+
+    sp500.load().to_csv(tmp_path / "sp500.csv")
+    output = demo(tmp_path / "out", "--data", tmp_path / "sp500.csv")
+    for name in ("RL2, unadapted", "pre-train + fine-tune", "equal weight", "momentum 252", "next", "signal --model"):
+        assert name.lower() in output.lower()

@@ -1,0 +1,108 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+import worlds
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from markets import Bars, Features, InputError
+from strategies import InverseVolatility, Policy, PolicySettings, PolicyStrategy
+from strategies.policy import with_shrink
+
+FEATURES = Features(horizons=(1, 5), volatility=8, short_volatility=3, averages=(6,))
+
+
+def strategy(context=6, seed=0, **options):
+    """A policy with weights that do something."""
+    torch.manual_seed(seed)
+    policy = Policy(PolicySettings(features=FEATURES, **options))
+    for parameter in policy.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return PolicyStrategy(policy.eval(), context)
+
+
+@pytest.mark.parametrize("memory", ["gru", "none"])
+@given(seed=st.integers(0, 2**32 - 1), t=st.integers(20, 68))
+@settings(max_examples=25)
+def test_a_row_is_the_same_whatever_comes_later(memory, seed, t):
+    """To 1e-6: a matrix product rounds differently at another length."""
+    rng, ours = np.random.default_rng(seed), strategy(memory=memory)
+    bars = worlds.gappy_bars(rng, 70, 3)
+    whole = ours.plan(bars)
+    scrambled = worlds.gappy_bars(rng, 70, 3).close.copy()
+    scrambled[: t + 1] = bars.close[: t + 1]
+    other = ours.plan(Bars.make(bars.index, bars.symbols, np.where(bars.tradable, scrambled, np.nan)))
+    for field in ("aim", "band"):
+        expected = getattr(whole, field)[: t + 1]
+        np.testing.assert_allclose(getattr(ours.plan(bars[: t + 1]), field), expected, atol=1e-6)
+    clean = ours.plan(Bars.make(bars.index, bars.symbols, np.where(bars.tradable, bars.close, np.nan))).aim[: t + 1]
+    np.testing.assert_allclose(other.aim[: t + 1], clean, atol=1e-6)
+
+
+def test_a_row_depends_on_its_context_and_nothing_before(bars):
+    ours = strategy()
+    alone = bars[:400][-(ours.warmup + 70) :].without_past()
+    np.testing.assert_allclose(ours.plan(alone).aim[-1], ours.plan(bars).aim[399], atol=1e-6)
+
+
+def test_memory_matters(bars):
+    remembering, forgetting = strategy(context=6), strategy(context=1)
+    assert np.abs(remembering.plan(bars).aim - forgetting.plan(bars).aim).max() > 1e-3
+
+
+def test_an_untrained_policy_aims_at_its_base(bars):
+    ours = PolicyStrategy(Policy(PolicySettings()).eval(), 5)
+    np.testing.assert_allclose(ours.plan(bars).aim, InverseVolatility().plan(bars).aim, atol=1e-7)
+
+
+def test_a_policy_without_a_tilt_is_its_base_zone_and_all(bars):
+    ours = strategy()
+    ours.policy = with_shrink(ours.policy, 0.0).eval()
+    plan, base = ours.plan(bars), InverseVolatility().plan(bars)
+    np.testing.assert_allclose(plan.aim, base.aim, atol=1e-7)
+    np.testing.assert_allclose(plan.band, base.band, atol=1e-7)
+
+
+@pytest.mark.parametrize("base", ["inverse_volatility", "equal_weight", "flat"])
+def test_weights_stay_within_the_equity(bars, base):
+    aim = strategy(base=base).plan(bars).aim
+    assert (np.abs(aim).sum(axis=1) <= 1 + 1e-6).all()
+    assert (aim < 0).any() == (base == "flat")
+
+
+def test_one_policy_trades_any_universe(stocks, bars):
+    ours = strategy()
+    assert ours.plan(stocks["2022":]).aim.shape[1] == 20
+    assert ours.plan(bars.select(["S1"])).aim.shape[1] == 1
+
+
+def test_symbols_are_treated_alike(bars):
+    ours = strategy(base="equal_weight")
+    swapped = ours.plan(bars.select(["S2", "S0", "S1"])).aim
+    np.testing.assert_allclose(swapped, ours.plan(bars).aim[:, [2, 0, 1]], atol=1e-6)
+
+
+def test_save_and_load_without_a_pickle(tmp_path, bars):
+    ours = strategy()
+    folder = ours.save(tmp_path / "s")
+    assert {p.name for p in folder.iterdir()} == {"strategy.json", "weights.safetensors"}
+    again = PolicyStrategy.load(folder)
+    np.testing.assert_array_equal(again.plan(bars).aim, ours.plan(bars).aim)
+    about = json.loads((folder / "strategy.json").read_text())
+    about["policy"]["hidden"] = 5
+    (folder / "strategy.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match="do not belong together"):
+        PolicyStrategy.load(folder)
+    with pytest.raises(InputError, match="not a saved strategy"):
+        PolicyStrategy.load(tmp_path)
+
+
+def test_settings_are_checked():
+    with pytest.raises(InputError, match="base 'gold' is unknown"):
+        PolicySettings(base="gold")
+    with pytest.raises(InputError, match="memory 'lstm' is unknown"):
+        PolicySettings(memory="lstm")
+    with pytest.raises(InputError, match="context is 0"):
+        PolicyStrategy(Policy(PolicySettings()), 0)

@@ -1,0 +1,74 @@
+"""Markets to test on."""
+
+import numpy as np
+import pandas as pd
+from hypothesis import strategies as st
+
+from markets import Bars, Costs, Execution
+
+
+def regime_bars(length: int, symbols: int, seed: int, volume: bool = False) -> Bars:
+    """A calm and a wild regime that take turns; closes only, unless `volume` is asked for."""
+    rng = np.random.default_rng(seed)
+    wild = (np.arange(length) // 110) % 3 == 2
+    scale = np.where(wild, 0.025, 0.008)[:, None]
+    returns = 0.0004 + scale * (0.6 * rng.standard_normal((length, 1)) + 0.8 * rng.standard_normal((length, symbols)))
+    close = 50 * np.exp(np.cumsum(returns, axis=0))
+    index = pd.bdate_range("2001-01-01", periods=length)
+    names = [f"S{i}" for i in range(symbols)]
+    extra = {"volume": rng.uniform(1e4, 1e6, close.shape)} if volume else {}
+    return Bars.make(index, names, close, name="synthetic", **extra)
+
+
+def gappy_bars(rng: np.random.Generator, length: int, symbols: int, volatility: float = 0.05) -> Bars:
+    """OHLCV with gaps, a late listing, and now and then a symbol that does not trade."""
+    close = 50 * np.exp(np.cumsum(rng.normal(0, volatility, (length, symbols)), axis=0))
+    open_ = close * np.exp(rng.normal(0, volatility / 3, close.shape))
+    high, low = np.maximum(open_, close) * 1.001, np.minimum(open_, close) * 0.999
+    gap = rng.random(close.shape) < 0.12
+    gap[: rng.integers(0, length), rng.integers(0, symbols)] = True
+    gap[-1] = False  # every symbol has a close
+    fields = [np.where(gap, np.nan, x) for x in (open_, high, low, close)]
+    fields[0][rng.random(close.shape) < 0.03] = np.nan
+    index = pd.date_range("2020-01-01", periods=length, freq="D")
+    volume = rng.uniform(1e3, 1e5, close.shape)
+    open_, high, low, close = fields
+    names = [f"S{i}" for i in range(symbols)]
+    return Bars.make(index, names, close, open=open_, high=high, low=low, volume=volume)
+
+
+@st.composite
+def cases(draw, sizings=("pre_fee", "post_fee"), paths=3):
+    """(bars, costs, execution, aim, band, rate): anything that the account must cope with."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    length, symbols = draw(st.integers(3, 12)), draw(st.integers(1, 5))
+    bars = gappy_bars(rng, length, symbols, draw(st.sampled_from([0.01, 0.05, 0.3])))
+
+    def either(*values):
+        return draw(st.sampled_from(values))
+
+    costs = Costs(
+        commission=either(0.0, 0.002),
+        fixed=either(0.0, 0.5),
+        spread=either(0.0, 0.001),
+        impact=either(0.0, 0.3),
+        cash_rate=either(0.0, 0.05),
+        financing_rate=0.1,
+        borrow_rate=either(0.0, 0.1),
+    )
+    execution = Execution(
+        fill=either("next_open", "next_close", "same_close"),
+        sizing=either(*sizings),
+        lot=either(1.0, 10.0),
+        cash=1e4,
+        borrowing=either(True, False),
+        long_only=either(True, False),
+        max_weight=either(0.4, np.inf),
+        gross=either(1.0, 2.5, np.inf),
+        net=either(0.3, np.inf),
+        turnover=either(0.3, np.inf),
+    )
+    shape = (draw(st.integers(1, paths)), length, symbols)
+    aim = rng.normal(0, either(0.3, 1.0), shape)
+    aim[rng.random(shape) < 0.1] = 0.0
+    return bars, costs, execution, aim, rng.uniform(0, 0.2, shape), rng.uniform(0.1, 1, shape)
