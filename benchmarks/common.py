@@ -1,0 +1,39 @@
+"""What every benchmark does at its end: print the figures and keep them with the machine they came from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from pathlib import Path
+
+from backtests.tracking import git_commit, package_versions
+
+RESULTS = Path(__file__).with_name("results")
+
+
+def options(description: str) -> argparse.Namespace:
+    """``--quick`` and ``--seed``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="the same code on less work, within a minute")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def finish(name: str, figures: dict, quick: bool) -> None:
+    """Keep full results in ``benchmarks/results/NAME.json``; print the figures as the last line."""
+    machine = {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version()}
+    if not quick:
+        RESULTS.mkdir(exist_ok=True)
+        about = {"figures": figures, "machine": machine, "packages": package_versions(), "commit": git_commit()}
+        (RESULTS / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
+    print(json.dumps(figures))
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
