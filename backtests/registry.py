@@ -187,13 +187,17 @@ def load(name: str, *, root: str | Path = "mlruns") -> PyFuncModel:
         ) from None
 
 
-def target_weights(model: PyFuncModel, bars: Bars) -> dict[str, Any]:
-    """What a loaded model wants after the last bar: ``target_weight`` and ``band``, an array of shape (A,) each."""
-    import pandas as pd
+def decision_window(model: PyFuncModel, bars: Bars) -> np.ndarray:
+    """The closes that a loaded model reads to decide after the last bar, shape (bars needed, A).
 
-    strategy: PolicyStrategy = model.unwrap_python_model().strategy
+    Raises
+    ------
+    InputError
+        Too few bars, or a symbol that was not yet listed.
+    """
     from backtests.serving import bars_needed
 
+    strategy: PolicyStrategy = model.unwrap_python_model().strategy
     needed, held = bars_needed(strategy), bars.with_past()
     if len(held) < needed:
         raise InputError(f"{bars.name} has {len(held)} bars; the model reads {needed}")
@@ -201,7 +205,14 @@ def target_weights(model: PyFuncModel, bars: Bars) -> dict[str, Any]:
     if not np.isfinite(window).all():
         symbol = bars.symbols[int(np.argmax(~np.isfinite(window).all(axis=0)))]
         raise InputError(f"{symbol} was not listed during the last {needed} bars; leave it out")
-    answer = model.predict(pd.DataFrame({"bars": [window.tolist()]})).iloc[0]
+    return window
+
+
+def target_weights(model: PyFuncModel, bars: Bars) -> dict[str, Any]:
+    """What a loaded model wants after the last bar: ``target_weight`` and ``band``, an array of shape (A,) each."""
+    import pandas as pd
+
+    answer = model.predict(pd.DataFrame({"bars": [decision_window(model, bars).tolist()]})).iloc[0]
     return {key: np.array(answer[key]) for key in ("target_weight", "band")}
 
 

@@ -8,7 +8,8 @@ batches:
                                          ``bars_needed`` of them (a tag of the version)
 ========  =============================  ======================================================================
 
-and the answer has ``target_weight`` and ``band``, a double a symbol: trade to the nearest edge of
+A request is ``{"dataframe_records": [{"bars": [[...], ...]}]}`` to ``/invocations``, and the answer to each
+row has ``target_weight`` and ``band``, a double a symbol: trade to the nearest edge of
 ``target_weight ± band``.
 """
 

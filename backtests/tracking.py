@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
 import subprocess
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from filelock import FileLock
 
 from backtests.walkforward import WalkForward
 from markets import Bars, InputError
@@ -28,7 +29,7 @@ PACKAGES = ("regimeshift", "torch", "numba", "numpy", "pandas", "gymnasium", "ml
 def connect(root: str | Path = "mlruns") -> str:
     """Point MLflow at ``root/mlflow.db`` (or where ``MLFLOW_TRACKING_URI`` says) and return the address.
 
-    The database and the experiment are made on the first call; call it once before starting processes that log.
+    The database and the experiment are made on the first call.
 
     Raises
     ------
@@ -43,7 +44,8 @@ def connect(root: str | Path = "mlruns") -> str:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     root = Path(root).resolve()
     address = os.environ.get("MLFLOW_TRACKING_URI")
-    artifacts = None
+    artifacts: str | None = None
+    lock: contextlib.AbstractContextManager = contextlib.nullcontext()
     if not address:
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -55,15 +57,18 @@ def connect(root: str | Path = "mlruns") -> str:
             ) from None
         address = f"sqlite:///{root}/mlflow.db"
         artifacts = (root / "artifacts").as_uri()
+        # Two processes that both find a fresh database would both set it up, and one would fail.
+        lock = FileLock(root / ".lock")
     mlflow.set_tracking_uri(address)
-    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-        # Without a place of their own, artifacts would land in the working directory.
-        mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
-    mlflow.set_experiment(EXPERIMENT)
+    with lock:
+        if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+            # Without a place of their own, artifacts would land in the working directory.
+            mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
+        mlflow.set_experiment(EXPERIMENT)
     return address
 
 
-@contextmanager
+@contextlib.contextmanager
 def run(name: str, root: str | Path = "mlruns", **parameters: Any) -> Iterator[mlflow.ActiveRun]:
     """An MLflow run with the parameters, the git commit, the packages and the machine on record."""
     import mlflow

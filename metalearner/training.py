@@ -6,10 +6,13 @@ have drawn, and ends in the same bits.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -145,10 +148,11 @@ def train(
                 state.recent.clear()
                 if share == 1.0 and training.patience and state.waited >= training.patience:
                     state.stopped = True
-                if checkpoint is not None:
-                    state.save(Path(checkpoint), fingerprint, policy, optimizer)
-                if log is not None:
-                    log({k: v for k, v in state.history[-1].items() if k != "step"}, state.step)
+                with _finished_first():
+                    if checkpoint is not None:
+                        state.save(Path(checkpoint), fingerprint, policy, optimizer)
+                    if log is not None:
+                        log({k: v for k, v in state.history[-1].items() if k != "step"}, state.step)
             bar.update(row, completed=state.step, score=state.score())
     policy.load_state_dict(state.best)
     policy.eval()
@@ -184,6 +188,22 @@ def _universes(rng: np.random.Generator, paths: int, symbols: int, few: int) -> 
     mask = np.zeros((paths, symbols), dtype=bool)
     np.put_along_axis(mask, rng.random((paths, symbols)).argsort(axis=1)[:, :few], True, axis=1)
     return mask
+
+
+@contextlib.contextmanager
+def _finished_first() -> Iterator[None]:
+    """Hold Ctrl-C back until what is being written is written."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt
 
 
 def _evaluate(policy: Policy, objective: Pathwise, which: np.ndarray) -> float:

@@ -13,13 +13,17 @@ if TYPE_CHECKING:
     from markets import Bars, HiddenMarkovRegimes, TaskSet
     from metalearner import MetaPolicy
 
+# Bars beyond the features' warm-up without which training, validation and test cannot all have any.
+SHORTEST = 300
 LEARNERS = ("rl2", "finetune")
 RULES = "equal_weight, buy_and_hold, inverse_volatility, momentum:WINDOW"
 
 
 def fit_regimes(bars: Bars, where: Spans, n_regimes: int, seed: int) -> HiddenMarkovRegimes:
-    """A detector fitted on the training years alone."""
-    from markets import HiddenMarkovRegimes
+    """A detector fitted on the training years alone; refuses data on which nothing could be learnt afterwards."""
+    from markets import Features, HiddenMarkovRegimes
+
+    Features().require(bars, more=SHORTEST)
 
     return HiddenMarkovRegimes(n_regimes, seed=seed).fit(bars[: _before(bars, where.validation)])
 

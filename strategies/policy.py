@@ -7,6 +7,7 @@ The weights are shared across symbols: one policy trades any universe.
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -194,7 +195,8 @@ class PolicyStrategy(Strategy):
         folder = Path(folder)
         try:
             about = json.loads((folder / "strategy.json").read_text())
-            policy = Policy(settings_from(about["policy"]))
+            with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten, so it must not cost the caller
+                policy = Policy(settings_from(about["policy"]))
             policy.load_state_dict(load_file(folder / "weights.safetensors"))
         except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise InputError(f"{folder}: not a saved strategy ({error})") from None
@@ -212,6 +214,6 @@ def settings_from(about: dict) -> PolicySettings:
 
 def with_shrink(policy: Policy, shrink: float) -> Policy:
     """The same weights, the tilt shrunk."""
-    other = Policy(replace(policy.settings, shrink=shrink))
-    other.load_state_dict(policy.state_dict())
+    other = copy.deepcopy(policy)
+    other.settings = replace(policy.settings, shrink=shrink)
     return other

@@ -18,6 +18,8 @@ class Signal:
     """The latest bars: a .csv or .parquet file, or the name of a packaged data set."""
     json: bool = False
     """Print JSON instead of a table."""
+    request: bool = False
+    """Print the request that asks a server (mlflow models serve) for the same, and nothing else."""
 
     def run(self) -> None:
         import json
@@ -29,7 +31,11 @@ class Signal:
         from regimeshift.console import console, show
 
         bars = load(self.bars)
-        found = registry.target_weights(registry.load(self.model), bars)
+        model = registry.load(self.model)
+        if self.request:
+            print(json.dumps({"dataframe_records": [{"bars": registry.decision_window(model, bars).tolist()}]}))
+            return
+        found = registry.target_weights(model, bars)
         time = str(bars.index[-1])
         if self.json:
             weights = dict(zip(bars.symbols, found["target_weight"].tolist(), strict=True))
