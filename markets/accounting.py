@@ -7,7 +7,8 @@ The order of events from one bar's close to the next, the same in training, envi
 2. The fill at price p: ``V = cash + Σ shares·p``, current weight ``c = shares·p / V``, target
    ``w = c + rate·(clip(c, aim − band, aim + band) − c)``; then limits; untradable symbols stay as they are.
 3. Sizing, sells first, then buys from the smallest to the largest, cut to the cash there is unless borrowing is allowed.
-4. Costs of each order: commission and half the spread (shares of its value), a fixed fee, square-root impact.
+4. Costs of each order: commission and half the spread (shares of its value), a fixed fee, square-root impact. A sell that
+   would not bring its own costs is not made.
 5. With ``same_close``, interest and fees accrue now. Then the account is marked at the next close.
 6. Equity at or below zero closes the account for good, at what it is then.
 """
@@ -26,8 +27,10 @@ from markets.errors import InputError
 
 SECONDS_PER_YEAR = 365.25 * 86400
 
-PRE_FEE, POST_FEE, WHOLE_LOTS = 0, 1, 2
-_SIZING = {"pre_fee": PRE_FEE, "post_fee": POST_FEE, "whole_lots": WHOLE_LOTS}
+PRE_FEE, POST_FEE, OUTLAY = 0, 1, 2
+_SIZING = {"pre_fee": PRE_FEE, "post_fee": POST_FEE, "outlay": OUTLAY, "whole_lots": OUTLAY}
+# Whether a symbol trades at a fill, is halted (keeps its last mark), or is delisted (is paid out).
+HALTED, OPEN, GONE = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Costs:
     ----------
     commission : float
         Share of the traded value, each side.
+    buy_tax, sell_tax : float
+        Share of the traded value, on buys or sells only: stamp duties and the like.
     fixed : float
         Money per order.
     spread : float
@@ -54,6 +59,8 @@ class Costs:
     """
 
     commission: float = 0.0
+    buy_tax: float = 0.0
+    sell_tax: float = 0.0
     fixed: float = 0.0
     spread: float = 0.0
     impact: float = 0.0
@@ -67,19 +74,19 @@ class Costs:
             signed = field.name == "cash_rate"  # deposits can bear negative interest
             if not np.isfinite(value) or (value < 0 and not signed):
                 raise InputError(f"costs: {field.name} is {value}; it must be a number of at least 0")
-        for name in ("commission", "spread"):
+        for name in ("commission", "buy_tax", "sell_tax", "spread"):
             if getattr(self, name) >= 1:
                 raise InputError(f"costs: {name} is {getattr(self, name)}; it is a share: 10 basis points are 0.001")
 
     @property
     def buy_side(self) -> float:
         """Cost of a buy as a share of its value, without fixed fee and impact."""
-        return (1 + self.spread / 2) * (1 + self.commission) - 1
+        return (1 + self.spread / 2) * (1 + self.commission + self.buy_tax) - 1
 
     @property
     def sell_side(self) -> float:
         """Cost of a sell as a share of its value, without fixed fee and impact."""
-        return 1 - (1 - self.spread / 2) * (1 - self.commission)
+        return 1 - (1 - self.spread / 2) * (1 - self.commission - self.sell_tax)
 
     @classmethod
     def parse(cls, text: str | float | Costs) -> Costs:
@@ -88,7 +95,7 @@ class Costs:
             return text
         if isinstance(text, (int, float)):
             return cls(commission=float(text))
-        found = re.fullmatch(r"\s*([0-9.]+)\s*(bps?|%)\s*", text)
+        found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(bps?|%)\s*", text, re.ASCII)
         if not found:
             raise InputError(f"costs {text!r}: write 10bp or 0.1% (a side), or pass markets.Costs(...)")
         return cls(commission=float(found[1]) * (1e-2 if found[2] == "%" else 1e-4))
@@ -103,9 +110,10 @@ class Execution:
     fill : {"auto", "next_open", "next_close", "same_close"}
         When a decision at a bar's close is filled. ``auto`` is the next open where opens exist, else the next close.
         ``same_close`` trades at the price that was just observed, which nobody can: for comparing with tools that do.
-    sizing : {"pre_fee", "post_fee", "whole_lots"}
-        ``pre_fee`` sizes on equity before costs, ``post_fee`` so that weights hold exactly after costs, ``whole_lots``
-        rounds every order towards zero to a multiple of `lot` shares.
+    sizing : {"pre_fee", "post_fee", "outlay", "whole_lots"}
+        ``pre_fee`` sizes on equity before costs, ``post_fee`` so that weights hold exactly after costs. With ``outlay`` an
+        order and its own cost together are the wanted change of value; ``whole_lots`` is that, rounded to whole multiples
+        of `lot` shares so that positions are rounded towards zero.
     lot : float
         Shares, for ``whole_lots``.
     cash : float
@@ -116,10 +124,16 @@ class Execution:
     max_weight, gross, net, turnover : float
         Largest weight of one symbol, of all in absolute value, of all in sum, and largest change of weights a bar.
         Targets beyond are cut to the first, scaled to the next two, and trades are scaled to the last.
+    maintenance : float
+        Margin call: an account whose equity at a bar's close is below this share of its gross holdings is liquidated at the
+        next fill, whatever the plan says, and a gap until then counts. 0 is none; 0.25 is usual for US stocks.
+    delisting_haircut : float
+        What a delisted symbol loses of its last price when it is paid out. 0.3 is the mean found for US stocks delisted for
+        cause (Shumway, "The delisting bias in CRSP data", Journal of Finance 1997).
     """
 
     fill: Literal["auto", "next_open", "next_close", "same_close"] = "auto"
-    sizing: Literal["pre_fee", "post_fee", "whole_lots"] = "pre_fee"
+    sizing: Literal["pre_fee", "post_fee", "outlay", "whole_lots"] = "pre_fee"
     lot: float = 1.0
     cash: float = 1_000_000.0
     borrowing: bool = False
@@ -128,6 +142,8 @@ class Execution:
     gross: float = 1.0
     net: float = np.inf
     turnover: float = np.inf
+    maintenance: float = 0.0
+    delisting_haircut: float = 0.3
 
     def __post_init__(self) -> None:
         if self.fill not in ("auto", "next_open", "next_close", "same_close"):
@@ -137,6 +153,12 @@ class Execution:
         for name in ("lot", "cash", "max_weight", "gross", "net", "turnover"):
             if not getattr(self, name) > 0:
                 raise InputError(f"execution: {name} is {getattr(self, name)}; it must be above 0")
+        if not 0 <= self.maintenance < 1 or not 0 <= self.delisting_haircut <= 1:
+            raise InputError("execution: maintenance must be in [0, 1) and delisting_haircut in [0, 1]")
+        if self.maintenance and self.turnover < np.inf:
+            raise InputError(
+                "execution: a margin call cannot wait for a turnover limit; set maintenance or turnover, not both"
+            )
         if self.fill == "same_close":
             warnings.warn("same_close fills at a price the decision has already seen: no one can", stacklevel=3)
 
@@ -152,20 +174,23 @@ class Rules(NamedTuple):
     borrow_rate: float
     lagged: bool  # filled after the bar of the decision
     sizing: int
-    lot: float
+    lot: float  # 0 for fractions of shares
     borrowing: bool
     lowest: float  # weight of one symbol
     highest: float
     gross: float
     net: float
     turnover: float
+    maintenance: float
+    delistings: bool  # whether any symbol of the panel is delisted
 
 
 class Market(NamedTuple):
     """Price panel of N rows by A symbols, as the kernels read it. Row t holds what a decision at bar t meets.
 
-    fill : (N, A) price at which the decision is filled; where the symbol does not trade then, its last mark
-    open : (N, A) bool, whether it trades then
+    fill : (N, A) price at which the decision is filled; where the symbol does not trade then, its last mark, less the
+        haircut where it is delisted
+    open : (N, A) int8, `HALTED`, `OPEN` or `GONE` then
     mark : (N, A) last known close at bar t; 0 before a symbol's first bar
     gap : (N,) years from bar t to bar t + 1
     impact : (N, A) cost coefficient of ``value**1.5``, or (0, 0)
@@ -178,7 +203,7 @@ class Market(NamedTuple):
     impact: np.ndarray
 
 
-def make_rules(costs: Costs, execution: Execution, fill: str) -> Rules:
+def make_rules(costs: Costs, execution: Execution, fill: str, delistings: bool = False) -> Rules:
     """The numbers of `costs` and `execution`; `fill` is resolved (not ``"auto"``)."""
     return Rules(
         buy=costs.buy_side,
@@ -189,13 +214,15 @@ def make_rules(costs: Costs, execution: Execution, fill: str) -> Rules:
         borrow_rate=costs.borrow_rate,
         lagged=fill != "same_close",
         sizing=_SIZING[execution.sizing],
-        lot=execution.lot,
+        lot=execution.lot if execution.sizing == "whole_lots" else 0.0,
         borrowing=execution.borrowing,
         lowest=0.0 if execution.long_only else -execution.max_weight,
         highest=execution.max_weight,
         gross=execution.gross,
         net=execution.net,
         turnover=execution.turnover,
+        maintenance=execution.maintenance,
+        delistings=delistings,
     )
 
 
@@ -218,6 +245,7 @@ def make_market(bars: Bars, costs: Costs, execution: Execution) -> tuple[Market,
     """
     fill = resolve_fill(bars, execution)
     mark = np.nan_to_num(bars.marks, nan=0.0)
+    gone = bars.delisted
     if fill == "same_close":
         price, tradable = mark, bars.tradable
     else:
@@ -227,13 +255,14 @@ def make_market(bars: Bars, costs: Costs, execution: Execution) -> tuple[Market,
         price = np.concatenate([source[1:], np.full((1, source.shape[1]), np.nan)])
         tradable = np.concatenate([bars.tradable[1:], np.zeros((1, source.shape[1]), dtype=bool)])
         price = np.where(tradable, price, mark)
+        gone = np.concatenate([gone[1:], gone[-1:]])
+    price = np.where(gone, mark * (1 - execution.delisting_haircut), price)
+    state = np.where(gone, GONE, np.where(tradable, OPEN, HALTED)).astype(np.int8)
     index = bars.index.as_unit("us").asi8
     gap = np.append(np.diff(index), 0) / (1e6 * SECONDS_PER_YEAR)
     impact = _impact(bars, costs) if costs.impact > 0 else np.zeros((0, 0))
-    market = Market(
-        np.ascontiguousarray(price), np.ascontiguousarray(tradable), np.ascontiguousarray(mark), gap, impact
-    )
-    return market, make_rules(costs, execution, fill)
+    market = Market(np.ascontiguousarray(price), state, np.ascontiguousarray(mark), gap, impact)
+    return market, make_rules(costs, execution, fill, bool(gone.any()))
 
 
 def _impact(bars: Bars, costs: Costs, window: int = 20) -> np.ndarray:

@@ -8,7 +8,7 @@ row. Slicing can therefore not leak the future, and never costs a strategy its w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +18,8 @@ import pandas as pd
 from markets.errors import InputError
 
 FIELDS = ("open", "high", "low", "close", "volume")
-PRICES = ("open", "high", "low", "close")
+# Bars without a close after which a symbol is taken for gone until it trades again: about a month of days.
+STALE = 21
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,7 @@ class Bars:
     _tradable: np.ndarray
     name: str = "bars"
     past: int = 0  # rows held before the first visible one
+    _gone_from: tuple[pd.Timestamp | None, ...] = ()  # by symbol; empty when none is delisted
 
     # ------------------------------------------------------------------ making
 
@@ -64,6 +66,7 @@ class Bars:
         low: np.ndarray | None = None,
         volume: np.ndarray | None = None,
         tradable: np.ndarray | None = None,
+        delisted: Mapping[str, str | pd.Timestamp] | None = None,
         name: str = "bars",
     ) -> Bars:
         """Validate and copy arrays into `Bars`.
@@ -76,6 +79,9 @@ class Bars:
             NaN marks a gap. `open` and `close` must both be there for a bar to be tradable.
         tradable : array_like of bool, shape (T, A), optional
             Further bars to rule out; gaps are always untradable.
+        delisted : mapping of str to time, optional
+            First time at which a symbol no longer exists. Without it, a symbol whose closes end is halted: it keeps its
+            last mark for good, and cannot be sold.
         name : str
 
         Raises
@@ -107,7 +113,7 @@ class Bars:
             mask &= np.asarray(tradable, dtype=bool)
         for array in (*fields.values(), mask):
             array.setflags(write=False)
-        return cls(index, symbols, fields, mask, name)
+        return cls(index, symbols, fields, mask, name, 0, _check_delisted(index, symbols, mask, delisted))
 
     # ------------------------------------------------------------------ reading
 
@@ -144,6 +150,15 @@ class Bars:
         return self._tradable[self.past :]
 
     @property
+    def delisted(self) -> np.ndarray:
+        """Whether a symbol no longer exists, bool of shape (T, A)."""
+        out = np.zeros(self.shape, dtype=bool)
+        for column, time in enumerate(self._gone_from):
+            if time is not None:
+                out[:, column] = self.index >= time
+        return out
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(T, A): visible bars by symbols."""
         return len(self), len(self.symbols)
@@ -168,6 +183,19 @@ class Bars:
         marks = np.where(last >= 0, np.take_along_axis(close, np.maximum(last, 0), axis=0), np.nan)
         marks.setflags(write=False)
         return marks[self.past :]
+
+    @cached_property
+    def listed(self) -> np.ndarray:
+        """Whether a symbol can be counted on to trade, bool of shape (T, A), as it is known at each bar.
+
+        From its first close on, unless it is delisted or its last close is more than `STALE` bars old.
+        """
+        close = self._fields["close"]
+        row = np.arange(len(close))[:, None]
+        last = np.maximum.accumulate(np.where(np.isfinite(close), row, -STALE - 1), axis=0)
+        listed = (row - last <= STALE)[self.past :] & ~self.delisted
+        listed.setflags(write=False)
+        return listed
 
     @cached_property
     def hash(self) -> str:
@@ -199,7 +227,7 @@ class Bars:
         else:
             try:
                 found = self.index.slice_indexer(span.start, span.stop)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, AttributeError) as error:  # AttributeError: "nan" is a time to pandas
                 raise InputError(f"{span.start!r} to {span.stop!r} is not a span of time: {error}") from None
             first, last = found.start or 0, len(self) if found.stop is None else found.stop
         if last <= first:
@@ -210,7 +238,7 @@ class Bars:
 
     def _rows(self, first: int, last: int) -> Bars:
         fields = {field: values[:last] for field, values in self._fields.items()}
-        return Bars(self._index[:last], self.symbols, fields, self._tradable[:last], self.name, first)
+        return Bars(self._index[:last], self.symbols, fields, self._tradable[:last], self.name, first, self._gone_from)
 
     def until(self, time: str | pd.Timestamp) -> Bars:
         """Rows up to and including `time`; nothing later is held."""
@@ -224,7 +252,8 @@ class Bars:
         """The same visible rows with at most `keep` rows of history."""
         cut = max(self.past - keep, 0)
         fields = {field: values[cut:] for field, values in self._fields.items()}
-        return Bars(self._index[cut:], self.symbols, fields, self._tradable[cut:], self.name, self.past - cut)
+        mask = self._tradable[cut:]
+        return Bars(self._index[cut:], self.symbols, fields, mask, self.name, self.past - cut, self._gone_from)
 
     def select(self, symbols: Sequence[str]) -> Bars:
         """The same rows for some of the symbols."""
@@ -234,7 +263,8 @@ class Bars:
         columns = [self.symbols.index(s) for s in symbols]
         fields = {field: np.ascontiguousarray(values[:, columns]) for field, values in self._fields.items()}
         mask = np.ascontiguousarray(self._tradable[:, columns])
-        return Bars(self._index, tuple(symbols), fields, mask, self.name, self.past)
+        gone = tuple(self._gone_from[i] for i in columns) if self._gone_from else ()
+        return Bars(self._index, tuple(symbols), fields, mask, self.name, self.past, gone)
 
 
 def _check_index(index: pd.DatetimeIndex) -> None:
@@ -248,6 +278,24 @@ def _check_index(index: pd.DatetimeIndex) -> None:
         if steps[row - 1] == 0:
             raise InputError(f"time {index[row]} stands twice (bars {row - 1} and {row}); keep one of the two")
         raise InputError(f"times are not sorted: bar {row} ({index[row]}) comes after {index[row - 1]}; sort by time")
+
+
+def _check_delisted(
+    index: pd.DatetimeIndex,
+    symbols: tuple[str, ...],
+    mask: np.ndarray,
+    delisted: Mapping[str, str | pd.Timestamp] | None,
+) -> tuple[pd.Timestamp | None, ...]:
+    if not delisted:
+        return ()
+    unknown = [s for s in delisted if s not in symbols]
+    if unknown:
+        raise InputError(f"delisted: there is no symbol {unknown[0]!r}; there are {', '.join(symbols)}")
+    times = [pd.Timestamp(delisted[s], tz=index.tz) if s in delisted else None for s in symbols]
+    for column, time in enumerate(times):
+        if time is not None and mask[index >= time, column].any():
+            raise InputError(f"{symbols[column]} is delisted from {time}, but trades after")
+    return tuple(times)
 
 
 def _check_values(index: pd.DatetimeIndex, symbols: tuple[str, ...], fields: dict[str, np.ndarray]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from markets.accounting import POST_FEE, WHOLE_LOTS, Market, Rules
+from markets.accounting import GONE, OPEN, OUTLAY, POST_FEE, Market, Rules
 from markets.simulator import DUST, TOLERANCE, adjoint_kernel, run_paths
 
 _EMPTY = np.zeros((0, 0, 0))
@@ -27,7 +27,8 @@ def equity_paths(
     aim: Tensor,
     band: Tensor | None = None,
     rate: Tensor | None = None,
-    money: float = 1.0,
+    *,
+    money: float,
 ) -> Tensor:
     """Equity of B plans of T bars by A symbols, differentiable once in the plan.
 
@@ -40,7 +41,7 @@ def equity_paths(
     aim, band, rate : Tensor of shape (B, T, A)
         As in `markets.simulator.simulate`; computed in float64.
     money : float
-        Equity at the start.
+        Cash at the start: fixed fees and impact depend on it.
 
     Returns
     -------
@@ -50,11 +51,15 @@ def equity_paths(
     Raises
     ------
     ValueError
-        For ``whole_lots``, which has no derivative.
+        For sizing ``outlay`` and ``whole_lots``.
     """
-    if rules.sizing == WHOLE_LOTS:
-        raise ValueError("whole lots have no derivative; learn with sizing pre_fee or post_fee")
+    _refuse_outlay(rules)
     return _EquityPaths.apply(market, rules, start, money, aim, band, rate)
+
+
+def _refuse_outlay(rules: Rules) -> None:
+    if rules.sizing == OUTLAY:
+        raise ValueError("sizing outlay and whole_lots have no derivative here; learn with pre_fee or post_fee")
 
 
 class _EquityPaths(torch.autograd.Function):
@@ -83,7 +88,8 @@ class _EquityPaths(torch.autograd.Function):
             rows, path = job
             part = [p[rows] if p.size else p for p in plan]
             g_part = [g[rows] if g.size else g for g in grads]
-            adjoint_kernel(market, start[rows], *part, path.cash, path.shares, g_equity[rows], *g_part, rules)
+            states = (path.cash, path.equity, path.shares)
+            adjoint_kernel(market, start[rows], *part, *states, g_equity[rows], *g_part, rules)
 
         _in_threads(run, list(zip(blocks, paths, strict=True)))
         out = [None if like is None else torch.from_numpy(g).to(like) for g, like in zip(grads, ctx.like, strict=True)]
@@ -115,11 +121,11 @@ def equity_paths_reference(
     aim: Tensor,
     band: Tensor | None = None,
     rate: Tensor | None = None,
-    money: float = 1.0,
+    *,
+    money: float,
 ) -> Tensor:
     """`equity_paths` in plain torch, bar by bar; see there for the parameters."""
-    if rules.sizing == WHOLE_LOTS:
-        raise ValueError("whole lots have no derivative; learn with sizing pre_fee or post_fee")
+    _refuse_outlay(rules)
     paths, bars, n = aim.shape
     device = aim.device
     band = torch.zeros_like(aim) if band is None else band
@@ -132,15 +138,22 @@ def equity_paths_reference(
     equity = [cash]
     for t in range(bars - 1):
         at = rows + t
-        fill, is_open, mark, gap = (x[at] for x in panel[:4])
+        fill, state, mark, gap = (x[at] for x in panel[:4])
         impact = panel[4][at] if panel[4].numel() else torch.zeros_like(fill)
-        alive = cash + (shares * mark).sum(1) > 0
+        alive = equity[-1] > 0
+        called = (equity[-1] < rules.maintenance * (shares.abs() * mark).sum(1))[:, None]
         money_now = _accrue(cash, shares, mark, gap, rules) if rules.lagged else cash
+        money_now = money_now + torch.where(state == GONE, shares * fill, 0.0).sum(1)
+        shares = torch.where(state == GONE, 0.0, shares)
         value = money_now + (shares * fill).sum(1)
         solvent = value > 0
+        plan = (
+            torch.where(called, 0.0, aim[:, t]),
+            torch.where(called, 0.0, band[:, t]),
+            torch.where(called, 1.0, rate[:, t]),
+        )
         new_cash, new_shares = _fill(
-            money_now, shares, torch.where(solvent, value, 1.0), fill, is_open, impact,
-            aim[:, t], band[:, t], rate[:, t], rules,
+            money_now, shares, torch.where(solvent, value, 1.0), fill, state == OPEN, impact, *plan, rules
         )  # fmt: skip
         if not rules.lagged:
             new_cash = _accrue(new_cash, new_shares, mark, gap, rules)
@@ -193,8 +206,10 @@ def _fill(cash, shares, equity, price, is_open, impact, aim, band, rate, rules):
                 base = base - _excess(base, equity, orders, cost, trades) / _slope(base, orders, target, impact, rules)
         for _ in range(2):  # two more Newton steps carry the first and the second derivative
             base = base - _excess(base, equity, orders, cost, trades) / _slope(base, orders, target, impact, rules)
-    order = orders(base)
+    order = torch.where(base[:, None] > 0, orders(base), 0.0)
     paid = torch.where(order != 0, cost(order), 0.0)
+    order = torch.where((order < 0) & (order + paid >= 0), 0.0, order)
+    paid = torch.where(order != 0, paid, 0.0)
     sells, buys = order.clamp(max=0), order.clamp(min=0)
     cash = cash - (sells + torch.where(order < 0, paid, 0.0)).sum(1)
     need = buys + torch.where(order > 0, paid, 0.0)
@@ -218,8 +233,8 @@ def _scale(free, stuck, rules):
     if rules.net < np.inf:
         net, held = free.sum(1), stuck.sum(1)
         total = scale * net + held
-        room = (_choose(total > 0, rules.net, -rules.net) - held) / torch.where(net != 0, net, 1.0)
-        binds = (total.abs() > rules.net * (1 + TOLERANCE)) & (room >= 0) & (room < scale) & (net != 0)
+        room = ((_choose(total > 0, rules.net, -rules.net) - held) / torch.where(net != 0, net, 1.0)).clamp(min=0)
+        binds = (total.abs() > rules.net * (1 + TOLERANCE)) & (room < scale) & (net != 0)
         scale = torch.where(binds, room, scale)
     return scale[:, None]
 

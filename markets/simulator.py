@@ -21,12 +21,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from markets.accounting import POST_FEE, WHOLE_LOTS, Costs, Execution, Market, Rules, make_market
+from markets.accounting import GONE, OPEN, OUTLAY, POST_FEE, Costs, Execution, Market, Rules, make_market
 from markets.bars import Bars
 
 # Rows of the scratch array: what a fill found and did, kept for the adjoint.
-CURRENT, EDGED, CLIPPED, SCALED, TARGET, ORDER, FREE = range(7)
-SCRATCH = 7
+VALUE, CURRENT, WANTED, TARGET, ORDER, FREE, ZERO, ONE = range(8)
 # Holdings drift over a limit by rounding; trading on that would be noise.
 TOLERANCE = 1e-9
 # A change of weight below this is rounding, not an order: it must not be charged a fixed fee.
@@ -49,92 +48,107 @@ class Notes(NamedTuple):
 # ---------------------------------------------------------------------------------------------------- forward
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _scratch(n):
+    work = np.empty((8, n))
+    work[ZERO] = 0.0
+    work[ONE] = 1.0
+    return work
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _cost(order, impact, rules):
     """Money lost to one order of value `order` (signed, at the fill price)."""
     size = abs(order)
-    rate = rules.buy if order > 0 else rules.sell
-    return rate * size + rules.fixed + impact * size * np.sqrt(size)
+    cost = (rules.buy if order > 0 else rules.sell) * size + rules.fixed
+    if impact > 0:
+        cost += impact * size * np.sqrt(size)
+    return cost
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _cost_slope(order, impact, rules):
     """Derivative of `_cost` in the signed order."""
     slope = rules.buy if order > 0 else rules.sell
-    slope += 1.5 * impact * np.sqrt(abs(order))
+    if impact > 0:
+        slope += 1.5 * impact * np.sqrt(abs(order))
     return slope if order > 0 else -slope
 
 
-@njit(cache=True, nogil=True)
-def _accrue(cash, shares, mark, gap, rules):
-    """Cash after interest, financing and borrow fee over `gap` years."""
-    rate = rules.cash_rate if cash > 0 else rules.financing_rate
-    cash += cash * rate * gap
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _accrue(market, t, cash, shares, rules):
+    """Cash after interest, financing and borrow fee from bar t to the next."""
+    cash += cash * (rules.cash_rate if cash > 0 else rules.financing_rate) * market.gap[t]
     if rules.borrow_rate > 0:
         for i in range(shares.size):
             if shares[i] < 0:
-                cash += shares[i] * mark[i] * rules.borrow_rate * gap
+                cash += shares[i] * market.mark[t, i] * rules.borrow_rate * market.gap[t]
     return cash
 
 
-@njit(cache=True, nogil=True)
-def _targets(equity, shares, price, open_, aim, band, rate, rules, work):
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _targets(market, t, equity, aim, band, rate, rules, work):
     """Weights wanted after band, rate and limits, into `work`; returns (scale, by_net, pace)."""
-    n = shares.size
-    gross, net, stuck_gross, stuck_net = 0.0, 0.0, 0.0, 0.0
+    n, state = aim.size, market.open
+    gross, net, stuck_gross, stuck_net, change = 0.0, 0.0, 0.0, 0.0, 0.0
+    inverse = 1.0 / equity
     for i in range(n):
-        c = shares[i] * price[i] / equity
+        c = work[VALUE, i] * inverse
         work[CURRENT, i] = c
-        if not open_[i]:
+        w = c
+        if state[t, i] == OPEN:
+            w = min(max(_edged(c, aim[i], band[i], rate[i]), rules.lowest), rules.highest)
+            gross += abs(w)
+            net += w
+            change += abs(w - c)
+        else:
             stuck_gross += abs(c)
             stuck_net += c
-            continue
-        w = c
-        if c < aim[i] - band[i]:
-            w = c + rate[i] * (aim[i] - band[i] - c)
-        elif c > aim[i] + band[i]:
-            w = c + rate[i] * (aim[i] + band[i] - c)
-        work[EDGED, i] = w
-        w = min(max(w, rules.lowest), rules.highest)
-        work[CLIPPED, i] = w
-        gross += abs(w)
-        net += w
-    scale, by_net = 1.0, False
+        work[WANTED, i] = w
+        work[TARGET, i] = w
+    scale, by_net, pace = 1.0, False, 1.0
     if gross + stuck_gross > rules.gross * (1 + TOLERANCE):
         scale = max(rules.gross - stuck_gross, 0.0) / gross if gross > 0 else 1.0
     if abs(scale * net + stuck_net) > rules.net * (1 + TOLERANCE):
         side = 1.0 if scale * net + stuck_net > 0 else -1.0
-        room = (side * rules.net - stuck_net) / net if net != 0 else 1.0
-        if 0 <= room < scale:
+        # where holdings that cannot trade already fill the limit, nothing on their side is added
+        room = max((side * rules.net - stuck_net) / net, 0.0) if net != 0 else 1.0
+        if room < scale:
             scale, by_net = room, True
-    change = 0.0
-    for i in range(n):
-        if open_[i]:
-            work[SCALED, i] = work[CLIPPED, i] * scale if scale < 1 else work[CLIPPED, i]
-            change += abs(work[SCALED, i] - work[CURRENT, i])
-    pace = rules.turnover / change if change > rules.turnover * (1 + TOLERANCE) else 1.0
-    for i in range(n):
-        if not open_[i]:
-            work[TARGET, i] = work[CURRENT, i]
-        elif pace < 1:
-            work[TARGET, i] = work[CURRENT, i] + pace * (work[SCALED, i] - work[CURRENT, i])
-        else:
-            work[TARGET, i] = work[SCALED, i]
-        if abs(work[TARGET, i] - work[CURRENT, i]) <= DUST:
-            work[TARGET, i] = work[CURRENT, i]
+    if scale < 1:
+        change = 0.0
+        for i in range(n):
+            if state[t, i] == OPEN:
+                work[TARGET, i] = work[WANTED, i] * scale
+                change += abs(work[TARGET, i] - work[CURRENT, i])
+    if change > rules.turnover * (1 + TOLERANCE):
+        pace = rules.turnover / change
+        for i in range(n):
+            if state[t, i] == OPEN:
+                work[TARGET, i] = work[CURRENT, i] + pace * (work[TARGET, i] - work[CURRENT, i])
     return scale, by_net, pace
 
 
-@njit(cache=True, nogil=True)
-def _equity_after_costs(equity, shares, price, open_, impact, rules, work):
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _edged(c, aim, band, rate):
+    """Weight after going the share `rate` of the way to the nearest edge of the no-trade zone."""
+    if c < aim - band:
+        return c + rate * (aim - band - c)
+    if c > aim + band:
+        return c + rate * (aim + band - c)
+    return c
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _equity_after_costs(market, t, equity, rules, work):
     """U of ``post_fee``: the root of U + Σ cost(w_i U − q_i p_i) = V, by Newton (convex in U, so it converges)."""
-    base = equity
+    base, impact = equity, market.impact
     for _ in range(50):
         value, slope = base - equity, 1.0
-        for i in range(shares.size):
-            if open_[i] and work[TARGET, i] != work[CURRENT, i]:
-                order = work[TARGET, i] * base - shares[i] * price[i]
-                k = impact[i] if impact.size else 0.0
+        for i in range(work.shape[1]):
+            if abs(work[TARGET, i] - work[CURRENT, i]) > DUST:
+                order = work[TARGET, i] * base - work[VALUE, i]
+                k = impact[t, i] if impact.size else 0.0
                 value += _cost(order, k, rules)
                 slope += _cost_slope(order, k, rules) * work[TARGET, i]
         move = value / slope
@@ -144,7 +158,7 @@ def _equity_after_costs(equity, shares, price, open_, impact, rules, work):
     return base
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _largest_buy(cash, impact, rules):
     """The order whose value and cost together use up `cash`."""
     if cash <= rules.fixed:
@@ -159,123 +173,180 @@ def _largest_buy(cash, impact, rules):
     return order
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _whole(order, price, shares, lot):
+    """An order rounded to whole lots, so that a long position is rounded down and a short one towards zero."""
+    lots = order / (price * lot)
+    down = shares > 0 or (shares == 0 and order > 0)
+    # what is whole but for rounding is whole
+    lots = np.floor(lots + 1e-9) if down else np.ceil(lots - 1e-9)
+    return lots * lot * price
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _outlay_order(change, impact, rules):
+    """The order that changes value by `change`, its own cost included."""
+    if change > 0:
+        return _largest_buy(change, impact, rules)
+    order = (change - rules.fixed) / (1 - rules.sell)
+    if impact > 0:
+        for _ in range(50):
+            move = (order + _cost(order, impact, rules) - change) / (1 + _cost_slope(order, impact, rules))
+            order -= move
+            if abs(move) <= 1e-15 * abs(change):
+                break
+    return order
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _moved(shares, order, price, target):
     """Shares after an order; a position that is closed is exactly zero, so that no dust is left to trade."""
     shares += order / price
     return 0.0 if target == 0.0 and abs(shares * price) <= DUST * abs(order) else shares
 
 
-@njit(cache=True, nogil=True)
-def _fill(cash, shares, price, open_, impact, aim, band, rate, rules, work):
-    """Trade `shares` (in place) towards the plan at `price`; returns (cash, Notes)."""
-    n = shares.size
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _odd_order(order, price, shares, impact, rules):
+    """`order` sized as ``outlay`` or ``whole_lots`` have it."""
+    order = _outlay_order(order, impact, rules)
+    return _whole(order, price, shares, rules.lot) if rules.lot > 0 else order
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _fill(market, t, cash, shares, aim, band, rate, rules, work):
+    """Trade `shares` (in place) towards the plan; returns (cash, Notes). Nothing is done with equity below zero."""
+    n, price, impact = shares.size, market.fill, market.impact
     equity = cash
     for i in range(n):
-        equity += shares[i] * price[i]
-    scale, by_net, pace = _targets(equity, shares, price, open_, aim, band, rate, rules, work)
+        work[VALUE, i] = shares[i] * price[t, i]
+        equity += work[VALUE, i]
+    if equity <= 0:
+        return cash, Notes(equity, equity, 1.0, False, 1.0, -1, 0.0, 0.0)
+    scale, by_net, pace = _targets(market, t, equity, aim, band, rate, rules, work)
     base = equity
     if rules.sizing == POST_FEE:
-        base = _equity_after_costs(equity, shares, price, open_, impact, rules, work)
+        base = _equity_after_costs(market, t, equity, rules, work)
 
     cost, traded, wanted = 0.0, 0.0, 0.0
     for i in range(n):  # sells first
-        work[ORDER, i] = 0.0
-        work[FREE, i] = 0.0
-        if not open_[i] or work[TARGET, i] == work[CURRENT, i]:
-            continue
-        order = work[TARGET, i] * base - shares[i] * price[i]
-        if rules.sizing == WHOLE_LOTS:
-            order = np.trunc(order / price[i] / rules.lot) * rules.lot * price[i]
-        if order == 0.0:
-            continue
+        order, target = 0.0, work[TARGET, i]
+        k = impact[t, i] if impact.size else 0.0
+        if abs(target - work[CURRENT, i]) > DUST and base > 0:  # costs that are more than the equity are not run up
+            order = target * base - work[VALUE, i]
+            if rules.sizing == OUTLAY and target != 0.0:
+                order = _odd_order(order, price[t, i], shares[i], k, rules)
+        paid = _cost(order, k, rules)
+        if order < 0 and order + paid >= 0:  # a sell that would not bring its own costs is not made
+            order = 0.0
         work[ORDER, i] = order
-        work[FREE, i] = 1.0
-        paid = _cost(order, impact[i] if impact.size else 0.0, rules)
+        work[FREE, i] = order
         if order > 0:
             wanted += order + paid
-        else:
+        elif order < 0:
             cash -= order + paid
             cost += paid
             traded -= order
-            shares[i] = _moved(shares[i], order, price[i], work[TARGET, i])
-
+            shares[i] = _moved(shares[i], order, price[t, i], target)
     cut = -1
-    if wanted <= cash or rules.borrowing:
+    if wanted > cash and not rules.borrowing:
+        cut = _cut(market, t, cash, rules, work)
+    if wanted > 0:
         for i in range(n):
-            if work[ORDER, i] > 0:
-                paid = _cost(work[ORDER, i], impact[i] if impact.size else 0.0, rules)
-                cash -= work[ORDER, i] + paid
-                cost += paid
-                traded += work[ORDER, i]
-                shares[i] = _moved(shares[i], work[ORDER, i], price[i], work[TARGET, i])
-    elif wanted > 0:  # too little cash: from the smallest buy to the largest, until it is used up
-        for i in np.argsort(work[ORDER], kind="mergesort"):
             order = work[ORDER, i]
-            if order <= 0:
-                continue
-            k = impact[i] if impact.size else 0.0
-            if order + _cost(order, k, rules) > cash:
-                work[FREE, i] = 0.0
-                order = _largest_buy(cash, k, rules)
-                if rules.sizing == WHOLE_LOTS:
-                    order = np.floor(order / price[i] / rules.lot) * rules.lot * price[i]
-                elif order > 0:
-                    cut = i
-                work[ORDER, i] = order
             if order > 0:
-                paid = _cost(order, k, rules)
-                cash = 0.0 if cut == i else cash - order - paid
+                paid = _cost(order, impact[t, i] if impact.size else 0.0, rules)
+                cash -= order + paid
                 cost += paid
                 traded += order
-                shares[i] = _moved(shares[i], order, price[i], work[TARGET, i])
+                shares[i] = _moved(shares[i], order, price[t, i], work[TARGET, i])
+    if cut >= 0:
+        cash = 0.0  # but for rounding
     return cash, Notes(equity, base, scale, by_net, pace, cut, cost, traded)
 
 
-@njit(cache=True, nogil=True)
-def _value(cash, shares, price):
+@njit(cache=True, nogil=True, error_model="numpy")
+def _cut(market, t, cash, rules, work):
+    """Cut buys to the cash there is: from the smallest to the largest, until it is used up.
+
+    Returns the one that takes the last of it, or -1 where that is none.
+    """
+    cut, price, impact = -1, market.fill, market.impact
+    for i in np.argsort(work[ORDER], kind="mergesort"):
+        order = work[ORDER, i]
+        k = impact[t, i] if impact.size else 0.0
+        if order <= 0:
+            continue
+        if order + _cost(order, k, rules) > cash:
+            work[FREE, i] = 0.0
+            order = 0.0 if cut >= 0 else _largest_buy(cash, k, rules)
+            if rules.lot > 0:
+                order = np.floor(order / (price[t, i] * rules.lot) + 1e-9) * rules.lot * price[t, i]
+            elif order > 0:
+                cut = i
+            work[ORDER, i] = order
+        if order > 0:
+            cash -= order + _cost(order, k, rules)
+    return cut
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _value(market_mark, t, cash, shares):
     for i in range(shares.size):
-        cash += shares[i] * price[i]
+        cash += shares[i] * market_mark[t, i]
     return cash
 
 
-@njit(cache=True, nogil=True)
-def _advance(t, cash, shares, market, aim, band, rate, rules, work):
-    """One bar; `shares` change in place. Returns (cash, equity at mark t + 1, cost, traded value)."""
-    if _value(cash, shares, market.mark[t]) <= 0:  # closed: ruin is final
-        return cash, cash, 0.0, 0.0
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _called(market, t, equity, shares, rules):
+    """Whether the account is below its maintenance margin at bar t."""
+    gross = 0.0
+    for i in range(shares.size):
+        gross += abs(shares[i]) * market.mark[t, i]
+    return equity < rules.maintenance * gross
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _advance(market, t, cash, equity, shares, aim, band, rate, rules, work):
+    """One bar from row t; `shares` change in place. Returns (cash, equity at the next mark, cost, traded value)."""
+    if equity <= 0:  # closed: ruin is final
+        return cash, equity, 0.0, 0.0
+    called = rules.maintenance > 0 and _called(market, t, equity, shares, rules)
     if rules.lagged:
-        cash = _accrue(cash, shares, market.mark[t], market.gap[t], rules)
-    cost, traded = 0.0, 0.0
-    if _value(cash, shares, market.fill[t]) > 0:
-        impact = market.impact[t] if market.impact.size else market.gap[:0]
-        cash, notes = _fill(cash, shares, market.fill[t], market.open[t], impact, aim, band, rate, rules, work)
-        cost, traded = notes.cost, notes.traded
+        cash = _accrue(market, t, cash, shares, rules)
+    if rules.delistings:
+        for i in range(shares.size):
+            if market.open[t, i] == GONE:  # paid out at the last price less the haircut
+                cash += shares[i] * market.fill[t, i]
+                shares[i] = 0.0
+    if called:  # the broker's plan, not ours
+        cash, notes = _fill(market, t, cash, shares, work[ZERO], work[ZERO], work[ONE], rules, work)
+    else:
+        cash, notes = _fill(market, t, cash, shares, aim, band, rate, rules, work)
+    equity = notes.equity
+    if equity > 0:
         if not rules.lagged:
-            cash = _accrue(cash, shares, market.mark[t], market.gap[t], rules)
-        equity = _value(cash, shares, market.mark[t + 1])
-    else:  # the gap to the fill ruined the account: closed there
-        equity = _value(cash, shares, market.fill[t])
-    if equity <= 0:
+            cash = _accrue(market, t, cash, shares, rules)
+        equity = _value(market.mark, t + 1, cash, shares)
+    if equity <= 0:  # at the mark, or by the gap to the fill: closed there, at what it is
         cash = equity
         shares[:] = 0.0
-    return cash, equity, cost, traded
+    return cash, equity, notes.cost, notes.traded
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def step_kernel(market, active, at, aim, cash, shares, equity, cost, traded, rules):
     """Advance each active account b from row ``at[b]`` to the next, towards the weights ``aim[b]``; all in place."""
-    n = shares.shape[1]
-    work, zero, one = np.empty((SCRATCH, n)), np.zeros(n), np.ones(n)
+    work = _scratch(shares.shape[1])
+    zero, one = work[ZERO], work[ONE]
     for b in range(at.size):
         if active[b]:
             cash[b], equity[b], cost[b], traded[b] = _advance(
-                at[b], cash[b], shares[b], market, aim[b], zero, one, rules, work
+                market, at[b], cash[b], equity[b], shares[b], aim[b], zero, one, rules, work
             )
             at[b] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def path_kernel(market, start, aim, band, rate, cash, shares, equity, cost, traded, rules):
     """Fold of `_advance` over time, for each path b from row ``start[b]``.
 
@@ -283,74 +354,85 @@ def path_kernel(market, start, aim, band, rate, cash, shares, equity, cost, trad
     the last. Cost and traded value of the bar from t to t + 1 stand at t + 1.
     """
     paths, bars, n = aim.shape
-    work = np.empty((SCRATCH, n))
-    zero, one = np.zeros(n), np.ones(n)
+    work = _scratch(n)
+    zero, one = work[ZERO], work[ONE]
+    keep = shares.shape[1] > 1
+    held = np.empty(n)
     for b in range(paths):
-        held = shares[b, 0].copy()
+        held[:] = shares[b, 0]
         for t in range(bars - 1):
             cash[b, t + 1], equity[b, t + 1], cost[b, t + 1], traded[b, t + 1] = _advance(
+                market,
                 start[b] + t,
                 cash[b, t],
+                equity[b, t],
                 held,
-                market,
                 aim[b, t],
                 band[b, t] if band.size else zero,
                 rate[b, t] if rate.size else one,
                 rules,
                 work,
             )
-            shares[b, t + 1 if shares.shape[1] > 1 else 0] = held
+            if keep:
+                shares[b, t + 1] = held
+        if not keep:
+            shares[b, 0] = held
 
 
 # ---------------------------------------------------------------------------------------------------- adjoint
 
 
-@njit(cache=True, nogil=True)
-def _accrue_adjoint(cash, shares, mark, gap, rules, g_cash, g_shares):
+@njit(cache=True, nogil=True, error_model="numpy")
+def _accrue_adjoint(market, t, cash, shares, rules, g_cash, g_shares):
     """Adjoint of `_accrue`; adds to `g_shares`, returns the gradient of the cash before."""
+    gap = market.gap[t]
     if rules.borrow_rate > 0:
         for i in range(shares.size):
             if shares[i] < 0:
-                g_shares[i] += g_cash * mark[i] * rules.borrow_rate * gap
+                g_shares[i] += g_cash * market.mark[t, i] * rules.borrow_rate * gap
     return g_cash * (1 + (rules.cash_rate if cash > 0 else rules.financing_rate) * gap)
 
 
-@njit(cache=True, nogil=True)
-def _targets_adjoint(notes, open_, aim, band, rate, rules, work, g_target, g_current, g_aim, g_band, g_rate):
+@njit(cache=True, nogil=True, error_model="numpy")
+def _targets_adjoint(market, t, notes, aim, band, rate, rules, work, g_target, g_current, g_aim, g_band, g_rate):
     """From the gradient of the target weights to those of the plan and of the current weights."""
-    n = g_target.size
-    if notes.pace < 1:  # target = current + pace (scaled - current), pace = turnover / Σ|scaled - current|
-        g_pace, change = 0.0, rules.turnover / notes.pace
+    n, state = g_target.size, market.open
+    scale, pace = notes.scale, notes.pace
+    if pace < 1:  # target = current + pace (scaled - current), pace = turnover / Σ|scaled - current|
+        g_pace, change = 0.0, rules.turnover / pace
         for i in range(n):
-            if open_[i]:
-                g_pace += g_target[i] * (work[SCALED, i] - work[CURRENT, i])
+            if state[t, i] == OPEN:
+                g_pace += g_target[i] * (work[WANTED, i] * scale - work[CURRENT, i])
         for i in range(n):
-            if open_[i]:
-                side = np.sign(work[SCALED, i] - work[CURRENT, i])
-                g_move = notes.pace * g_target[i] - g_pace * notes.pace / change * side
+            if state[t, i] == OPEN:
+                side = np.sign(work[WANTED, i] * scale - work[CURRENT, i])
+                g_move = pace * g_target[i] - g_pace * pace / change * side
                 g_current[i] += g_target[i] - g_move
                 g_target[i] = g_move
-    if notes.scale < 1:  # scaled = scale · clipped
+    if scale < 1:  # scaled = scale · wanted
         g_scale, total, stuck = 0.0, 0.0, 0.0
         for i in range(n):
-            if open_[i]:
-                g_scale += g_target[i] * work[CLIPPED, i]
-                total += work[CLIPPED, i] if notes.by_net else abs(work[CLIPPED, i])
+            if state[t, i] == OPEN:
+                g_scale += g_target[i] * work[WANTED, i]
+                total += work[WANTED, i] if notes.by_net else abs(work[WANTED, i])
             elif not notes.by_net:
                 stuck += abs(work[CURRENT, i])
-        if not notes.by_net and stuck >= rules.gross:
+        if scale == 0:
             g_scale = 0.0  # nothing is left to scale to
         for i in range(n):
-            if open_[i]:
-                side = 1.0 if notes.by_net else np.sign(work[CLIPPED, i])
-                g_target[i] = notes.scale * g_target[i] - g_scale * notes.scale / total * side
+            if state[t, i] == OPEN:
+                side = 1.0 if notes.by_net else np.sign(work[WANTED, i])
+                g_target[i] = scale * g_target[i] - g_scale * scale / total * side
             else:
                 side = 1.0 if notes.by_net else np.sign(work[CURRENT, i])
                 g_current[i] -= g_scale / total * side
     for i in range(n):
-        if not open_[i] or work[EDGED, i] < rules.lowest or work[EDGED, i] > rules.highest:
+        if state[t, i] != OPEN:
             continue
         g, c = g_target[i], work[CURRENT, i]
+        edged = _edged(c, aim[i], band[i], rate[i])
+        if edged < rules.lowest or edged > rules.highest:
+            continue
         if c < aim[i] - band[i]:
             g_rate[i] += g * (aim[i] - band[i] - c)
             g_aim[i] += g * rate[i]
@@ -365,106 +447,142 @@ def _targets_adjoint(notes, open_, aim, band, rate, rules, work, g_target, g_cur
             g_current[i] += g
 
 
-@njit(cache=True, nogil=True)
-def _fill_adjoint(
-    notes, shares, price, open_, impact, aim, band, rate, rules, work, g_cash, g_shares, g_aim, g_band, g_rate, room
-):
-    """Adjoint of `_fill`, given the shares before it; turns `g_shares` in place, returns the gradient of the cash."""
-    n = shares.size
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill_adjoint(market, t, notes, aim, band, rate, rules, work, g_cash, g_shares, g_aim, g_band, g_rate, room):
+    """Adjoint of `_fill`; turns `g_shares` in place, returns the gradient of the cash before."""
+    n, price, impact = g_shares.size, market.fill, market.impact
     g_target, g_current, g_value = room[0], room[1], room[2]
     if notes.cut >= 0:  # all cash went into the cut buy: its size is the cash there was, over 1 + marginal cost
         i = notes.cut
-        k = impact[i] if impact.size else 0.0
-        g_cash = g_shares[i] / price[i] / (1 + _cost_slope(work[ORDER, i], k, rules))
-    g_base, slope = 0.0, 1.0
+        g_cash = (
+            g_shares[i] / price[t, i] / (1 + _cost_slope(work[ORDER, i], impact[t, i] if impact.size else 0.0, rules))
+        )
+    g_base = 0.0
     for i in range(n):
         g_target[i], g_current[i], g_value[i] = 0.0, 0.0, 0.0
-        if work[FREE, i] > 0:  # order = target · base - value
-            marginal = _cost_slope(work[ORDER, i], impact[i] if impact.size else 0.0, rules)
-            g_order = g_shares[i] / price[i] - g_cash * (1 + marginal)
+        if work[FREE, i] != 0:  # order = target · base - value
+            marginal = _cost_slope(work[ORDER, i], impact[t, i] if impact.size else 0.0, rules)
+            g_order = g_shares[i] / price[t, i] - g_cash * (1 + marginal)
             g_target[i] = g_order * notes.base
             g_base += g_order * work[TARGET, i]
             g_value[i] = -g_order
     g_equity = g_base
     if rules.sizing == POST_FEE:  # implicit: base + Σ cost(target · base - value) = equity
+        slope = 1.0
         for i in range(n):
-            if work[TARGET, i] != work[CURRENT, i]:
-                order = work[TARGET, i] * notes.base - shares[i] * price[i]
-                slope += _cost_slope(order, impact[i] if impact.size else 0.0, rules) * work[TARGET, i]
+            if abs(work[TARGET, i] - work[CURRENT, i]) > DUST:
+                order = work[TARGET, i] * notes.base - work[VALUE, i]
+                slope += _cost_slope(order, impact[t, i] if impact.size else 0.0, rules) * work[TARGET, i]
         g_equity = g_base / slope
         for i in range(n):
-            if work[TARGET, i] != work[CURRENT, i]:
-                order = work[TARGET, i] * notes.base - shares[i] * price[i]
-                marginal = _cost_slope(order, impact[i] if impact.size else 0.0, rules)
+            if abs(work[TARGET, i] - work[CURRENT, i]) > DUST:
+                order = work[TARGET, i] * notes.base - work[VALUE, i]
+                marginal = _cost_slope(order, impact[t, i] if impact.size else 0.0, rules)
                 g_target[i] -= g_equity * marginal * notes.base
                 g_value[i] += g_equity * marginal
-    _targets_adjoint(notes, open_, aim, band, rate, rules, work, g_target, g_current, g_aim, g_band, g_rate)
+    _targets_adjoint(market, t, notes, aim, band, rate, rules, work, g_target, g_current, g_aim, g_band, g_rate)
+    inverse = 1.0 / notes.equity
     for i in range(n):  # current = value / equity, equity = cash + Σ value
-        g_value[i] += g_current[i] / notes.equity
-        g_equity -= g_current[i] * work[CURRENT, i] / notes.equity
+        g_value[i] += g_current[i] * inverse
+        g_equity -= g_current[i] * work[CURRENT, i] * inverse
     for i in range(n):
-        g_shares[i] += (g_value[i] + g_equity) * price[i]
+        g_shares[i] += (g_value[i] + g_equity) * price[t, i]
     return g_cash + g_equity
 
 
-@njit(cache=True, nogil=True)
-def adjoint_kernel(market, start, aim, band, rate, cash, shares, g_equity, g_aim, g_band, g_rate, rules):
+@njit(cache=True, nogil=True, error_model="numpy")
+def _advance_adjoint(
+    market,
+    t,
+    cash,
+    equity,
+    before,
+    aim,
+    band,
+    rate,
+    rules,
+    work,
+    g_end,
+    g_cash,
+    g_shares,
+    g_aim,
+    g_band,
+    g_rate,
+    held,
+    room,
+):
+    """Adjoint of `_advance`, which is done again from the state before; `g_end` is the gradient of the equity after.
+
+    Turns `g_shares` in place and returns the gradient of the cash before.
+    """
+    if equity <= 0:  # closed: equity and cash stayed what they were
+        return g_cash + g_end
+    held[:] = before
+    money = cash
+    if rules.lagged:
+        money = _accrue(market, t, money, held, rules)
+    if rules.delistings:
+        for i in range(held.size):
+            if market.open[t, i] == GONE:
+                money += held[i] * market.fill[t, i]
+                held[i] = 0.0
+    after, notes = _fill(market, t, money, held, aim, band, rate, rules, work)
+    if notes.equity <= 0:  # closed at the fill
+        g_cash += g_end
+        for i in range(held.size):
+            g_shares[i] = g_cash * market.fill[t, i]
+    else:
+        accrued = after if rules.lagged else _accrue(market, t, after, held, rules)
+        if _value(market.mark, t + 1, accrued, held) <= 0:  # closed at the mark
+            g_end += g_cash
+            g_cash = 0.0
+            g_shares[:] = 0.0
+        g_cash += g_end
+        for i in range(held.size):
+            g_shares[i] += g_end * market.mark[t + 1, i]
+        if not rules.lagged:
+            g_cash = _accrue_adjoint(market, t, after, held, rules, g_cash, g_shares)
+        g_cash = _fill_adjoint(
+            market, t, notes, aim, band, rate, rules, work, g_cash, g_shares, g_aim, g_band, g_rate, room
+        )
+    if rules.delistings:
+        for i in range(held.size):
+            if market.open[t, i] == GONE:
+                g_shares[i] = g_cash * market.fill[t, i]
+    if rules.lagged:
+        g_cash = _accrue_adjoint(market, t, cash, before, rules, g_cash, g_shares)
+    return g_cash
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def adjoint_kernel(market, start, aim, band, rate, cash, equity, shares, g_equity, g_aim, g_band, g_rate, rules):
     """Gradients of Σ g_equity · equity in the plan, by one reverse sweep.
 
-    `cash` (B, T) and `shares` (B, T, A) are the states that `path_kernel` recorded; each bar is done again from its
-    state, so that nothing else need be stored. `g_aim`, `g_band`, `g_rate` (B, T, A) come zeroed and are added to.
+    `cash`, `equity` (B, T) and `shares` (B, T, A) are the states that `path_kernel` recorded; each bar is done again from
+    its state, so that nothing else need be stored. `g_aim`, `g_band`, `g_rate` (B, T, A) come zeroed and are added to.
     """
     paths, bars, n = aim.shape
-    work, room = np.empty((SCRATCH, n)), np.empty((3, n))
+    work, room = _scratch(n), np.empty((3, n))
+    zero, one, unused = work[ZERO], work[ONE], np.zeros(n)
     held, g_shares = np.empty(n), np.empty(n)
-    zero, one, unused = np.zeros(n), np.ones(n), np.empty(n)
     for b in range(paths):
         g_cash = 0.0
         g_shares[:] = 0.0
         for t in range(bars - 2, -1, -1):
             row = start[b] + t
-            mark, price = market.mark[row], market.fill[row]
-            before = shares[b, t]
-            if _value(cash[b, t], before, mark) <= 0:  # closed: equity and cash are what they were
-                g_cash += g_equity[b, t + 1]
-                continue
-            held[:] = before
-            money = cash[b, t]
-            if rules.lagged:
-                money = _accrue(money, held, mark, market.gap[row], rules)
-            if _value(money, held, price) <= 0:  # closed at the fill
-                g_cash += g_equity[b, t + 1]
-                for i in range(n):
-                    g_shares[i] = g_cash * price[i]
-            else:
-                impact = market.impact[row] if market.impact.size else market.gap[:0]
-                plan_band = band[b, t] if band.size else zero
-                plan_rate = rate[b, t] if rate.size else one
-                after, notes = _fill(
-                    money, held, price, market.open[row], impact, aim[b, t], plan_band, plan_rate, rules, work
-                )
-                accrued = after
-                if not rules.lagged:
-                    accrued = _accrue(after, held, mark, market.gap[row], rules)
-                g_end = g_equity[b, t + 1]
-                if _value(accrued, held, market.mark[row + 1]) <= 0:  # closed at the mark
-                    g_end += g_cash
-                    g_cash = 0.0
-                    g_shares[:] = 0.0
-                g_cash += g_end
-                for i in range(n):
-                    g_shares[i] += g_end * market.mark[row + 1, i]
-                if not rules.lagged:
-                    g_cash = _accrue_adjoint(after, held, mark, market.gap[row], rules, g_cash, g_shares)
-                g_cash = _fill_adjoint(
-                    notes, before, price, market.open[row], impact, aim[b, t], plan_band, plan_rate, rules, work,
-                    g_cash, g_shares, g_aim[b, t],
-                    g_band[b, t] if g_band.size else unused,
-                    g_rate[b, t] if g_rate.size else unused,
-                    room,
-                )  # fmt: skip
-            if rules.lagged:
-                g_cash = _accrue_adjoint(cash[b, t], before, mark, market.gap[row], rules, g_cash, g_shares)
+            p_aim, p_band, p_rate = aim[b, t], band[b, t] if band.size else zero, rate[b, t] if rate.size else one
+            to_aim, to_band, to_rate = (
+                g_aim[b, t],
+                g_band[b, t] if g_band.size else unused,
+                g_rate[b, t] if g_rate.size else unused,
+            )
+            if rules.maintenance > 0 and _called(market, row, equity[b, t], shares[b, t], rules):
+                p_aim, p_band, p_rate = zero, zero, one
+                to_aim, to_band, to_rate = unused, unused, unused  # the broker's plan, not ours
+            g_cash = _advance_adjoint(
+                market, row, cash[b, t], equity[b, t], shares[b, t], p_aim, p_band, p_rate, rules, work,
+                g_equity[b, t + 1], g_cash, g_shares, to_aim, to_band, to_rate, held, room,
+            )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------- faces

@@ -106,3 +106,30 @@ def test_an_empty_span_says_what_there_is():
         make()["soon":]
     with pytest.raises(InputError, match="no symbol 'X'; it has A, B"):
         make().select(["X"])
+
+
+def test_listed_is_known_at_each_bar():
+    close = np.full((60, 3), 5.0)
+    close[:10, 0] = np.nan
+    close[20:, 1] = np.nan
+    close[30:, 2] = np.nan
+    index = pd.date_range("2020-01-01", periods=60)
+    bars = Bars.make(index, ["late", "gone", "delisted"], close, delisted={"delisted": index[30]})
+    listed = bars.listed
+    assert np.flatnonzero(listed[:, 0]).tolist() == list(range(10, 60))
+    assert np.flatnonzero(listed[:, 1]).tolist() == list(range(19 + 21 + 1))
+    assert np.flatnonzero(listed[:, 2]).tolist() == list(range(30))
+    np.testing.assert_array_equal(bars[:25].listed, listed[:25])
+    np.testing.assert_array_equal(bars[35:].listed, listed[35:])
+
+
+def test_what_is_delisted_cannot_trade_after():
+    with pytest.raises(InputError, match="A is delisted from 2020-01-03 00:00:00, but trades after"):
+        make(delisted={"A": "2020-01-03"})
+    with pytest.raises(InputError, match="there is no symbol 'X'"):
+        make(delisted={"X": "2020-01-03"})
+
+
+def test_regression_a_time_that_is_none():
+    with pytest.raises(InputError, match="not a span of time"):
+        make()["nan":]

@@ -83,7 +83,7 @@ def test_central_differences_without_edges():
 def test_paths_may_start_anywhere_in_the_panel(bars):
     market, rules = make_market(bars, Costs.parse("10bp"), Execution())
     aim = torch.full((2, 30, 3), 0.3, dtype=torch.float64)
-    both = equity_paths(market, rules, np.array([10, 200]), aim)
+    both = equity_paths(market, rules, np.array([10, 200]), aim, money=1.0)
     alone = simulate(bars[200:230], aim[0].numpy(), execution=Execution(cash=1.0)).equity[0]
     np.testing.assert_allclose(both[1], alone, rtol=1e-12)
 
@@ -95,7 +95,7 @@ def test_threads_change_nothing(bars):
     start, results = rng.integers(0, 1000, 40), []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        equity = equity_paths(market, rules, start, aim)
+        equity = equity_paths(market, rules, start, aim, money=1.0)
         results.append((equity, *torch.autograd.grad(equity.sum(), aim)))
     torch.set_num_threads(1)
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
@@ -104,7 +104,7 @@ def test_threads_change_nothing(bars):
 def test_float32_plans_get_float32_gradients(bars):
     market, rules = make_market(bars, Costs.parse("10bp"), Execution())
     aim = torch.full((1, 30, 3), 0.3, requires_grad=True)
-    equity = equity_paths(market, rules, np.array([0]), aim)
+    equity = equity_paths(market, rules, np.array([0]), aim, money=1.0)
     assert equity.dtype == torch.float64
     assert torch.autograd.grad(equity.sum(), aim)[0].dtype == torch.float32
 
@@ -112,7 +112,7 @@ def test_float32_plans_get_float32_gradients(bars):
 def test_the_reference_can_be_differentiated_twice(bars):
     market, rules = make_market(bars, Costs(commission=0.001, impact=0), Execution(sizing="post_fee"))
     aim = torch.full((1, 6, 3), 0.2, dtype=torch.float64, requires_grad=True)
-    equity = equity_paths_reference(market, rules, np.array([0]), aim)
+    equity = equity_paths_reference(market, rules, np.array([0]), aim, money=1.0)
     (first,) = torch.autograd.grad(equity[0, -1].log(), aim, create_graph=True)
     (second,) = torch.autograd.grad(first.pow(2).sum(), aim)
     assert torch.isfinite(second).all()
@@ -123,4 +123,4 @@ def test_whole_lots_have_no_derivative(bars):
     market, rules = make_market(bars, Costs(), Execution(sizing="whole_lots"))
     for function in (equity_paths, equity_paths_reference):
         with pytest.raises(ValueError, match="no derivative"):
-            function(market, rules, np.array([0]), torch.zeros(1, 5, 3))
+            function(market, rules, np.array([0]), torch.zeros(1, 5, 3), money=1.0)

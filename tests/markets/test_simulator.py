@@ -246,3 +246,75 @@ def test_a_late_listing_is_bought_when_it_trades():
 def test_a_plan_of_another_shape_is_refused(bars):
     with pytest.raises(ValueError, match=r"aim has shape \(3, 2\), but the bars make \(1500, 3\)"):
         simulate(bars, np.zeros((3, 2)))
+
+
+def test_a_margin_call_liquidates_at_the_next_fill_and_counts_the_gap():
+    bars = close_bars([10, 10, 7, 6, 6], opens=[[10, 10, 10, 6.5, 6]])
+    execution = Execution(cash=1000, borrowing=True, gross=2, maintenance=0.25)
+    paths = simulate(bars, np.full((5, 1), 2.0), costs=Costs(), execution=execution)
+    assert paths.equity[0, 2] == pytest.approx(1000 - 200 * 3)  # 400 of 1,400 is above a quarter
+    bars = close_bars([10, 10, 6.5, 6, 6], opens=[[10, 10, 10, 5.5, 6]])
+    paths = simulate(bars, np.full((5, 1), 2.0), costs=Costs(), execution=execution)
+    assert paths.equity[0, 2] == pytest.approx(300)  # 300 of 1,300 is below
+    assert paths.shares[0, 3, 0] == 0
+    assert paths.equity[0, 3] == pytest.approx(1000 - 200 * 4.5)  # sold at the next open, not at the threshold
+
+
+def test_a_delisting_pays_the_last_price_less_the_haircut():
+    close = np.array([[10.0, 10.0], [10.0, 10.0], [np.nan, 10.0], [np.nan, 10.0]])
+    index = pd.date_range("2020-01-01", periods=4)
+    bars = Bars.make(index, ["A", "B"], close, delisted={"A": index[2]})
+    aim = np.tile([0.5, 0.0], (4, 1))
+    paths = simulate(bars, aim, costs=Costs(), execution=Execution(cash=1000, delisting_haircut=0.4))
+    assert paths.equity[0].tolist() == [1000, 1000, 800, 800]
+    assert paths.shares[0, 2:, 0].tolist() == [0, 0]
+
+
+def test_taxes_fall_on_one_side():
+    bars = close_bars([10, 10, 10])
+    aim = np.array([[0.5], [0.0], [0.0]])
+    paths = simulate(bars, aim, costs=Costs(buy_tax=0.01, sell_tax=0.02), execution=Execution(cash=1000))
+    assert paths.cost[0].tolist() == pytest.approx([0, 5, 10])
+
+
+def test_outlay_counts_an_order_and_its_cost_together():
+    bars = close_bars([10, 10, 10])
+    aim, costs = np.array([[0.5], [0.25], [0.0]]), Costs(commission=0.01)
+    paths = simulate(bars, aim, costs=costs, execution=Execution(cash=1000, sizing="outlay"))
+    assert paths.cash[0, 1] == pytest.approx(500)
+    raised = paths.cash[0, 2] - paths.cash[0, 1]
+    value = paths.shares[0, 1, 0] * 10
+    assert raised == pytest.approx(value - 0.25 * paths.equity[0, 1])
+
+
+def test_regression_the_net_limit_holds_where_untradable_holdings_fill_it():
+    close = np.array([[10, 10], [10, 10], [40, 10], [np.nan, 10], [np.nan, 10]], dtype=float)
+    bars = Bars.make(pd.date_range("2020-01-01", periods=5), ["A", "B"], close)
+    aim = np.array([[0.5, 0.0], [0.5, 0.0], [0.5, 0.4], [0.5, 0.4], [0.5, 0.4]])
+    paths = simulate(bars, aim, costs=Costs(), execution=Execution(cash=1000, gross=2, net=0.5))
+    assert not paths.shares[0, :, 1].any()
+
+
+def test_regression_small_sells_do_not_run_up_fixed_fees():
+    bars = close_bars([10.0, 10.0, 10.0], [10.0, 10.01, 10.01])
+    paths = simulate(bars, np.tile([0.5, 0.48], (3, 1)), costs=Costs(fixed=10), execution=Execution(cash=1000))
+    assert (paths.cash[0] >= 0).all()
+    assert paths.cost[0, 2] == 0
+
+
+def test_regression_fees_above_the_equity_are_not_run_up():
+    bars = close_bars([10, 10, 10], [10, 10, 10])
+    for sizing in ("pre_fee", "post_fee"):
+        execution = Execution(cash=100, sizing=sizing, long_only=True)
+        paths = simulate(bars, np.tile([0.5, 0.5], (3, 1)), costs=Costs(fixed=60), execution=execution)
+        assert (paths.equity >= 0).all()
+
+
+@given(worlds.cases(sizings=SIZINGS))
+def test_trading_never_takes_equity_below_zero(case):
+    """Prices may ruin an account; its own orders may not, without borrowing and shorts."""
+    execution = case[2]
+    if execution.borrowing or not execution.long_only:
+        return
+    paths = run(case)
+    assert (paths.equity >= 0).all()
