@@ -63,14 +63,14 @@ class Features:
         Returns
         -------
         ndarray of shape (T, A, F)
-            Float64; NaN for a symbol's first `lookback` bars. Over gaps the last close stands.
+            Float64; NaN for a symbol's first `lookback` bars and while it is not listed. Over gaps the last close stands.
         """
         with np.errstate(invalid="ignore"):
             logs = np.log(bars.with_past().marks)
         out = np.empty((*logs.shape, len(self.names)))
         horizons, averages = np.array(self.horizons), np.array(self.averages, dtype=np.int64)
         _compute(logs, horizons, self.volatility, self.short_volatility, averages, self.lookback, out)
-        return out[bars.past :]
+        return np.where(bars.listed[..., None], out[bars.past :], np.nan)
 
     def require(self, bars: Bars, more: int = 0) -> None:
         """Raise `InputError` unless there are bars enough for `more` rows of features."""

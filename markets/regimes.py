@@ -72,18 +72,18 @@ class RegimePath:
 
 
 def market_returns(bars: Bars) -> np.ndarray:
-    """Mean simple return over the symbols that have one, shape (T,); NaN on the first bar held."""
-    marks = bars.with_past().marks
-    return _mean_returns(marks)[bars.past :]
+    """Mean simple return over the symbols that are listed, shape (T,); NaN on the first bar held."""
+    held = bars.with_past()
+    return _mean_returns(held.marks, held.listed)[bars.past :]
 
 
 @njit(cache=True, nogil=True)
-def _mean_returns(marks):
+def _mean_returns(marks, listed):
     out = np.full(marks.shape[0], np.nan)
     for t in range(1, marks.shape[0]):
         total, count = 0.0, 0
         for a in range(marks.shape[1]):
-            if marks[t - 1, a] > 0:  # false for NaN
+            if listed[t, a] and marks[t - 1, a] > 0:  # false for NaN
                 total += marks[t, a] / marks[t - 1, a] - 1
                 count += 1
         if count:
@@ -126,6 +126,8 @@ class HiddenMarkovRegimes:
     ):
         if n_regimes < 1:
             raise InputError(f"n_regimes is {n_regimes}; it must be at least 1")
+        if seed < 0:
+            raise InputError(f"seed is {seed}; it must be at least 0")
         self.n_regimes = n_regimes
         self.restarts = restarts
         self.max_iterations = max_iterations

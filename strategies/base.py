@@ -83,15 +83,18 @@ class Strategy(ABC):
         For tables and plots.
     warmup : int
         Bars needed before the first row that is more than a guess.
+    adapts : bool
+        Whether `adapt` does anything; a strategy that does not is planned once.
     """
 
     name: str = "strategy"
     warmup: int = 0
+    adapts: bool = False
 
     @abstractmethod
     def plan(self, bars: Bars) -> Plan:
         """Plan for the visible rows, shape (T, A); row t may use bars up to t, the history included, and no more."""
 
     def adapt(self, bars: Bars) -> Strategy:
-        """The strategy after seeing `bars`; those that do not learn return themselves."""
+        """The strategy after seeing `bars`; those that do not learn return themselves. Set `adapts` if yours learns."""
         return self

@@ -8,13 +8,16 @@ The weights are shared across symbols: one policy trades any universe.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -141,26 +144,38 @@ class PolicyStrategy(Strategy):
     context : int
         Bars of memory; 1 is none. Rows with a shorter past hold the base.
     name : str
+    seen_until : Timestamp, optional
+        Last bar that its weights were learnt or chosen on: what comes before is no test.
     """
 
-    def __init__(self, policy: Policy, context: int, name: str = "policy"):
+    def __init__(self, policy: Policy, context: int, name: str = "policy", seen_until: pd.Timestamp | None = None):
         if context < 1:
             raise InputError(f"context is {context}; it must be at least 1")
-        self.policy, self.context, self.name = policy, context, name
+        self.policy, self.context, self.name, self.seen_until = policy, context, name, seen_until
 
     @property
     def warmup(self) -> int:  # type: ignore[override]
-        return self.policy.settings.features.lookback + self.context
+        return max(self.policy.settings.features.lookback + self.context, InverseVolatility().warmup)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the settings, the context and the weights: two of one name are not one model."""
+        digest = hashlib.sha256(json.dumps([asdict(self.policy.settings), self.context]).encode())
+        for name, weight in sorted(self.policy.state_dict().items()):
+            digest.update(name.encode() + weight.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     def plan(self, bars: Bars) -> Plan:
         settings = self.policy.settings
-        held = bars.without_past(keep=self.warmup + InverseVolatility().warmup)
+        held = bars.without_past(keep=self.warmup)
         grown = held.with_past()
         features = torch.from_numpy(settings.features.compute(grown)).float()
         base = torch.from_numpy(base_weights(settings, grown))
         device = next(self.policy.parameters()).device
         aim, band = base.clone(), torch.full_like(base, BASES[settings.base] / len(bars.symbols))
         first = max(held.past, self.context - 1)
+        if first >= len(grown):  # too short a past for any memory
+            return Plan(aim[held.past :].numpy(), band[held.past :].numpy())
         # (rows, A, F, context) -> (rows, context, A, F), without a copy
         windows = features.unfold(0, self.context, 1).permute(0, 3, 1, 2)
         with torch.no_grad():
@@ -176,7 +191,8 @@ class PolicyStrategy(Strategy):
         """Write ``strategy.json`` and ``weights.safetensors``."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        about = {"name": self.name, "context": self.context, "policy": asdict(self.policy.settings)}
+        seen = None if self.seen_until is None else str(self.seen_until)
+        about = {"name": self.name, "context": self.context, "seen_until": seen, "policy": asdict(self.policy.settings)}
         (folder / "strategy.json").write_text(json.dumps(about, indent=1))
         save_file(
             {k: v.contiguous().cpu() for k, v in self.policy.state_dict().items()}, folder / "weights.safetensors"
@@ -198,12 +214,13 @@ class PolicyStrategy(Strategy):
             with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten, so it must not cost the caller
                 policy = Policy(settings_from(about["policy"]))
             policy.load_state_dict(load_file(folder / "weights.safetensors"))
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            seen = about["seen_until"]
+        except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError, SafetensorError) as error:
             raise InputError(f"{folder}: not a saved strategy ({error})") from None
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise InputError(f"{folder}: weights and strategy.json do not belong together ({reason})") from None
-        return cls(policy.eval(), about["context"], about["name"])
+        return cls(policy.eval(), about["context"], about["name"], None if seen is None else pd.Timestamp(seen))
 
 
 def settings_from(about: dict) -> PolicySettings:

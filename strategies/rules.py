@@ -14,20 +14,20 @@ class EqualWeight(Strategy):
     name = "equal weight"
 
     def plan(self, bars: Bars) -> Plan:
-        return Plan(_shared(np.isfinite(bars.marks).astype(np.float64)))
+        return Plan(_shared(bars.listed.astype(np.float64)))
 
 
 class BuyAndHold(Strategy):
-    """Equal weights bought once; a symbol listed later is not bought."""
+    """Equal weights of the symbols listed at the first bar, each bought when it first trades after; no trade follows."""
 
     name = "buy and hold"
 
     def plan(self, bars: Bars) -> Plan:
-        listed = np.isfinite(bars.marks[0]).astype(np.float64)
-        aim = np.broadcast_to(_shared(listed[None]), bars.shape).copy()
-        band = np.full(bars.shape, np.inf)
-        band[0] = 0.0
-        return Plan(aim, band)
+        aim = np.broadcast_to(_shared(bars.listed[:1].astype(np.float64)), bars.shape).copy()
+        traded = bars.tradable.copy()
+        traded[0] = False  # the first decision is filled after its bar
+        bought = np.logical_or.accumulate(traded, axis=0)
+        return Plan(aim, np.where(bought, np.inf, 0.0))
 
 
 class InverseVolatility(Strategy):
@@ -74,27 +74,32 @@ class Momentum(Strategy):
         rose = np.zeros(marks.shape)
         with np.errstate(invalid="ignore"):
             rose[self.window :] = marks[self.window :] > marks[: -self.window]
-        listed = np.isfinite(marks).sum(axis=1, keepdims=True)
-        return Plan((rose / np.maximum(listed, 1))[bars.past :])
+        rose = rose[bars.past :] * bars.listed
+        return Plan(rose / np.maximum(bars.listed.sum(axis=1, keepdims=True), 1))
 
 
 def inverse_volatility(bars: Bars, window: int = 63) -> np.ndarray:
     """Weights (T, A) in inverse proportion to the volatility of the last `window` bars, equal until it is known."""
-    marks = bars.with_past().marks
+    held = bars.with_past()
+    marks, there = held.marks, np.isfinite(held.close)
     squares = np.zeros(marks.shape)
     with np.errstate(invalid="ignore", divide="ignore"):
         squares[1:] = np.nan_to_num(np.diff(np.log(marks), axis=0)) ** 2
-    total = np.cumsum(squares, axis=0)
-    total[window:] -= total[:-window].copy()
-    known = np.isfinite(marks)
-    known[window:] &= np.isfinite(marks[:-window])
-    known[:window] = False
-    volatility = np.sqrt(np.maximum(total, 0) / window)
-    # A price that did not move for `window` bars is stale, not safe: it gets no weight.
-    weight = np.where(known & (volatility > 1e-8), 1 / np.maximum(volatility, 1e-8), 0.0)
+    # A bar without a close is no return: counted as one of zero, a symbol that has stopped trading would look safe.
+    total, count = (_over_window(x, window) for x in (squares, there.astype(np.float64)))
+    volatility = np.sqrt(np.maximum(total, 0) / np.maximum(count, 1))
+    known = held.listed & (count >= window / 2) & (np.arange(len(marks))[:, None] >= window) & (volatility > 1e-8)
+    weight = np.where(known, 1 / np.maximum(volatility, 1e-8), 0.0)
     none = weight.sum(axis=1) == 0
-    weight[none] = np.isfinite(marks[none])
+    weight[none] = held.listed[none]
     return _shared(weight[bars.past :])
+
+
+def _over_window(values: np.ndarray, window: int) -> np.ndarray:
+    """Sums over the last `window` rows."""
+    total = np.cumsum(values, axis=0)
+    total[window:] -= total[:-window].copy()
+    return total
 
 
 def _shared(weight: np.ndarray) -> np.ndarray:

@@ -88,3 +88,17 @@ def test_what_cannot_be_fitted(bars):
         HiddenMarkovRegimes(2).filter(bars)
     with pytest.raises(InputError, match="at least 1"):
         HiddenMarkovRegimes(0)
+
+
+def test_regression_symbols_that_are_gone_do_not_calm_the_market():
+    rng = np.random.default_rng(0)
+    common = np.exp(rng.normal(0, 0.02, (600, 1)).cumsum(axis=0)) * np.ones((1, 4)) * 50
+    common[300:, :3] = np.nan
+    bars = Bars.make(pd.bdate_range("2010", periods=600), list("ABCD"), common)
+    returns = market_returns(bars)
+    assert np.nanstd(returns[340:]) == pytest.approx(np.nanstd(returns[:290]), rel=0.15)
+
+
+def test_a_seed_below_zero_is_refused():
+    with pytest.raises(InputError, match="seed is -1"):
+        HiddenMarkovRegimes(2, seed=-1)

@@ -106,3 +106,22 @@ def test_settings_are_checked():
         PolicySettings(memory="lstm")
     with pytest.raises(InputError, match="context is 0"):
         PolicyStrategy(Policy(PolicySettings()), 0)
+
+
+def test_regression_the_base_counts_for_the_warm_up(bars):
+    """What a deployed decision reads must be enough for the base too."""
+    ours = strategy(context=1)
+    assert ours.warmup >= InverseVolatility().warmup
+    window = bars[-(ours.warmup + 1) :].without_past()
+    np.testing.assert_allclose(ours.plan(window[-1:]).aim, ours.plan(bars[-1:]).aim, atol=1e-6)
+
+
+def test_regression_too_short_a_past_holds_the_base(bars):
+    few = bars[:4].without_past()
+    np.testing.assert_allclose(strategy().plan(few).aim, np.full((4, 3), 1 / 3), atol=1e-7)
+
+
+def test_a_fingerprint_sees_weights_settings_and_context():
+    prints = [strategy().fingerprint, strategy(seed=1).fingerprint, strategy(context=7).fingerprint]
+    assert len({*prints, strategy(base="flat").fingerprint}) == 4
+    assert strategy().fingerprint == prints[0]

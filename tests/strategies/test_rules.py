@@ -16,9 +16,10 @@ def test_a_row_is_the_same_whatever_comes_later(rule, seed, t):
     rng = np.random.default_rng(seed)
     bars = worlds.gappy_bars(rng, 40, 3)
     whole, part = rule.plan(bars), rule.plan(bars[: t + 1])
-    scrambled = worlds.gappy_bars(rng, 40, 3).close.copy()
-    scrambled[: t + 1] = bars.close[: t + 1]
-    other = rule.plan(Bars.make(bars.index, bars.symbols, scrambled))
+    later = worlds.gappy_bars(rng, 40, 3)
+    scrambled, mask = later.close.copy(), later.tradable.copy()
+    scrambled[: t + 1], mask[: t + 1] = bars.close[: t + 1], bars.tradable[: t + 1]
+    other = rule.plan(Bars.make(bars.index, bars.symbols, scrambled, tradable=mask))
     for field in ("aim", "band", "rate"):
         expected = getattr(whole, field)
         if expected is not None:
@@ -73,3 +74,33 @@ def test_windows_are_checked():
         Momentum(0)
     with pytest.raises(InputError, match="window is 1"):
         InverseVolatility(1)
+
+
+def dying(first=200, length=400):
+    """Four symbols, the first of which stops trading."""
+    close = np.exp(np.random.default_rng(0).normal(0, 0.01, (length, 4)).cumsum(axis=0))
+    close[first:, 0] = np.nan
+    import pandas as pd
+
+    return Bars.make(pd.date_range("2020", periods=length), list("ABCD"), close)
+
+
+def test_regression_a_symbol_that_stopped_trading_takes_no_weight_from_the_living():
+    bars = dying()
+    aim = InverseVolatility().plan(bars).aim
+    assert aim[200:, 0].max() < 0.35  # it does not look safe because it stands still
+    assert not aim[230:, 0].any()
+    np.testing.assert_allclose(aim[230:].sum(axis=1), 1)
+    np.testing.assert_allclose(EqualWeight().plan(bars).aim[300], [0, 1 / 3, 1 / 3, 1 / 3])
+    np.testing.assert_allclose(BuyAndHold().plan(bars[300:]).aim[0], [0, 1 / 3, 1 / 3, 1 / 3])
+
+
+def test_regression_buy_and_hold_waits_for_a_symbol_that_did_not_trade_at_once():
+    close = np.full((6, 2), 10.0)
+    close[1, 0] = np.nan
+    import pandas as pd
+
+    bars = Bars.make(pd.date_range("2020", periods=6), ["A", "B"], close)
+    plan = BuyAndHold().plan(bars)
+    shares = simulate(bars, plan.aim, plan.band, costs="0bp").shares[0]
+    assert shares[-1].tolist() == [5e4, 5e4]
