@@ -5,7 +5,10 @@ Nothing is downloaded: the packaged sets come inside `skfolio` and `arch`.
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +21,7 @@ FORMATS = (
     "volume, of which only time and close are needed; without a symbol column the file is one symbol)"
 )
 TIME_COLUMNS = ("date", "datetime", "timestamp", "time", "index")
+EMPTY = ["", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "None", "-"]  # how files write a gap
 SYMBOL_COLUMNS = ("symbol", "ticker", "asset")
 
 SURVIVORSHIP = {
@@ -74,16 +78,38 @@ def _is_csv(path: Path) -> bool:
 def _read(path: Path) -> pd.DataFrame:
     try:
         if _is_csv(path):
-            # A blank line is a row of gaps to pandas' counting; keep it, so that row numbers are line numbers.
-            return pd.read_csv(path, skip_blank_lines=False)
+            return _read_csv(path)
         if path.suffix.lower() in (".parquet", ".pq"):
             return pd.read_parquet(path)
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: the file is empty; it should be {FORMATS}") from None
-    except (pd.errors.ParserError, UnicodeDecodeError, OSError, ValueError) as error:
+    except InputError:
+        raise
+    except (pd.errors.ParserError, UnicodeDecodeError, OSError, ValueError, EOFError, zlib.error) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path}: cannot be read as {path.suffix.lstrip('.').upper()} ({reason})") from None
     raise InputError(f"{path}: unknown kind of file {path.suffix!r}; write it as .csv or .parquet")
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    header = [str(name) for name in pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]]
+    plain = [name.strip().lower() for name in header]
+    twice = [name for i, name in enumerate(plain) if name and name in plain[:i]]
+    if twice:
+        raise InputError(f"{path}: column {twice[0]!r} stands twice in the header; give each a name of its own")
+    # Symbols are text: NA is a ticker, and 0700 is not 700.
+    text: dict[Hashable, Any] = {n: str for n, low in zip(header, plain, strict=True) if low in SYMBOL_COLUMNS}
+    empty: dict[str, list[str]] = {name: [""] if name in text else EMPTY for name in header if name}
+    # A blank line is a row of gaps to pandas' counting; keep it, so that row numbers are line numbers.
+    frame = pd.read_csv(path, skip_blank_lines=False, dtype=text, keep_default_na=False, na_values=empty)
+    filled = frame.notna().any(axis=1).to_numpy()
+    frame = frame.iloc[: int(filled.nonzero()[0][-1]) + 1] if filled.any() else frame.iloc[:0]
+    nameless = [i for i, name in enumerate(plain) if not name]
+    if nameless == [0] and any(name in TIME_COLUMNS for name in plain):
+        return frame.iloc[:, 1:]  # a row number that was saved along
+    if nameless not in ([], [0]):
+        raise InputError(f"{path}: column {nameless[-1] + 1} has no name; name it or leave it out")
+    return frame
 
 
 def _stocks(name: str) -> Bars:
@@ -155,7 +181,17 @@ def _from_long(frame: pd.DataFrame, known: dict[str, str], times: pd.DatetimeInd
 
 
 def _make(index: pd.DatetimeIndex, symbols: list[str], fields: dict[str, np.ndarray], name: str) -> Bars:
-    return Bars.make(index, symbols, fields.pop("close"), **fields, name=name)
+    close = fields.pop("close")
+    return Bars.make(
+        index,
+        symbols,
+        close,
+        open=fields.get("open"),
+        high=fields.get("high"),
+        low=fields.get("low"),
+        volume=fields.get("volume"),
+        name=name,
+    )
 
 
 def _times(column: pd.Series, name: str, first_row: int) -> pd.DatetimeIndex:
@@ -164,7 +200,11 @@ def _times(column: pd.Series, name: str, first_row: int) -> pd.DatetimeIndex:
             f"column {name!r} should hold times but holds numbers; write them as 2024-01-31 or 2024-01-31T15:30:00"
         )
     # An unsorted or repeated time is found by `Bars`; here only what is no time at all.
-    parsed = pd.to_datetime(column, errors="coerce", format=None if column.dtype.kind == "M" else "ISO8601")
+    style = None if column.dtype.kind == "M" else "ISO8601"
+    try:
+        parsed = pd.to_datetime(column, errors="coerce", format=style)
+    except ValueError:  # offsets that change with summer time: one clock for all
+        parsed = pd.to_datetime(column, errors="coerce", format=style, utc=True)
     if parsed.isna().any():
         row = int(np.argmax(parsed.isna()))
         raise InputError(

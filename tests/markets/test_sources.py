@@ -115,3 +115,38 @@ def test_what_is_no_file(tmp_path):
     (tmp_path / "x.csv").write_bytes(bytes(range(256)) * 4)
     with pytest.raises(InputError, match="cannot be read as CSV"):
         load(tmp_path / "x.csv")
+
+
+def test_regression_offsets_that_change_with_summer_time(tmp_path):
+    text = "date,A\n2015-03-01 00:00:00-05:00,1\n2015-04-01 00:00:00-04:00,2\n"
+    bars = load(write(tmp_path / "ny.csv", text))
+    assert [str(t) for t in bars.index] == ["2015-03-01 05:00:00+00:00", "2015-04-01 04:00:00+00:00"]
+
+
+def test_regression_a_truncated_archive_is_one_line(tmp_path):
+    import gzip
+
+    whole = gzip.compress(b"date,A\n" + b"2020-01-01,1\n" * 500)
+    (tmp_path / "x.csv.gz").write_bytes(whole[:40])
+    with pytest.raises(InputError, match=r"x\.csv\.gz: cannot be read"):
+        load(tmp_path / "x.csv.gz")
+
+
+@pytest.mark.parametrize("header", ["date,A,A,C", "date,close,Close,volume"])
+def test_regression_a_header_that_repeats_itself_is_refused(tmp_path, header):
+    with pytest.raises(InputError, match="stands twice in the header"):
+        load(write(tmp_path / "x.csv", f"{header}\n2020-01-01,1,2,3\n2020-01-02,1,2,3\n"))
+
+
+def test_regression_a_row_number_is_no_symbol(tmp_path):
+    bars = load(write(tmp_path / "x.csv", ",date,A\n1,2020-01-01,5\n2,2020-01-02,6\n"))
+    assert bars.symbols == ("A",)
+    bars = load(write(tmp_path / "y.csv", ",A\n2020-01-01,5\n2020-01-02,6\n"))
+    assert bars.symbols == ("A",)
+    with pytest.raises(InputError, match="column 3 has no name"):
+        load(write(tmp_path / "z.csv", "date,A,\n2020-01-01,5,1\n2020-01-02,6,1\n"))
+
+
+def test_regression_symbols_are_text_and_a_last_blank_line_is_nothing(tmp_path):
+    text = "date,symbol,close\n2020-01-01,NA,1\n2020-01-01,0700,2\n2020-01-02,NA,1\n2020-01-02,0700,2\n\n"
+    assert load(write(tmp_path / "x.csv", text)).symbols == ("0700", "NA")
