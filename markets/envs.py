@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
@@ -83,6 +84,7 @@ class _Accounts:
         self.cash, self.equity = np.zeros(n), np.zeros(n)
         self.cost, self.traded = np.zeros(n), np.zeros(n)
         self.shares = np.zeros((n, symbols))
+        self.running = np.zeros(n, dtype=bool)  # between a reset and the end of an episode
         lowest = 0.0 if self.execution.long_only else -1.0
         bound = np.repeat([LARGEST, LARGEST_WEIGHT], [self.features.shape[1], symbols]).astype(np.float32)
         self.observation_space = spaces.Box(-bound, bound, dtype=np.float32)
@@ -96,9 +98,13 @@ class _Accounts:
         self.cash[b] = self.equity[b] = self.execution.cash
         self.shares[b] = 0.0
         self.cost[b] = self.traded[b] = 0.0
+        self.running[b] = True
 
     def step(self, aim: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(reward, terminated, truncated) of one bar; inactive accounts stay and get zeros."""
+        if not self.running[active].all():
+            stopped = np.flatnonzero(active & ~self.running).tolist()
+            raise ResetNeeded(f"environments {stopped} are done or were never started; call reset")
         if aim.shape != self.shares.shape:
             raise ValueError(f"actions have shape {aim.shape}, but {self.shares.shape} is needed (weights by symbol)")
         if not np.isfinite(aim).all():
@@ -110,6 +116,7 @@ class _Accounts:
         )
         terminated = active & (self.equity <= 0)
         truncated = active & ~terminated & (self.at >= self.end)
+        self.running[terminated | truncated] = False
         with np.errstate(divide="ignore", invalid="ignore"):
             growth = np.log(np.maximum(self.equity, 0.0) / before)
         reward = np.where(active, np.maximum(growth, RUIN_REWARD), 0.0)
@@ -197,7 +204,7 @@ class MarketEnv(gymnasium.Env):
         self.render_mode = render_mode
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
-        super().reset(seed=seed)
+        super().reset(seed=None if seed is None else int(seed))
         self._accounts.start(0, self.np_random)
         return self._accounts.observe()[0], self._accounts.info(0)
 
@@ -265,7 +272,10 @@ class VectorMarketEnv(VectorEnv):
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict | None = None
     ) -> tuple[np.ndarray, dict]:
-        seeds = [seed + b for b in range(self.num_envs)] if isinstance(seed, int) else seed or [None] * self.num_envs
+        if seed is None:
+            seeds: list[int | None] = [None] * self.num_envs
+        else:
+            seeds = [int(seed) + b for b in range(self.num_envs)] if isinstance(seed, (int, np.integer)) else list(seed)
         if len(seeds) != self.num_envs:
             raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
         mask = np.ones(self.num_envs, dtype=bool)
@@ -274,19 +284,15 @@ class VectorMarketEnv(VectorEnv):
             if mask.dtype != bool or mask.shape != (self.num_envs,) or not mask.any():
                 raise ValueError(f"reset_mask must be a bool array of shape ({self.num_envs},) with at least one True")
         for b in np.flatnonzero(mask):
-            if seeds[b] is not None:
-                self._rngs[b] = seeding.np_random(seeds[b])[0]
+            if (own := seeds[b]) is not None:
+                self._rngs[b] = seeding.np_random(int(own))[0]
             self._accounts.start(int(b), self._rngs[b])
         self._done &= ~mask
         return self._accounts.observe(), self._infos(mask)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
         accounts = self._accounts
-        fresh = self._done
-        if self.autoreset_mode == AutoresetMode.DISABLED and fresh.any():
-            raise RuntimeError(
-                f"environments {np.flatnonzero(fresh).tolist()} are done; reset them with options['reset_mask']"
-            )
+        fresh = self._done if self.autoreset_mode == AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, dtype=bool)
         aim = np.ascontiguousarray(actions, dtype=np.float64)
         reward, terminated, truncated = accounts.step(aim, ~fresh)
         for b in np.flatnonzero(fresh):  # NEXT_STEP: this step is the reset
@@ -302,7 +308,7 @@ class VectorMarketEnv(VectorEnv):
                 accounts.start(int(b), self._rngs[b])
             observation = accounts.observe()
         infos |= self._infos(np.ones(self.num_envs, dtype=bool))
-        self._done = done if self.autoreset_mode != AutoresetMode.SAME_STEP else np.zeros_like(done)
+        self._done = done
         return observation, reward, terminated, truncated, infos
 
     def _infos(self, mask: np.ndarray) -> dict[str, np.ndarray]:

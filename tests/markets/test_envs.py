@@ -2,6 +2,7 @@ import gymnasium
 import numpy as np
 import pytest
 import worlds
+from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
@@ -38,7 +39,7 @@ def test_the_vector_environment_is_many_scalar_ones_to_the_bit(bars, mode):
         same(ours_step, theirs_step)
         done = ours_step[2] | ours_step[3]
         if mode == AutoresetMode.DISABLED and done.any():
-            with pytest.raises(RuntimeError, match="are done"):
+            with pytest.raises(ResetNeeded, match="are done"):
                 ours.step(action)
             same(ours.reset(options={"reset_mask": done}), theirs.reset(options={"reset_mask": done}))
 
@@ -137,3 +138,24 @@ def test_wrong_actions_are_named(bars):
         VectorMarketEnv(3, bars).reset(seed=[1, 2])
     with pytest.raises(ValueError, match="reset_mask must be a bool array"):
         VectorMarketEnv(3, bars).reset(options={"reset_mask": np.zeros(3, dtype=bool)})
+
+
+def test_regression_an_episode_that_is_over_cannot_be_stepped(bars):
+    env = MarketEnv(bars, episode_bars=2)
+    with pytest.raises(ResetNeeded, match="never started"):
+        env.step(np.zeros(3))
+    env.reset(seed=0)
+    env.step(np.zeros(3))
+    assert env.step(np.zeros(3))[3]
+    with pytest.raises(ResetNeeded):
+        env.step(np.zeros(3))
+    with pytest.raises(ResetNeeded):
+        VectorMarketEnv(2, bars).step(np.zeros((2, 3)))
+
+
+def test_seeds_may_be_numpys(bars):
+    a, b = MarketEnv(bars).reset(seed=3)[1]["row"], MarketEnv(bars).reset(seed=np.int64(3))[1]["row"]
+    envs = VectorMarketEnv(2, bars)
+    rows = [envs.reset(seed=s)[1]["row"].tolist() for s in (3, np.int64(3), np.array([3, 4]))]
+    assert a == b == rows[0][0]
+    assert rows[0] == rows[1] == rows[2]
