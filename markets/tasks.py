@@ -137,7 +137,8 @@ class TaskSet:
         if not training or not held_out:
             side = "training" if not training else "validation"
             raise InputError(
-                f"split at {validation}: no {side} task is left; tasks run from {self[0].times[0]} to {self[-1].times[2]}"
+                f"split at {validation}: no {side} task is left; tasks run from {self[0].times[0]} to {self[-1].times[2]}: "
+                "split elsewhere, or give more bars"
             )
         return TaskSet(training), TaskSet(held_out)
 

@@ -31,15 +31,32 @@ class MetaPolicy(ABC):
         Bars of memory, 1 for none.
     history : DataFrame
         Training curve, a row an evaluation: step, utility, validation, cost.
+    seen_until : Timestamp or None
+        Last bar that training or validation read: what comes before is no test.
     """
 
     learner: ClassVar[str]
 
     def __init__(
-        self, name: str, policy: Policy, context: int, training: Training, history: pd.DataFrame | None = None
+        self,
+        name: str,
+        policy: Policy,
+        context: int,
+        training: Training,
+        seen_until: pd.Timestamp | None = None,
+        history: pd.DataFrame | None = None,
     ):
         self.name, self.policy, self.context, self.training = name, policy.eval(), context, training
+        self.seen_until = seen_until
         self.history = pd.DataFrame() if history is None else history
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights before any adaptation; see `PolicyStrategy.fingerprint`."""
+        return self._strategy(self.policy, self.context, self.name).fingerprint
+
+    def _strategy(self, policy: Policy, context: int, name: str) -> PolicyStrategy:
+        return PolicyStrategy(policy, context, name, self.seen_until)
 
     @abstractmethod
     def adapt(self, bars: Bars) -> PolicyStrategy:
@@ -51,7 +68,7 @@ class MetaPolicy(ABC):
 
     def save(self, folder: str | Path) -> Path:
         """Write the policy (as `PolicyStrategy.save` does) and ``meta.json``."""
-        folder = PolicyStrategy(self.policy, self.context, self.name).save(folder)
+        folder = self._strategy(self.policy, self.context, self.name).save(folder)
         about = {"learner": self.learner, "name": self.name, "training": asdict(self.training)}
         (folder / "meta.json").write_text(json.dumps(about, indent=1))
         self.history.to_csv(folder / "history.csv", index=False)
@@ -112,7 +129,7 @@ def load_meta(folder: str | Path) -> MetaPolicy:
         raise InputError(
             f"{folder}: no trained model there (meta.json is missing); make one with: regimeshift train"
         ) from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{folder}/meta.json: not a trained model of {', '.join(kinds)} ({error!r})") from None
     stored = PolicyStrategy.load(folder)
-    return kind(about["name"], stored.policy, stored.context, training)
+    return kind(about["name"], stored.policy, stored.context, training, stored.seen_until)

@@ -18,7 +18,7 @@ import torch
 from markets import Bars, TaskSet
 from metalearner.base import Log, MetaLearner, MetaPolicy
 from metalearner.objectives import Pathwise
-from metalearner.rl2 import pretrain
+from metalearner.rl2 import pretrain, seen_until
 from metalearner.training import Training
 from strategies import PolicySettings, PolicyStrategy
 
@@ -49,11 +49,11 @@ class FineTunePolicy(MetaPolicy):
                 for parameter in policy.parameters():
                     if parameter.grad is not None:
                         parameter.add_(parameter.grad, alpha=STEP_SIZE)
-        return PolicyStrategy(policy.eval(), 1, self.name)
+        return self._strategy(policy.eval(), 1, self.name)
 
     def unadapted(self) -> PolicyStrategy:
         """The pre-trained weights, no gradient step taken."""
-        return PolicyStrategy(self.policy, 1, f"{self.name}, unadapted")
+        return self._strategy(self.policy, 1, f"{self.name}, unadapted")
 
 
 @dataclass(frozen=True)
@@ -86,4 +86,4 @@ class FineTune(MetaLearner):
             self.policy, 1, self.training, tasks, validation, "pre-training",
             checkpoint=checkpoint, resume=resume, progress=progress, log=log,
         )  # fmt: skip
-        return FineTunePolicy(self.name, policy, 1, self.training, history)
+        return FineTunePolicy(self.name, policy, 1, self.training, seen_until(tasks, validation), history)

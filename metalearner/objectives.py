@@ -97,7 +97,9 @@ class Pathwise:
         held = bars.with_past()
         self.utility, self.costs, self.execution = utility, costs, execution
         self.fill = resolve_fill(held, execution)
-        self.market, _ = make_market(held, costs, execution)
+        self.market, rules = make_market(held, costs, execution)
+        self.delistings = rules.delistings
+        self.identity = held.hash
         self.features = torch.from_numpy(settings.features.compute(held)).float()
         self.base = torch.from_numpy(base_weights(settings, held))
         length = context + int((stops - cuts).max())
@@ -152,8 +154,9 @@ class Pathwise:
         share = {name: getattr(self.costs, name) * cost_share for name in ("commission", "fixed", "spread")}
         costs = Costs(**{**vars(self.costs), **share})
         market = self.market._replace(impact=self.market.impact * cost_share)
-        rules = make_rules(costs, self.execution, self.fill)
-        equity = equity_paths(market, rules, self.start[which], aim, band)
+        rules = make_rules(costs, self.execution, self.fill, self.delistings)
+        money = self.execution.cash  # of the backtest: fixed fees and impact are no shares
+        equity = equity_paths(market, rules, self.start[which], aim, band, money=money) / money
         growth = equity.clamp(min=1e-9).log().diff(dim=1).cpu() / self.scale[which, None]
         return self.utility(growth, self.counted[which])
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from markets import Bars, TaskSet
@@ -29,11 +30,12 @@ class RL2Policy(MetaPolicy):
     learner = "rl2"
 
     def adapt(self, bars: Bars) -> PolicyStrategy:
-        return PolicyStrategy(self.policy, self.context, self.name)
+        self.policy.settings.features.require(bars.with_past(), more=self.context)
+        return self._strategy(self.policy, self.context, self.name)
 
     def unadapted(self) -> PolicyStrategy:
         """The same weights with the memory cleared at every bar: all that is taken away is what it has seen."""
-        return PolicyStrategy(self.policy, 1, f"{self.name}, unadapted")
+        return self._strategy(self.policy, 1, f"{self.name}, unadapted")
 
 
 @dataclass(frozen=True)
@@ -68,16 +70,28 @@ class RL2(MetaLearner):
             self.policy, self.context, self.training, tasks, validation, f"meta-training {self.name}",
             checkpoint=checkpoint, resume=resume, progress=progress, log=log,
         )  # fmt: skip
-        return RL2Policy(self.name, policy, self.context, self.training, history)
+        return RL2Policy(self.name, policy, self.context, self.training, seen_until(tasks, validation), history)
 
 
 def pretrain(settings: PolicySettings, context: int, training: Training, tasks: TaskSet, validation: TaskSet, title: str,
              **options):  # fmt: skip
-    """One policy for all tasks: trained, the best on validation kept, the tilt shrunk by validation."""
+    """One policy for all tasks: trained, the best on validation kept, the tilt shrunk by validation.
+
+    The earlier half of the validation tasks chooses the weights, the later half decides on the tilt: evidence from tasks
+    that have already chosen would be flattered.
+    """
+    half = (len(validation) + 1) // 2
+    choosing = TaskSet(validation.tasks[:half])
+    judging = TaskSet(validation.tasks[half:]) if len(validation) > 1 else choosing
     about = (settings, context, training.costs, training.execution, training.utility)
-    on_tasks, on_validation = Pathwise.of_tasks(tasks, *about), Pathwise.of_tasks(validation, *about)
+    on_tasks, on_choosing, on_judging = (Pathwise.of_tasks(t, *about) for t in (tasks, choosing, judging))
     with torch.random.fork_rng(devices=[]):  # the start of the weights is seeded; the caller's generator is left alone
         torch.manual_seed(training.seed)
         policy = Policy(settings)
-    history = train(policy, training, on_tasks, on_validation, title=title, **options)
-    return with_shrink(policy, earned_share(policy, on_validation, training.evidence)), history
+    history = train(policy, training, on_tasks, on_choosing, title=title, **options)
+    return with_shrink(policy, earned_share(policy, on_judging, training.evidence)), history
+
+
+def seen_until(*sets: TaskSet) -> pd.Timestamp:
+    """Last bar of any task."""
+    return max(task.times[2] for tasks in sets for task in tasks)

@@ -77,6 +77,8 @@ class Training:
         for name in ("steps", "batch", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"training: {name} is {getattr(self, name)}; it must be at least 1")
+        if self.seed < 0:
+            raise InputError(f"training: seed is {self.seed}; it must be at least 0")
 
     @classmethod
     def from_dict(cls, about: dict[str, Any]) -> Training:
@@ -228,9 +230,9 @@ def _fingerprint(policy: Policy, training: Training, *objectives: Pathwise) -> s
     """What a checkpoint must share with the run that resumes it: configuration, shape and data."""
     digest = hashlib.sha256(json.dumps([asdict(policy.settings), asdict(training)], sort_keys=True).encode())
     for objective in objectives:
+        digest.update(objective.identity.encode())
         digest.update(objective.start.tobytes())
         digest.update(objective.counted.numpy().tobytes())
-        digest.update(objective.market.fill.tobytes())
     return digest.hexdigest()
 
 

@@ -49,3 +49,15 @@ def test_adapting_reads_nothing_later(tasks, bars):
     np.testing.assert_array_equal(whole.plan(bars).aim, cut.plan(bars).aim)
     with pytest.raises(InputError, match="bars, but"):
         meta.adapt(bars[:300])
+
+
+def test_what_was_seen_is_remembered(meta, tasks, bars, tmp_path):
+    last = max(t.times[2] for t in tasks[1])
+    assert meta.seen_until == last
+    assert load_meta(meta.save(tmp_path / "m")).seen_until == last
+    assert meta.adapt(bars).seen_until == last
+
+
+def test_too_few_bars_to_adapt_on(meta, bars):
+    with pytest.raises(InputError, match="has 260 bars, but 273 are needed"):
+        meta.adapt(bars[:260])

@@ -66,3 +66,18 @@ def test_a_universe_hides_the_other_symbols(tasks):
     pathwise.features[:, 1:] += 1.0
     assert pathwise(policy, np.array([0]), universe=mask).item() == before
     assert pathwise(policy, np.array([0])).item() != before
+
+
+def test_regression_training_pays_fixed_fees_and_impact_of_the_real_account(tasks):
+    """Utility in training is that of a backtest with the same money, whatever the costs are counted in."""
+    costs = Costs(fixed=5.0, commission=0.001)
+    execution = Execution(cash=20_000)
+    pathwise = Pathwise.of_tasks(tasks[0], PolicySettings(base="equal_weight"), 20, costs, execution, MeanVariance(0))
+    policy, which = Policy(PolicySettings(base="equal_weight")).eval(), np.array([1])
+    task, first = tasks[0][1], int(pathwise.start[1])
+    span = task.bars.with_past()[first : task.stop]
+    aim = pathwise.base[first : task.stop].numpy()
+    band = np.full(aim.shape, np.log1p(np.exp(-3.0)) / 3)
+    equity = simulate(span, aim, band, costs=costs, execution=execution).equity[0]
+    growth = np.diff(np.log(equity))[task.cut - first - 1 :]
+    assert pathwise(policy, which).item() == pytest.approx(growth.mean() / pathwise.scale[1].item(), rel=1e-4)

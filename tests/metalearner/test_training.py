@@ -11,7 +11,7 @@ import pytest
 import torch
 import worlds
 
-from markets import InputError
+from markets import InputError, TaskSet
 from metalearner import RL2, MeanVariance, Training
 from metalearner.objectives import Pathwise
 from metalearner.training import earned_share, train
@@ -128,9 +128,9 @@ def test_training_learns(tasks):
 def test_the_best_weights_on_validation_are_kept(tasks):
     meta = fit(tasks, Training(steps=30, evaluate_every=5, evidence=-1e9, learning_rate=3e-2))
     settings, training = meta.policy.settings, meta.training
-    validation = Pathwise.of_tasks(tasks[1], settings, 20, training.costs, training.execution, training.utility)
+    choosing = TaskSet(tasks[1].tasks[: (len(tasks[1]) + 1) // 2])
+    validation = Pathwise.of_tasks(choosing, settings, 20, training.costs, training.execution, training.utility)
     with torch.no_grad():
-        found = validation(Policy(settings), np.arange(len(validation)))
         found = validation(meta.policy, np.arange(len(validation))).mean().item()
     assert settings.shrink < 1 or found == pytest.approx(meta.history["validation"].max(), abs=1e-9)
 
@@ -165,3 +165,26 @@ def test_what_is_not_finite_stops_with_its_name(tasks):
         train(Policy(settings), training, *objectives, progress=False)
     with pytest.raises(InputError, match="steps is 0"):
         Training(steps=0)
+
+
+def test_regression_other_closes_are_other_data(tasks, tmp_path):
+    """With opens, fills say nothing of the closes that features are made of."""
+    from markets import Bars, HiddenMarkovRegimes, TaskSet
+
+    path, found = tmp_path / "c.safetensors", []
+    for factor in (1.0, 1.3):
+        source = worlds.regime_bars(1500, 3, seed=1)
+        close = source.close.copy()
+        opens = close * 0.999
+        close[:-1] *= factor
+        bars = Bars.make(source.index, source.symbols, close, open=opens)
+        regimes = HiddenMarkovRegimes(2, restarts=2).fit(bars[:900])
+        found.append(TaskSet.from_regimes(bars[:1300], regimes).split(bars.index[900]))
+    fit(found[0], checkpoint=path)
+    with pytest.raises(InputError, match="other data"):
+        fit(found[1], checkpoint=path, resume=True)
+
+
+def test_a_seed_below_zero_is_refused():
+    with pytest.raises(InputError, match="seed is -1"):
+        Training(seed=-1)
