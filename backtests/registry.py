@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -61,7 +62,8 @@ def register(
     model : PolicyStrategy or MetaPolicy
         A meta-policy is adapted first.
     result : WalkForward, optional
-        Its metrics for this model are logged with the version, and its bars are the default for `bars`.
+        Must hold a backtest of this very model (by its weights, not its name), whose metrics, span, costs and execution are
+        kept with the version. Its bars are the default for `bars`.
     bars : Bars, optional
         What the model is adapted to; the weights for their last bar are recorded for the proof.
     root : path
@@ -70,13 +72,15 @@ def register(
     Raises
     ------
     InputError
-        When there are no bars, too few, or the model is not one that can be deployed.
+        When there are no bars, too few, or the model is not one that can be deployed, or not the one in the result.
     """
     tracking.connect(root)
     import mlflow
 
     from backtests.serving import SIGNATURE, bars_needed
 
+    if not name or not re.fullmatch(r"[\w .-]+", name):
+        raise InputError(f"model name {name!r}: use letters, digits, spaces, dots, hyphens and underscores")
     if bars is None:
         if result is None:
             raise InputError("register needs the bars that the model is adapted to: pass a result or bars")
@@ -99,9 +103,22 @@ def register(
         "symbols": bars.symbols,
         "bars": window.close.tolist(),
         "target_weight": plan.aim[0].tolist(),
+        "band": np.zeros(len(bars.symbols)).tolist() if plan.band is None else plan.band[0].tolist(),
         "time": str(bars.index[-1]),
     }
-    metrics = {} if result is None or model.name not in result.table().index else result[model.name].metrics
+    metrics: dict[str, float] = {}
+    about: dict[str, Any] = {"fingerprint": strategy.fingerprint, "git_commit": tracking.git_commit()}
+    about |= {f"package_{k}": v for k, v in tracking.package_versions().items()}
+    if result is not None:
+        identity = getattr(model, "fingerprint", None)
+        same = [b for b in result if b.fingerprint == identity]
+        if not same:
+            raise InputError(
+                f"the result holds no backtest of this very {model.name}; backtest it, or register it without one"
+            )
+        metrics = same[0].metrics
+        span = f"{result.bars.index[0]} to {result.bars.index[-1]}"
+        about |= {"backtest_span": span, "costs": str(result.costs), "execution": str(result.execution)}
     with tempfile.TemporaryDirectory() as folder, _active_run(f"register {name}"):
         strategy.save(Path(folder) / "strategy")
         (Path(folder) / "strategy" / "check.json").write_text(json.dumps(check))
@@ -118,6 +135,7 @@ def register(
     version = Version(name, int(made.version))
     client = mlflow.MlflowClient()
     tags = {"bars_needed": needed, "adapted_to": check["time"], "data": bars.name, "data_sha256": bars.hash}
+    tags |= about
     tags |= {f"backtest_{k.replace(' ', '_')}": f"{v:.6g}" for k, v in metrics.items()}
     for key, value in tags.items():
         client.set_model_version_tag(name, made.version, key, str(value))
@@ -202,6 +220,9 @@ def decision_window(model: PyFuncModel, bars: Bars) -> np.ndarray:
     if len(held) < needed:
         raise InputError(f"{bars.name} has {len(held)} bars; the model reads {needed}")
     window = held.marks[-needed:]
+    if not held.listed[-1].all():
+        symbol = bars.symbols[int(np.argmin(held.listed[-1]))]
+        raise InputError(f"{symbol} no longer trades at {held.index[-1]}; leave it out")
     if not np.isfinite(window).all():
         symbol = bars.symbols[int(np.argmax(~np.isfinite(window).all(axis=0)))]
         raise InputError(f"{symbol} was not listed during the last {needed} bars; leave it out")
@@ -243,7 +264,7 @@ def _main(uri: str) -> None:
     folder = Path(mlflow.artifacts.download_artifacts(uri))
     check = json.loads(next(folder.rglob("check.json")).read_text())
     answer = mlflow.pyfunc.load_model(str(folder)).predict(pd.DataFrame({"bars": [check["bars"]]})).iloc[0]
-    print(np.abs(np.array(answer["target_weight"]) - np.array(check["target_weight"])).max())
+    print(max(np.abs(np.array(answer[key]) - np.array(check[key])).max() for key in ("target_weight", "band")))
 
 
 if __name__ == "__main__":

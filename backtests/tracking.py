@@ -39,6 +39,7 @@ def connect(root: str | Path = "mlruns") -> str:
     # MLflow advises its users on type hints and input examples; ours are not the ones to act on it.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow(\.|$)")
     import mlflow
+    from mlflow.exceptions import MlflowException
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -60,11 +61,16 @@ def connect(root: str | Path = "mlruns") -> str:
         # Two processes that both find a fresh database would both set it up, and one would fail.
         lock = FileLock(root / ".lock")
     mlflow.set_tracking_uri(address)
-    with lock:
-        if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-            # Without a place of their own, artifacts would land in the working directory.
-            mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
-        mlflow.set_experiment(EXPERIMENT)
+    try:
+        with lock:
+            if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+                # Without a place of their own, artifacts would land in the working directory.
+                mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
+            mlflow.set_experiment(EXPERIMENT)
+    except MlflowException as error:
+        raise InputError(
+            f"MLflow at {address} does not answer ({str(error).splitlines()[0]}); see MLFLOW_TRACKING_URI"
+        ) from None
     return address
 
 

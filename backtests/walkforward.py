@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ class Backtest:
     weights : ndarray of shape (T, A)
         Held at the marks.
     plan : Plan of shape (T, A)
+    fingerprint : str or None
+        Of the model, where it has one.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Backtest:
     traded: np.ndarray
     weights: np.ndarray
     plan: Plan
+    fingerprint: str | None = None
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -127,9 +131,22 @@ def walk_forward(
     Raises
     ------
     InputError
-        Fewer bars than a strategy needs to warm up, or two strategies of one name.
+        No strategies, fewer bars than one needs to warm up, or two of one name.
+
+    Warns
+    -----
+    UserWarning
+        When a model has learnt from bars of the span: that part is in sample.
     """
     strategies = list(strategies)
+    if not strategies:
+        raise InputError("there is nothing to backtest; name a model or a rule")
+    for strategy in strategies:
+        seen = getattr(strategy, "seen_until", None)
+        if seen is not None and seen >= bars.index[0]:
+            warnings.warn(
+                f"{strategy.name} has learnt from bars up to {seen}: until then its result is in sample", stacklevel=2
+            )
     names = [s.name for s in strategies]
     if len(set(names)) < len(names):
         raise InputError(f"two strategies are called {max(names, key=names.count)!r}; give each a name of its own")
@@ -152,7 +169,9 @@ def _run(strategy: Adaptive, bars: Bars, costs: Costs, execution: Execution, eve
     equity = paths.equity[0]
     value = paths.shares[0] * np.nan_to_num(bars.marks)
     weights = np.where(equity[:, None] > 0, value / np.where(equity > 0, equity, 1.0)[:, None], 0.0)
-    return Backtest(strategy.name, bars.index, bars.symbols, equity, paths.cost[0], paths.traded[0], weights, plan)
+    fingerprint = getattr(strategy, "fingerprint", None)
+    cost, traded = paths.cost[0], paths.traded[0]
+    return Backtest(strategy.name, bars.index, bars.symbols, equity, cost, traded, weights, plan, fingerprint)
 
 
 def _joined_plan(strategy: Adaptive, bars: Bars, every: int) -> Plan:
@@ -165,7 +184,7 @@ def _joined_plan(strategy: Adaptive, bars: Bars, every: int) -> Plan:
                 f"{adapted.name} needs {adapted.warmup} bars to warm up, but {bars.name} has {len(bars) + bars.past}; "
                 "give more bars or a shorter window"
             )
-        if adapted is strategy:
+        if isinstance(strategy, Strategy) and not strategy.adapts:
             return adapted.plan(bars)
         plans.append(adapted.plan(bars[first:last]))
     return Plan.join(plans)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,3 +46,11 @@ def writable(path: str | Path) -> Path:
     except OSError as error:
         raise InputError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from None
     return folder
+
+
+def command_path(name: str) -> str:
+    """How the user can call an installed command: by its name if it is on the path, else by where it is."""
+    if shutil.which(name):
+        return name
+    path = Path(sys.executable).with_name(name)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

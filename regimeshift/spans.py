@@ -27,7 +27,9 @@ def spans(bars: Bars, validation: str | None, test: str | None) -> Spans:
     """
     import pandas as pd
 
-    from markets import InputError
+    from markets import Features, InputError
+
+    warm = min(Features().lookback, len(bars) - 1)  # nothing is learnt from the bars that warm the features up
 
     def at(text: str | None, share: float, option: str) -> pd.Timestamp:
         if text is not None:
@@ -36,7 +38,7 @@ def spans(bars: Bars, validation: str | None, test: str | None) -> Spans:
             except ValueError:
                 raise InputError(f"--{option} {text!r} is not a time; write it as 2008 or 2008-01-31") from None
         if bars.years < 10:
-            return bars.index[int(share * len(bars))]
+            return bars.index[warm + int(share * (len(bars) - warm))]
         # the turn of the year that is nearest
         time = bars.index[0] + (bars.index[-1] - bars.index[0]) * share
         return pd.Timestamp(year=time.year + (time.month > 6), month=1, day=1, tz=bars.index.tz)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regimeshift.console import console, show
-from regimeshift.spans import Spans
+from regimeshift.spans import Spans, spans
 
 if TYPE_CHECKING:
     from backtests import WalkForward
@@ -19,11 +19,18 @@ LEARNERS = ("rl2", "finetune")
 RULES = "equal_weight, buy_and_hold, inverse_volatility, momentum:WINDOW"
 
 
-def fit_regimes(bars: Bars, where: Spans, n_regimes: int, seed: int) -> HiddenMarkovRegimes:
-    """A detector fitted on the training years alone; refuses data on which nothing could be learnt afterwards."""
-    from markets import Features, HiddenMarkovRegimes
+def load_to_learn(source: str) -> Bars:
+    """Bars that there are enough of to train, validate and test on."""
+    from markets import Features, load
 
+    bars = load(source)
     Features().require(bars, more=SHORTEST)
+    return bars
+
+
+def fit_regimes(bars: Bars, where: Spans, n_regimes: int, seed: int) -> HiddenMarkovRegimes:
+    """A detector fitted on the training years alone."""
+    from markets import HiddenMarkovRegimes
 
     return HiddenMarkovRegimes(n_regimes, seed=seed).fit(bars[: _before(bars, where.validation)])
 
@@ -73,6 +80,29 @@ def train(
     return meta
 
 
+def test_span(bars: Bars, metas: list[MetaPolicy], start: str | None) -> Bars:
+    """The bars to test on: none that a model has learnt from.
+
+    Raises
+    ------
+    InputError
+        When `start` lies in what a model has seen, or nothing comes after it.
+    """
+    from markets import InputError
+
+    seen = max((meta.seen_until for meta in metas if meta.seen_until is not None), default=None)
+    if seen is None:
+        return bars[start:] if start else bars[spans(bars, None, None).test :]
+    if seen >= bars.index[-1]:
+        raise InputError(
+            f"the models have learnt from bars up to {seen}, and {bars.name} ends at {bars.index[-1]}: no test is left"
+        )
+    span = bars[start:] if start else bars[bars.index.searchsorted(seen, side="right") :]
+    if span.index[0] <= seen:
+        raise InputError(f"--start {start}: the models have learnt from bars up to {seen}; start later")
+    return span
+
+
 def tell_shrink(meta: MetaPolicy) -> None:
     """Say how much of the tilt validation supports."""
     share, base = meta.policy.settings.shrink, meta.policy.settings.base.replace("_", " ")
@@ -88,7 +118,7 @@ def parse_rule(text: str):
     from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum
 
     name, _, window = text.partition(":")
-    if window and not window.isdigit():
+    if window and not (window.isascii() and window.isdecimal()):
         raise InputError(f"rule {text!r}: the window must be a whole number, as in momentum:252")
     if name in ("momentum", "inverse_volatility"):
         kind = {"momentum": Momentum, "inverse_volatility": InverseVolatility}[name]

@@ -20,7 +20,7 @@ class Backtest:
     rules: list[str] = field(default_factory=lambda: ["inverse_volatility", "equal_weight", "momentum:252"])
     """equal_weight, buy_and_hold, inverse_volatility, momentum:WINDOW."""
     start: str | None = None
-    """First bar of the test; earlier bars warm up. By default after 55 % of the data."""
+    """First bar of the test; earlier bars warm up. By default the first bar that no model has learnt from."""
     end: str | None = None
     """Last bar of the test."""
     costs: str = "10bp"
@@ -36,13 +36,16 @@ class Backtest:
         from metalearner import load_meta
         from regimeshift import steps
         from regimeshift.console import console, writable
-        from regimeshift.spans import spans
 
         bars = load(self.source)
         bars = bars[: self.end] if self.end else bars
-        span = bars[self.start :] if self.start else bars[spans(bars, None, None).test :]
         rules = [steps.parse_rule(rule) for rule in self.rules]
         metas = [load_meta(folder) for folder in self.models]
+        if len({meta.name for meta in metas}) < len(metas):
+            for meta, folder in zip(metas, self.models, strict=True):
+                meta.name = str(Path(folder))
+        span = steps.test_span(bars, metas, self.start)
+        tracking.connect()
         writable(Path(self.report).parent)
         saved = [Path(folder) / "regimes.json" for folder in self.models]
         shaded = next((HiddenMarkovRegimes.load(path).filter(span) for path in saved if path.exists()), None)

@@ -34,14 +34,13 @@ class Demo:
 
     def run(self) -> None:
         from backtests import registry, tracking, walk_forward
-        from markets import load
         from metalearner import shrunk
         from regimeshift import steps
-        from regimeshift.console import console, writable
+        from regimeshift.console import command_path, console, writable
         from regimeshift.spans import spans
         from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum
 
-        bars = load(self.data)
+        bars = steps.load_to_learn(self.data)
         where = spans(bars, self.validation, self.test)
         out = writable(self.out)
         console.rule(f"1. Data and regimes: {bars.name}", align="left")
@@ -86,11 +85,13 @@ class Demo:
             difference = registry.promote(version)
         console.print(f"{version.uri}: a fresh process gets the same weights (difference {difference:.1e}): champion.")
         console.print(f"\nReport: {report.resolve()}\n\nNext:")
+        ours, mlflow = (command_path(name) for name in ("regimeshift", "mlflow"))
+        serve = f"models serve -m models:/{name}@champion --env-manager local"
         for line in (
-            f"regimeshift signal --model {name} --bars {self.data}",
-            "regimeshift ui",
-            f"MLFLOW_TRACKING_URI=sqlite:///mlruns/mlflow.db mlflow models serve -m models:/{name}@champion --env-manager local",
-            "regimeshift demo --data YOUR.csv",
+            f"{ours} signal --model {name} --bars {self.data}",
+            f"{ours} ui",
+            f"MLFLOW_TRACKING_URI=sqlite:///mlruns/mlflow.db {mlflow} {serve}",
+            f"{ours} demo --data YOUR.csv",
         ):
             console.print(f"  {line}")
 

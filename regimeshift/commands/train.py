@@ -39,12 +39,11 @@ class Train:
 
     def run(self) -> None:
         from backtests import tracking
-        from markets import load
         from regimeshift import steps
         from regimeshift.console import console, writable
         from regimeshift.spans import spans
 
-        bars = load(self.source)
+        bars = steps.load_to_learn(self.source)
         where = spans(bars, self.validation, self.test)
         folder = writable(self.out or f"models/{bars.name}-{self.learner}")
         regimes = steps.fit_regimes(bars, where, self.n_regimes, self.seed)

@@ -16,6 +16,7 @@ import pytest
 
 from backtests import registry, walk_forward
 from markets import Bars, InputError
+from metalearner import shrunk
 from strategies import EqualWeight
 
 
@@ -46,7 +47,8 @@ def test_the_version_says_where_it_comes_from(version, bars, root):
     made = mlflow.MlflowClient().get_model_version("test-rl2", str(version.number))
     assert made.tags["data_sha256"] == bars[1300:].hash
     assert float(made.tags["reload_difference"]) <= 1e-6
-    assert "backtest_Sharpe" in made.tags
+    for key in ("backtest_Sharpe", "backtest_span", "costs", "execution", "git_commit", "package_torch", "fingerprint"):
+        assert made.tags[key]
 
 
 def test_nothing_that_was_stored_is_a_pickle(version, root):
@@ -59,7 +61,7 @@ def test_a_version_whose_weights_changed_is_not_promoted(version, meta, bars, ro
     other = registry.register("test-rl2", meta, bars=bars, root=root)
     check = max((root / "artifacts").rglob("check.json"), key=lambda p: p.stat().st_mtime)
     text = json.loads(check.read_text())
-    text["target_weight"][0] += 1e-3
+    text["band"][0] += 1e-3
     check.write_text(json.dumps(text))
     with pytest.raises(InputError, match=r"differ by 0.001 .*not promoted"):
         registry.promote(other, root=root)
@@ -72,10 +74,15 @@ def test_what_cannot_be_registered_or_loaded(version, meta, bars, root):
         registry.load("none", root=root)
     with pytest.raises(InputError, match="only torch policies are deployed"):
         registry.register("x", EqualWeight(), bars=bars, root=root)
-    with pytest.raises(InputError, match="has 200 bars; a decision of RL2 reads"):
+    with pytest.raises(InputError, match="has 200 bars, but 273 are needed"):
         registry.register("x", meta, bars=bars[:200], root=root)
     with pytest.raises(InputError, match="pass a result or bars"):
         registry.register("x", meta, root=root)
+    with pytest.raises(InputError, match="model name 'a/b'"):
+        registry.register("a/b", meta, bars=bars, root=root)
+    other = shrunk(meta, 0.3, "RL2")
+    with pytest.raises(InputError, match="no backtest of this very RL2"):
+        registry.register("x", other, walk_forward([meta], bars[1300:], progress=False), root=root)
     close = bars.close.copy()
     close[-3, 1] = np.nan
     with pytest.raises(InputError, match="S1 has no close at"):
@@ -125,3 +132,10 @@ def test_a_real_server_answers_with_the_same_weights(version, bars, root, tmp_pa
     finally:
         os.killpg(server.pid, 15)
         server.wait()
+
+
+def test_regression_signal_refuses_a_symbol_that_no_longer_trades(version, bars, root):
+    close = bars.close.copy()
+    close[-40:, 2] = np.nan
+    with pytest.raises(InputError, match="S2 no longer trades"):
+        registry.target_weights(registry.load("test-rl2", root=root), Bars.make(bars.index, bars.symbols, close))

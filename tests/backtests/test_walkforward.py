@@ -9,7 +9,7 @@ from strategies import BuyAndHold, EqualWeight, Momentum, Plan, Strategy
 class Watcher(Strategy):
     """Notes what it is shown."""
 
-    name = "watcher"
+    name, adapts = "watcher", True
 
     def __init__(self):
         self.adapted, self.planned = [], []
@@ -76,3 +76,31 @@ def test_what_cannot_be_run(bars):
 def test_execution_is_honoured(bars):
     found = walk_forward([EqualWeight()], bars, execution=Execution(max_weight=0.1), progress=False)[0]
     assert found.metrics["exposure"] == pytest.approx(0.3, abs=0.01)
+
+
+def test_results_in_sample_are_warned_about(bars, meta):
+    with pytest.warns(UserWarning, match="RL2 has learnt from bars up to .* in sample"):
+        walk_forward([meta], bars[1000:], progress=False)
+
+
+def test_nothing_to_backtest(bars):
+    with pytest.raises(InputError, match="nothing to backtest"):
+        walk_forward([], bars)
+
+
+class Stubborn(Strategy):
+    """Learns in place and returns itself."""
+
+    name, adapts, weight = "stubborn", True, 0.0
+
+    def adapt(self, bars):
+        self.weight += 0.1
+        return self
+
+    def plan(self, bars):
+        return Plan(np.full(bars.shape, self.weight))
+
+
+def test_regression_a_strategy_that_returns_itself_is_still_adapted_again(bars):
+    aim = walk_forward([Stubborn()], bars[1000:], every=200, progress=False)[0].plan.aim
+    assert aim[[0, 200, 400], 0] == pytest.approx([0.1, 0.2, 0.3])

@@ -163,6 +163,16 @@ def test_wrong_names_are_one_line(trained):
     refused(call("train", "my.csv", "--test", "2002", "--validation", "2003", cwd=trained), "must be in this order")
     refused(call("train", "my.csv", *FAST, "--seed", "9", "--resume", "--out", "models/my-rl2", cwd=trained),
             "checkpoint.safetensors: a checkpoint of another configuration")  # fmt: skip
+    refused(call("backtest", "my.csv", "--costs", "1.2.3bp", cwd=trained), "write 10bp")
+    refused(call("backtest", "my.csv", "--rules", cwd=trained), "nothing to backtest")
+    refused(call("backtest", "my.csv", "--rules", "momentum:²", cwd=trained), "window must be a whole number")
+    refused(call("backtest", "my.csv", "--start", "nan", cwd=trained), "not a span of time")
+    refused(call("regimes", "my.csv", "--seed", "-1", cwd=trained), "seed is -1")
+    refused(call("register", "my.csv", "--model", "models/my-rl2", "--name", "a/b", cwd=trained), "model name 'a/b'")
+    refused(
+        call("backtest", "my.csv", "--models", "models/my-rl2", "--start", "2002", cwd=trained),
+        "have learnt from bars up to",
+    )
     (trained / "file").write_text("")
     refused(call("demo", "--data", "my.csv", "--out", "file/x", cwd=trained), "file/x: cannot write there")
     refused(call("backtest", "my.csv", "--report", "file/r.html", cwd=trained), "file: cannot write there")
@@ -172,3 +182,27 @@ def test_wrong_options_are_usage_errors(tmp_path):
     done = call("train", "--steps", "many", cwd=tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_two_models_of_one_name_stand_in_one_table(trained):
+    assert call("train", "my.csv", *FAST, "--seed", "3", "--out", "models/other", cwd=trained).returncode == 0
+    done = call("backtest", "my.csv", "--models", "models/my-rl2", "models/other", "--report", "two.html", cwd=trained)
+    assert "models/my-rl2" in done.stdout, done.stderr
+    assert "models/other" in done.stdout
+
+
+def test_a_server_that_is_none_is_one_line(trained):
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": "garbage://x"}
+    done = subprocess.run(
+        [SCRIPT, "backtest", "my.csv"], cwd=trained, env=environment, capture_output=True, text=True, check=False
+    )
+    refused(done, "MLflow at garbage://x", "MLFLOW_TRACKING_URI")
+
+
+def test_a_broken_model_is_one_line(trained):
+    folder = trained / "models" / "broken"
+    assert call("train", "my.csv", *FAST, "--out", folder, cwd=trained).returncode == 0
+    (folder / "weights.safetensors").write_bytes(b"junk")
+    refused(call("backtest", "my.csv", "--models", "models/broken", cwd=trained), "models/broken: not a saved strategy")
+    (folder / "meta.json").write_text('{"learner": "rl2", "name": "x", "training": []}')
+    refused(call("backtest", "my.csv", "--models", "models/broken", cwd=trained), "not a trained model")

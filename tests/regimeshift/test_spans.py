@@ -8,9 +8,9 @@ def test_long_data_is_cut_at_turns_of_the_year(stocks):
     assert spans(stocks, None, None) == (pd.Timestamp("2000-01-01"), pd.Timestamp("2008-01-01"))
 
 
-def test_short_data_is_cut_by_shares():
+def test_short_data_is_cut_by_shares_of_what_comes_after_the_warm_up():
     bars = worlds.regime_bars(1000, 1, seed=0)
-    assert spans(bars, None, None) == (bars.index[300], bars.index[550])
+    assert spans(bars, None, None) == (bars.index[252 + 224], bars.index[252 + 411])
 
 
 def test_what_is_asked_for_is_taken(stocks):
