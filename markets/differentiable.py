@@ -7,15 +7,12 @@ reference that the kernel is tested against.
 
 from __future__ import annotations
 
-import itertools
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from markets.accounting import GONE, OPEN, OUTLAY, POST_FEE, Market, Rules
-from markets.simulator import DUST, TOLERANCE, adjoint_kernel, run_paths
+from markets.simulator import DUST, TOLERANCE, adjoint_kernel, in_threads, run_paths, scratch
 
 _EMPTY = np.zeros((0, 0, 0))
 
@@ -66,52 +63,32 @@ class _EquityPaths(torch.autograd.Function):
     @staticmethod
     def forward(ctx, market, rules, start, money, aim, band, rate):
         plan = [_EMPTY if p is None else _as_array(p) for p in (aim, band, rate)]
-        blocks = _blocks(len(start))
-
-        def run(rows):
-            aims, bands, rates = (p[rows] if p.size else p for p in plan)
-            return run_paths(market, rules, start[rows], aims, bands, rates, money)
-
-        paths = _in_threads(run, blocks)
-        ctx.work = (market, rules, start, plan, blocks, paths)
+        aims, bands, rates = plan
+        paths = run_paths(market, rules, start, aims, bands, rates, money)
+        ctx.work = (market, rules, start, plan, paths)
         ctx.like = (aim, band, rate)
-        return torch.from_numpy(np.concatenate([p.equity for p in paths])).to(aim.device)
+        return torch.from_numpy(paths.equity).to(aim.device)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, g_equity):
-        market, rules, start, plan, blocks, paths = ctx.work
+        market, rules, start, plan, paths = ctx.work
         grads = [np.zeros_like(p) for p in plan]
         g_equity = _as_array(g_equity)
 
-        def run(job):
-            rows, path = job
-            part = [p[rows] if p.size else p for p in plan]
-            g_part = [g[rows] if g.size else g for g in grads]
-            states = (path.cash, path.equity, path.shares)
-            adjoint_kernel(market, start[rows], *part, *states, g_equity[rows], *g_part, rules)
+        def run(rows):
+            part, g_part = ([p[rows] if p.size else p for p in x] for x in (plan, grads))
+            states = (paths.cash[rows], paths.equity[rows], paths.shares[rows])
+            work = scratch(plan[0].shape[-1])
+            adjoint_kernel(market, start[rows], *part, *states, g_equity[rows], *g_part, rules, work)
 
-        _in_threads(run, list(zip(blocks, paths, strict=True)))
+        in_threads(run, len(start), plan[0].size)
         out = [None if like is None else torch.from_numpy(g).to(like) for g, like in zip(grads, ctx.like, strict=True)]
         return None, None, None, None, *out
 
 
 def _as_array(tensor: Tensor) -> np.ndarray:
     return np.ascontiguousarray(tensor.detach().cpu().to(torch.float64).numpy())
-
-
-def _blocks(paths: int, size: int = 16) -> list[slice]:
-    """Slices of at least `size` paths, one a torch thread: the kernels release the GIL."""
-    count = max(min(torch.get_num_threads(), paths // size), 1)
-    edges = np.linspace(0, paths, count + 1).astype(int)
-    return [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]
-
-
-def _in_threads(function, jobs):
-    if len(jobs) == 1:
-        return [function(jobs[0])]
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        return list(pool.map(function, jobs))
 
 
 def equity_paths_reference(

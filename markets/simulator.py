@@ -16,16 +16,24 @@ the GIL, so callers may run paths in threads.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import get_num_threads, njit
 
 from markets.accounting import GONE, OPEN, OUTLAY, POST_FEE, Costs, Execution, Market, Rules, make_market
 from markets.bars import Bars
 
+# Without numba's reference counts (_nrt), which cost ten times what the arithmetic does for a single symbol: nothing here
+# may allocate, callers own all arrays. Division by zero gives inf, as in numpy.
+_kernel = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+_inlined = njit(cache=True, nogil=True, error_model="numpy", _nrt=False, inline="always")
+
 # Rows of the scratch array: what a fill found and did, kept for the adjoint.
-VALUE, CURRENT, WANTED, TARGET, ORDER, FREE, ZERO, ONE = range(8)
+VALUE, CURRENT, WANTED, TARGET, ORDER, FREE, HEAP, ZERO, ONE = range(9)
 # Holdings drift over a limit by rounding; trading on that would be noise.
 TOLERANCE = 1e-9
 # A change of weight below this is rounding, not an order: it must not be charged a fixed fee.
@@ -48,15 +56,14 @@ class Notes(NamedTuple):
 # ---------------------------------------------------------------------------------------------------- forward
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _scratch(n):
-    work = np.empty((8, n))
-    work[ZERO] = 0.0
+def scratch(symbols: int) -> np.ndarray:
+    """Room for a kernel to work in; one a thread."""
+    work = np.zeros((ONE + 7, symbols))  # six more rows for the adjoint
     work[ONE] = 1.0
     return work
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@_inlined
 def _cost(order, impact, rules):
     """Money lost to one order of value `order` (signed, at the fill price)."""
     size = abs(order)
@@ -66,7 +73,7 @@ def _cost(order, impact, rules):
     return cost
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@_inlined
 def _cost_slope(order, impact, rules):
     """Derivative of `_cost` in the signed order."""
     slope = rules.buy if order > 0 else rules.sell
@@ -75,7 +82,7 @@ def _cost_slope(order, impact, rules):
     return slope if order > 0 else -slope
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@_inlined
 def _accrue(market, t, cash, shares, rules):
     """Cash after interest, financing and borrow fee from bar t to the next."""
     cash += cash * (rules.cash_rate if cash > 0 else rules.financing_rate) * market.gap[t]
@@ -86,7 +93,7 @@ def _accrue(market, t, cash, shares, rules):
     return cash
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@_inlined
 def _targets(market, t, equity, aim, band, rate, rules, work):
     """Weights wanted after band, rate and limits, into `work`; returns (scale, by_net, pace)."""
     n, state = aim.size, market.open
@@ -129,7 +136,7 @@ def _targets(market, t, equity, aim, band, rate, rules, work):
     return scale, by_net, pace
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@_inlined
 def _edged(c, aim, band, rate):
     """Weight after going the share `rate` of the way to the nearest edge of the no-trade zone."""
     if c < aim - band:
@@ -139,7 +146,7 @@ def _edged(c, aim, band, rate):
     return c
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_kernel
 def _equity_after_costs(market, t, equity, rules, work):
     """U of ``post_fee``: the root of U + Σ cost(w_i U − q_i p_i) = V, by Newton (convex in U, so it converges)."""
     base, impact = equity, market.impact
@@ -158,7 +165,7 @@ def _equity_after_costs(market, t, equity, rules, work):
     return base
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_kernel
 def _largest_buy(cash, impact, rules):
     """The order whose value and cost together use up `cash`."""
     if cash <= rules.fixed:
@@ -173,7 +180,7 @@ def _largest_buy(cash, impact, rules):
     return order
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_kernel
 def _whole(order, price, shares, lot):
     """An order rounded to whole lots, so that a long position is rounded down and a short one towards zero."""
     lots = order / (price * lot)
@@ -183,7 +190,7 @@ def _whole(order, price, shares, lot):
     return lots * lot * price
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_kernel
 def _outlay_order(change, impact, rules):
     """The order that changes value by `change`, its own cost included."""
     if change > 0:
@@ -198,21 +205,21 @@ def _outlay_order(change, impact, rules):
     return order
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@_inlined
 def _moved(shares, order, price, target):
     """Shares after an order; a position that is closed is exactly zero, so that no dust is left to trade."""
     shares += order / price
     return 0.0 if target == 0.0 and abs(shares * price) <= DUST * abs(order) else shares
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@_inlined
 def _odd_order(order, price, shares, impact, rules):
     """`order` sized as ``outlay`` or ``whole_lots`` have it."""
     order = _outlay_order(order, impact, rules)
     return _whole(order, price, shares, rules.lot) if rules.lot > 0 else order
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@_inlined
 def _fill(market, t, cash, shares, aim, band, rate, rules, work):
     """Trade `shares` (in place) towards the plan; returns (cash, Notes). Nothing is done with equity below zero."""
     n, price, impact = shares.size, market.fill, market.impact
@@ -264,18 +271,44 @@ def _fill(market, t, cash, shares, aim, band, rate, rules, work):
     return cash, Notes(equity, base, scale, by_net, pace, cut, cost, traded)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inlined
+def _comes_later(work, a, b):
+    """Whether buy `a` is larger than buy `b`; of equals, the later symbol."""
+    return work[ORDER, a] > work[ORDER, b] or (work[ORDER, a] == work[ORDER, b] and a > b)
+
+
+@_kernel
+def _sift(work, top, size):
+    """Let the element at `top` sink to its place in the heap of symbols, smallest buy first, in row `HEAP`."""
+    while 2 * top + 1 < size:
+        child = 2 * top + 1
+        if child + 1 < size and _comes_later(work, int(work[HEAP, child]), int(work[HEAP, child + 1])):
+            child += 1
+        if not _comes_later(work, int(work[HEAP, top]), int(work[HEAP, child])):
+            break
+        work[HEAP, top], work[HEAP, child] = work[HEAP, child], work[HEAP, top]
+        top = child
+
+
+@_kernel
 def _cut(market, t, cash, rules, work):
     """Cut buys to the cash there is: from the smallest to the largest, until it is used up.
 
-    Returns the one that takes the last of it, or -1 where that is none.
+    Returns the one that takes the last of it, or -1 where that is none. (By a heap, since sorting would allocate.)
     """
-    cut, price, impact = -1, market.fill, market.impact
-    for i in np.argsort(work[ORDER], kind="mergesort"):
-        order = work[ORDER, i]
-        k = impact[t, i] if impact.size else 0.0
-        if order <= 0:
-            continue
+    cut, size, price, impact = -1, 0, market.fill, market.impact
+    for i in range(work.shape[1]):
+        if work[ORDER, i] > 0:
+            work[HEAP, size] = i
+            size += 1
+    for top in range(size // 2 - 1, -1, -1):
+        _sift(work, top, size)
+    while size > 0:
+        i = int(work[HEAP, 0])
+        size -= 1
+        work[HEAP, 0] = work[HEAP, size]
+        _sift(work, 0, size)
+        order, k = work[ORDER, i], impact[t, i] if impact.size else 0.0
         if order + _cost(order, k, rules) > cash:
             work[FREE, i] = 0.0
             order = 0.0 if cut >= 0 else _largest_buy(cash, k, rules)
@@ -289,14 +322,20 @@ def _cut(market, t, cash, rules, work):
     return cut
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@_inlined
+def _copy(source, to):
+    for i in range(to.size):
+        to[i] = source[i]
+
+
+@_inlined
 def _value(market_mark, t, cash, shares):
     for i in range(shares.size):
         cash += shares[i] * market_mark[t, i]
     return cash
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@_inlined
 def _called(market, t, equity, shares, rules):
     """Whether the account is below its maintenance margin at bar t."""
     gross = 0.0
@@ -305,7 +344,7 @@ def _called(market, t, equity, shares, rules):
     return equity < rules.maintenance * gross
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@_inlined
 def _advance(market, t, cash, equity, shares, aim, band, rate, rules, work):
     """One bar from row t; `shares` change in place. Returns (cash, equity at the next mark, cost, traded value)."""
     if equity <= 0:  # closed: ruin is final
@@ -333,10 +372,9 @@ def _advance(market, t, cash, equity, shares, aim, band, rate, rules, work):
     return cash, equity, notes.cost, notes.traded
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def step_kernel(market, active, at, aim, cash, shares, equity, cost, traded, rules):
+@_kernel
+def step_kernel(market, active, at, aim, cash, shares, equity, cost, traded, rules, work):
     """Advance each active account b from row ``at[b]`` to the next, towards the weights ``aim[b]``; all in place."""
-    work = _scratch(shares.shape[1])
     zero, one = work[ZERO], work[ONE]
     for b in range(at.size):
         if active[b]:
@@ -346,20 +384,18 @@ def step_kernel(market, active, at, aim, cash, shares, equity, cost, traded, rul
             at[b] += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def path_kernel(market, start, aim, band, rate, cash, shares, equity, cost, traded, rules):
+@_kernel
+def path_kernel(market, start, aim, band, rate, cash, shares, equity, cost, traded, rules, held, work):
     """Fold of `_advance` over time, for each path b from row ``start[b]``.
 
     `cash` (B, T) and `equity` (B, T) come with their first column set; `shares` is (B, T, A), or (B, 1, A) to keep only
-    the last. Cost and traded value of the bar from t to t + 1 stand at t + 1.
+    the last. Cost and traded value of the bar from t to t + 1 stand at t + 1. `held` (A,) is room, as is `work`.
     """
-    paths, bars, n = aim.shape
-    work = _scratch(n)
+    paths, bars = aim.shape[:2]
     zero, one = work[ZERO], work[ONE]
     keep = shares.shape[1] > 1
-    held = np.empty(n)
     for b in range(paths):
-        held[:] = shares[b, 0]
+        _copy(shares[b, 0], held)
         for t in range(bars - 1):
             cash[b, t + 1], equity[b, t + 1], cost[b, t + 1], traded[b, t + 1] = _advance(
                 market,
@@ -374,15 +410,15 @@ def path_kernel(market, start, aim, band, rate, cash, shares, equity, cost, trad
                 work,
             )
             if keep:
-                shares[b, t + 1] = held
+                _copy(held, shares[b, t + 1])
         if not keep:
-            shares[b, 0] = held
+            _copy(held, shares[b, 0])
 
 
 # ---------------------------------------------------------------------------------------------------- adjoint
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_kernel
 def _accrue_adjoint(market, t, cash, shares, rules, g_cash, g_shares):
     """Adjoint of `_accrue`; adds to `g_shares`, returns the gradient of the cash before."""
     gap = market.gap[t]
@@ -393,7 +429,7 @@ def _accrue_adjoint(market, t, cash, shares, rules, g_cash, g_shares):
     return g_cash * (1 + (rules.cash_rate if cash > 0 else rules.financing_rate) * gap)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_kernel
 def _targets_adjoint(market, t, notes, aim, band, rate, rules, work, g_target, g_current, g_aim, g_band, g_rate):
     """From the gradient of the target weights to those of the plan and of the current weights."""
     n, state = g_target.size, market.open
@@ -447,7 +483,7 @@ def _targets_adjoint(market, t, notes, aim, band, rate, rules, work, g_target, g
             g_current[i] += g
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_kernel
 def _fill_adjoint(market, t, notes, aim, band, rate, rules, work, g_cash, g_shares, g_aim, g_band, g_rate, room):
     """Adjoint of `_fill`; turns `g_shares` in place, returns the gradient of the cash before."""
     n, price, impact = g_shares.size, market.fill, market.impact
@@ -490,7 +526,7 @@ def _fill_adjoint(market, t, notes, aim, band, rate, rules, work, g_cash, g_shar
     return g_cash + g_equity
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_kernel
 def _advance_adjoint(
     market,
     t,
@@ -517,7 +553,7 @@ def _advance_adjoint(
     """
     if equity <= 0:  # closed: equity and cash stayed what they were
         return g_cash + g_end
-    held[:] = before
+    _copy(before, held)
     money = cash
     if rules.lagged:
         money = _accrue(market, t, money, held, rules)
@@ -554,17 +590,16 @@ def _advance_adjoint(
     return g_cash
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def adjoint_kernel(market, start, aim, band, rate, cash, equity, shares, g_equity, g_aim, g_band, g_rate, rules):
+@_kernel
+def adjoint_kernel(market, start, aim, band, rate, cash, equity, shares, g_equity, g_aim, g_band, g_rate, rules, work):
     """Gradients of Σ g_equity · equity in the plan, by one reverse sweep.
 
     `cash`, `equity` (B, T) and `shares` (B, T, A) are the states that `path_kernel` recorded; each bar is done again from
     its state, so that nothing else need be stored. `g_aim`, `g_band`, `g_rate` (B, T, A) come zeroed and are added to.
     """
-    paths, bars, n = aim.shape
-    work, room = _scratch(n), np.empty((3, n))
-    zero, one, unused = work[ZERO], work[ONE], np.zeros(n)
-    held, g_shares = np.empty(n), np.empty(n)
+    paths, bars = aim.shape[:2]
+    zero, one, room = work[ZERO], work[ONE], work[ONE + 1 : ONE + 4]
+    held, g_shares, unused = work[ONE + 4], work[ONE + 5], work[ONE + 6]
     for b in range(paths):
         g_cash = 0.0
         g_shares[:] = 0.0
@@ -591,7 +626,8 @@ def adjoint_kernel(market, start, aim, band, rate, cash, equity, shares, g_equit
 class Paths(NamedTuple):
     """Accounts over time: equity, cash, cost and traded value (B, T), shares (B, T, A). Money; row 0 is the start.
 
-    The cost and the traded value of the bar from t to t + 1 stand at t + 1.
+    The cost and the traded value of the bar from t to t + 1 stand at t + 1. Where holdings were not asked for, shares are
+    (B, 1, A), those of the end.
     """
 
     equity: np.ndarray
@@ -609,8 +645,9 @@ def run_paths(
     band: np.ndarray,
     rate: np.ndarray,
     money: float,
+    holdings: bool = True,
 ) -> Paths:
-    """Simulate B plans of T bars by A symbols from rows `start` of the panel.
+    """Simulate B plans of T bars by A symbols from rows `start` of the panel, in as many threads as numba has.
 
     Parameters
     ----------
@@ -620,15 +657,35 @@ def run_paths(
         `band` and `rate` may have size 0, for all zeros and all ones.
     money : float
         Cash at the start.
+    holdings : bool
+        Whether to keep the shares of every bar, or of the last alone.
     """
     paths, bars, n = aim.shape
     cash, equity = np.empty((paths, bars)), np.empty((paths, bars))
+    cost, traded = np.empty((paths, bars)), np.empty((paths, bars))
+    shares = np.empty((paths, bars if holdings else 1, n))
     cash[:, 0] = equity[:, 0] = money
-    cost, traded = np.zeros((paths, bars)), np.zeros((paths, bars))
-    shares = np.empty((paths, bars, n))
+    cost[:, 0] = traded[:, 0] = 0.0
     shares[:, 0] = 0.0
-    path_kernel(market, start, aim, band, rate, cash, shares, equity, cost, traded, rules)
+
+    def run(rows: slice) -> None:
+        plan = (aim[rows], band[rows] if band.size else band, rate[rows] if rate.size else rate)
+        out = (cash[rows], shares[rows], equity[rows], cost[rows], traded[rows])
+        path_kernel(market, start[rows], *plan, *out, rules, np.empty(n), scratch(n))
+
+    in_threads(run, paths, aim.size)
     return Paths(equity, cash, shares, cost, traded)
+
+
+def in_threads(run: Callable[[slice], None], paths: int, work: int) -> None:
+    """Call `run` on slices that cover all paths, one a thread if there is `work` enough; kernels release the GIL."""
+    count = min(get_num_threads(), paths) if work > 100_000 else 1
+    if count == 1:
+        run(slice(0, paths))
+        return
+    edges = np.linspace(0, paths, count + 1).astype(int).tolist()
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(run, [slice(a, b) for a, b in itertools.pairwise(edges)]))
 
 
 def simulate(
@@ -639,6 +696,7 @@ def simulate(
     *,
     costs: Costs | str = "10bp",
     execution: Execution | None = None,
+    holdings: bool = True,
 ) -> Paths:
     """Run one plan (T, A), or B plans (B, T, A), over the visible rows of `bars`.
 
@@ -650,19 +708,32 @@ def simulate(
         t is decided at the close of bar t; the last row is never filled.
     costs : Costs or str
     execution : Execution, optional
+    holdings : bool
+        Whether to keep the shares of every bar, or of the last alone.
 
     Returns
     -------
     Paths
         With a leading axis of length 1 for a single plan.
+
+    Raises
+    ------
+    ValueError
+        A plan of another shape than the bars, or one that is not finite, naming the row and the symbol.
     """
     costs, execution = Costs.parse(costs), execution or Execution()
     market, rules = make_market(bars, costs, execution)
-    aims, bands, rates = (
-        np.zeros((0, 0, 0)) if p is None else np.array(p, dtype=np.float64, order="C", ndmin=3)
-        for p in (aim, band, rate)
-    )
-    if aims.shape[1:] != bars.shape:
-        raise ValueError(f"aim has shape {np.shape(aim)}, but the bars make {bars.shape}")
+    aims, bands, rates = (np.zeros((0, 0, 0)) if p is None else _plan(p, bars) for p in (aim, band, rate))
     bands, rates = (np.ascontiguousarray(np.broadcast_to(p, aims.shape)) if p.size else p for p in (bands, rates))
-    return run_paths(market, rules, np.zeros(len(aims), dtype=np.int64), aims, bands, rates, execution.cash)
+    start = np.zeros(len(aims), dtype=np.int64)
+    return run_paths(market, rules, start, aims, bands, rates, execution.cash, holdings)
+
+
+def _plan(plan: np.ndarray, bars: Bars) -> np.ndarray:
+    plan = np.asarray(plan, dtype=np.float64)
+    if plan.shape[-2:] != bars.shape or plan.ndim > 3:
+        raise ValueError(f"the plan has shape {plan.shape}, but the bars make {bars.shape}")
+    if np.isnan(plan).any():
+        row, column = (int(i) for i in np.argwhere(np.isnan(plan))[0][-2:])
+        raise ValueError(f"the plan for {bars.symbols[column]} at {bars.index[row]} (row {row}) is not a number")
+    return np.ascontiguousarray(plan.reshape(-1, *bars.shape))

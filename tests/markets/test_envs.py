@@ -122,7 +122,7 @@ def test_a_seed_gives_the_same_episode_and_another_seed_another(bars):
 def test_wrong_actions_are_named(bars):
     env = MarketEnv(bars)
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="action of environment 0 for S1 is nan"):
+    with pytest.raises(ValueError, match="action of environment 0 at 1 is nan"):
         env.step(np.array([0.1, np.nan, 0.1]))
     with pytest.raises(ValueError, match=r"actions have shape \(1, 2\), but \(1, 3\) is needed"):
         env.step(np.zeros(2))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from markets import Bars, Costs, Execution, simulate
 from markets.accounting import make_market
-from markets.simulator import step_kernel
+from markets.simulator import scratch, step_kernel
 
 SIZINGS = ("pre_fee", "post_fee", "whole_lots")
 
@@ -121,7 +121,7 @@ def test_step_is_simulate(case):
     shares, at, active = np.zeros((n, symbols)), np.zeros(n, dtype=np.int64), np.ones(n, dtype=bool)
     cost, traded = np.zeros(n), np.zeros(n)
     for t in range(length - 1):
-        step_kernel(market, active, at, aim[:, t].copy(), cash, shares, equity, cost, traded, rules)
+        step_kernel(market, active, at, aim[:, t].copy(), cash, shares, equity, cost, traded, rules, scratch(symbols))
         np.testing.assert_array_equal(equity, whole.equity[:, t + 1])
         np.testing.assert_array_equal(shares, whole.shares[:, t + 1])
         np.testing.assert_array_equal(cost, whole.cost[:, t + 1])
@@ -244,8 +244,19 @@ def test_a_late_listing_is_bought_when_it_trades():
 
 
 def test_a_plan_of_another_shape_is_refused(bars):
-    with pytest.raises(ValueError, match=r"aim has shape \(3, 2\), but the bars make \(1500, 3\)"):
+    with pytest.raises(ValueError, match=r"the plan has shape \(3, 2\), but the bars make \(1500, 3\)"):
         simulate(bars, np.zeros((3, 2)))
+    plan = np.zeros(bars.shape)
+    plan[7, 1] = np.nan
+    with pytest.raises(ValueError, match=r"the plan for S1 at .* \(row 7\) is not a number"):
+        simulate(bars, plan)
+
+
+def test_holdings_need_not_be_kept(bars):
+    aim = np.random.default_rng(0).uniform(0, 0.3, (3, *bars.shape))
+    kept, ends = simulate(bars, aim), simulate(bars, aim, holdings=False)
+    np.testing.assert_array_equal(kept.equity, ends.equity)
+    np.testing.assert_array_equal(kept.shares[:, -1:], ends.shares)
 
 
 def test_a_margin_call_liquidates_at_the_next_fill_and_counts_the_gap():
