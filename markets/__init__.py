@@ -4,7 +4,7 @@ import gymnasium
 
 from markets.accounting import Costs, Execution
 from markets.bars import Bars
-from markets.envs import MarketEnv, VectorMarketEnv
+from markets.envs import MarketEnv, Reward, TaskEnv, VectorMarketEnv
 from markets.errors import InputError
 from markets.features import Features
 from markets.regimes import HiddenMarkovRegimes, RegimePath
@@ -21,7 +21,9 @@ __all__ = [
     "InputError",
     "MarketEnv",
     "RegimePath",
+    "Reward",
     "Task",
+    "TaskEnv",
     "TaskSet",
     "VectorMarketEnv",
     "load",

@@ -7,6 +7,7 @@ it. The names are registered with gymnasium as ``regimeshift/Market-v0`` when `m
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from markets.bars import Bars
 from markets.errors import InputError
 from markets.features import LARGEST, Features
 from markets.regimes import HiddenMarkovRegimes
-from markets.simulator import step_kernel
+from markets.simulator import scratch, step_kernel
 from markets.sources import load
-from markets.tasks import Task, stretches
+from markets.tasks import Task, TaskSet, stretches
+
+RewardFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 # The log return of ruin is minus infinity; a learner is told this instead, about losing all but a 20,000th.
 RUIN_REWARD = -10.0
@@ -34,15 +37,112 @@ RUIN_REWARD = -10.0
 LARGEST_WEIGHT = 100.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _observe(features, mark, at, shares, equity, out):
     """Features of the current row, then current weights, into `out` (n, A·F + A)."""
     width, n = features.shape[1], shares.shape[1]
     for b in range(at.size):
-        out[b, :width] = features[at[b]]
+        row = at[b]
+        for f in range(width):
+            out[b, f] = features[row, f]
         for i in range(n):
-            weight = shares[b, i] * mark[at[b], i] / equity[b] if equity[b] > 0 else 0.0
+            weight = shares[b, i] * mark[row, i] / equity[b] if equity[b] > 0 else 0.0
             out[b, width + i] = min(max(weight, -LARGEST_WEIGHT), LARGEST_WEIGHT)
+
+
+class Actions:
+    """How an action becomes target weights.
+
+    Parameters
+    ----------
+    kind : {"box", "simplex", "discrete"}
+        ``box``: the weights themselves. ``simplex``: A + 1 scores, whose softmax is the weights and (last) the share of
+        cash. ``discrete``: for each symbol the number of one of `positions`, an A-th of which is its weight.
+    positions : sequence of float
+        For ``discrete``.
+    """
+
+    def __init__(self, kind: str, positions: Sequence[float], symbols: int, long_only: bool):
+        self.kind, self.symbols = kind, symbols
+        self.positions = np.asarray(positions, dtype=np.float64)
+        self.space: spaces.Space
+        if kind == "box":
+            self.space = spaces.Box(0.0 if long_only else -1.0, 1.0, (symbols,), np.float64)
+        elif kind == "simplex":
+            self.space = spaces.Box(-10.0, 10.0, (symbols + 1,), np.float64)
+        elif kind == "discrete":
+            if self.positions.ndim != 1 or not len(self.positions) or not np.isfinite(self.positions).all():
+                raise InputError(f"positions are {positions}; give a sequence of numbers, such as (-1, 0, 1)")
+            count = len(self.positions)
+            self.space = spaces.Discrete(count) if symbols == 1 else spaces.MultiDiscrete([count] * symbols)
+        else:
+            raise InputError(f"actions {kind!r} are unknown; use box, simplex or discrete")
+
+    def weights(self, action: np.ndarray, n: int) -> np.ndarray:
+        """Target weights (n, A) from n actions.
+
+        Raises
+        ------
+        ValueError
+            Actions of another shape, not finite, or not among the positions; naming the environment.
+        """
+        shape = (n, *self.space.shape) if self.space.shape else (n,)
+        action = np.asarray(action)
+        if action.shape != shape:
+            raise ValueError(f"actions have shape {action.shape}, but {shape} is needed")
+        if self.kind == "discrete":
+            wrong = (action < 0) | (action >= len(self.positions))
+            if wrong.any():
+                b = int(np.argwhere(wrong)[0][0])
+                raise ValueError(f"action of environment {b} is {action[b]}; there are {len(self.positions)} positions")
+            return (self.positions[action] / self.symbols).reshape(n, self.symbols)
+        action = np.ascontiguousarray(action, dtype=np.float64)
+        if not np.isfinite(action).all():
+            b, i = np.argwhere(~np.isfinite(action))[0]
+            raise ValueError(f"action of environment {b} at {i} is {action[b, i]}; it must be finite")
+        if self.kind == "box":
+            return action
+        score = np.exp(action - action.max(axis=1, keepdims=True))
+        return np.ascontiguousarray((score / score.sum(axis=1, keepdims=True))[:, :-1])
+
+
+class Reward:
+    """What a bar is worth to a learner.
+
+    Parameters
+    ----------
+    kind : str or callable
+        ``log_return``: log of equity over equity before; ruin is −10. ``mean_variance``: r − ½ γ r², r the simple return
+        and γ `risk_aversion`. ``differential_sharpe``: what the bar adds to an exponentially weighted Sharpe ratio (Moody
+        and Saffell 2001), with decay `decay`. Or a function of (equity before, equity after), arrays of shape (n,),
+        that returns an array of shape (n,).
+    """
+
+    def __init__(self, kind: str | RewardFunction, risk_aversion: float = 1.0, decay: float = 1 / 252):
+        if not callable(kind) and kind not in ("log_return", "mean_variance", "differential_sharpe"):
+            raise InputError(
+                f"reward {kind!r} is unknown; use log_return, mean_variance, differential_sharpe or a function"
+            )
+        self.kind, self.risk_aversion, self.decay = kind, risk_aversion, decay
+        self.moments = np.zeros((0, 2))
+
+    def start(self, b: int) -> None:
+        self.moments[b] = 0.0
+
+    def __call__(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        if callable(self.kind):
+            return np.asarray(self.kind(before, after), dtype=np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.kind == "log_return":
+                return np.maximum(np.log(np.maximum(after, 0.0) / before), RUIN_REWARD)
+            returns = after / before - 1
+            if self.kind == "mean_variance":
+                return returns - 0.5 * self.risk_aversion * returns**2
+            mean, square = self.moments.T
+            variance = square - mean**2
+            gain = (square * (returns - mean) - 0.5 * mean * (returns**2 - square)) / variance**1.5
+            self.moments += self.decay * (np.column_stack([returns, returns**2]) - self.moments)
+            return np.where(variance > 1e-12, gain, 0.0)
 
 
 class _Accounts:
@@ -59,6 +159,9 @@ class _Accounts:
         costs: Costs | str,
         execution: Execution | None,
         episode_bars: int,
+        actions: str,
+        positions: Sequence[float],
+        reward: str | RewardFunction | Reward,
     ):
         if episode_bars < 1:
             raise InputError(f"episode_bars is {episode_bars}; it must be at least 1")
@@ -84,43 +187,60 @@ class _Accounts:
         self.cash, self.equity = np.zeros(n), np.zeros(n)
         self.cost, self.traded = np.zeros(n), np.zeros(n)
         self.shares = np.zeros((n, symbols))
+        self.work = scratch(symbols)
         self.running = np.zeros(n, dtype=bool)  # between a reset and the end of an episode
-        lowest = 0.0 if self.execution.long_only else -1.0
         bound = np.repeat([LARGEST, LARGEST_WEIGHT], [self.features.shape[1], symbols]).astype(np.float32)
         self.observation_space = spaces.Box(-bound, bound, dtype=np.float32)
-        self.action_space = spaces.Box(lowest, 1.0, (symbols,), np.float64)
+        self.actions = Actions(actions, positions, symbols, self.execution.long_only)
+        self.action_space = self.actions.space
+        self.reward = reward if isinstance(reward, Reward) else Reward(reward)
+        self.reward.moments = np.zeros((n, 2))
+        self.scaled = np.zeros(n, dtype=np.int64)
 
-    def start(self, b: int, rng: np.random.Generator) -> None:
-        """Put account b at a random start."""
-        pick = int(rng.integers(len(self._starts)))
-        self.at[b] = self._starts[pick]
-        self.end[b] = min(self._ends[pick], self._starts[pick] + self.episode_bars)
+    def start(self, b: int, rng: np.random.Generator, span: tuple[int, int] | None = None) -> None:
+        """Put account b at a random start, or at the start of a span."""
+        if span is None:
+            pick = int(rng.integers(len(self._starts)))
+            first, end = self._starts[pick], self._ends[pick]
+        else:
+            first, end = span[0], span[1] - 1
+        self.at[b] = first
+        self.end[b] = min(end, first + self.episode_bars)
         self.cash[b] = self.equity[b] = self.execution.cash
         self.shares[b] = 0.0
         self.cost[b] = self.traded[b] = 0.0
+        self.scaled[b] = 0
+        self.reward.start(b)
         self.running[b] = True
 
-    def step(self, aim: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def step(self, action: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(reward, terminated, truncated) of one bar; inactive accounts stay and get zeros."""
+        aim = self.actions.weights(action, len(self.at))
         if not self.running[active].all():
             stopped = np.flatnonzero(active & ~self.running).tolist()
             raise ResetNeeded(f"environments {stopped} are done or were never started; call reset")
-        if aim.shape != self.shares.shape:
-            raise ValueError(f"actions have shape {aim.shape}, but {self.shares.shape} is needed (weights by symbol)")
-        if not np.isfinite(aim).all():
-            b, i = np.argwhere(~np.isfinite(aim))[0]
-            raise ValueError(f"action of environment {b} for {self.symbols[i]} is {aim[b, i]}; weights must be finite")
         before = self.equity.copy()
         step_kernel(
-            self.market, active, self.at, aim, self.cash, self.shares, self.equity, self.cost, self.traded, self.rules
-        )
+            self.market, active, self.at, aim, self.cash, self.shares, self.equity, self.cost, self.traded, self.rules,
+            self.work,
+        )  # fmt: skip
+        self.scaled += active & self._beyond_limits(aim)
         terminated = active & (self.equity <= 0)
         truncated = active & ~terminated & (self.at >= self.end)
         self.running[terminated | truncated] = False
-        with np.errstate(divide="ignore", invalid="ignore"):
-            growth = np.log(np.maximum(self.equity, 0.0) / before)
-        reward = np.where(active, np.maximum(growth, RUIN_REWARD), 0.0)
-        return reward, terminated, truncated
+        reward = self.reward(before, self.equity)
+        return (reward if active.all() else np.where(active, reward, 0.0)), terminated, truncated
+
+    def _beyond_limits(self, aim: np.ndarray) -> np.ndarray:
+        """Which accounts want more than the limits allow; the kernel scales them."""
+        rules = self.rules
+        gross = np.abs(aim).sum(axis=1)
+        beyond = gross > rules.gross * (1 + 1e-9)
+        if rules.highest < np.inf or rules.lowest == 0:
+            beyond |= (aim > rules.highest).any(axis=1) | (aim < rules.lowest).any(axis=1)
+        if rules.net < np.inf:
+            beyond |= np.abs(aim.sum(axis=1)) > rules.net * (1 + 1e-9)
+        return beyond
 
     def observe(self) -> np.ndarray:
         out = np.empty((len(self.at), *self.observation_space.shape), dtype=np.float32)
@@ -129,7 +249,7 @@ class _Accounts:
 
     def info(self, b: int) -> dict[str, Any]:
         return {"equity": float(self.equity[b]), "cost": float(self.cost[b]), "traded": float(self.traded[b]),
-                "row": int(self.at[b])}  # fmt: skip
+                "row": int(self.at[b]), "scaled": int(self.scaled[b])}  # fmt: skip
 
 
 def _spans(
@@ -174,16 +294,23 @@ class MarketEnv(gymnasium.Env):
     execution : Execution, optional
         Fill time, sizing, limits. Weights beyond its limits are scaled to them.
     episode_bars : int
-        Steps at most in an episode. It starts at a random bar.
-    render_mode : {"ansi"}, optional
+        Steps at most in an episode. It starts at a random bar, and ends early at the end of the data or of the regime.
+    actions : {"box", "simplex", "discrete"}
+        See `Actions`.
+    positions : sequence of float
+        For discrete actions.
+    reward : {"log_return", "mean_variance", "differential_sharpe"} or callable
+        See `Reward`.
+    render_mode : {"ansi", "rgb_array"}, optional
 
     Notes
     -----
-    Observation: Box of shape (A·F + A,), float32: the features of each symbol, then the current weights.
-    Action: Box of shape (A,), target weights. Reward: log return of equity over the bar, after all costs; ruin is −10.
+    Observation: Box of shape (A·F + A,), float32: the features of each symbol, then the current weights. `info` has equity,
+    cost and traded value of the bar, the row of the panel, and ``scaled``: on how many bars of the episode the action was
+    beyond the limits and was scaled to them.
     """
 
-    metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (gymnasium asks for this form)
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012 (gymnasium asks for this form)
 
     def __init__(
         self,
@@ -196,25 +323,37 @@ class MarketEnv(gymnasium.Env):
         costs: Costs | str = "10bp",
         execution: Execution | None = None,
         episode_bars: int = 252,
+        actions: str = "box",
+        positions: Sequence[float] = (-1, 0, 1),
+        reward: str | RewardFunction | Reward = "log_return",
         render_mode: str | None = None,
     ):
-        self._accounts = _Accounts(1, bars, regime, task, detector, features, costs, execution, episode_bars)
+        self._accounts = _Accounts(
+            1, bars, regime, task, detector, features, costs, execution, episode_bars, actions, positions, reward
+        )
+        self._history: list[float] = []
         self.observation_space = self._accounts.observation_space
         self.action_space = self._accounts.action_space
         self.render_mode = render_mode
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=None if seed is None else int(seed))
-        self._accounts.start(0, self.np_random)
+        return self._start(None)
+
+    def _start(self, span: tuple[int, int] | None) -> tuple[np.ndarray, dict]:
+        self._accounts.start(0, self.np_random, span)
+        self._history = [float(self._accounts.equity[0])]
         return self._accounts.observe()[0], self._accounts.info(0)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        aim = np.array(action, dtype=np.float64, ndmin=2)
-        reward, terminated, truncated = self._accounts.step(aim, np.ones(1, dtype=bool))
+        reward, terminated, truncated = self._accounts.step(np.asarray(action)[None], np.ones(1, dtype=bool))
         info = self._accounts.info(0)
+        self._history.append(info["equity"])
         return self._accounts.observe()[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
-    def render(self) -> str | None:
+    def render(self) -> str | np.ndarray | None:
+        if self.render_mode == "rgb_array":
+            return self._picture()
         if self.render_mode != "ansi":
             return None
         a = self._accounts
@@ -224,6 +363,89 @@ class MarketEnv(gymnasium.Env):
             if shares
         )
         return f"{a.index[a.at[0]]}  equity {a.equity[0]:,.2f}  {held or 'flat'}\n"
+
+    def _picture(self) -> np.ndarray:
+        """Prices (start = 1) above, equity below, of the episode so far; uint8 of shape (360, 480, 3)."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        a, row = self._accounts, int(self._accounts.at[0])
+        times = a.index[row - len(self._history) + 1 : row + 1]
+        figure = Figure(figsize=(4.8, 3.6), dpi=100, layout="constrained")
+        prices, equity = figure.subplots(2, sharex=True)
+        mark = a.market.mark[row - len(self._history) + 1 : row + 1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            prices.plot(times, mark / mark[0], lw=0.8)
+        prices.set_title(f"{times[-1]:%Y-%m-%d}", fontsize=9)
+        prices.set_ylabel("prices")
+        equity.plot(times, self._history, color="black")
+        equity.set_ylabel("equity")
+        figure.autofmt_xdate()
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+class TaskEnv(gymnasium.Env):
+    """A meta-episode: several episodes in one task, for learners whose memory should carry over (RL²).
+
+    Each reset draws a task; then `episodes` runs through it follow, each with a fresh account from the task's first bar.
+    Only the last of them ends the meta-episode; `info["episode_over"]` tells where the others end.
+
+    Parameters
+    ----------
+    tasks : TaskSet
+    episodes : int
+    **options
+        As in `MarketEnv`.
+
+    Notes
+    -----
+    Observation: that of `MarketEnv`, then the last reward and whether an episode has just ended (Duan et al. 2016).
+    """
+
+    metadata = MarketEnv.metadata
+
+    def __init__(self, tasks: TaskSet, episodes: int = 2, **options: Any):
+        if episodes < 1:
+            raise InputError(f"episodes is {episodes}; it must be at least 1")
+        self._env = MarketEnv(tasks.bars, **options)
+        self._spans = [(t.start, t.stop) for t in tasks]
+        self.episodes = episodes
+        inner = self._env.observation_space
+        assert isinstance(inner, spaces.Box)
+        bound = np.append(inner.high, [np.inf, 1.0]).astype(np.float32)
+        self.observation_space = spaces.Box(-bound, bound, dtype=np.float32)
+        self.action_space = self._env.action_space
+        self.render_mode = self._env.render_mode
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self._task = int(self.np_random.integers(len(self._spans)))
+        self._episode = 0
+        return self._begin(0.0, False)
+
+    def _begin(self, reward: float, over: bool) -> tuple[np.ndarray, dict]:
+        observation, info = self._env._start(self._spans[self._task])
+        return self._seen(observation, reward, over), info | {"task": self._task, "episode_over": over}
+
+    @staticmethod
+    def _seen(observation: np.ndarray, reward: float, over: bool) -> np.ndarray:
+        return np.append(observation, [reward, float(over)]).astype(np.float32)
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        observation, reward, terminated, truncated, info = self._env.step(action)
+        over = terminated or truncated
+        if over:
+            self._episode += 1
+        if over and self._episode < self.episodes:
+            seen, info = self._begin(reward, True)
+            return seen, reward, False, False, info
+        info |= {"task": self._task, "episode_over": over}
+        return self._seen(observation, reward, over), reward, terminated, truncated, info
+
+    def render(self) -> str | np.ndarray | None:
+        return self._env.render()
 
 
 class VectorMarketEnv(VectorEnv):
@@ -250,6 +472,9 @@ class VectorMarketEnv(VectorEnv):
         costs: Costs | str = "10bp",
         execution: Execution | None = None,
         episode_bars: int = 252,
+        actions: str = "box",
+        positions: Sequence[float] = (-1, 0, 1),
+        reward: str | RewardFunction | Reward = "log_return",
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ):
@@ -258,7 +483,9 @@ class VectorMarketEnv(VectorEnv):
         except ValueError:
             modes = ", ".join(mode.value for mode in AutoresetMode)
             raise InputError(f"autoreset_mode {autoreset_mode!r} is unknown; use {modes}") from None
-        self._accounts = _Accounts(num_envs, bars, regime, task, detector, features, costs, execution, episode_bars)
+        self._accounts = _Accounts(
+            num_envs, bars, regime, task, detector, features, costs, execution, episode_bars, actions, positions, reward
+        )
         self.num_envs = num_envs
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
         self.render_mode = render_mode
@@ -313,8 +540,8 @@ class VectorMarketEnv(VectorEnv):
 
     def _infos(self, mask: np.ndarray) -> dict[str, np.ndarray]:
         a = self._accounts
-        values = {"equity": a.equity, "cost": a.cost, "traded": a.traded, "row": a.at}
-        out = {}
+        values = {"equity": a.equity, "cost": a.cost, "traded": a.traded, "row": a.at, "scaled": a.scaled}
+        everyone, out = mask.all(), {}
         for key, value in values.items():
-            out[key], out[f"_{key}"] = np.where(mask, value, 0), mask.copy()
+            out[key], out[f"_{key}"] = value.copy() if everyone else np.where(mask, value, 0), mask
         return out
