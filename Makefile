@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint peers bench clean
 .DEFAULT_GOAL := demo
 
 # Installed once, and again only when what is to be installed has changed.
@@ -27,9 +27,19 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
-	for name in walkforward; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+# The tools that ours is compared with, beside it.
+$(VENV)/.peers: $(STAMP)
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
+	@touch $@
+
+# Conformance with other tools, and other tools' learners on our environments.
+peers: $(VENV)/.peers
+	$(BIN)/python -m pytest -n 2 -m peers $(ARGS)
+
+# FinRL's own requirements bring brokers and clusters; the benchmark reads one file of it.
+bench: $(VENV)/.peers
+	-@$(BIN)/pip install --quiet --no-deps finrl==0.3.7
+	for name in walkforward simulator; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

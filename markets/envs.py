@@ -25,7 +25,7 @@ from markets.bars import Bars
 from markets.errors import InputError
 from markets.features import LARGEST, Features
 from markets.regimes import HiddenMarkovRegimes
-from markets.simulator import scratch, step_kernel
+from markets.simulator import in_threads, scratch, step_kernel
 from markets.sources import load
 from markets.tasks import Task, TaskSet, stretches
 
@@ -35,6 +35,7 @@ RewardFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
 RUIN_REWARD = -10.0
 # Just before ruin a weight has no bound; an observation needs one.
 LARGEST_WEIGHT = 100.0
+LARGEST_REWARD = 1e9
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
@@ -126,9 +127,6 @@ class Reward:
         self.kind, self.risk_aversion, self.decay = kind, risk_aversion, decay
         self.moments = np.zeros((0, 2))
 
-    def start(self, b: int) -> None:
-        self.moments[b] = 0.0
-
     def __call__(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         if callable(self.kind):
             return np.asarray(self.kind(before, after), dtype=np.float64)
@@ -187,7 +185,6 @@ class _Accounts:
         self.cash, self.equity = np.zeros(n), np.zeros(n)
         self.cost, self.traded = np.zeros(n), np.zeros(n)
         self.shares = np.zeros((n, symbols))
-        self.work = scratch(symbols)
         self.running = np.zeros(n, dtype=bool)  # between a reset and the end of an episode
         bound = np.repeat([LARGEST, LARGEST_WEIGHT], [self.features.shape[1], symbols]).astype(np.float32)
         self.observation_space = spaces.Box(-bound, bound, dtype=np.float32)
@@ -197,54 +194,53 @@ class _Accounts:
         self.reward.moments = np.zeros((n, 2))
         self.scaled = np.zeros(n, dtype=np.int64)
 
-    def start(self, b: int, rng: np.random.Generator, span: tuple[int, int] | None = None) -> None:
-        """Put account b at a random start, or at the start of a span."""
+    def start(
+        self, which: np.ndarray, rngs: Sequence[np.random.Generator], span: tuple[int, int] | None = None
+    ) -> None:
+        """Put accounts `which` at random starts, each by its own generator, or at the start of a span."""
         if span is None:
-            pick = int(rng.integers(len(self._starts)))
-            first, end = self._starts[pick], self._ends[pick]
+            count = len(self._starts)
+            picks = [int(rngs[b].random() * count) for b in which.tolist()]  # a fifth of the time of `integers`
+            first, end = self._starts[picks], self._ends[picks]
         else:
-            first, end = span[0], span[1] - 1
-        self.at[b] = first
-        self.end[b] = min(end, first + self.episode_bars)
-        self.cash[b] = self.equity[b] = self.execution.cash
-        self.shares[b] = 0.0
-        self.cost[b] = self.traded[b] = 0.0
-        self.scaled[b] = 0
-        self.reward.start(b)
-        self.running[b] = True
+            first, end = np.array([span[0]]), np.array([span[1] - 1])
+        self.at[which] = first
+        self.end[which] = np.minimum(end, first + self.episode_bars)
+        self.cash[which] = self.equity[which] = self.execution.cash
+        self.shares[which] = 0.0
+        self.cost[which] = self.traded[which] = 0.0
+        self.scaled[which] = 0
+        self.reward.moments[which] = 0.0
+        self.running[which] = True
 
     def step(self, action: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(reward, terminated, truncated) of one bar; inactive accounts stay and get zeros."""
         aim = self.actions.weights(action, len(self.at))
-        if not self.running[active].all():
-            stopped = np.flatnonzero(active & ~self.running).tolist()
-            raise ResetNeeded(f"environments {stopped} are done or were never started; call reset")
+        stopped = active & ~self.running
+        if stopped.any():
+            raise ResetNeeded(
+                f"environments {np.flatnonzero(stopped).tolist()} are done or were never started; call reset"
+            )
         before = self.equity.copy()
-        step_kernel(
-            self.market, active, self.at, aim, self.cash, self.shares, self.equity, self.cost, self.traded, self.rules,
-            self.work,
-        )  # fmt: skip
-        self.scaled += active & self._beyond_limits(aim)
+        in_threads(lambda rows: self._advance(rows, aim, active), len(self.at), aim.size)
         terminated = active & (self.equity <= 0)
         truncated = active & ~terminated & (self.at >= self.end)
         self.running[terminated | truncated] = False
         reward = self.reward(before, self.equity)
         return (reward if active.all() else np.where(active, reward, 0.0)), terminated, truncated
 
-    def _beyond_limits(self, aim: np.ndarray) -> np.ndarray:
-        """Which accounts want more than the limits allow; the kernel scales them."""
-        rules = self.rules
-        gross = np.abs(aim).sum(axis=1)
-        beyond = gross > rules.gross * (1 + 1e-9)
-        if rules.highest < np.inf or rules.lowest == 0:
-            beyond |= (aim > rules.highest).any(axis=1) | (aim < rules.lowest).any(axis=1)
-        if rules.net < np.inf:
-            beyond |= np.abs(aim.sum(axis=1)) > rules.net * (1 + 1e-9)
-        return beyond
+    def _advance(self, rows: slice, aim: np.ndarray, active: np.ndarray) -> None:
+        accounts = (self.at, aim, self.cash, self.shares, self.equity, self.cost, self.traded, self.scaled)
+        step_kernel(self.market, active[rows], *(x[rows] for x in accounts), self.rules, scratch(aim.shape[1]))
 
     def observe(self) -> np.ndarray:
         out = np.empty((len(self.at), *self.observation_space.shape), dtype=np.float32)
-        _observe(self.features, self.market.mark, self.at, self.shares, self.equity, out)
+
+        def run(rows: slice) -> None:
+            accounts = (self.at[rows], self.shares[rows], self.equity[rows])
+            _observe(self.features, self.market.mark, *accounts, out[rows])
+
+        in_threads(run, len(out), out.size // 8)
         return out
 
     def info(self, b: int) -> dict[str, Any]:
@@ -341,7 +337,7 @@ class MarketEnv(gymnasium.Env):
         return self._start(None)
 
     def _start(self, span: tuple[int, int] | None) -> tuple[np.ndarray, dict]:
-        self._accounts.start(0, self.np_random, span)
+        self._accounts.start(np.array([0]), [self.np_random], span)
         self._history = [float(self._accounts.equity[0])]
         return self._accounts.observe()[0], self._accounts.info(0)
 
@@ -414,7 +410,7 @@ class TaskEnv(gymnasium.Env):
         self.episodes = episodes
         inner = self._env.observation_space
         assert isinstance(inner, spaces.Box)
-        bound = np.append(inner.high, [np.inf, 1.0]).astype(np.float32)
+        bound = np.append(inner.high, [LARGEST_REWARD, 1.0]).astype(np.float32)
         self.observation_space = spaces.Box(-bound, bound, dtype=np.float32)
         self.action_space = self._env.action_space
         self.render_mode = self._env.render_mode
@@ -431,7 +427,9 @@ class TaskEnv(gymnasium.Env):
 
     @staticmethod
     def _seen(observation: np.ndarray, reward: float, over: bool) -> np.ndarray:
-        return np.append(observation, [reward, float(over)]).astype(np.float32)
+        return np.append(observation, [np.clip(reward, -LARGEST_REWARD, LARGEST_REWARD), float(over)]).astype(
+            np.float32
+        )
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         observation, reward, terminated, truncated, info = self._env.step(action)
@@ -513,17 +511,16 @@ class VectorMarketEnv(VectorEnv):
         for b in np.flatnonzero(mask):
             if (own := seeds[b]) is not None:
                 self._rngs[b] = seeding.np_random(int(own))[0]
-            self._accounts.start(int(b), self._rngs[b])
+        self._accounts.start(np.flatnonzero(mask), self._rngs)
         self._done &= ~mask
         return self._accounts.observe(), self._infos(mask)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
         accounts = self._accounts
         fresh = self._done if self.autoreset_mode == AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, dtype=bool)
-        aim = np.ascontiguousarray(actions, dtype=np.float64)
-        reward, terminated, truncated = accounts.step(aim, ~fresh)
-        for b in np.flatnonzero(fresh):  # NEXT_STEP: this step is the reset
-            accounts.start(int(b), self._rngs[b])
+        reward, terminated, truncated = accounts.step(actions, ~fresh)
+        if fresh.any():  # NEXT_STEP: this step is the reset
+            accounts.start(np.flatnonzero(fresh), self._rngs)
         done = terminated | truncated
         observation, infos = accounts.observe(), {}
         if self.autoreset_mode == AutoresetMode.SAME_STEP and done.any():
@@ -531,8 +528,7 @@ class VectorMarketEnv(VectorEnv):
             for b in np.flatnonzero(done):
                 last[b] = observation[b].copy()
             infos = {"final_obs": last, "_final_obs": done, "final_info": self._infos(done), "_final_info": done}
-            for b in np.flatnonzero(done):
-                accounts.start(int(b), self._rngs[b])
+            accounts.start(np.flatnonzero(done), self._rngs)
             observation = accounts.observe()
         infos |= self._infos(np.ones(self.num_envs, dtype=bool))
         self._done = done

@@ -16,7 +16,9 @@ the GIL, so callers may run paths in threads.
 
 from __future__ import annotations
 
+import functools
 import itertools
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -38,6 +40,8 @@ VALUE, CURRENT, WANTED, TARGET, ORDER, FREE, HEAP, ZERO, ONE = range(9)
 TOLERANCE = 1e-9
 # A change of weight below this is rounding, not an order: it must not be charged a fixed fee.
 DUST = 1e-12
+# Symbols times bars below which handing work to another thread costs more than doing it.
+LEAST_WORK = 30_000
 
 
 class Notes(NamedTuple):
@@ -51,6 +55,7 @@ class Notes(NamedTuple):
     cut: int  # the buy that was cut to the cash there was, or -1
     cost: float
     traded: float
+    limited: bool  # whether the plan was beyond the limits
 
 
 # ---------------------------------------------------------------------------------------------------- forward
@@ -95,16 +100,18 @@ def _accrue(market, t, cash, shares, rules):
 
 @_inlined
 def _targets(market, t, equity, aim, band, rate, rules, work):
-    """Weights wanted after band, rate and limits, into `work`; returns (scale, by_net, pace)."""
+    """Weights wanted after band, rate and limits, into `work`; returns (scale, by_net, pace, whether a limit was hit)."""
     n, state = aim.size, market.open
     gross, net, stuck_gross, stuck_net, change = 0.0, 0.0, 0.0, 0.0, 0.0
-    inverse = 1.0 / equity
+    inverse, limited = 1.0 / equity, False
     for i in range(n):
         c = work[VALUE, i] * inverse
         work[CURRENT, i] = c
         w = c
         if state[t, i] == OPEN:
-            w = min(max(_edged(c, aim[i], band[i], rate[i]), rules.lowest), rules.highest)
+            edged = _edged(c, aim[i], band[i], rate[i])
+            w = min(max(edged, rules.lowest), rules.highest)
+            limited |= w != edged
             gross += abs(w)
             net += w
             change += abs(w - c)
@@ -133,12 +140,13 @@ def _targets(market, t, equity, aim, band, rate, rules, work):
         for i in range(n):
             if state[t, i] == OPEN:
                 work[TARGET, i] = work[CURRENT, i] + pace * (work[TARGET, i] - work[CURRENT, i])
-    return scale, by_net, pace
+    return scale, by_net, pace, limited or scale < 1 or pace < 1
 
 
 @_inlined
 def _edged(c, aim, band, rate):
     """Weight after going the share `rate` of the way to the nearest edge of the no-trade zone."""
+    # without branches: which way a trade goes cannot be predicted, and a wrong guess costs more than the sum
     if c < aim - band:
         return c + rate * (aim - band - c)
     if c > aim + band:
@@ -220,6 +228,30 @@ def _odd_order(order, price, shares, impact, rules):
 
 
 @_inlined
+def _plain_orders(market, t, cash, base, shares, rules, work):
+    """What the rest of `_fill` does, where costs are proportional and the cash is enough: without branches.
+
+    Which symbols are sold cannot be predicted, and a processor that guesses wrongly loses more time than the sums take.
+    Returns (whether it was done, cash, cost, traded value).
+    """
+    sold, bought = 0.0, 0.0
+    for i in range(shares.size):
+        order = work[TARGET, i] * base - work[VALUE, i]
+        order = order if abs(work[TARGET, i] - work[CURRENT, i]) > DUST and base > 0 else 0.0
+        work[ORDER, i] = order
+        work[FREE, i] = order
+        sold -= min(order, 0.0)
+        bought += max(order, 0.0)
+    after = cash + sold * (1 - rules.sell) - bought * (1 + rules.buy)
+    if after < 0 and bought > 0 and not rules.borrowing:
+        return False, cash, 0.0, 0.0
+    for i in range(shares.size):
+        if work[ORDER, i] != 0:
+            shares[i] = _moved(shares[i], work[ORDER, i], market.fill[t, i], work[TARGET, i])
+    return True, after, sold * rules.sell + bought * rules.buy, sold + bought
+
+
+@_inlined
 def _fill(market, t, cash, shares, aim, band, rate, rules, work):
     """Trade `shares` (in place) towards the plan; returns (cash, Notes). Nothing is done with equity below zero."""
     n, price, impact = shares.size, market.fill, market.impact
@@ -228,12 +260,16 @@ def _fill(market, t, cash, shares, aim, band, rate, rules, work):
         work[VALUE, i] = shares[i] * price[t, i]
         equity += work[VALUE, i]
     if equity <= 0:
-        return cash, Notes(equity, equity, 1.0, False, 1.0, -1, 0.0, 0.0)
-    scale, by_net, pace = _targets(market, t, equity, aim, band, rate, rules, work)
+        return cash, Notes(equity, equity, 1.0, False, 1.0, -1, 0.0, 0.0, False)
+    scale, by_net, pace, limited = _targets(market, t, equity, aim, band, rate, rules, work)
     base = equity
     if rules.sizing == POST_FEE:
         base = _equity_after_costs(market, t, equity, rules, work)
 
+    if rules.fixed == 0 and impact.size == 0 and rules.sizing != OUTLAY:
+        done, cash, cost, traded = _plain_orders(market, t, cash, base, shares, rules, work)
+        if done:
+            return cash, Notes(equity, base, scale, by_net, pace, -1, cost, traded, limited)
     cost, traded, wanted = 0.0, 0.0, 0.0
     for i in range(n):  # sells first
         order, target = 0.0, work[TARGET, i]
@@ -268,7 +304,7 @@ def _fill(market, t, cash, shares, aim, band, rate, rules, work):
                 shares[i] = _moved(shares[i], order, price[t, i], work[TARGET, i])
     if cut >= 0:
         cash = 0.0  # but for rounding
-    return cash, Notes(equity, base, scale, by_net, pace, cut, cost, traded)
+    return cash, Notes(equity, base, scale, by_net, pace, cut, cost, traded, limited)
 
 
 @_inlined
@@ -346,9 +382,12 @@ def _called(market, t, equity, shares, rules):
 
 @_inlined
 def _advance(market, t, cash, equity, shares, aim, band, rate, rules, work):
-    """One bar from row t; `shares` change in place. Returns (cash, equity at the next mark, cost, traded value)."""
+    """One bar from row t; `shares` change in place.
+
+    Returns (cash, equity at the next mark, cost, traded value, whether the plan was beyond the limits).
+    """
     if equity <= 0:  # closed: ruin is final
-        return cash, equity, 0.0, 0.0
+        return cash, equity, 0.0, 0.0, False
     called = rules.maintenance > 0 and _called(market, t, equity, shares, rules)
     if rules.lagged:
         cash = _accrue(market, t, cash, shares, rules)
@@ -369,18 +408,22 @@ def _advance(market, t, cash, equity, shares, aim, band, rate, rules, work):
     if equity <= 0:  # at the mark, or by the gap to the fill: closed there, at what it is
         cash = equity
         shares[:] = 0.0
-    return cash, equity, notes.cost, notes.traded
+    return cash, equity, notes.cost, notes.traded, notes.limited
 
 
 @_kernel
-def step_kernel(market, active, at, aim, cash, shares, equity, cost, traded, rules, work):
-    """Advance each active account b from row ``at[b]`` to the next, towards the weights ``aim[b]``; all in place."""
+def step_kernel(market, active, at, aim, cash, shares, equity, cost, traded, scaled, rules, work):
+    """Advance each active account b from row ``at[b]`` to the next, towards the weights ``aim[b]``; all in place.
+
+    `scaled` counts the bars on which an account wanted more than the limits allow.
+    """
     zero, one = work[ZERO], work[ONE]
     for b in range(at.size):
         if active[b]:
-            cash[b], equity[b], cost[b], traded[b] = _advance(
+            cash[b], equity[b], cost[b], traded[b], limited = _advance(
                 market, at[b], cash[b], equity[b], shares[b], aim[b], zero, one, rules, work
             )
+            scaled[b] += limited
             at[b] += 1
 
 
@@ -397,7 +440,7 @@ def path_kernel(market, start, aim, band, rate, cash, shares, equity, cost, trad
     for b in range(paths):
         _copy(shares[b, 0], held)
         for t in range(bars - 1):
-            cash[b, t + 1], equity[b, t + 1], cost[b, t + 1], traded[b, t + 1] = _advance(
+            cash[b, t + 1], equity[b, t + 1], cost[b, t + 1], traded[b, t + 1], _ = _advance(
                 market,
                 start[b] + t,
                 cash[b, t],
@@ -679,13 +722,21 @@ def run_paths(
 
 def in_threads(run: Callable[[slice], None], paths: int, work: int) -> None:
     """Call `run` on slices that cover all paths, one a thread if there is `work` enough; kernels release the GIL."""
-    count = min(get_num_threads(), paths) if work > 100_000 else 1
+    count = min(get_num_threads(), paths) if work > LEAST_WORK else 1
     if count == 1:
         run(slice(0, paths))
         return
     edges = np.linspace(0, paths, count + 1).astype(int).tolist()
-    with ThreadPoolExecutor(count) as pool:
-        list(pool.map(run, [slice(a, b) for a, b in itertools.pairwise(edges)]))
+    others = [_pool(os.getpid(), count).submit(run, slice(a, b)) for a, b in itertools.pairwise(edges[1:])]
+    run(slice(0, edges[1]))
+    for other in others:
+        other.result()
+
+
+@functools.cache
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """Threads that are kept; by process, since they do not survive a fork."""
+    return ThreadPoolExecutor(threads - 1, thread_name_prefix="regimeshift")
 
 
 def simulate(
@@ -733,7 +784,7 @@ def _plan(plan: np.ndarray, bars: Bars) -> np.ndarray:
     plan = np.asarray(plan, dtype=np.float64)
     if plan.shape[-2:] != bars.shape or plan.ndim > 3:
         raise ValueError(f"the plan has shape {plan.shape}, but the bars make {bars.shape}")
-    if np.isnan(plan).any():
+    if np.isnan(plan.min()):  # a third of the time of looking at every value, and NaN comes through
         row, column = (int(i) for i in np.argwhere(np.isnan(plan))[0][-2:])
         raise ValueError(f"the plan for {bars.symbols[column]} at {bars.index[row]} (row {row}) is not a number")
     return np.ascontiguousarray(plan.reshape(-1, *bars.shape))

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```([\w ]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What runs elsewhere: make is what runs the tests, and the server has a test of its own (test_registry.py).
 ELSEWHERE = ("make ", "mlflow models serve", "curl ")
 
@@ -19,14 +19,23 @@ def blocks(page: Path, *languages: str) -> list[str]:
     return [code for language, code in BLOCK.findall(page.read_text()) if language in languages]
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
-def test_python_blocks_run(page, tmp_path):
-    code = "\n".join(blocks(page, "python"))
+def run_python(code: str, folder: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
+def test_python_blocks_run(page, tmp_path):
+    run_python("\n".join(blocks(page, "python")), tmp_path)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python peers")], ids=lambda p: p.name)
+def test_blocks_with_other_tools_run(page, tmp_path):
+    run_python("\n".join(blocks(page, "python peers")), tmp_path)
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "")], ids=lambda p: p.name)

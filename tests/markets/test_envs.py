@@ -6,7 +6,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from markets import Execution, HiddenMarkovRegimes, InputError, MarketEnv, VectorMarketEnv, simulate
+from markets import Execution, HiddenMarkovRegimes, InputError, MarketEnv, TaskEnv, VectorMarketEnv, simulate
 
 
 @pytest.mark.filterwarnings("error")
@@ -68,7 +68,7 @@ def test_rewards_are_what_the_backtest_earns(bars):
     aim = rng.uniform(0, 0.4, (51, 3))
     rewards = [env.step(row)[1] for row in aim[:50]]
     equity = simulate(bars[first : first + 51], aim).equity[0]
-    np.testing.assert_allclose(rewards, np.diff(np.log(equity)), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(rewards, np.diff(np.log(equity)), rtol=1e-12, atol=1e-14)
 
 
 def test_end_of_data_is_truncation_and_ruin_is_termination(bars):
@@ -159,3 +159,114 @@ def test_seeds_may_be_numpys(bars):
     rows = [envs.reset(seed=s)[1]["row"].tolist() for s in (3, np.int64(3), np.array([3, 4]))]
     assert a == b == rows[0][0]
     assert rows[0] == rows[1] == rows[2]
+
+
+def test_simplex_actions_are_weights_and_cash(bars):
+    env = MarketEnv(bars, actions="simplex")
+    env.reset(seed=0)
+    assert env.action_space.shape == (4,)
+    env.step(np.array([0.0, 0.0, 0.0, -1e3]))
+    np.testing.assert_allclose(
+        env._accounts.shares[0] @ env._accounts.market.mark[env._accounts.at[0] - 1], 1e6, rtol=0.05
+    )
+    env.reset(seed=0)
+    env.step(np.array([0.0, 0.0, 0.0, 1e3]))
+    assert not env._accounts.shares.any()
+
+
+def test_discrete_actions_are_positions(bars):
+    env = MarketEnv(bars.select(["S0"]), actions="discrete", positions=(-0.5, 0, 1))
+    assert env.action_space.n == 3
+    _, info = env.reset(seed=0)
+    row = info["row"]
+    env.step(2)
+    assert env._accounts.shares[0, 0] > 0
+    assert row + 1 == env._accounts.at[0]
+    env.step(0)
+    assert env._accounts.shares[0, 0] < 0
+    with pytest.raises(ValueError, match="action of environment 0 is 3; there are 3 positions"):
+        env.step(3)
+    many = VectorMarketEnv(4, bars, actions="discrete")
+    many.reset(seed=0)
+    many.step(many.action_space.sample())
+    check_env(MarketEnv(bars, actions="discrete"), skip_render_check=True)
+
+
+def test_rewards(bars):
+    aim = np.array([0.3, 0.3, 0.3])
+    env = MarketEnv(bars, reward="mean_variance")
+    env.reset(seed=2)
+    growth = np.exp(log_returns(bars, aim, 5)) - 1
+    found = [env.step(aim)[1] for _ in range(5)]
+    np.testing.assert_allclose(found, growth - 0.5 * growth**2, rtol=1e-9, atol=1e-12)
+    env = MarketEnv(bars, reward=lambda before, after: after - before)
+    _, info = env.reset(seed=2)
+    start = info["equity"]
+    earned = sum(env.step(aim)[1] for _ in range(5))
+    assert earned == pytest.approx(env._accounts.equity[0] - start)
+    with pytest.raises(InputError, match="reward 'luck' is unknown"):
+        MarketEnv(bars, reward="luck")
+
+
+def log_returns(bars, aim, steps):
+    env = MarketEnv(bars)
+    env.reset(seed=2)
+    return np.array([env.step(aim)[1] for _ in range(steps)])
+
+
+def test_differential_sharpe_sums_to_what_a_better_ratio_is(bars):
+    """Moody and Saffell's D_t by its definition, for one account."""
+    aim, eta = np.array([0.3, 0.3, 0.3]), 1 / 252
+    returns = np.exp(log_returns(bars, aim, 30)) - 1
+    a = b = 0.0
+    expected = []
+    for r in returns:
+        variance = b - a * a
+        expected.append((b * (r - a) - 0.5 * a * (r * r - b)) / variance**1.5 if variance > 1e-12 else 0.0)
+        a, b = a + eta * (r - a), b + eta * (r * r - b)
+    env = MarketEnv(bars, reward="differential_sharpe")
+    env.reset(seed=2)
+    np.testing.assert_allclose([env.step(aim)[1] for _ in range(30)], expected, rtol=1e-6)
+
+
+def test_weights_beyond_the_limits_are_scaled_and_counted(bars):
+    env = MarketEnv(bars)
+    env.reset(seed=0)
+    *_, info = env.step(np.full(3, 1.0))
+    assert info["scaled"] == 1
+    held = env._accounts.shares[0] * env._accounts.market.mark[env._accounts.at[0]]
+    assert held.sum() <= env._accounts.equity[0] * 1.001
+    *_, info = env.step(np.full(3, 0.2))
+    assert info["scaled"] == 1
+
+
+def test_pictures(bars):
+    env = MarketEnv(bars, render_mode="rgb_array")
+    env.reset(seed=0)
+    for _ in range(20):
+        env.step(np.full(3, 0.2))
+    picture = env.render()
+    assert picture.shape == (360, 480, 3)
+    assert picture.dtype == np.uint8
+    assert picture.std() > 0
+
+
+def test_a_meta_episode_keeps_its_task(tasks):
+    env = TaskEnv(tasks[0], episodes=3)
+    check_env(env, skip_render_check=True)
+    observation, info = env.reset(seed=1)
+    task, over, steps, first = info["task"], 0, 0, info["row"]
+    assert observation[-1] == 0
+    done = False
+    while not done:
+        observation, reward, terminated, truncated, info = env.step(np.full(3, 0.2))
+        done = terminated or truncated
+        over += info["episode_over"]
+        steps += 1
+        assert info["task"] == task
+        assert observation[-2] == np.float32(reward)
+        if info["episode_over"] and not done:
+            assert info["row"] == first  # the same stretch again, with a fresh account
+            assert info["equity"] == 1e6
+    length = tasks[0][task].stop - tasks[0][task].start - 1
+    assert (over, steps) == (3, 3 * length)

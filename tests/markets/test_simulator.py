@@ -119,9 +119,11 @@ def test_step_is_simulate(case):
     n, length, symbols = aim.shape
     cash, equity = np.full(n, execution.cash), np.full(n, execution.cash)
     shares, at, active = np.zeros((n, symbols)), np.zeros(n, dtype=np.int64), np.ones(n, dtype=bool)
-    cost, traded = np.zeros(n), np.zeros(n)
+    cost, traded, scaled = np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64)
     for t in range(length - 1):
-        step_kernel(market, active, at, aim[:, t].copy(), cash, shares, equity, cost, traded, rules, scratch(symbols))
+        step_kernel(
+            market, active, at, aim[:, t].copy(), cash, shares, equity, cost, traded, scaled, rules, scratch(symbols)
+        )
         np.testing.assert_array_equal(equity, whole.equity[:, t + 1])
         np.testing.assert_array_equal(shares, whole.shares[:, t + 1])
         np.testing.assert_array_equal(cost, whole.cost[:, t + 1])
