@@ -141,10 +141,10 @@ def environments(quick: bool, seed: int) -> dict[str, float]:
     repeats, n, peer = (3, 4096, 2000) if quick else (9, 4096, 10_000)
     one, twenty = walk(5000, 1, seed), walk(5000, 20, seed)
     runs = {
-        "ours, 1 asset x 4,096": vector_steps(one, n, 20, seed),
+        "ours, 1 asset x 4,096": vector_steps(one, n, 40 if quick else 600, seed),  # as long as the peer runs
         "Gym-Trading-Env, 1 asset": gym_trading_env_steps(one, peer, seed),
         "gym-anytrading, 1 asset": gym_anytrading_steps(one, peer, seed),
-        "ours, 20 assets x 4,096": vector_steps(twenty, n, 5, seed),
+        "ours, 20 assets x 4,096": vector_steps(twenty, n, 5 if quick else 60, seed),
     }
     finrl = finrl_steps(twenty, peer // 5, seed)
     if finrl is not None:

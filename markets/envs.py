@@ -181,9 +181,11 @@ class _Accounts:
         self._ends = np.concatenate([np.full(last - 1 - first, last - 1) for first, last in self.spans])
 
         symbols = len(self.symbols)
-        self.at, self.end = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-        self.cash, self.equity = np.zeros(n), np.zeros(n)
-        self.cost, self.traded = np.zeros(n), np.zeros(n)
+        # rows of two tables, so that a restart is two assignments
+        self._counts, self._money = np.zeros((3, n), dtype=np.int64), np.zeros((4, n))
+        self.at, self.end, self.scaled = self._counts
+        self.cash, self.equity, self.cost, self.traded = self._money
+        self._fresh = np.array([self.execution.cash, self.execution.cash, 0.0, 0.0])[:, None]
         self.shares = np.zeros((n, symbols))
         self.running = np.zeros(n, dtype=bool)  # between a reset and the end of an episode
         bound = np.repeat([LARGEST, LARGEST_WEIGHT], [self.features.shape[1], symbols]).astype(np.float32)
@@ -192,7 +194,6 @@ class _Accounts:
         self.action_space = self.actions.space
         self.reward = reward if isinstance(reward, Reward) else Reward(reward)
         self.reward.moments = np.zeros((n, 2))
-        self.scaled = np.zeros(n, dtype=np.int64)
 
     def start(
         self, which: np.ndarray, rngs: Sequence[np.random.Generator], span: tuple[int, int] | None = None
@@ -204,14 +205,12 @@ class _Accounts:
             first, end = self._starts[picks], self._ends[picks]
         else:
             first, end = np.array([span[0]]), np.array([span[1] - 1])
-        self.at[which] = first
-        self.end[which] = np.minimum(end, first + self.episode_bars)
-        self.cash[which] = self.equity[which] = self.execution.cash
+        self._counts[:, which] = first, np.minimum(end, first + self.episode_bars), np.zeros_like(first)
+        self._money[:, which] = self._fresh
         self.shares[which] = 0.0
-        self.cost[which] = self.traded[which] = 0.0
-        self.scaled[which] = 0
-        self.reward.moments[which] = 0.0
         self.running[which] = True
+        if self.reward.kind == "differential_sharpe":
+            self.reward.moments[which] = 0.0
 
     def step(self, action: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(reward, terminated, truncated) of one bar; inactive accounts stay and get zeros."""
@@ -224,8 +223,8 @@ class _Accounts:
         before = self.equity.copy()
         in_threads(lambda rows: self._advance(rows, aim, active), len(self.at), aim.size)
         terminated = active & (self.equity <= 0)
-        truncated = active & ~terminated & (self.at >= self.end)
-        self.running[terminated | truncated] = False
+        truncated = active & (self.at >= self.end) & ~terminated
+        self.running &= ~(terminated | truncated)
         reward = self.reward(before, self.equity)
         return (reward if active.all() else np.where(active, reward, 0.0)), terminated, truncated
 
