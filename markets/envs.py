@@ -132,7 +132,8 @@ class Reward:
             return np.asarray(self.kind(before, after), dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.kind == "log_return":
-                return np.maximum(np.log(np.maximum(after, 0.0) / before), RUIN_REWARD)
+                # the log of a ratio below zero is NaN, which fmax passes over
+                return np.fmax(np.log(after / before), RUIN_REWARD)
             returns = after / before - 1
             if self.kind == "mean_variance":
                 return returns - 0.5 * self.risk_aversion * returns**2

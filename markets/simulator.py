@@ -90,6 +90,8 @@ def _cost_slope(order, impact, rules):
 @_inlined
 def _accrue(market, t, cash, shares, rules):
     """Cash after interest, financing and borrow fee from bar t to the next."""
+    if rules.cash_rate == 0 and rules.financing_rate == 0 and rules.borrow_rate == 0:
+        return cash
     cash += cash * (rules.cash_rate if cash > 0 else rules.financing_rate) * market.gap[t]
     if rules.borrow_rate > 0:
         for i in range(shares.size):
