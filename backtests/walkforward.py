@@ -14,7 +14,7 @@ from joblib import Parallel, delayed
 from rich.progress import Progress
 
 from backtests.metrics import metrics
-from markets import Bars, Costs, Execution, InputError, RegimePath, simulate
+from markets import Bars, Costs, Execution, InputError, Ledger, RegimePath, simulate
 from strategies import Plan, Strategy
 
 
@@ -85,6 +85,11 @@ class WalkForward:
     def table(self) -> pd.DataFrame:
         """Metrics, a row a strategy."""
         return pd.DataFrame({b.name: b.metrics for b in self.backtests}).T
+
+    def ledger(self, name: str | int) -> Ledger:
+        """Every trade of one strategy, and where its equity came from."""
+        plan = self[name].plan
+        return Ledger.of(self.bars, plan.aim, plan.band, plan.rate, costs=self.costs, execution=self.execution)
 
     def report(self, path: str | Path, title: str | None = None, notes: Iterable[str] = ()) -> Path:
         """Write a self-contained HTML page; see `backtests.report`."""
@@ -167,8 +172,10 @@ def _run(strategy: Adaptive, bars: Bars, costs: Costs, execution: Execution, eve
     plan = _joined_plan(strategy, bars, every)
     paths = simulate(bars, plan.aim, plan.band, plan.rate, costs=costs, execution=execution)
     equity = paths.equity[0]
-    value = paths.shares[0] * np.nan_to_num(bars.marks)
-    weights = np.where(equity[:, None] > 0, value / np.where(equity > 0, equity, 1.0)[:, None], 0.0)
+    weights = paths.shares[0]
+    weights *= bars.marks  # in place: panels may be large
+    weights /= np.where(equity > 0, equity, np.inf)[:, None]
+    np.nan_to_num(weights, copy=False)  # of symbols not yet listed
     fingerprint = getattr(strategy, "fingerprint", None)
     cost, traded = paths.cost[0], paths.traded[0]
     return Backtest(strategy.name, bars.index, bars.symbols, equity, cost, traded, weights, plan, fingerprint)

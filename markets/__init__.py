@@ -7,6 +7,7 @@ from markets.bars import Bars
 from markets.envs import MarketEnv, Reward, TaskEnv, VectorMarketEnv
 from markets.errors import InputError
 from markets.features import Features
+from markets.ledger import Ledger
 from markets.regimes import HiddenMarkovRegimes, RegimePath
 from markets.simulator import simulate
 from markets.sources import load
@@ -19,6 +20,7 @@ __all__ = [
     "Features",
     "HiddenMarkovRegimes",
     "InputError",
+    "Ledger",
     "MarketEnv",
     "RegimePath",
     "Reward",

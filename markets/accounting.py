@@ -244,25 +244,33 @@ def make_market(bars: Bars, costs: Costs, execution: Execution) -> tuple[Market,
         Impact without volume, or a fill at opens that are not there.
     """
     fill = resolve_fill(bars, execution)
-    mark = np.nan_to_num(bars.marks, nan=0.0)
-    gone = bars.delisted
+    # Panels may be large: nothing here makes a temporary of more than a byte a value.
+    mark = bars.marks
+    if np.isnan(mark[0]).any():
+        mark = np.nan_to_num(mark, nan=0.0)
+    price, state = mark, np.empty(bars.shape, dtype=np.int8)
     if fill == "same_close":
-        price, tradable = mark, bars.tradable
+        state[:] = bars.tradable
     else:
         source = bars.open if fill == "next_open" else bars.close
         assert source is not None
         # The decision of the last row has no next bar; it is never filled.
-        price = np.concatenate([source[1:], np.full((1, source.shape[1]), np.nan)])
-        tradable = np.concatenate([bars.tradable[1:], np.zeros((1, source.shape[1]), dtype=bool)])
-        price = np.where(tradable, price, mark)
-        gone = np.concatenate([gone[1:], gone[-1:]])
-    price = np.where(gone, mark * (1 - execution.delisting_haircut), price)
-    state = np.where(gone, GONE, np.where(tradable, OPEN, HALTED)).astype(np.int8)
+        state[:-1], state[-1] = bars.tradable[1:], HALTED
+        price = np.empty(bars.shape)
+        price[:-1] = source[1:]
+        np.copyto(price, mark, where=state == HALTED)
+    gone = bars.delisted
+    if gone.any():
+        gone = gone if fill == "same_close" else np.concatenate([gone[1:], gone[-1:]])
+        price = np.where(gone, mark * (1 - execution.delisting_haircut), price)
+        state[gone] = GONE
     index = bars.index.as_unit("us").asi8
     gap = np.append(np.diff(index), 0) / (1e6 * SECONDS_PER_YEAR)
     impact = _impact(bars, costs) if costs.impact > 0 else np.zeros((0, 0))
-    market = Market(np.ascontiguousarray(price), state, np.ascontiguousarray(mark), gap, impact)
-    return market, make_rules(costs, execution, fill, bool(gone.any()))
+    # All read-only: the marks may be the closes themselves, and the kernels are compiled for one kind of array.
+    for panel in (price, state, mark):
+        panel.setflags(write=False)
+    return Market(price, state, mark, gap, impact), make_rules(costs, execution, fill, bool(gone.any()))
 
 
 def _impact(bars: Bars, costs: Costs, window: int = 20) -> np.ndarray:

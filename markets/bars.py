@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from numba import njit
 
 from markets.errors import InputError
 
@@ -178,11 +179,10 @@ class Bars:
         Carried forward only, so row t knows nothing later than bar t.
         """
         close = self._fields["close"]
-        rows = np.where(np.isfinite(close), np.arange(len(close))[:, None], -1)
-        last = np.maximum.accumulate(rows, axis=0)
-        marks = np.where(last >= 0, np.take_along_axis(close, np.maximum(last, 0), axis=0), np.nan)
-        marks.setflags(write=False)
-        return marks[self.past :]
+        if np.isnan(close.min()):  # without a gap the closes are the marks
+            close = _carried(close, np.empty_like(close))
+            close.setflags(write=False)
+        return close[self.past :]
 
     @cached_property
     def listed(self) -> np.ndarray:
@@ -191,9 +191,7 @@ class Bars:
         From its first close on, unless it is delisted or its last close is more than `STALE` bars old.
         """
         close = self._fields["close"]
-        row = np.arange(len(close))[:, None]
-        last = np.maximum.accumulate(np.where(np.isfinite(close), row, -STALE - 1), axis=0)
-        listed = (row - last <= STALE)[self.past :] & ~self.delisted
+        listed = _recent(close, np.empty(close.shape, dtype=np.bool_))[self.past :] & ~self.delisted
         listed.setflags(write=False)
         return listed
 
@@ -265,6 +263,28 @@ class Bars:
         mask = np.ascontiguousarray(self._tradable[:, columns])
         gone = tuple(self._gone_from[i] for i in columns) if self._gone_from else ()
         return Bars(self._index, tuple(symbols), fields, mask, self.name, self.past, gone)
+
+
+@njit(cache=True)
+def _carried(close, out):
+    """`close` with each gap filled by the last value before it."""
+    for t in range(close.shape[0]):
+        for i in range(close.shape[1]):
+            gap = t > 0 and np.isnan(close[t, i])
+            out[t, i] = out[t - 1, i] if gap else close[t, i]
+    return out
+
+
+@njit(cache=True)
+def _recent(close, out):
+    """Whether a symbol had a close within the last `STALE` bars."""
+    last = np.full(close.shape[1], -STALE - 1)
+    for t in range(close.shape[0]):
+        for i in range(close.shape[1]):
+            if not np.isnan(close[t, i]):
+                last[i] = t
+            out[t, i] = t - last[i] <= STALE
+    return out
 
 
 def _check_index(index: pd.DatetimeIndex) -> None:

@@ -151,7 +151,7 @@ class _Accounts:
         self,
         n: int,
         bars: Bars | str | Path,
-        regime: str | None,
+        regime: str | int | None,
         task: Task | None,
         detector: HiddenMarkovRegimes | None,
         features: Features | None,
@@ -213,8 +213,8 @@ class _Accounts:
         if self.reward.kind == "differential_sharpe":
             self.reward.moments[which] = 0.0
 
-    def step(self, action: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(reward, terminated, truncated) of one bar; inactive accounts stay and get zeros."""
+    def step(self, action: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """(observation, reward, terminated, truncated) of one bar; inactive accounts stay and get zeros."""
         aim = self.actions.weights(action, len(self.at))
         stopped = active & ~self.running
         if stopped.any():
@@ -222,26 +222,28 @@ class _Accounts:
                 f"environments {np.flatnonzero(stopped).tolist()} are done or were never started; call reset"
             )
         before = self.equity.copy()
-        in_threads(lambda rows: self._advance(rows, aim, active), len(self.at), aim.size)
+        seen = np.empty((len(self.at), *self.observation_space.shape), dtype=np.float32)
+
+        def run(rows: slice) -> None:
+            accounts = (self.at, aim, self.cash, self.shares, self.equity, self.cost, self.traded, self.scaled)
+            step_kernel(self.market, active[rows], *(x[rows] for x in accounts), self.rules, scratch(aim.shape[1]))
+            self._observe(rows, seen[rows])
+
+        in_threads(run, len(self.at), aim.size)
         terminated = active & (self.equity <= 0)
         truncated = active & (self.at >= self.end) & ~terminated
         self.running &= ~(terminated | truncated)
         reward = self.reward(before, self.equity)
-        return (reward if active.all() else np.where(active, reward, 0.0)), terminated, truncated
+        return seen, (reward if active.all() else np.where(active, reward, 0.0)), terminated, truncated
 
-    def _advance(self, rows: slice, aim: np.ndarray, active: np.ndarray) -> None:
-        accounts = (self.at, aim, self.cash, self.shares, self.equity, self.cost, self.traded, self.scaled)
-        step_kernel(self.market, active[rows], *(x[rows] for x in accounts), self.rules, scratch(aim.shape[1]))
-
-    def observe(self) -> np.ndarray:
-        out = np.empty((len(self.at), *self.observation_space.shape), dtype=np.float32)
-
-        def run(rows: slice) -> None:
-            accounts = (self.at[rows], self.shares[rows], self.equity[rows])
-            _observe(self.features, self.market.mark, *accounts, out[rows])
-
-        in_threads(run, len(out), out.size // 8)
+    def observe(self, which: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """What accounts `which` see, float32 of shape (n, A·F + A)."""
+        out = np.empty((len(self.at[which]), *self.observation_space.shape), dtype=np.float32)
+        self._observe(which, out)
         return out
+
+    def _observe(self, which: np.ndarray | slice, out: np.ndarray) -> None:
+        _observe(self.features, self.market.mark, self.at[which], self.shares[which], self.equity[which], out)
 
     def info(self, b: int) -> dict[str, Any]:
         return {"equity": float(self.equity[b]), "cost": float(self.cost[b]), "traded": float(self.traded[b]),
@@ -249,7 +251,7 @@ class _Accounts:
 
 
 def _spans(
-    bars: Bars, regime: str | None, task: Task | None, detector: HiddenMarkovRegimes | None, lookback: int
+    bars: Bars, regime: str | int | None, task: Task | None, detector: HiddenMarkovRegimes | None, lookback: int
 ) -> list[tuple[int, int]]:
     """Stretches of rows (first, after the last), in rows of ``bars.with_past()``, that episodes may run in."""
     held = bars.with_past()
@@ -259,14 +261,17 @@ def _spans(
         found = [(bars.past, len(held))]
     else:
         path = (detector or HiddenMarkovRegimes().fit(held)).filter(held)
-        if regime not in path.names:
-            raise InputError(f"regime {regime!r} is unknown; the detector's are {', '.join(path.names)}")
-        label = path.names.index(regime)
+        named = regime if isinstance(regime, str) else dict(enumerate(path.names)).get(regime)
+        if named not in path.names:
+            raise InputError(
+                f"regime {regime!r} is unknown; the detector's are {', '.join(path.names)}, or 0 to {len(path.names) - 1}"
+            )
+        label = path.names.index(named)
         found = [(max(first, bars.past), last) for first, last, k in stretches(path) if k == label]
     warm = [(max(first, lookback), last) for first, last in found]
     usable = [(first, last) for first, last in warm if last - first >= 2]
     if not usable:
-        what = f"regime {regime!r}" if regime else "the task" if task else bars.name
+        what = f"regime {regime!r}" if regime is not None else "the task" if task else bars.name
         raise InputError(f"{what} has no two bars in a row after the {lookback} that warm the features up")
     return usable
 
@@ -278,8 +283,9 @@ class MarketEnv(gymnasium.Env):
     ----------
     bars : Bars or str
         What to trade, or what `markets.load` takes.
-    regime : str, optional
-        Name of a regime: episodes run only where the detector's filter says so, and end where it ends.
+    regime : str or int, optional
+        Name of a regime, or its label (0 is the calmest): episodes run only where the detector's filter says so, and end
+        where it ends.
     task : Task, optional
         Episodes run inside this task instead.
     detector : HiddenMarkovRegimes, optional
@@ -312,7 +318,7 @@ class MarketEnv(gymnasium.Env):
         self,
         bars: Bars | str = "stocks",
         *,
-        regime: str | None = None,
+        regime: str | int | None = None,
         task: Task | None = None,
         detector: HiddenMarkovRegimes | None = None,
         features: Features | None = None,
@@ -342,10 +348,10 @@ class MarketEnv(gymnasium.Env):
         return self._accounts.observe()[0], self._accounts.info(0)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        reward, terminated, truncated = self._accounts.step(np.asarray(action)[None], np.ones(1, dtype=bool))
+        seen, reward, terminated, truncated = self._accounts.step(np.asarray(action)[None], np.ones(1, dtype=bool))
         info = self._accounts.info(0)
         self._history.append(info["equity"])
-        return self._accounts.observe()[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
+        return seen[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> str | np.ndarray | None:
         if self.render_mode == "rgb_array":
@@ -463,7 +469,7 @@ class VectorMarketEnv(VectorEnv):
         num_envs: int = 1,
         bars: Bars | str = "stocks",
         *,
-        regime: str | None = None,
+        regime: str | int | None = None,
         task: Task | None = None,
         detector: HiddenMarkovRegimes | None = None,
         features: Features | None = None,
@@ -518,18 +524,18 @@ class VectorMarketEnv(VectorEnv):
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
         accounts = self._accounts
         fresh = self._done if self.autoreset_mode == AutoresetMode.NEXT_STEP else np.zeros(self.num_envs, dtype=bool)
-        reward, terminated, truncated = accounts.step(actions, ~fresh)
-        if fresh.any():  # NEXT_STEP: this step is the reset
-            accounts.start(np.flatnonzero(fresh), self._rngs)
-        done = terminated | truncated
-        observation, infos = accounts.observe(), {}
+        observation, reward, terminated, truncated = accounts.step(actions, ~fresh)
+        done, infos = terminated | truncated, {}
+        restart = np.flatnonzero(fresh)  # NEXT_STEP: this step is the reset
         if self.autoreset_mode == AutoresetMode.SAME_STEP and done.any():
+            restart = np.flatnonzero(done)
             last = np.full(self.num_envs, None, dtype=object)
-            for b in np.flatnonzero(done):
+            for b in restart:
                 last[b] = observation[b].copy()
             infos = {"final_obs": last, "_final_obs": done, "final_info": self._infos(done), "_final_info": done}
-            accounts.start(np.flatnonzero(done), self._rngs)
-            observation = accounts.observe()
+        if restart.size:
+            accounts.start(restart, self._rngs)
+            observation[restart] = accounts.observe(restart)
         infos |= self._infos(np.ones(self.num_envs, dtype=bool))
         self._done = done
         return observation, reward, terminated, truncated, infos

@@ -112,7 +112,7 @@ def _targets(market, t, equity, aim, band, rate, rules, work):
         w = c
         if state[t, i] == OPEN:
             edged = _edged(c, aim[i], band[i], rate[i])
-            w = min(max(edged, rules.lowest), rules.highest)
+            w = _clipped(edged, rules.lowest, rules.highest)
             limited |= w != edged
             gross += abs(w)
             net += w
@@ -149,11 +149,14 @@ def _targets(market, t, equity, aim, band, rate, rules, work):
 def _edged(c, aim, band, rate):
     """Weight after going the share `rate` of the way to the nearest edge of the no-trade zone."""
     # without branches: which way a trade goes cannot be predicted, and a wrong guess costs more than the sum
-    if c < aim - band:
-        return c + rate * (aim - band - c)
-    if c > aim + band:
-        return c + rate * (aim + band - c)
-    return c
+    return c + rate * (_clipped(c, aim - band, aim + band) - c)
+
+
+@_inlined
+def _clipped(x, low, high):
+    """min(max(x, low), high), which numba makes slow for the sake of NaN."""
+    x = low if x < low else x
+    return high if x > high else x
 
 
 @_kernel
@@ -242,8 +245,8 @@ def _plain_orders(market, t, cash, base, shares, rules, work):
         order = order if abs(work[TARGET, i] - work[CURRENT, i]) > DUST and base > 0 else 0.0
         work[ORDER, i] = order
         work[FREE, i] = order
-        sold -= min(order, 0.0)
-        bought += max(order, 0.0)
+        sold -= order if order < 0 else 0.0
+        bought += order if order > 0 else 0.0
     after = cash + sold * (1 - rules.sell) - bought * (1 + rules.buy)
     if after < 0 and bought > 0 and not rules.borrowing:
         return False, cash, 0.0, 0.0
@@ -458,6 +461,16 @@ def path_kernel(market, start, aim, band, rate, cash, shares, equity, cost, trad
                 _copy(held, shares[b, t + 1])
         if not keep:
             _copy(held, shares[b, 0])
+
+
+@_kernel
+def orders_kernel(market, aim, band, rate, money, orders, rules, held, work):
+    """Orders (T, A) of one path in money, signed; those filled on the way from bar t to t + 1 stand at t + 1."""
+    cash = equity = money
+    for t in range(aim.shape[0] - 1):
+        work[ORDER, :] = 0.0
+        cash, equity, _, _, _ = _advance(market, t, cash, equity, held, aim[t], band[t], rate[t], rules, work)
+        _copy(work[ORDER], orders[t + 1])
 
 
 # ---------------------------------------------------------------------------------------------------- adjoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,8 @@ class Backtest:
     """Bars from one adaptation to the next."""
     report: str = "report.html"
     """Where the report goes."""
+    ledgers: str | None = None
+    """Folder for each strategy's trades, as NAME.csv: time, symbol, shares, price and every part of the cost."""
 
     def run(self) -> None:
         from backtests import tracking, walk_forward
@@ -47,6 +50,7 @@ class Backtest:
         span = steps.test_span(bars, metas, self.start)
         tracking.connect()
         writable(Path(self.report).parent)
+        trades = writable(self.ledgers) if self.ledgers else None
         saved = [Path(folder) / "regimes.json" for folder in self.models]
         shaded = next((HiddenMarkovRegimes.load(path).filter(span) for path in saved if path.exists()), None)
         learnt = [s for meta in metas for s in (meta, meta.unadapted())]
@@ -57,3 +61,8 @@ class Backtest:
             tracking.log_bars(span, "test")
             tracking.log_result(result, path)
         console.print(f"Report: {path.resolve()}")
+        if trades is not None:
+            for backtest in result:
+                name = re.sub(r"[^\w.-]+", "_", backtest.name)
+                result.ledger(backtest.name).trades.to_csv(trades / f"{name}.csv", index=False)
+            console.print(f"Ledgers: {trades.resolve()}")

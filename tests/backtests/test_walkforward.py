@@ -104,3 +104,10 @@ class Stubborn(Strategy):
 def test_regression_a_strategy_that_returns_itself_is_still_adapted_again(bars):
     aim = walk_forward([Stubborn()], bars[1000:], every=200, progress=False)[0].plan.aim
     assert aim[[0, 200, 400], 0] == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_the_ledger_of_a_backtest_adds_up_to_it(bars):
+    result = walk_forward([EqualWeight(), Momentum(60)], bars["2003":], progress=False)
+    trades, account = result.ledger("momentum 60")
+    np.testing.assert_array_equal(account["equity"], result["momentum 60"].equity)
+    assert trades["cost"].sum() == pytest.approx(result["momentum 60"].cost.sum(), rel=1e-12)

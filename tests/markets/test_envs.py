@@ -97,6 +97,7 @@ def test_regime_episodes_stay_in_their_regime(bars):
     detector = HiddenMarkovRegimes(2, restarts=2).fit(bars[:900])
     labels = detector.filter(bars).labels
     env = MarketEnv(bars, regime="crisis", detector=detector)
+    assert env._accounts.spans == MarketEnv(bars, regime=1, detector=detector)._accounts.spans  # by its label
     for seed in range(10):
         _, info = env.reset(seed=seed)
         rows, done = [info["row"]], False

@@ -186,9 +186,13 @@ def test_wrong_options_are_usage_errors(tmp_path):
 
 def test_two_models_of_one_name_stand_in_one_table(trained):
     assert call("train", "my.csv", *FAST, "--seed", "3", "--out", "models/other", cwd=trained).returncode == 0
-    done = call("backtest", "my.csv", "--models", "models/my-rl2", "models/other", "--report", "two.html", cwd=trained)
+    done = call("backtest", "my.csv", "--models", "models/my-rl2", "models/other", "--report", "two.html",
+                "--ledgers", "trades", cwd=trained)  # fmt: skip
     assert "models/my-rl2" in done.stdout, done.stderr
     assert "models/other" in done.stdout
+    trades = pd.read_csv(trained / "trades" / "equal_weight.csv")
+    assert trades["cost"].gt(0).all()
+    assert (trained / "trades" / "models_my-rl2_unadapted.csv").exists()
 
 
 def test_a_server_that_is_none_is_one_line(trained):

@@ -20,8 +20,10 @@ def regime_bars(length: int, symbols: int, seed: int, volume: bool = False) -> B
     return Bars.make(index, names, close, name="synthetic", **extra)
 
 
-def gappy_bars(rng: np.random.Generator, length: int, symbols: int, volatility: float = 0.05) -> Bars:
-    """OHLCV with gaps, a late listing, and now and then a symbol that does not trade."""
+def gappy_bars(
+    rng: np.random.Generator, length: int, symbols: int, volatility: float = 0.05, delist: bool = False
+) -> Bars:
+    """OHLCV with gaps, a late listing, now and then a symbol that does not trade, and one that is delisted if asked."""
     close = 50 * np.exp(np.cumsum(rng.normal(0, volatility, (length, symbols)), axis=0))
     open_ = close * np.exp(rng.normal(0, volatility / 3, close.shape))
     high, low = np.maximum(open_, close) * 1.001, np.minimum(open_, close) * 0.999
@@ -33,8 +35,15 @@ def gappy_bars(rng: np.random.Generator, length: int, symbols: int, volatility: 
     index = pd.date_range("2020-01-01", periods=length, freq="D")
     volume = rng.uniform(1e3, 1e5, close.shape)
     open_, high, low, close = fields
-    names = [f"S{i}" for i in range(symbols)]
-    return Bars.make(index, names, close, open=open_, high=high, low=low, volume=volume)
+    names, delisted = [f"S{i}" for i in range(symbols)], {}
+    if delist:
+        last, gone = rng.integers(1, length), rng.integers(0, symbols)
+        for field in (open_, high, low, close):
+            field[last:, gone] = np.nan
+        close[0, gone] = 50.0  # it traded once
+        high[0, gone] = low[0, gone] = np.nan
+        delisted = {names[gone]: index[last]}
+    return Bars.make(index, names, close, open=open_, high=high, low=low, volume=volume, delisted=delisted)
 
 
 @st.composite
@@ -42,13 +51,14 @@ def cases(draw, sizings=("pre_fee", "post_fee"), paths=3):
     """(bars, costs, execution, aim, band, rate): anything that the account must cope with."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     length, symbols = draw(st.integers(3, 12)), draw(st.integers(1, 5))
-    bars = gappy_bars(rng, length, symbols, draw(st.sampled_from([0.01, 0.05, 0.3])))
+    bars = gappy_bars(rng, length, symbols, draw(st.sampled_from([0.01, 0.05, 0.3])), draw(st.booleans()))
 
     def either(*values):
         return draw(st.sampled_from(values))
 
     costs = Costs(
         commission=either(0.0, 0.002),
+        sell_tax=either(0.0, 0.001),
         fixed=either(0.0, 0.5),
         spread=either(0.0, 0.001),
         impact=either(0.0, 0.3),
@@ -56,6 +66,7 @@ def cases(draw, sizings=("pre_fee", "post_fee"), paths=3):
         financing_rate=0.1,
         borrow_rate=either(0.0, 0.1),
     )
+    maintenance = either(0.0, 0.0, 0.4)
     execution = Execution(
         fill=either("next_open", "next_close", "same_close"),
         sizing=either(*sizings),
@@ -66,7 +77,8 @@ def cases(draw, sizings=("pre_fee", "post_fee"), paths=3):
         max_weight=either(0.4, np.inf),
         gross=either(1.0, 2.5, np.inf),
         net=either(0.3, np.inf),
-        turnover=either(0.3, np.inf),
+        turnover=np.inf if maintenance else either(0.3, np.inf),
+        maintenance=maintenance,
     )
     shape = (draw(st.integers(1, paths)), length, symbols)
     aim = rng.normal(0, either(0.3, 1.0), shape)

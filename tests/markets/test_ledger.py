@@ -1,0 +1,92 @@
+"""The ledger adds up, to the account that the kernel kept."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import worlds
+from hypothesis import given, settings
+
+from markets import Bars, Costs, Execution, Ledger
+
+SIZINGS = ("pre_fee", "post_fee", "outlay", "whole_lots")
+PARTS = ["commission", "tax", "spread", "fixed", "impact"]
+
+
+def books(case):
+    bars, costs, execution, aim, band, rate = case
+    return bars, costs, execution, Ledger.of(bars, aim[0], band[0], rate[0], costs=costs, execution=execution)
+
+
+@given(worlds.cases(sizings=SIZINGS))
+@settings(max_examples=300)
+def test_equity_changes_by_profit_and_carry_less_costs(case):
+    """Nothing comes from nowhere: prices, interest and fees, and costs are all there is."""
+    *_, execution, (_, account) = books(case)
+    change = account["profit"] + account["carry"] - account["cost"]
+    np.testing.assert_allclose(np.diff(account["equity"]), change[1:], rtol=0, atol=1e-9 * execution.cash)
+    assert account.iloc[0][["profit", "carry", "cost", "traded"]].tolist() == [0, 0, 0, 0]
+
+
+@given(worlds.cases(sizings=SIZINGS))
+@settings(max_examples=300)
+def test_trades_add_up_to_the_costs_and_the_turnover_of_each_bar(case):
+    bars, _, execution, (trades, account) = books(case)
+    np.testing.assert_allclose(trades[PARTS].sum(axis=1), trades["cost"], rtol=1e-12)
+    np.testing.assert_allclose(trades["shares"] * trades["price"], trades["value"], rtol=1e-12)
+    ends = bars.index.get_indexer(trades["time"]) + (execution.fill == "same_close")
+    for column, values in (
+        ("cost", trades["cost"]),
+        ("traded", trades["value"].abs() * (trades["side"] != "delisted")),
+    ):
+        total = np.zeros(len(bars))
+        np.add.at(total, ends, values.to_numpy())
+        np.testing.assert_allclose(total, account[column], rtol=0, atol=1e-9 * execution.cash)
+
+
+def test_each_part_of_a_cost_by_hand():
+    index = pd.date_range("2020-01-01", periods=3)
+    bars = Bars.make(index, ["X"], np.array([[10.0], [10.0], [20.0]]), open=np.array([[10.0], [10.0], [20.0]]))
+    costs = Costs(commission=0.001, buy_tax=0.005, sell_tax=0.002, fixed=1.0, spread=0.01)
+    aim = np.array([[0.5], [0.0], [0.0]])
+    trades, _ = Ledger.of(bars, aim, costs=costs, execution=Execution(cash=1000))
+    bought, sold = trades.to_dict("records")
+    assert (bought["time"], bought["symbol"], bought["side"], bought["shares"]) == (index[1], "X", "buy", 50)
+    assert (sold["time"], sold["side"], sold["shares"], sold["price"]) == (index[2], "sell", -50, 20)
+    # the commission and the tax are of the price that is paid: half the spread above the middle, or below
+    assert [bought[part] for part in PARTS] == pytest.approx([0.5025, 2.5125, 2.5, 1.0, 0.0])
+    assert [sold[part] for part in PARTS] == pytest.approx([0.995, 1.99, 5.0, 1.0, 0.0])
+
+
+def test_a_delisting_is_in_the_ledger_at_what_was_paid():
+    close = np.array([[10.0, 10.0], [10.0, 10.0], [np.nan, 10.0], [np.nan, 10.0]])
+    index = pd.date_range("2020-01-01", periods=4)
+    bars = Bars.make(index, ["A", "B"], close, delisted={"A": index[2]})
+    execution = Execution(cash=1000, delisting_haircut=0.4)
+    trades, account = Ledger.of(bars, np.tile([0.5, 0.0], (4, 1)), costs=Costs(), execution=execution)
+    assert trades["side"].tolist() == ["buy", "delisted"]
+    assert trades.iloc[1][["time", "symbol", "shares", "price", "value", "cost"]].tolist() == [
+        index[2], "A", -50, 6, -300, 0,
+    ]  # fmt: skip
+    assert account["profit"].tolist() == [0, 0, -200, 0]
+
+
+def test_the_trades_of_the_bar_that_ruins_are_told():
+    """Regression: the account is emptied at the mark, so its shares do not show what was traded on the way."""
+    index = pd.date_range("2020-01-01", periods=3)
+    bars = Bars.make(index, ["X"], np.array([[10.0], [1.0], [1.0]]), open=np.array([[10.0], [10.0], [1.0]]))
+    execution = Execution(cash=1000, borrowing=True, gross=3)
+    trades, account = Ledger.of(bars, np.full((3, 1), 3.0), costs="10bp", execution=execution)
+    assert trades["shares"].tolist() == [300]
+    assert account["equity"].iloc[-1] == pytest.approx(1000 - 2700 - 3)
+
+
+def test_a_strategy_that_does_not_trade_has_an_empty_ledger(bars):
+    trades, account = Ledger.of(bars, np.zeros(bars.shape))
+    assert list(trades.columns[:4]) == ["time", "symbol", "side", "shares"]
+    assert len(trades) == 0
+    assert (account["equity"] == 1e6).all()
+
+
+def test_a_ledger_is_of_one_plan(bars):
+    with pytest.raises(ValueError, match="one plan"):
+        Ledger.of(bars, np.zeros((2, *bars.shape)))
