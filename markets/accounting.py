@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from markets.bars import Bars
+from markets.bars import Bars, carried
 from markets.errors import InputError
 
 SECONDS_PER_YEAR = 365.25 * 86400
@@ -245,9 +245,11 @@ def make_market(bars: Bars, costs: Costs, execution: Execution) -> tuple[Market,
     """
     fill = resolve_fill(bars, execution)
     # Panels may be large: nothing here makes a temporary of more than a byte a value.
-    mark = bars.marks
-    if np.isnan(mark[0]).any():
-        mark = np.nan_to_num(mark, nan=0.0)
+    held = bars.with_past().close
+    if np.isfinite(held[: bars.past + 1]).any(axis=0).all():
+        mark = bars.marks
+    else:  # before a symbol's first bar the kernels want 0: a panel of their own, and `bars.marks` need not be made
+        mark = np.nan_to_num(carried(held)[bars.past :], copy=False, nan=0.0)
     price, state = mark, np.empty(bars.shape, dtype=np.int8)
     if fill == "same_close":
         state[:] = bars.tradable
@@ -262,7 +264,8 @@ def make_market(bars: Bars, costs: Costs, execution: Execution) -> tuple[Market,
     gone = bars.delisted
     if gone.any():
         gone = gone if fill == "same_close" else np.concatenate([gone[1:], gone[-1:]])
-        price = np.where(gone, mark * (1 - execution.delisting_haircut), price)
+        price = price.copy() if price is mark else price
+        price[gone] = mark[gone] * (1 - execution.delisting_haircut)
         state[gone] = GONE
     index = bars.index.as_unit("us").asi8
     gap = np.append(np.diff(index), 0) / (1e6 * SECONDS_PER_YEAR)

@@ -172,17 +172,22 @@ class Bars:
         extra = f", {self.past} earlier bars held" if self.past else ""
         return f"Bars({self.name}: {len(self)} bars x {len(self.symbols)} symbols, {first} to {last}{extra})"
 
-    @cached_property
+    @property
     def marks(self) -> np.ndarray:
         """Last known close of every symbol, shape (T, A); NaN before a symbol's first bar.
 
         Carried forward only, so row t knows nothing later than bar t.
         """
+        return self._marks[self.past :]
+
+    @cached_property
+    def _marks(self) -> np.ndarray:
         close = self._fields["close"]
-        if np.isnan(close.min()):  # without a gap the closes are the marks
-            close = _carried(close, np.empty_like(close))
-            close.setflags(write=False)
-        return close[self.past :]
+        if not np.isnan(close).any():
+            return close  # without a gap the closes are the marks
+        marks = carried(close)
+        marks.setflags(write=False)
+        return marks
 
     @cached_property
     def listed(self) -> np.ndarray:
@@ -253,21 +258,32 @@ class Bars:
         mask = self._tradable[cut:]
         return Bars(self._index[cut:], self.symbols, fields, mask, self.name, self.past - cut, self._gone_from)
 
+    def with_values(self, **fields: np.ndarray) -> Bars:
+        """Bars with the same times, symbols and delistings but other values, each of the shape of ``with_past()``."""
+        gone = {s: t for s, t in zip(self.symbols, self._gone_from, strict=False) if t is not None}
+        made = Bars.make(self._index, self.symbols, **fields, delisted=gone, name=self.name)
+        return made._rows(self.past, len(made))
+
     def select(self, symbols: Sequence[str]) -> Bars:
         """The same rows for some of the symbols."""
         unknown = [s for s in symbols if s not in self.symbols]
+        if not len(symbols):
+            raise InputError("select: name at least one symbol")
         if unknown:
             raise InputError(f"{self.name} has no symbol {unknown[0]!r}; it has {', '.join(self.symbols)}")
         columns = [self.symbols.index(s) for s in symbols]
         fields = {field: np.ascontiguousarray(values[:, columns]) for field, values in self._fields.items()}
         mask = np.ascontiguousarray(self._tradable[:, columns])
+        for array in (*fields.values(), mask):
+            array.setflags(write=False)
         gone = tuple(self._gone_from[i] for i in columns) if self._gone_from else ()
         return Bars(self._index, tuple(symbols), fields, mask, self.name, self.past, gone)
 
 
 @njit(cache=True)
-def _carried(close, out):
-    """`close` with each gap filled by the last value before it."""
+def carried(close):
+    """`close` (T, A) with each gap filled by the last value before it; NaN before the first."""
+    out = np.empty(close.shape)
     for t in range(close.shape[0]):
         for i in range(close.shape[1]):
             gap = t > 0 and np.isnan(close[t, i])

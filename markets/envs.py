@@ -129,7 +129,7 @@ class Reward:
 
     def __call__(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         if callable(self.kind):
-            return np.asarray(self.kind(before, after), dtype=np.float64)
+            return np.array(self.kind(before, after.copy()), dtype=np.float64)  # theirs to keep and to change
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.kind == "log_return":
                 # the log of a ratio below zero is NaN, which fmax passes over
@@ -261,12 +261,12 @@ def _spans(
         found = [(bars.past, len(held))]
     else:
         path = (detector or HiddenMarkovRegimes().fit(held)).filter(held)
-        named = regime if isinstance(regime, str) else dict(enumerate(path.names)).get(regime)
+        named = path.names[regime] if isinstance(regime, int) and 0 <= regime < len(path.names) else regime
         if named not in path.names:
             raise InputError(
                 f"regime {regime!r} is unknown; the detector's are {', '.join(path.names)}, or 0 to {len(path.names) - 1}"
             )
-        label = path.names.index(named)
+        label = path.names.index(str(named))
         found = [(max(first, bars.past), last) for first, last, k in stretches(path) if k == label]
     warm = [(max(first, lookback), last) for first, last in found]
     usable = [(first, last) for first, last in warm if last - first >= 2]
@@ -518,7 +518,7 @@ class VectorMarketEnv(VectorEnv):
             if (own := seeds[b]) is not None:
                 self._rngs[b] = seeding.np_random(int(own))[0]
         self._accounts.start(np.flatnonzero(mask), self._rngs)
-        self._done &= ~mask
+        self._done = self._done & ~mask  # what infos hold stays as it was
         return self._accounts.observe(), self._infos(mask)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:

@@ -51,8 +51,9 @@ class Ledger(NamedTuple):
         ValueError
             More than one plan.
         """
-        if np.ndim(aim) != 2:
-            raise ValueError(f"a ledger is of one plan (T, A); this one has shape {np.shape(aim)}")
+        for part in (aim, band, rate):
+            if part is not None and np.ndim(part) != 2:
+                raise ValueError(f"a ledger is of one plan (T, A); this one has shape {np.shape(part)}")
         costs, execution = Costs.parse(costs), execution or Execution()
         paths = simulate(bars, aim, band, rate, costs=costs, execution=execution)
         market, rules = make_market(bars, costs, execution)
@@ -61,15 +62,15 @@ class Ledger(NamedTuple):
             np.array(np.broadcast_to(default if part is None else part, shape), dtype=np.float64, order="C")
             for part, default in ((aim, 0.0), (band, 0.0), (rate, 1.0))
         ]
-        orders = np.zeros(shape)
-        orders_kernel(market, *plan, execution.cash, orders, rules, np.zeros(shape[1]), scratch(shape[1]))
+        orders, filled = np.zeros(shape), np.zeros(shape[0], dtype=bool)
+        orders_kernel(market, *plan, execution.cash, orders, filled, rules, np.zeros(shape[1]), scratch(shape[1]))
 
         equity, cash, shares, cost, traded = (values[0] for values in paths)
         paid_out = np.zeros(shape)  # shares of delisted symbols
         alive = equity[:-1, None] > 0
         paid_out[1:] = np.where(alive & (market.open[:-1] == GONE), shares[:-1], 0.0)
         trades = _trades(bars, costs, market, rules, orders, paid_out)
-        profit, carry = _changes(market, rules, cash, shares, equity, orders, paid_out, cost)
+        profit, carry = _changes(market, rules, cash, shares, equity, orders, paid_out, cost, filled)
         account = {"equity": equity, "cash": cash, "profit": profit, "carry": carry, "cost": cost, "traded": traded}
         return cls(trades, pd.DataFrame(account, index=bars.index))
 
@@ -116,6 +117,7 @@ def _changes(
     orders: np.ndarray,
     paid_out: np.ndarray,
     cost: np.ndarray,
+    filled: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(profit, carry) of each bar, shape (T,), from the state at the bar before and what was done."""
     profit, carry = np.zeros(len(cash)), np.zeros(len(cash))
@@ -130,10 +132,8 @@ def _changes(
         new_cash = cash[:-1] - spent - cost[1:]
     earned = new_cash * np.where(new_cash > 0, rules.cash_rate, rules.financing_rate) * market.gap[:-1]
     fees = (np.minimum(holding, 0) * market.mark[:-1]).sum(axis=1) * rules.borrow_rate * market.gap[:-1]
-    alive = equity[:-1] > 0
     # A gap to the fill that ruins the account closes it there: no trade, no move to the mark, no accrual after the fill.
-    at_fill = equity[:-1] + to_fill + (earned + fees if rules.lagged else 0.0)
-    filled = alive & (at_fill > 0)
-    profit[1:] = np.where(alive, to_fill, 0.0) + np.where(filled, to_mark, 0.0)
-    carry[1:] = np.where(alive if rules.lagged else filled, earned + fees, 0.0)
+    alive, done = equity[:-1] > 0, filled[1:]
+    profit[1:] = np.where(alive, to_fill, 0.0) + np.where(done, to_mark, 0.0)
+    carry[1:] = np.where(alive if rules.lagged else done, earned + fees, 0.0)
     return profit, carry

@@ -464,13 +464,18 @@ def path_kernel(market, start, aim, band, rate, cash, shares, equity, cost, trad
 
 
 @_kernel
-def orders_kernel(market, aim, band, rate, money, orders, rules, held, work):
-    """Orders (T, A) of one path in money, signed; those filled on the way from bar t to t + 1 stand at t + 1."""
+def orders_kernel(market, aim, band, rate, money, orders, filled, rules, held, work):
+    """Orders (T, A) of one path in money, signed, and whether there was a fill (T,).
+
+    Those of the way from bar t to t + 1 stand at t + 1. An account that is closed, or ruined by the gap, is not filled.
+    """
     cash = equity = money
     for t in range(aim.shape[0] - 1):
         work[ORDER, :] = 0.0
+        work[TARGET, 0] = np.nan  # a fill writes targets
         cash, equity, _, _, _ = _advance(market, t, cash, equity, held, aim[t], band[t], rate[t], rules, work)
         _copy(work[ORDER], orders[t + 1])
+        filled[t + 1] = not np.isnan(work[TARGET, 0])
 
 
 # ---------------------------------------------------------------------------------------------------- adjoint
@@ -785,21 +790,32 @@ def simulate(
     Raises
     ------
     ValueError
-        A plan of another shape than the bars, or one that is not finite, naming the row and the symbol.
+        A plan of another shape than the bars, or out of range (aims finite, bands at least 0, rates from 0 to 1), naming
+        the row and the symbol.
     """
     costs, execution = Costs.parse(costs), execution or Execution()
     market, rules = make_market(bars, costs, execution)
-    aims, bands, rates = (np.zeros((0, 0, 0)) if p is None else _plan(p, bars) for p in (aim, band, rate))
+    parts = {"aim": aim, "band": band, "rate": rate}
+    aims, bands, rates = (np.zeros((0, 0, 0)) if p is None else _plan(p, bars, name) for name, p in parts.items())
     bands, rates = (np.ascontiguousarray(np.broadcast_to(p, aims.shape)) if p.size else p for p in (bands, rates))
     start = np.zeros(len(aims), dtype=np.int64)
     return run_paths(market, rules, start, aims, bands, rates, execution.cash, holdings)
 
 
-def _plan(plan: np.ndarray, bars: Bars) -> np.ndarray:
+# What each part of a plan may be.
+_RANGES = {"aim": (-np.finfo(float).max, np.finfo(float).max), "band": (0.0, np.inf), "rate": (0.0, 1.0)}
+
+
+def _plan(plan: np.ndarray, bars: Bars, name: str) -> np.ndarray:
     plan = np.asarray(plan, dtype=np.float64)
     if plan.shape[-2:] != bars.shape or plan.ndim > 3:
-        raise ValueError(f"the plan has shape {plan.shape}, but the bars make {bars.shape}")
-    if np.isnan(plan.min()):  # a third of the time of looking at every value, and NaN comes through
-        row, column = (int(i) for i in np.argwhere(np.isnan(plan))[0][-2:])
-        raise ValueError(f"the plan for {bars.symbols[column]} at {bars.index[row]} (row {row}) is not a number")
+        raise ValueError(f"the plan's {name} has shape {plan.shape}, but the bars make {bars.shape}")
+    lowest, highest = _RANGES[name]
+    if not (plan.min() >= lowest and plan.max() <= highest):  # without a temporary; false for NaN, too
+        row, column = (int(i) for i in np.argwhere(~((plan >= lowest) & (plan <= highest)))[0][-2:])
+        value = plan.reshape(-1, *bars.shape)[:, row, column]
+        raise ValueError(
+            f"the plan's {name} for {bars.symbols[column]} at {bars.index[row]} (row {row}) is {value[0]:g}; "
+            + {"aim": "it must be finite", "band": "it must be at least 0", "rate": "it must be from 0 to 1"}[name]
+        )
     return np.ascontiguousarray(plan.reshape(-1, *bars.shape))

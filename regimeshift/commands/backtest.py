@@ -19,7 +19,7 @@ class Backtest:
     models: list[str] = field(default_factory=list)
     """Folders that `regimeshift train` wrote; each is shown adapted and unadapted."""
     rules: list[str] = field(default_factory=lambda: ["inverse_volatility", "equal_weight", "momentum:252"])
-    """equal_weight, buy_and_hold, inverse_volatility, momentum:WINDOW."""
+    """equal_weight, buy_and_hold, inverse_volatility, momentum:WINDOW, my_file.py:MyStrategy."""
     start: str | None = None
     """First bar of the test; earlier bars warm up. By default the first bar that no model has learnt from."""
     end: str | None = None
@@ -31,7 +31,7 @@ class Backtest:
     report: str = "report.html"
     """Where the report goes."""
     ledgers: str | None = None
-    """Folder for each strategy's trades, as NAME.csv: time, symbol, shares, price and every part of the cost."""
+    """Folder for each strategy's trades, as 1_NAME.csv: time, symbol, shares, price and every part of the cost."""
 
     def run(self) -> None:
         from backtests import tracking, walk_forward
@@ -62,7 +62,7 @@ class Backtest:
             tracking.log_result(result, path)
         console.print(f"Report: {path.resolve()}")
         if trades is not None:
-            for backtest in result:
-                name = re.sub(r"[^\w.-]+", "_", backtest.name)
+            for i, backtest in enumerate(result, 1):
+                name = f"{i}_" + re.sub(r"[^\w.-]+", "_", backtest.name)  # two names may come to the same
                 result.ledger(backtest.name).trades.to_csv(trades / f"{name}.csv", index=False)
             console.print(f"Ledgers: {trades.resolve()}")

@@ -133,3 +133,17 @@ def test_what_is_delisted_cannot_trade_after():
 def test_regression_a_time_that_is_none():
     with pytest.raises(InputError, match="not a span of time"):
         make()["nan":]
+
+
+def test_regression_marks_are_read_only_after_select_too(bars):
+    chosen = bars.select(bars.symbols[:1])
+    with pytest.raises(ValueError, match="read-only"):
+        chosen.marks[0] = 99
+    with pytest.raises(InputError, match="name at least one symbol"):
+        bars.select([])
+
+
+def test_other_values_keep_times_past_and_delistings(bars):
+    other = bars["2003":].with_values(close=bars.close * 2)
+    assert other.past == bars["2003":].past
+    np.testing.assert_array_equal(other.close, 2 * bars["2003":].close)

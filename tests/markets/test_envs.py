@@ -271,3 +271,24 @@ def test_a_meta_episode_keeps_its_task(tasks):
             assert info["equity"] == 1e6
     length = tasks[0][task].stop - tasks[0][task].start - 1
     assert (over, steps) == (3, 3 * length)
+
+
+def test_regression_a_reward_may_keep_and_change_what_it_is_given(bars):
+    """Terminal wealth as a reward was once the account itself, which the next episode then changed."""
+
+    def wealth(before, after):
+        after += 0.0
+        return after
+
+    env = gymnasium.make_vec(
+        "regimeshift/Market-v0", 2, bars=bars, reward=wealth, episode_bars=3,
+        autoreset_mode="SameStep",
+    )  # fmt: skip
+    env.reset(seed=0)
+    for _ in range(3):
+        _, reward, _, truncated, infos = env.step(np.full((2, 3), 0.3))
+    assert truncated.all()
+    assert reward.tolist() == infos["final_info"]["equity"].tolist()
+    masks = infos["_final_obs"]
+    env.reset()
+    assert masks.all()  # handed out, and not changed by a reset

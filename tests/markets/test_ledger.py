@@ -90,3 +90,15 @@ def test_a_strategy_that_does_not_trade_has_an_empty_ledger(bars):
 def test_a_ledger_is_of_one_plan(bars):
     with pytest.raises(ValueError, match="one plan"):
         Ledger.of(bars, np.zeros((2, *bars.shape)))
+    with pytest.raises(ValueError, match="one plan"):
+        Ledger.of(bars, np.zeros(bars.shape), np.zeros((1, *bars.shape)))
+
+
+def test_regression_ruin_at_the_fill_with_nothing_left_over_adds_up():
+    """Equity of 2e-13 by one sum and 0 by another: whether there was a fill is the kernel's to say."""
+    index = pd.date_range("2020", periods=4)
+    close, opens = np.array([[0.3], [0.3], [0.6], [0.3]]), np.array([[0.3], [0.3], [0.2], [0.3]])
+    bars = Bars.make(index, ["X"], close, open=opens)
+    execution = Execution(cash=1000, borrowing=True, gross=3)
+    _, account = Ledger.of(bars, np.full((4, 1), 3.0), costs=Costs(), execution=execution)
+    assert account["profit"].tolist() == pytest.approx([0, 0, -1000, 0])

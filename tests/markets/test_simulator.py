@@ -230,11 +230,11 @@ def test_a_late_listing_is_bought_when_it_trades():
 
 
 def test_a_plan_of_another_shape_is_refused(bars):
-    with pytest.raises(ValueError, match=r"the plan has shape \(3, 2\), but the bars make \(1500, 3\)"):
+    with pytest.raises(ValueError, match=r"the plan's aim has shape \(3, 2\), but the bars make \(1500, 3\)"):
         simulate(bars, np.zeros((3, 2)))
     plan = np.zeros(bars.shape)
     plan[7, 1] = np.nan
-    with pytest.raises(ValueError, match=r"the plan for S1 at .* \(row 7\) is not a number"):
+    with pytest.raises(ValueError, match=r"the plan's aim for S1 at .* \(row 7\) is nan; it must be finite"):
         simulate(bars, plan)
 
 
@@ -317,9 +317,22 @@ def test_trading_never_takes_equity_below_zero(case):
     assert (paths.equity >= 0).all()
 
 
-def test_a_million_bars_of_a_hundred_symbols_take_less_than_4_gib():
-    """Closes with gaps, simulated in a process of its own; 0.75 GiB are the closes and as much the plan."""
-    code = """
+def test_regression_plans_out_of_range_are_refused(bars):
+    """An infinite aim once meant that nothing was ever traded; a negative band, whatever the kernel made of it."""
+    aim = np.full(bars.shape, 0.2)
+    with pytest.raises(ValueError, match=r"aim .* \(row 0\) is inf; it must be finite"):
+        simulate(bars, np.full(bars.shape, np.inf))
+    with pytest.raises(ValueError, match=r"is -0\.1; it must be at least 0"):
+        simulate(bars, aim, np.full(bars.shape, -0.1))
+    with pytest.raises(ValueError, match=r"is 1\.5; it must be from 0 to 1"):
+        simulate(bars, aim, rate=np.full(bars.shape, 1.5))
+    assert (simulate(bars, aim, np.full(bars.shape, np.inf)).traded == 0).all()  # a band may be infinite: hold
+
+
+@pytest.mark.parametrize("how", ["gaps", "late listing and delisting"])
+def test_a_million_bars_of_a_hundred_symbols_take_less_than_4_gib(how):
+    """Simulated in a process of its own; 0.75 GiB are the closes and as much the plan."""
+    code = f"""
 import resource
 import numpy as np, pandas as pd
 from markets import Bars, simulate
@@ -328,10 +341,14 @@ def closes(shape):
     close = np.random.default_rng(0).normal(0, 1e-3, shape)
     np.exp(np.cumsum(close, axis=0, out=close), out=close)
     close[5::7, 3] = np.nan
+    if {how!r} != "gaps":
+        close[:9, 4] = np.nan
+        close[-10:, 7] = np.nan
     return close
 
-shape = (1_000_000, 100)
-bars = Bars.make(pd.date_range("1950", periods=shape[0], freq="min"), [f"S{i}" for i in range(100)], closes(shape))
+shape, index = (1_000_000, 100), pd.date_range("1950", periods=1_000_000, freq="min")
+gone = None if {how!r} == "gaps" else {{"S7": index[-10]}}
+bars = Bars.make(index, [f"S{{i}}" for i in range(100)], closes(shape), delisted=gone)
 equity = simulate(bars, np.full(shape, 0.01), holdings=False).equity
 assert 0 < equity[0, -1] < 1e6, equity
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)

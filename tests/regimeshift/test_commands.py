@@ -190,9 +190,9 @@ def test_two_models_of_one_name_stand_in_one_table(trained):
                 "--ledgers", "trades", cwd=trained)  # fmt: skip
     assert "models/my-rl2" in done.stdout, done.stderr
     assert "models/other" in done.stdout
-    trades = pd.read_csv(trained / "trades" / "equal_weight.csv")
+    trades = pd.read_csv(trained / "trades" / "6_equal_weight.csv")
     assert trades["cost"].gt(0).all()
-    assert (trained / "trades" / "models_my-rl2_unadapted.csv").exists()
+    assert (trained / "trades" / "2_models_my-rl2_unadapted.csv").exists()
 
 
 def test_a_server_that_is_none_is_one_line(trained):
