@@ -5,11 +5,28 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Union
 
 import tyro
 
-from regimeshift.commands import adapt, backtest, data, demo, regimes, register, signal, train, ui
+from regimeshift.commands import adapt, backtest, bench, check, data, demo, regimes, register, signal, train, ui
+
+
+def group(description: str, commands: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
+    """A command that is followed by the name of another."""
+
+    def choose(command: Any) -> Any:
+        return command
+
+    # a union of one needs a second member to be one, which is not shown
+    choices: Any = Union[
+        *(Annotated[Any, tyro.conf.subcommand(name=n, constructor=c)] for n, c in commands.items()),
+        Annotated[None, tyro.conf.Suppress],
+    ]
+    choose.__annotations__["command"] = Annotated[choices, tyro.conf.arg(name="")]
+    choose.__doc__ = description
+    return choose
+
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo.Demo,
@@ -20,6 +37,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "backtest": backtest.Backtest,
     "register": register.Register,
     "signal": signal.Signal,
+    "check": group("Check a strategy.", {"lookahead": check.Lookahead}),
+    "bench": group("Measure what can be reached.", {"ceilings": bench.Ceilings}),
     "ui": ui.Ui,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from backtests import WalkForward
     from markets import Bars, HiddenMarkovRegimes, TaskSet
     from metalearner import MetaPolicy
+    from strategies import Strategy
 
 # Bars beyond the features' warm-up without which training, validation and test cannot all have any.
 SHORTEST = 300
@@ -116,6 +118,7 @@ def parse_rule(text: str):
     """A rule from its name, as in ``momentum:252``."""
     from markets import InputError
     from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum
+    from strategies.loading import load_strategy
 
     name, _, window = text.partition(":")
     if window and not (window.isascii() and window.isdecimal()):
@@ -125,7 +128,22 @@ def parse_rule(text: str):
         return kind(int(window)) if window else kind()
     if name in ("equal_weight", "buy_and_hold") and not window:
         return {"equal_weight": EqualWeight, "buy_and_hold": BuyAndHold}[name]()
-    raise InputError(f"rule {text!r} is unknown; use {RULES}")
+    if ".py:" in text:
+        return load_strategy(text)()
+    raise InputError(f"rule {text!r} is unknown; use {RULES}, or a file's class as in my_strategy.py:MyStrategy")
+
+
+def strategy_maker(text: str) -> Callable[[], Strategy | MetaPolicy]:
+    """What makes a strategy anew: from a user's file, a model's folder or a rule's name."""
+    from metalearner import load_meta
+    from strategies.loading import load_strategy
+
+    if ".py:" in text:
+        return load_strategy(text)
+    if Path(text).is_dir():
+        meta = load_meta(text)
+        return lambda: meta
+    return lambda: parse_rule(text)
 
 
 def show_result(result: WalkForward) -> None:

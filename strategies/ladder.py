@@ -1,0 +1,190 @@
+"""The ladder of a family: hindsight ≥ who knows what is hidden ≥ the filter that infers it ≥ rules that do not learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import singledispatch
+
+import numpy as np
+import pandas as pd
+from scipy.linalg import solveh_banded
+
+from markets.synthetic import (
+    DriftMomentum,
+    Episodes,
+    Family,
+    GarleanuPedersen,
+    HiddenMarkov,
+    HiddenMarkovFamily,
+    LinearCost,
+)
+from strategies.optimal import (
+    DriftMomentumFilter,
+    GarleanuPedersenOptimum,
+    HiddenMarkovFilter,
+    HiddenMarkovJointFilter,
+    LinearCostOptimum,
+    hidden_markov_log_odds,
+    hindsight,
+)
+
+# A rung: its name, whether it is the ceiling that learners are measured by, and weights (n, T) from episodes.
+Rung = tuple[str, bool, Callable[[Episodes], np.ndarray]]
+
+
+def ladder(family: Family, episodes: int = 1000, seed: int = 0, skip: int = 0) -> pd.DataFrame:
+    """Mean reward a bar of each rung on the same episodes, from the top.
+
+    Parameters
+    ----------
+    family : Family
+    episodes : int
+    seed : int
+    skip : int
+        First bars of each episode that are left out.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``reward`` (a bar, in the family's units), ``error`` (standard error over episodes) and ``of ceiling``.
+    """
+    drawn = family.sample(episodes, seed)
+    returns = np.ascontiguousarray(drawn.returns[..., 0])
+    rows, ceiling = {}, np.nan
+    for name, is_ceiling, weights in rungs(family):
+        reward = family.reward(weights(drawn)[:, : family.length], returns)[:, skip:].mean(axis=1)
+        rows[name] = {"reward": reward.mean(), "error": reward.std(ddof=1) / np.sqrt(episodes)}
+        ceiling = reward.mean() if is_ceiling else ceiling
+    table = pd.DataFrame(rows).T
+    table["of ceiling"] = table["reward"] / ceiling
+    return table
+
+
+@singledispatch
+def rungs(family: Family) -> list[Rung]:
+    """The rungs of a family, from the top."""
+    raise TypeError(f"no optimum is known for {type(family).__name__}")
+
+
+def _returns(drawn: Episodes) -> np.ndarray:
+    return np.ascontiguousarray(drawn.returns[..., 0])
+
+
+def _signal(drawn: Episodes) -> np.ndarray:
+    return np.ascontiguousarray(drawn.signal[..., 0])
+
+
+def _always(drawn: Episodes) -> np.ndarray:
+    return np.ones(drawn.returns.shape[:2])
+
+
+def _best_afterwards(drawn: Episodes) -> np.ndarray:
+    return hindsight(_returns(drawn)[:, 1:], drawn.family.cost, (-1, 1))
+
+
+def _momentum(drawn: Episodes, window: int = 20) -> np.ndarray:
+    """Sign of the last `window` returns' sum."""
+    total = np.cumsum(_returns(drawn), axis=1)
+    total[:, window:] -= total[:, :-window].copy()
+    return np.sign(total)
+
+
+@rungs.register
+def _(family: DriftMomentum) -> list[Rung]:
+    def afterwards(drawn: Episodes) -> np.ndarray:
+        return 1 / _returns(drawn)[:, 1:]  # w r = 1, the most that w r − ½ w² r² allows
+
+    def told(drawn: Episodes) -> np.ndarray:
+        mu, phi = (drawn.hidden[k][:, None] for k in ("mu", "phi"))
+        m = mu + phi * (_returns(drawn) - mu)
+        return m / (1 + m**2)
+
+    def mean_so_far(drawn: Episodes) -> np.ndarray:
+        """The mean of what was seen, shrunk as the prior of μ has it: learns the drift, knows no momentum."""
+        returns = _returns(drawn)
+        m = np.cumsum(returns, axis=1) / (family.drift**-2 + 1 + np.arange(returns.shape[1]))
+        return m / (1 + m**2)
+
+    optimum = DriftMomentumFilter(family)
+    return [
+        ("hindsight", False, afterwards),
+        ("parameters known", False, told),
+        ("Bayes filter", True, lambda drawn: optimum.weights(_returns(drawn), _returns(drawn))),
+        ("mean so far", False, mean_so_far),
+        ("no adaptation", False, lambda drawn: 0 * _always(drawn)),
+    ]
+
+
+def _next_state(drawn: Episodes) -> np.ndarray:
+    return drawn.hidden["state"][:, 1:]
+
+
+def _belief(drawn: Episodes) -> np.ndarray:
+    """Sign of the filtered mean, as if trading were free."""
+    return np.sign(hidden_markov_log_odds(_returns(drawn), drawn.hidden["mean"], drawn.hidden["stay"]))
+
+
+@rungs.register
+def _(family: HiddenMarkov) -> list[Rung]:
+    optimum = HiddenMarkovFilter(family)
+    return [
+        ("hindsight", False, _best_afterwards),
+        ("next state known", False, _next_state),
+        ("filter", True, lambda drawn: optimum.weights(_returns(drawn), _returns(drawn))),
+        ("sign of the belief", False, _belief),
+        ("momentum 20", False, _momentum),
+        ("buy and hold", False, _always),
+    ]
+
+
+@rungs.register
+def _(family: HiddenMarkovFamily) -> list[Rung]:
+    def told(drawn: Episodes) -> np.ndarray:
+        optimum = HiddenMarkovFilter(family, drawn.hidden["mean"], drawn.hidden["stay"])
+        return optimum.weights(_returns(drawn), _returns(drawn))
+
+    joint = HiddenMarkovJointFilter(family)
+    return [
+        ("hindsight", False, _best_afterwards),
+        ("next state known", False, _next_state),
+        ("filter, parameters known", True, told),
+        ("joint filter", False, lambda drawn: joint.weights(_returns(drawn), _returns(drawn))),
+        ("momentum 20", False, _momentum),
+        ("buy and hold", False, _always),
+    ]
+
+
+@rungs.register
+def _(family: LinearCost) -> list[Rung]:
+    optimum = LinearCostOptimum(family)
+    return [
+        ("hindsight", False, _best_afterwards),
+        ("threshold", True, lambda drawn: optimum.weights(_returns(drawn), _signal(drawn))),
+        ("sign of the predictor", False, lambda drawn: np.sign(_signal(drawn))),
+        ("momentum 20", False, _momentum),
+        ("buy and hold", False, _always),
+    ]
+
+
+@rungs.register
+def _(family: GarleanuPedersen) -> list[Rung]:
+    optimum = GarleanuPedersenOptimum(family)
+
+    def afterwards(drawn: Episodes) -> np.ndarray:
+        """The first-order conditions of the whole path: a tridiagonal system."""
+        returns = _returns(drawn)[:, 1:]
+        diagonal = np.full(returns.shape[1], family.risk_aversion + 2 * family.impact)
+        diagonal[-1] -= family.impact  # no trade after the last
+        band = np.vstack([np.full(returns.shape[1], -family.impact), diagonal])
+        return solveh_banded(band * family.variance, returns.T).T
+
+    def markowitz(drawn: Episodes) -> np.ndarray:
+        return family.slope / (family.risk_aversion * family.variance) * _signal(drawn)
+
+    return [
+        ("hindsight", False, afterwards),
+        ("partial adjustment", True, lambda drawn: optimum.weights(_returns(drawn), _signal(drawn))),
+        ("straight to the aim", False, lambda drawn: optimum.aim * _signal(drawn)),
+        ("no position", False, lambda drawn: 0 * _always(drawn)),
+        ("Markowitz, costs ignored", False, markowitz),
+    ]

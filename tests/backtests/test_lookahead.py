@@ -1,0 +1,69 @@
+"""Planted leaks are found, clean strategies pass."""
+
+import leaky
+import numpy as np
+import pytest
+import worlds
+
+from backtests.lookahead import find_lookahead
+from markets import InputError
+from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum, Plan, Strategy
+from strategies.optimal import Hindsight
+
+
+@pytest.fixture(scope="module")
+def span():
+    return worlds.regime_bars(700, 3, seed=5)[200:]
+
+
+def find(make, bars, **options):
+    return find_lookahead(make, bars, progress=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "ahead"),
+    [(leaky.OneBarLeak, 1), (leaky.BackFill, 1), (leaky.CentredWindow, 5), (leaky.WholeSampleScore, 100),
+     (leaky.SmoothedLabel, 1), (Hindsight, 1)],
+)  # fmt: skip
+def test_a_planted_leak_is_found(make, ahead, span):
+    leaks = find(make, span)
+    assert leaks
+    assert max(leak.ahead for leak in leaks) >= ahead
+    assert "bars ahead" in str(leaks[0]) or "bar ahead" in str(leaks[0])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [leaky.CleanTrend, leaky.CleanScore, EqualWeight, BuyAndHold, InverseVolatility, lambda: Momentum(60)],
+)
+def test_clean_strategies_pass_to_the_bit(make, span):
+    assert find(make, span, tolerance=0.0) == []
+
+
+def test_a_learnt_policy_passes(meta, bars):
+    assert find(lambda: meta, bars[-400:], cuts=3) == []
+
+
+def test_one_symbol_is_enough_to_find_a_back_fill():
+    assert find(leaky.BackFill, worlds.regime_bars(300, 1, seed=3))
+
+
+def test_what_cannot_be_checked(span):
+    class Dice(Strategy):
+        name = "dice"
+
+        def plan(self, bars):
+            return Plan(np.random.default_rng().random(bars.shape))
+
+    class Broken(Strategy):
+        name = "broken"
+
+        def plan(self, bars):
+            raise KeyError("Close")
+
+    with pytest.raises(InputError, match="dice plans differently when asked the same twice: give its random"):
+        find(Dice, span)
+    with pytest.raises(InputError, match="broken fails on synthetic: KeyError: 'Close'"):
+        find(Broken, span)
+    with pytest.raises(InputError, match="59 bars are too few"):
+        find(EqualWeight, span[:59])

@@ -1,0 +1,94 @@
+"""Families: seeded, as told, and the same to the account as to the formulas."""
+
+import gymnasium.utils.env_checker
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from markets import Features, InputError, simulate
+from markets.synthetic import (
+    FAMILIES,
+    DriftMomentum,
+    GarleanuPedersen,
+    HiddenMarkov,
+    HiddenMarkovFamily,
+    LinearCost,
+)
+
+KINDS = [DriftMomentum(length=50), HiddenMarkov(length=50), HiddenMarkovFamily(length=50), LinearCost(length=50),
+         GarleanuPedersen(length=50)]  # fmt: skip
+
+
+@pytest.mark.parametrize("family", KINDS, ids=lambda f: f.name)
+def test_a_seed_is_a_sample(family):
+    one, two, other = family.sample(5, 1), family.sample(5, 1), family.sample(5, 2)
+    np.testing.assert_array_equal(one.returns, two.returns)
+    assert not np.array_equal(one.returns, other.returns)
+    assert one.bars().hash == two.bars().hash
+
+
+@pytest.mark.parametrize("family", KINDS, ids=lambda f: f.name)
+def test_bars_tasks_and_environment_are_like_those_of_real_data(family):
+    drawn = family.sample(4, 0)
+    bars, tasks = drawn.bars(), drawn.tasks(support=20)
+    assert len(bars) == 1 + 4 * 51
+    assert [len(t.support) for t in tasks] == [20] * 4
+    np.testing.assert_allclose(np.diff(bars.close[:, 0]) / bars.close[:-1, 0] / family.scale,
+                               drawn.returns[..., 0].ravel(), atol=1e-8)  # fmt: skip
+    np.testing.assert_array_equal(bars.open[1:, 0], bars.close[:-1, 0])
+    env = drawn.env(features=Features(horizons=(1,), volatility=5, short_volatility=2, averages=(3,)))
+    gymnasium.utils.env_checker.check_env(env, skip_render_check=True)
+    env.reset(seed=0)
+    steps, over = 0, False
+    while not over:
+        *_, terminated, over, info = env.step(np.zeros(env.action_space.shape))
+        steps += 1
+    assert (steps, terminated, info["equity"]) == (50, False, 1e6)
+
+
+@pytest.mark.parametrize("family", KINDS[:4], ids=lambda f: f.name)
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1000))
+def test_the_account_earns_the_familys_reward(family, seed):
+    """The equity of a plan through the simulator, in units of the scale, is the sum of rewards: one accounting."""
+    drawn = family.sample(1, seed)
+    rng = np.random.default_rng(seed)
+    weights = rng.uniform(-1, 1, (1, family.length))
+    bars = drawn.bars()[1:]
+    aim = np.zeros(bars.shape)
+    aim[:-1, 0] = weights[0]
+    equity = simulate(bars, aim, costs=family.costs, execution=family.execution).equity[0]
+    reward = family.reward(weights, drawn.returns[..., 0]).sum()
+    profit = np.diff(equity) / equity[:-1]
+    earned = profit.sum() / family.scale
+    if isinstance(family, DriftMomentum):
+        earned -= 0.5 * (profit**2).sum() / family.scale**2
+    assert earned == pytest.approx(reward, abs=0.05)
+
+
+def test_hidden_states_stay_as_long_as_they_should():
+    drawn = HiddenMarkov(stay=0.9, length=2000).sample(50, 0)
+    state = drawn.hidden["state"]
+    assert set(np.unique(state)) == {-1.0, 1.0}
+    assert (state[:, 1:] == state[:, :-1]).mean() == pytest.approx(0.9, abs=0.005)
+    assert abs(state[:, 0].mean()) < 0.5
+    assert (drawn.returns[..., 0] * state).mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_told_signals_are_symbols_that_do_not_trade():
+    family = GarleanuPedersen(length=30)
+    drawn = family.sample(2, 0)
+    bars = drawn.bars()
+    assert bars.symbols == ("S0", "signal 0")
+    assert not bars.tradable[:, 1].any()
+    np.testing.assert_allclose(np.log(bars.close[1:, 1]), drawn.signal.ravel(), atol=1e-12)
+
+
+def test_support_must_leave_bars_to_be_judged_on():
+    with pytest.raises(InputError, match="support is 51; it must be between 1 and 50"):
+        KINDS[0].sample(2, 0).tasks(support=51)
+
+
+def test_every_family_has_a_name_of_its_own():
+    assert len({str(f) for f in FAMILIES}) == len(FAMILIES)
