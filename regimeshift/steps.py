@@ -115,11 +115,13 @@ def tell_shrink(meta: MetaPolicy) -> None:
 
 
 def parse_rule(text: str):
-    """A rule from its name, as in ``momentum:252``."""
+    """A rule from its name, as in ``momentum:252``, or a strategy from a user's file."""
     from markets import InputError
     from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum
     from strategies.loading import load_strategy
 
+    if ".py:" in text:
+        return load_strategy(text)()
     name, _, window = text.partition(":")
     if window and not (window.isascii() and window.isdecimal()):
         raise InputError(f"rule {text!r}: the window must be a whole number, as in momentum:252")
@@ -128,8 +130,6 @@ def parse_rule(text: str):
         return kind(int(window)) if window else kind()
     if name in ("equal_weight", "buy_and_hold") and not window:
         return {"equal_weight": EqualWeight, "buy_and_hold": BuyAndHold}[name]()
-    if ".py:" in text:
-        return load_strategy(text)()
     raise InputError(f"rule {text!r} is unknown; use {RULES}, or a file's class as in my_strategy.py:MyStrategy")
 
 
@@ -139,7 +139,7 @@ def strategy_maker(text: str) -> Callable[[], Strategy | MetaPolicy]:
     from strategies.loading import load_strategy
 
     if ".py:" in text:
-        return load_strategy(text)
+        return load_strategy(text)  # the file runs once, the strategy is made anew each time
     if Path(text).is_dir():
         meta = load_meta(text)
         return lambda: meta

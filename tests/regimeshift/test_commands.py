@@ -210,3 +210,34 @@ def test_a_broken_model_is_one_line(trained):
     refused(call("backtest", "my.csv", "--models", "models/broken", cwd=trained), "models/broken: not a saved strategy")
     (folder / "meta.json").write_text('{"learner": "rl2", "name": "x", "training": []}')
     refused(call("backtest", "my.csv", "--models", "models/broken", cwd=trained), "not a trained model")
+
+
+@pytest.mark.parametrize("name", ["OneBarLeak", "BackFill", "CentredWindow", "WholeSampleScore", "SmoothedLabel"])
+def test_check_lookahead_finds_what_is_planted(name, tmp_path):
+    done = call(
+        "check", "lookahead", f"{worlds.__file__.replace('worlds', 'leaky')}:{name}", "--cuts", "4", cwd=tmp_path
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "ahead" in done.stdout
+    assert "decisions changed with the future" in done.stdout
+
+
+def test_check_lookahead_passes_what_is_clean(tmp_path):
+    for strategy in (f"{worlds.__file__.replace('worlds', 'leaky')}:CleanTrend", "momentum:60"):
+        done = call("check", "lookahead", strategy, "sp500", "--cuts", "4", cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "no look-ahead found" in done.stdout
+    refused(call("check", "lookahead", "no.py:Thing", cwd=tmp_path), "no.py: no such file")
+
+
+def test_bench_ceilings_prints_a_ladder_of_each_family(tmp_path):
+    done = call("bench", "ceilings", "--episodes", "30", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("hindsight") == 7
+    refused(call("bench", "ceilings", "--episodes", "1", cwd=tmp_path), "at least 2 episodes")
+
+
+def test_a_strategy_of_ones_own_is_backtested_by_its_file(tmp_path):
+    own = f"{worlds.__file__.replace('worlds', 'leaky')}:CleanTrend"
+    done = call("backtest", "sp500", "--rules", own, "equal_weight", "--start", "2017", cwd=tmp_path)
+    assert "clean trend" in done.stdout, done.stderr
