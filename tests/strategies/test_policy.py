@@ -11,7 +11,7 @@ from markets import Bars, Features, InputError
 from strategies import InverseVolatility, Policy, PolicySettings, PolicyStrategy
 from strategies.policy import with_shrink
 
-FEATURES = Features(horizons=(1, 5), volatility=8, short_volatility=3, averages=(6,))
+FEATURES = Features.standard(horizons=(1, 5), volatility=8, short_volatility=3, averages=(6,))
 
 
 def strategy(context=6, seed=0, **options):
