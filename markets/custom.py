@@ -98,43 +98,56 @@ def feature(lookback: int, *, needs: tuple[str, ...] = ()) -> Callable[[Function
     lookback : int
         Earlier bars that a row reads. More are given, and must make no difference beyond rounding.
     needs : tuple of str
-        Fields it reads besides the close, of open, high, low and volume.
+        What it reads besides the close, of open, high, low, volume and index (the bars' times).
 
     Raises
     ------
     InputError
-        When a row changes with later bars, reads further back than `lookback`, is not known after it, or two calls on the
-        same bars differ; naming the row and what differed.
+        When a row changes with later bars, reads further back than `lookback` or what `needs` does not name, is not known
+        after the lookback, or two calls on the same bars differ; naming the row and what differed.
     """
     if lookback < 0:
         raise InputError(f"@feature: lookback is {lookback}; it must be at least 0")
-    unknown = [name for name in needs if name not in FIELDS]
+    unknown = [name for name in needs if name not in (*FIELDS, "index")]
     if unknown:
-        raise InputError(f"@feature: bars have no {unknown[0]!r}; they have {', '.join(FIELDS)}")
+        raise InputError(f"@feature: bars have no {unknown[0]!r}; they have {', '.join(FIELDS)} and index")
 
     def register(function: Function) -> Custom:
         name = function.__name__
-        check_causal(name, function, lookback)
+        check_causal(name, function, lookback, needs)
         _FUNCTIONS[name] = function
         return Custom(name, lookback, tuple(needs))
 
     return register
 
 
-def check_causal(name: str, function: Function, lookback: int) -> None:
-    """Raise `InputError` when a row of `function` depends on later bars, or on more than `lookback` earlier ones."""
-    bars, other = _panel(lookback + _ROWS, seed=1), _panel(lookback + _ROWS, seed=2)
-    whole = _called(name, function, bars)
+def check_causal(name: str, function: Function, lookback: int, needs: tuple[str, ...] = ()) -> None:
+    """Raise `InputError` when a row of `function` depends on later bars, or on more than `lookback` and `needs` say."""
+    bars, other = (_panel(lookback + _ROWS, needs, seed) for seed in (1, 2))
+    try:
+        whole = _called(name, function, bars)
+    except (TypeError, AttributeError) as error:
+        if None not in (bars.open, bars.high, bars.low, bars.volume):
+            raise
+        raise InputError(
+            f"the feature {name} fails on bars that have no more than {', '.join(bars._fields)} ({error}); "
+            "name what it reads in needs"
+        ) from error
     if difference := _difference(bars, _called(name, function, bars), whole):
         raise InputError(
             f"the feature {name} has two answers for the same bars: {difference}; seed what is random in it"
+        )
+    moved = _bars(bars.index + pd.Timedelta("100h"), bars._fields)
+    if "index" not in needs and (difference := _difference(bars, _called(name, function, moved), whole)):
+        raise InputError(
+            f"the feature {name} reads the bars' times: {difference} four days later; say needs=('index',)"
         )
     last = len(bars) - 1
     # some of the cuts are at a gap: what is filled backwards shows nowhere else
     gaps = np.flatnonzero(np.isnan(bars.close[:last]).any(axis=1))
     cuts = np.append(np.linspace(lookback, last - 1, _CUTS).astype(int), gaps[gaps >= lookback][-_CUTS:])
     for t in sorted({max(int(cut), 1) for cut in cuts}):
-        fields = {f: np.vstack([bars._fields[f][: t + 1], other._fields[f][t + 1 :]]) for f in FIELDS}
+        fields = {f: np.vstack([bars._fields[f][: t + 1], other._fields[f][t + 1 :]]) for f in bars._fields}
         changed = _bars(bars.index, fields)
         for what, later in (("cut off", bars[: t + 1]), ("replaced", changed)):
             if difference := _difference(bars, _called(name, function, later)[: t + 1], whole):
@@ -177,8 +190,8 @@ def _called(name: str, function: Function, bars: Bars) -> np.ndarray:
     return found
 
 
-def _panel(length: int, seed: int) -> Bars:
-    """Three symbols with open, high, low, close and volume: one whole, one with gaps, one with gaps and a late listing."""
+def _panel(length: int, needs: tuple[str, ...], seed: int) -> Bars:
+    """Three symbols with the fields of `needs`: one whole, one with gaps, one with gaps and a late listing."""
     rng = np.random.default_rng(seed)
     close = 50 * np.exp(np.cumsum(rng.normal(0, 0.02, (length, 3)), axis=0))
     open_ = close * np.exp(rng.normal(0, 0.005, close.shape))
@@ -189,8 +202,9 @@ def _panel(length: int, seed: int) -> Bars:
     gap = np.random.default_rng(0).random(close.shape) < [0, 0.15, 0.15]
     gap[: length // 4, 2] = True
     gap[-1] = False
-    values = {f: np.where(gap, np.nan, x) for f, x in zip(FIELDS, (open_, high, low, close, volume), strict=True)}
-    return _bars(pd.date_range("2020-01-01", periods=length, freq="D"), values)
+    values = dict(zip(FIELDS, (open_, high, low, close, volume), strict=True))
+    fields = {f: np.where(gap, np.nan, x) for f, x in values.items() if f in (*needs, "close")}
+    return _bars(pd.date_range("2020-01-01", periods=length, freq="D"), fields)
 
 
 def _bars(index: pd.DatetimeIndex, values: dict[str, np.ndarray]) -> Bars:

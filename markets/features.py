@@ -69,7 +69,7 @@ class Part:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Fields of the bars that it reads besides the close."""
+        """What of the bars it reads besides the closes: fields, and ``index`` for their times."""
         return ()
 
     def values(self, bars: Bars) -> np.ndarray:
@@ -230,6 +230,10 @@ class Calendar(Part):
     def names(self) -> tuple[str, ...]:
         return ("month_sine", "month_cosine", "weekday_sine", "weekday_cosine")
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ("index",)
+
     def _plan(self, program: Program) -> None:
         program.add(kernel.CALENDAR, columns=4)
 
@@ -320,6 +324,11 @@ class Features:
     def lookback(self) -> int:
         """Bars that must come before the first one that has all features."""
         return max(part.lookback for part in self.parts)
+
+    @property
+    def needs(self) -> set[str]:
+        """What of the bars they read besides the closes: fields, and ``index`` for their times."""
+        return {name for part in self.parts for name in part.needs} - {"close"}
 
     def compute(self, bars: Bars, out: np.ndarray | None = None) -> np.ndarray:
         """Features of the visible rows; the history warms them up.

@@ -63,12 +63,11 @@ class Fold:
     def __init__(self, features: Features, bars: Bars):
         features.check_fields(bars)
         self.features = features
-        self.needs = {name for part in features.parts for name in part.needs}
+        self.needs = features.needs
         program = Program()
         for part in features.parts:
             part._plan(program)
         self.steps = np.array(program.steps, dtype=np.int64)
-        self.timed = kernel.CALENDAR in self.steps[:, 0]
         self.windows = np.array(program.windows, dtype=np.int64)
         self.state = program.start(len(bars.symbols))
 
@@ -85,7 +84,7 @@ class Fold:
             ranges = _NOTHING if high is None or low is None else np.log(high / low) ** 2
         volume = np.array(piece.volume) if "volume" in self.needs else _NOTHING
         gone = piece.delisted if piece._gone_from else _NOTHING.astype(bool)
-        clock = _clock(piece.index) if self.timed else _NOTHING
+        clock = _clock(piece.index) if kernel.CALENDAR in self.steps[:, 0] else _NOTHING
         kernel.fold(
             logs, ranges, volume, clock, custom, gone, self.steps, self.windows, self.features.lookback, self.state, out
         )
@@ -169,9 +168,9 @@ class FeatureStream:
             raise InputError(f"the bar of {when} does not come after {self.time}; push each bar once, in order")
         rows: dict[str, np.ndarray] = {}
         for name, given in fields.items():
-            if given is None and name not in kept._fields:
+            if given is None:
                 continue
-            values = np.full(len(symbols), np.nan) if given is None else np.array(given, dtype=np.float64)
+            values = np.array(given, dtype=np.float64)
             if values.shape != (len(symbols),):
                 raise InputError(f"{name} has shape {values.shape}, but there are {len(symbols)} symbols")
             bad = np.isinf(values) | ((values < 0) if name == "volume" else (values <= 0))
@@ -181,16 +180,17 @@ class FeatureStream:
                     f"{name} of {symbols[a]} at {when} is {values[a]:g}; leave out what is not known, as NaN"
                 )
             rows[name] = values[None]
-        if fields["close"] is None or any(fields[name] is None for name in self._fold.needs):
-            lacking = next(name for name in ("close", *sorted(self._fold.needs)) if fields[name] is None)
-            raise InputError(f"the bar of {when} comes without the {lacking}, which a feature reads")
+        for name in FIELDS:
+            if name not in rows and name in {"close", *self._fold.needs}:
+                raise InputError(f"the bar of {when} comes without the {name}, which a feature reads")
         index = pd.DatetimeIndex([when]).as_unit(kept.index.unit)
         return Bars(index, symbols, rows, np.isfinite(rows["close"]), kept.name, 0, kept._gone_from)
 
 
 def _grown(bars: Bars, bar: Bars) -> Bars:
     """`bars` and one bar more."""
-    fields = {name: np.vstack([values, bar._fields[name]]) for name, values in bars._fields.items()}
+    missing = np.full((1, len(bars.symbols)), np.nan)
+    fields = {name: np.vstack([values, bar._fields.get(name, missing)]) for name, values in bars._fields.items()}
     index, tradable = pd.DatetimeIndex(bars.index.append(bar.index)), np.vstack([bars.tradable, bar.tradable])
     return Bars(index, bars.symbols, fields, tradable, bars.name, 0, bars._gone_from)
 

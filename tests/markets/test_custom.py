@@ -78,6 +78,10 @@ def test_what_else_is_wrong_is_named():
         feature(lookback=4)(lambda bars: frame(bars).rolling(9).mean().to_numpy())
     with pytest.raises(InputError, match="reads more than its lookback of 20"):
         feature(lookback=20)(lambda bars: frame(bars).expanding().mean().to_numpy())
+    with pytest.raises(InputError, match=r"fails on bars that have no more than close .* name what it reads in needs"):
+        feature(lookback=1)(lambda bars: bars.close / bars.open)
+    with pytest.raises(InputError, match=r"reads the bars' times: row \d+ of C goes from .* say needs=\('index',\)"):
+        feature(lookback=1)(lambda bars: np.sin(bars.index.day_of_year.to_numpy())[:, None] + np.zeros(bars.shape))
     with pytest.raises(InputError, match="lookback is -1"):
         feature(lookback=-1)
     with pytest.raises(InputError, match="bars have no 'vwap'"):
