@@ -88,6 +88,15 @@ def register(
     strategy = model.adapt(bars)
     if not isinstance(strategy, PolicyStrategy):
         raise InputError(f"{model.name} is a {type(strategy).__name__}; only torch policies are deployed")
+    features = strategy.policy.settings.features
+    own = [part.names[0] for part in features.parts if part.by_function]
+    if features.needs or own:
+        what = (
+            f"the {', the '.join(sorted(features.needs))}"
+            if features.needs
+            else f"{', '.join(own)}, which is code of yours"
+        )
+        raise InputError(f"{model.name} reads {what}; a deployed model is sent closes alone and runs without your code")
     needed = bars_needed(strategy)
     held = bars.with_past()
     if len(held) < needed:

@@ -4,6 +4,7 @@ import gymnasium
 
 from markets.accounting import Costs, Execution
 from markets.bars import Bars
+from markets.custom import feature
 from markets.envs import MarketEnv, Reward, TaskEnv, VectorMarketEnv
 from markets.errors import InputError
 from markets.features import Features
@@ -28,6 +29,7 @@ __all__ = [
     "TaskEnv",
     "TaskSet",
     "VectorMarketEnv",
+    "feature",
     "load",
     "simulate",
 ]

@@ -1,9 +1,14 @@
-"""Tasks: stretches of one regime, each with bars to adapt on and bars to be judged on."""
+"""Tasks: stretches of bars, each with bars to adapt on and bars to be judged on.
+
+They are cut from the stretches of one regime each, or from windows that roll over everything. Sets are split by time, with a
+gap on either side of what validates (López de Prado, "Advances in financial machine learning", 2018, chapter 7: purge and
+embargo), and by symbol too if wanted; never at random.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -15,9 +20,10 @@ from markets.regimes import HiddenMarkovRegimes, RegimePath
 
 @dataclass(frozen=True)
 class Task:
-    """One stretch of one regime in `bars`, rows ``start`` to ``stop`` (excluded), adapted on up to ``cut``.
+    """One stretch of `bars`, rows ``start`` to ``stop`` (excluded), adapted on up to ``cut``.
 
-    The rows are positions in ``bars.with_past()``, so that a task keeps all that came before it as warm-up.
+    ``regime`` is what the stretch is called. The rows are positions in ``bars.with_past()``, so that a task keeps all that came
+    before it as warm-up.
     """
 
     bars: Bars
@@ -115,38 +121,104 @@ class TaskSet:
             )
         return cls(tuple(tasks))
 
-    def split(self, validation: str | pd.Timestamp, *, purge: int = 5) -> tuple[TaskSet, TaskSet]:
-        """Split by time into (training, validation): no query bar of the first is within `purge` bars of the second.
+    @classmethod
+    def from_windows(
+        cls, bars: Bars, *, support: int = 60, query: int = 60, step: int | None = None, warmup: int = 253
+    ) -> TaskSet:
+        """Windows that roll over the visible rows, whatever the regime.
 
         Parameters
         ----------
-        validation : str or Timestamp
-            Query bars from this time on validate. Tasks that lie across it are left out.
-        purge : int
-            Bars between the last training bar and `validation`.
+        bars : Bars
+        support, query : int
+            Bars in each part.
+        step : int, optional
+            Bars from one window to the next; by default `query`, so that no bar is a query twice.
+        warmup : int
+            Bars to leave out at the very beginning, where features are not known.
 
         Raises
         ------
         InputError
-            When one side is left without tasks.
+            When not even one window fits.
         """
-        index = self.bars.with_past().index
-        edge = index.slice_indexer(validation, None).start or 0
-        training = tuple(t for t in self.tasks if t.stop <= edge - purge)
-        held_out = tuple(t for t in self.tasks if t.start >= edge)
+        step = query if step is None else step
+        if min(support, query, step) < 1:
+            raise InputError(f"support, query and step are {support}, {query} and {step}; each is at least 1 bar")
+        first, held = max(warmup, bars.past), bars.past + len(bars)
+        starts = range(first, held - support - query + 1, step)
+        if not starts:
+            raise InputError(
+                f"{bars.name}: {max(held - first, 0)} bars after a warm-up of {warmup} hold no window of {support} + {query}; "
+                "give more bars or shorter windows"
+            )
+        return cls(tuple(Task(bars, s, s + support, s + support + query, "window") for s in starts))
+
+    def split(
+        self,
+        validation: str | pd.Timestamp | tuple[str | pd.Timestamp, str | pd.Timestamp],
+        *,
+        purge: int = 5,
+        embargo: int = 60,
+        symbols: Sequence[str] | None = None,
+    ) -> tuple[TaskSet, TaskSet]:
+        """Split by time into (training, validation); tasks that lie across an edge are left out.
+
+        Parameters
+        ----------
+        validation : str or Timestamp, or a pair of them
+            Tasks from this time on validate. With a pair, those of that span (both ends included) do, and tasks after it train
+            as well.
+        purge : int
+            Bars at least between the last training bar before the span and the span.
+        embargo : int
+            Bars at least between the span and the first training bar after it. What trains there has the span among its past:
+            its features read as far back as their lookback, a memory as its context.
+        symbols : sequence of str, optional
+            Symbols that validate; the others train. By default all do both.
+
+        Raises
+        ------
+        InputError
+            When one side is left without tasks or without symbols.
+        """
+        if purge < 0 or embargo < 0:
+            raise InputError(f"purge and embargo are {purge} and {embargo} bars; neither can be negative")
+        since, until = validation if isinstance(validation, tuple) else (validation, None)
+        held = self.bars.with_past()
+        try:
+            span = held.index.slice_indexer(since, until)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"split at {validation}: this is not a span of time: {error}") from None
+        edge, end = span.start or 0, len(held) if span.stop is None else span.stop
+        training = tuple(t for t in self.tasks if t.stop <= edge - purge or t.start >= end + embargo)
+        held_out = tuple(t for t in self.tasks if t.start >= edge and t.stop <= end)
         if not training or not held_out:
             side = "training" if not training else "validation"
             raise InputError(
                 f"split at {validation}: no {side} task is left; tasks run from {self[0].times[0]} to {self[-1].times[2]}: "
                 "split elsewhere, or give more bars"
             )
-        return TaskSet(training), TaskSet(held_out)
+        if symbols is None:
+            return TaskSet(training), TaskSet(held_out)
+        others = [s for s in held.symbols if s not in symbols]
+        if not others or not symbols:
+            raise InputError(
+                f"split by symbols: none is left to {'train' if symbols else 'validate'}; there are {', '.join(held.symbols)}"
+            )
+        return _selected(training, others), _selected(held_out, symbols)
 
     def table(self) -> pd.DataFrame:
         """Number of tasks and of support and query bars, a row a regime."""
         rows = [{"regime": t.regime, "support": t.cut - t.start, "query": t.stop - t.cut} for t in self.tasks]
         grouped = pd.DataFrame(rows).groupby("regime", sort=False)
         return grouped.agg(tasks=("query", "size"), support=("support", "sum"), query=("query", "sum"))
+
+
+def _selected(tasks: tuple[Task, ...], symbols: Sequence[str]) -> TaskSet:
+    """The same stretches of some symbols."""
+    bars = tasks[0].bars.select(symbols)
+    return TaskSet(tuple(replace(task, bars=bars) for task in tasks))
 
 
 def stretches(path: RegimePath, shortest: int = 1) -> list[tuple[int, int, int]]:

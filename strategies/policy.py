@@ -12,7 +12,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -225,8 +225,7 @@ class PolicyStrategy(Strategy):
 
 def settings_from(about: dict) -> PolicySettings:
     """`PolicySettings` from what ``dataclasses.asdict`` and JSON made of it."""
-    features: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in about["features"].items()}
-    return PolicySettings(**{**about, "features": Features(**features)})
+    return PolicySettings(**{**about, "features": Features.from_dict(about["features"])})
 
 
 def with_shrink(policy: Policy, shrink: float) -> Policy:

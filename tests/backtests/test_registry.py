@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from backtests import registry, walk_forward
-from markets import Bars, InputError
+from markets import Bars, Features, InputError
+from markets.features import Calendar, Range, Return
 from metalearner import shrunk
-from strategies import EqualWeight
+from strategies import EqualWeight, Policy, PolicySettings, PolicyStrategy
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,10 @@ def test_a_version_whose_weights_changed_is_not_promoted(version, meta, bars, ro
 def test_what_cannot_be_registered_or_loaded(version, meta, bars, root):
     with pytest.raises(InputError, match=r"model 'none' cannot be loaded .* registered models: test-rl2"):
         registry.load("none", root=root)
+    for part, reads in ((Calendar(), "the index"), (Range(), "the high, the low")):
+        policy = Policy(PolicySettings(features=Features((Return(5), part))))
+        with pytest.raises(InputError, match=f"reads {reads}; a deployed model is sent closes alone"):
+            registry.register("x", PolicyStrategy(policy, 5), bars=bars, root=root)
     with pytest.raises(InputError, match="only torch policies are deployed"):
         registry.register("x", EqualWeight(), bars=bars, root=root)
     with pytest.raises(InputError, match="has 200 bars, but 273 are needed"):

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from markets import HiddenMarkovRegimes, InputError, RegimePath, TaskSet
@@ -40,6 +40,69 @@ def test_no_training_bar_reaches_the_purge(bars, detector, edge, purge):
         return
     assert max(t.stop for t in training) <= edge - purge
     assert min(t.start for t in validation) >= edge
+
+
+def rows(tasks):
+    """Rows that are support or query of any of them, with their symbols."""
+    return {(row, symbol) for t in tasks for row in range(t.start, t.stop) for symbol in t.bars.symbols}
+
+
+@given(
+    st.integers(5, 60), st.integers(5, 60), st.integers(1, 90), st.integers(260, 1200), st.integers(30, 500),
+    st.integers(0, 40), st.integers(0, 80), st.booleans(), st.booleans(),
+)  # fmt: skip
+def test_no_validation_bar_is_in_a_training_task(bars, support, query, step, edge, length, purge, embargo, span, split):
+    everything = TaskSet.from_windows(bars, support=support, query=query, step=step)
+    last = min(edge + length, len(bars)) - 1
+    times = (bars.index[edge], bars.index[last]) if span else bars.index[edge]
+    try:
+        training, validation = everything.split(times, purge=purge, embargo=embargo, symbols=["S1"] if split else None)
+    except InputError:
+        assume(False)
+    judged = {row for row, _ in rows(validation)}
+    assert min(judged) >= edge
+    assert not span or max(judged) <= last
+    stop = last if span else len(bars) - 1
+    for row, _ in rows(training):
+        assert row < edge - purge or row > stop + embargo
+        assert row not in judged
+    if split:
+        assert training.bars.symbols == ("S0", "S2")
+        assert validation.bars.symbols == ("S1",)
+        np.testing.assert_array_equal(
+            validation[0].query.close[:, 0], bars.close[validation[0].cut : validation[0].stop, 1]
+        )
+    for task in training:  # an earlier task cannot know of the span, whatever reads it
+        assert len(task.query.with_past()) == task.stop
+
+
+def test_windows_roll(bars):
+    found = TaskSet.from_windows(bars[:"2003"], support=30, query=20)
+    assert [t.start for t in found][:3] == [253, 273, 293]
+    assert all(len(t.support) == 30 and len(t.query) == 20 for t in found)
+    assert found[-1].stop <= len(bars[:"2003"])
+    queries = [row for t in found for row in range(t.cut, t.stop)]
+    assert len(queries) == len(set(queries))
+    assert [t.start for t in TaskSet.from_windows(bars[400:], support=30, query=20, step=100)][:2] == [400, 500]
+    assert list(found.table().index) == ["window"]
+
+
+def test_wrong_windows_and_splits_are_named(bars):
+    with pytest.raises(InputError, match="hold no window of 30"):
+        TaskSet.from_windows(bars[:300], support=30, query=20)
+    with pytest.raises(InputError, match="step are 60, 60 and 0"):
+        TaskSet.from_windows(bars, step=0)
+    everything = TaskSet.from_windows(bars)
+    with pytest.raises(InputError, match="none is left to train"):
+        everything.split("2004", symbols=bars.symbols)
+    with pytest.raises(InputError, match="none is left to validate"):
+        everything.split("2004", symbols=[])
+    with pytest.raises(InputError, match="no symbol 'XYZ'"):
+        everything.split("2004", symbols=["XYZ"])
+    with pytest.raises(InputError, match="neither can be negative"):
+        everything.split("2004", purge=-1)
+    with pytest.raises(InputError, match="split at yesterday"):
+        everything.split("yesterday")
 
 
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=60), st.integers(1, 6))

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from markets import Bars, Features, InputError
+from markets.features import Calendar, Rank, Return
 from strategies import InverseVolatility, Policy, PolicySettings, PolicyStrategy
 from strategies.policy import with_shrink
 
-FEATURES = Features(horizons=(1, 5), volatility=8, short_volatility=3, averages=(6,))
+FEATURES = Features.standard(horizons=(1, 5), volatility=8, short_volatility=3, averages=(6,))
 
 
 def strategy(context=6, seed=0, **options):
@@ -97,6 +98,23 @@ def test_save_and_load_without_a_pickle(tmp_path, bars):
         PolicyStrategy.load(folder)
     with pytest.raises(InputError, match="not a saved strategy"):
         PolicyStrategy.load(tmp_path)
+
+
+def test_a_policy_of_other_features_is_saved_and_loaded(tmp_path, bars):
+    ours = PolicyStrategy(Policy(PolicySettings(features=Features((Return(3), Rank(5), Calendar())))).eval(), 4)
+    torch.nn.init.normal_(ours.policy.head[-1].weight)
+    loaded = PolicyStrategy.load(ours.save(tmp_path / "s"))
+    assert loaded.policy.settings == ours.policy.settings
+    np.testing.assert_array_equal(loaded.plan(bars[:200]).aim, ours.plan(bars[:200]).aim)
+
+
+def test_regression_a_model_saved_before_features_were_composed_loads(tmp_path, bars):
+    ours = strategy()
+    folder = ours.save(tmp_path / "s")
+    about = json.loads((folder / "strategy.json").read_text())
+    about["policy"]["features"] = {"horizons": [1, 5], "volatility": 8, "short_volatility": 3, "averages": [6]}
+    (folder / "strategy.json").write_text(json.dumps(about))
+    np.testing.assert_array_equal(PolicyStrategy.load(folder).plan(bars).aim, ours.plan(bars).aim)
 
 
 def test_settings_are_checked():
