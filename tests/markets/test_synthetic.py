@@ -37,7 +37,7 @@ def test_bars_tasks_and_environment_are_like_those_of_real_data(family):
     np.testing.assert_allclose(np.diff(bars.close[:, 0]) / bars.close[:-1, 0] / family.scale,
                                drawn.returns[..., 0].ravel(), atol=1e-8)  # fmt: skip
     np.testing.assert_array_equal(bars.open[1:, 0], bars.close[:-1, 0])
-    env = drawn.env(features=Features(horizons=(1,), volatility=5, short_volatility=2, averages=(3,)))
+    env = drawn.env(features=Features.standard(horizons=(1,), volatility=5, short_volatility=2, averages=(3,)))
     gymnasium.utils.env_checker.check_env(env, skip_render_check=True)
     env.reset(seed=0)
     steps, over = 0, False
