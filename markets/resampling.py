@@ -43,7 +43,7 @@ def resample(bars: Bars, rule: str, incomplete: Literal["drop", "keep"] = "drop"
         if incomplete == "drop":
             starts, stops, labels = starts[:-1], stops[:-1], labels[:-1]
         else:
-            labels = labels[:-1].append(index[-1:])
+            labels = pd.DatetimeIndex(labels[:-1].append(index[-1:]))
     past = int(labels.searchsorted(bars.index[0]))
     if past == len(labels):
         raise InputError(
@@ -129,9 +129,9 @@ def _are_dates(index: pd.DatetimeIndex) -> bool:
 
 def _ceiling(index: pd.DatetimeIndex, width: pd.Timedelta) -> pd.DatetimeIndex:
     """Each time rounded up to a multiple of `width` since 1970, UTC."""
-    unit = "ns" if index.unit == "ns" else "us"
-    step = int(width / pd.Timedelta(1, unit=unit))
-    ends = pd.DatetimeIndex((-(-index.as_unit(unit).asi8 // step) * step).view(f"M8[{unit}]"), name=index.name)
+    step = width.as_unit("ns").value
+    ends = pd.DatetimeIndex((-(-index.as_unit("ns").asi8 // step) * step).view("M8[ns]"), name=index.name)
+    ends = ends.as_unit("ns" if index.unit == "ns" else "us")
     return ends if index.tz is None else ends.tz_localize("UTC").tz_convert(index.tz)
 
 
