@@ -60,7 +60,7 @@ def sessions(name: str, first: pd.Timestamp, last: pd.Timestamp) -> Sessions:
     """
     if name in ("24/7", "24/5"):
         days = pd.date_range(first, last, freq="D")
-        days = days if name == "24/7" else days[days.dayofweek < 5]
+        days = days if name == "24/7" else days[days.day_of_week < 5]
         opens = days.tz_localize("UTC")
         return Sessions(name, "UTC", days, opens, opens + DAY, np.full(len(days), 86400.0))
     import exchange_calendars
@@ -69,7 +69,9 @@ def sessions(name: str, first: pd.Timestamp, last: pd.Timestamp) -> Sessions:
         # A week more at either end: a span must hold a session to be one.
         calendar = exchange_calendars.get_calendar(name, start=first - 7 * DAY, end=last + 7 * DAY)
     except exchange_calendars.errors.InvalidCalendarName:
-        raise InputError(f"calendar {name!r} is unknown; use 24/7, 24/5 or an exchange's code as XNYS, XLON or XTKS") from None
+        raise InputError(
+            f"calendar {name!r} is unknown; use 24/7, 24/5 or an exchange's code as XNYS, XLON or XTKS"
+        ) from None
     except ValueError as error:
         raise InputError(f"calendar {name!r} cannot be had from {when(first)} to {when(last)}: {error}") from None
     table = calendar.schedule.loc[first:last]
@@ -85,7 +87,9 @@ def sessions(name: str, first: pd.Timestamp, last: pd.Timestamp) -> Sessions:
     )
 
 
-def check_index(index: pd.DatetimeIndex, calendar: str | None) -> tuple[list[Finding], dict[str, str], pd.DatetimeIndex]:
+def check_index(
+    index: pd.DatetimeIndex, calendar: str | None
+) -> tuple[list[Finding], dict[str, str], pd.DatetimeIndex]:
     """Compare bar times with a calendar.
 
     Parameters
@@ -156,13 +160,13 @@ def guess_days(dates: pd.DatetimeIndex) -> tuple[str | None, str]:
     Weekends with bars tell ``24/7``, weekday holidays of New York with bars tell ``24/5``, holidays without bars ``XNYS``.
     """
     every = pd.date_range(dates[0], dates[-1], freq="D")
-    weekend = every[every.dayofweek >= 5]
+    weekend = every[every.day_of_week >= 5]
     share = float(weekend.isin(dates).mean()) if len(weekend) else 0.0
     if share >= 0.8:
         return "24/7", f"guessed: bars on {share:.0%} of the weekend days"
     if share > 0.02 and weekend.isin(dates).sum() > 2:
         return None, f"not guessed: bars on {share:.0%} of the weekend days; name one with calendar="
-    weekdays = every[every.dayofweek < 5]
+    weekdays = every[every.day_of_week < 5]
     holidays = weekdays[~weekdays.isin(sessions("XNYS", *_reach(dates)).days)]
     if len(holidays) < 3:
         return "XNYS", "by default: too few holidays to tell"
@@ -185,12 +189,15 @@ def _stamps(index: pd.DatetimeIndex, local: pd.DatetimeIndex, at: Sessions | Non
     counts = clock.value_counts()
     usual = [pd.Timedelta(counts.index[0])]
     # A clock without summer time shows an exchange's close at two hours.
-    if len(counts) > 1 and abs(counts.index[1] - counts.index[0]) == pd.Timedelta(hours=1) and counts.iloc[1] > 0.2 * len(index):
+    if (
+        len(counts) > 1
+        and abs(counts.index[1] - counts.index[0]) == pd.Timedelta(hours=1)
+        and counts.iloc[1] > 0.2 * len(index)
+    ):
         usual.append(pd.Timedelta(counts.index[1]))
     odd = ~clock.isin(usual)
-    if at is not None:  # early closes
-        closes = at.closes.tz_convert(at.zone).tz_localize(None)
-        odd &= ~local.isin(closes)
+    if at is not None:  # early closes, by the exchange's clock or by UTC
+        odd &= ~local.isin(at.closes.tz_convert(at.zone).tz_localize(None)) & ~local.isin(at.closes.tz_localize(None))
     name = " and ".join(str(t).removeprefix("0 days ")[:5] for t in usual)
     midnight = usual == [pd.Timedelta(0)]
     words = "dates, known at that day's close" if midnight else f"stamped at {name}"
@@ -214,7 +221,7 @@ def _missing(
     place = days.searchsorted(missing)
     run = np.concatenate([[True], np.diff(place) > 1])
     lengths = np.diff(np.append(np.flatnonzero(run), len(run)))
-    first = missing[run][np.argmax(lengths)]
+    first = missing[run][int(np.argmax(lengths))]
     after = np.minimum(dates.searchsorted(missing[run]), len(index) - 1)
     rows = np.column_stack([np.maximum(after - 1, 0), after])
     longest = f", the longest hole {lengths.max():,} from {when(first)}" if lengths.max() > 1 else ""
@@ -224,7 +231,9 @@ def _missing(
     return Finding("(all)", "missing session", severity, stamps[0], stamps[-1], len(missing), detail, rows)
 
 
-def _finding(kind: str, severity: str, index: pd.DatetimeIndex, rows: np.ndarray, detail: str, count: int = 0) -> Finding:
+def _finding(
+    kind: str, severity: str, index: pd.DatetimeIndex, rows: np.ndarray, detail: str, count: int = 0
+) -> Finding:
     spans = np.column_stack([rows, rows])
     return Finding("(all)", kind, severity, index[rows[0]], index[rows[-1]], count or len(rows), detail, spans)
 
@@ -255,8 +264,9 @@ def _check_hours(
     if regular and (short >= 1).any():
         rows = np.flatnonzero(inside & (short[np.clip(number, 0, None)] >= 1))
         worst = int(np.argmax(short))
+        most = f"{short[worst]:.0f} of {short[worst] + have[worst]:.0f} on {when(at.days[worst])}"
         count = int(short[short >= 1].sum())
-        detail = f"in {(short >= 1).sum():,} sessions; most on {when(at.days[worst])}, {short[worst]:.0f} of {short[worst] + have[worst]:.0f}"
+        detail = f"in {(short >= 1).sum():,} sessions; at most {most}"
         findings.append(_finding("missing bars", "warning", index, rows, detail, count))
     if not inside.all():
         rows = np.flatnonzero(~inside)
@@ -282,7 +292,7 @@ def _fit_hours(index: pd.DatetimeIndex, calendar: str | None) -> tuple[Sessions 
     """The sessions to compare with, the bar times as UTC, and how both were come by."""
     own = index.tz_localize(None).normalize()
     every = pd.date_range(own[0], own[-1], freq="D")
-    weekend = every[every.dayofweek >= 5]
+    weekend = every[every.day_of_week >= 5]
     days = own.unique()
     if calendar is None and len(weekend) and weekend.isin(days).mean() >= 0.8:
         return sessions("24/7", *_reach(own)), _utc(index, "UTC"), "guessed: bars at weekends"

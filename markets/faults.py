@@ -6,8 +6,9 @@ Returns are judged by a robust scale, so that a fault does not hide itself::
 
 once over the whole life of the symbol and once over `WINDOW` bars on either side of the return in question; the largest
 of the three counts, so that a crash among crashes is no outlier. A return over a longer step (a weekend, a gap, a night
-between intraday bars) may be larger with the square root of time. All of this looks at the whole sample, which a report
-may and a strategy may not.
+between intraday bars) is compared with returns over steps of its kind, since a weekend adds far less than two days'
+variance (French and Roll 1986, https://doi.org/10.1016/0304-405X(86)90004-8). All of this looks at the whole sample,
+which a report may and a strategy may not.
 """
 
 from __future__ import annotations
@@ -113,7 +114,11 @@ def faults(
     if volume is not None and (volume[there] == 0).any():
         zero = volume[there] == 0
         moved = int((zero[1:] & (moves != 0)).sum())
-        detail = "no volume at all" if zero.all() else f"{zero.sum():,} of {len(zero):,} bars; in {moved:,} of them the price moved"
+        detail = (
+            "no volume at all"
+            if zero.all()
+            else f"{zero.sum():,} of {len(zero):,} bars; in {moved:,} of them the price moved"
+        )
         severity = "warning" if moved and not zero.all() else "note"
         yield finding("zero volume", severity, there[_runs(zero)], detail, int(zero.sum()))
     absent = {name: int(np.isnan(values[there]).sum()) for name, values in fields.items()}
@@ -171,13 +176,10 @@ def _stale_runs(moves: np.ndarray, stale: int) -> np.ndarray:
 
 def _jumps(finding, index: pd.DatetimeIndex, there: np.ndarray, moves: np.ndarray, fields: dict) -> Iterator[Finding]:
     """Splits, spikes, outliers, and highs and lows that no close comes near."""
-    steps = np.diff(index.as_unit("us").asi8[there]).astype(np.float64)
-    scale = np.sqrt(np.maximum(steps / np.median(steps), 1.0))
-    scaled = moves / scale
-    active = np.abs(scaled[scaled != 0])
-    if len(active) < WINDOW:
+    if np.count_nonzero(moves) < WINDOW:
         return
-    sigma = 1.4826 * float(np.median(active))
+    scale, sigma = _by_step(moves, np.diff(index.as_unit("us").asi8[there]).astype(np.float64))
+    scaled = moves / scale
     at = np.flatnonzero(np.abs(scaled) > SPIKE * sigma)
     local, lively = _surroundings(scaled, at, 1)
     limit = np.maximum(local, sigma) * scale[at]
@@ -188,9 +190,11 @@ def _jumps(finding, index: pd.DatetimeIndex, there: np.ndarray, moves: np.ndarra
     # The way back is no fault of its own.
     after = np.isin(at - 1, at[spike]) & ~spike
     ratio, misfit = _nearest_ratio(size)
-    split = ~spike & ~after & lively & (size > OUTLIER * limit) & (misfit <= 3 * limit)
+    split = ~spike & ~after & lively & (size > OUTLIER * limit)
     if "volume" in fields:
-        split &= _volume_follows(fields["volume"][there], moves, at)
+        split &= _volume_follows(fields["volume"][there], moves, at) & (misfit <= 5 * limit)
+    else:  # with no second witness the first must be more exact
+        split &= misfit <= 3 * limit
     outlier = ~spike & ~after & ~split & (size > OUTLIER * limit)
 
     def found(which: np.ndarray, kind: str, severity: str, detail: str) -> Finding:
@@ -215,6 +219,23 @@ def _jumps(finding, index: pd.DatetimeIndex, there: np.ndarray, moves: np.ndarra
     if outlier.any():
         yield found(outlier, "outlier", "note", f"a move that stayed: {worst(outlier)}")
     yield from _out_of_line(finding, index, there, fields, scaled, scale, sigma)
+
+
+def _by_step(moves: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, float]:
+    """How much larger each return may be for its step than over the usual one, and the scale of the latter.
+
+    Steps within a factor of two are of one kind; where there are too few of a kind, the square root of time.
+    """
+    longer = steps / np.median(steps)
+    kind = np.maximum(np.rint(np.log2(longer)), 0).astype(np.int64)
+    usual = np.abs(moves[(kind == 0) & (moves != 0)])
+    sigma = 1.4826 * float(np.median(usual if len(usual) else np.abs(moves[moves != 0])))
+    scale = np.sqrt(np.maximum(longer, 1.0))
+    for k in np.unique(kind[kind > 0]):
+        active = np.abs(moves[(kind == k) & (moves != 0)])
+        if len(active) >= WINDOW:
+            scale[kind == k] = max(1.4826 * float(np.median(active)) / sigma, 1.0)
+    return scale, sigma
 
 
 def _nearest_ratio(size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

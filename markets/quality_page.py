@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import os
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +15,12 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from markets.errors import InputError
-from markets.faults import SEVERITIES
+from markets.faults import SEVERITIES, Finding, when
 
 if TYPE_CHECKING:
     from markets.quality import QualityReport
 
+_HEADS = ("symbol", "kind", "severity", "first", "last", "count", "detail")
 _PANELS = 12  # symbols whose prices are drawn: those with the worst findings
 _POINTS = 2000  # of a curve, besides what is marked
 _ROWS, _COLUMNS = 60, 240  # of the heat map
@@ -63,11 +66,12 @@ def write_page(report: QualityReport, path: str | Path) -> Path:
     counts = [(severity, int((report.table["severity"] == severity).sum())) for severity in SEVERITIES]
     found = ", ".join(f"{n} {severity}{'s' if n != 1 else ''}" for severity, n in counts if n) or "nothing found"
     about = (
-        f"{len(bars):,} bars of {len(bars.symbols):,} symbols, {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}: {found}."
+        f"{len(bars):,} bars of {len(bars.symbols):,} symbol{'s' if len(bars.symbols) > 1 else ''}, "
+        f"{bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}: {found}."
     )
     facts = "".join(f"<li>{html.escape(f'{name}: {fact}')}</li>" for name, fact in report.facts.items())
     drawn = worst_symbols(report)
-    config = {"displaylogo": False}
+    config = {"displaylogo": False, "displayModeBar": False}
     prices = _prices(report, drawn).to_html(full_html=False, include_plotlyjs=True, div_id="prices", config=config)
     missing = _missing(report).to_html(full_html=False, include_plotlyjs=False, div_id="missing", config=config)
     rest = len(bars.symbols) - len(drawn)
@@ -75,10 +79,11 @@ def write_page(report: QualityReport, path: str | Path) -> Path:
     page = (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>"
         f"<h1>{html.escape(title)}</h1><p class=about>{html.escape(about)}</p><ul>{facts}</ul>"
-        f"<div class=wide>{_table(report.table)}</div>"
+        f"<div class=wide>{_table(report.findings)}</div>"
         f"<h2>Closes, findings marked</h2><p class=about>Worst first, on a log scale.{left_out}</p>{prices}"
         f"<h2>Missing bars</h2><p class=about>Share of the bars that a symbol lacks, by time; the top row is the share of "
-        f"the calendar's sessions that have no bar at all. White where the symbol was not listed.</p>{missing}"
+        f"the calendar's sessions that have no bar at all. White where a symbol was not listed, and where nobody has a "
+        f"bar.</p>{missing}"
     )
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -95,18 +100,17 @@ def worst_symbols(report: QualityReport) -> list[str]:
     return [*found, *(s for s in report.bars.symbols if s not in set(found))][:_PANELS]
 
 
-def _table(table: pd.DataFrame) -> str:
-    if table.empty:
+def _table(findings: Sequence[Finding]) -> str:
+    if not findings:
         return "<p>No finding.</p>"
     rows = []
-    for row in table.itertuples():
+    for f in findings:
         cells = (
-            f"<td>{html.escape(row.symbol)}</td><td>{row.kind}</td><td>{row.severity}</td>"
-            f"<td class=time>{row.first:%Y-%m-%d %H:%M}</td><td class=time>{row.last:%Y-%m-%d %H:%M}</td>"
-            f"<td class=number>{row.count:,}</td><td>{html.escape(row.detail)}</td>"
-        ).replace(" 00:00<", "<")
-        rows.append(f"<tr class={row.severity}>{cells}</tr>")
-    head = "".join(f"<th{' class=number' if c == 'count' else ''}>{c}</th>" for c in table.columns)
+            f"<td>{html.escape(f.symbol)}</td><td>{f.kind}</td><td>{f.severity}</td><td class=time>{when(f.first)}</td>"
+            f"<td class=time>{when(f.last)}</td><td class=number>{f.count:,}</td><td>{html.escape(f.detail)}</td>"
+        )
+        rows.append(f"<tr class={f.severity}>{cells}</tr>")
+    head = "".join(f"<th{' class=number' if c == 'count' else ''}>{c}</th>" for c in _HEADS)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
@@ -160,7 +164,7 @@ def thinned(values: np.ndarray, most: int) -> np.ndarray:
         return np.arange(len(values))
     edges = np.linspace(0, len(values), most // 2 + 1).astype(int)
     keep = [0, len(values) - 1]
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         part = values[first:last]
         if np.isnan(part).all():
             keep.append(first)
@@ -185,7 +189,9 @@ def _missing(report: QualityReport) -> go.Figure:
             bars_in = np.bincount(bucket[life], minlength=len(edges) - 1)
             gaps_in = np.bincount(bucket[life], weights=np.isnan(column[life]), minlength=len(edges) - 1)
             share[i] = np.where(bars_in > 0, gaps_in / np.maximum(bars_in, 1), np.nan)
-    lost = np.bincount(np.clip(edges.searchsorted(report.missing, side="right") - 1, 0, len(edges) - 2), minlength=len(edges) - 1)
+    lost = np.bincount(
+        np.clip(edges.searchsorted(report.missing, side="right") - 1, 0, len(edges) - 2), minlength=len(edges) - 1
+    )
     days = np.bincount(bucket[np.flatnonzero(np.diff(own.normalize().asi8, prepend=-1))], minlength=len(edges) - 1)
     share[-1] = np.where(lost + days > 0, lost / np.maximum(lost + days, 1), np.nan)
     figure = go.Figure(

@@ -28,6 +28,7 @@ def main() -> None:
     """Run a command; what the user can mend is one line and status 2, never a traceback."""
     command = tyro.extras.subcommand_cli_from_dict(
         COMMANDS,
+        args=data.with_show(sys.argv[1:]),
         prog="regimeshift",
         description="Backtest strategies, adapt them when the market changes, register the result. Start with: regimeshift demo",
         sort_subcommands=False,
