@@ -14,6 +14,7 @@ import pandas as pd
 
 from markets.errors import InputError
 from markets.faults import Finding, listed, when
+from markets.resampling import localized
 
 DAY = pd.Timedelta(days=1)
 
@@ -179,8 +180,8 @@ def guess_days(dates: pd.DatetimeIndex) -> tuple[str | None, str]:
 
 
 def _reach(own: pd.DatetimeIndex) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """First and last date of which sessions are wanted: another zone may be a day off."""
-    return own[0].normalize() - DAY, own[-1].normalize() + DAY
+    """First and last date of which sessions are wanted: another zone may be a day off, and a weekend has none."""
+    return own[0].normalize() - 7 * DAY, own[-1].normalize() + 7 * DAY
 
 
 def _stamps(index: pd.DatetimeIndex, local: pd.DatetimeIndex, at: Sessions | None) -> tuple[list[Finding], str]:
@@ -227,7 +228,7 @@ def _missing(
     longest = f", the longest hole {lengths.max():,} from {when(first)}" if lengths.max() > 1 else ""
     detail = f"{name} was open on {listed(missing)}{longest}"
     severity = "error" if 2 * len(missing) > len(days) else "warning"
-    stamps = missing if index.tz is None else missing.tz_localize(index.tz, ambiguous=True, nonexistent="shift_forward")
+    stamps = missing if index.tz is None else localized(missing, index.tz)
     return Finding("(all)", "missing session", severity, stamps[0], stamps[-1], len(missing), detail, rows)
 
 
@@ -311,7 +312,7 @@ def _fit_hours(index: pd.DatetimeIndex, calendar: str | None) -> tuple[Sessions 
 
 def _utc(index: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:
     if index.tz is None:
-        index = index.tz_localize(zone, ambiguous=np.zeros(len(index), dtype=bool), nonexistent="shift_forward")
+        index = localized(index, zone)
     return index.tz_convert("UTC")
 
 

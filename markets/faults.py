@@ -133,7 +133,7 @@ def faults(
 
 def when(time: pd.Timestamp) -> str:
     """A time as short as it can be said."""
-    return f"{time:%Y-%m-%d}" if time == time.normalize() else f"{time:%Y-%m-%d %H:%M}"
+    return f"{time:%Y-%m-%d %H:%M}".removesuffix(" 00:00")
 
 
 def listed(times: pd.DatetimeIndex, most: int = 4) -> str:
@@ -154,6 +154,9 @@ def _gaps(finding, index: pd.DatetimeIndex, missing: np.ndarray, start: int) -> 
     longest = rows[np.argmax(lengths)]
     share = float(missing.mean())
     detail = f"{share:.1%} of its life in {len(rows):,} holes, the longest {lengths.max():,} bars from {when(index[longest[0]])}"
+    weekend = index[start : start + len(missing)].day_of_week.to_numpy() >= 5
+    if weekend.any() and missing[weekend].all() and weekend[missing].mean() > 0.8:  # a stock beside what never closes
+        return finding("gap", "note", rows, f"{detail}; {weekend[missing].mean():.0%} of them at weekends")
     severity = "error" if share > 0.5 else "warning" if share > 0.01 or lengths.max() > 5 else "note"
     return finding("gap", severity, rows, detail)
 
@@ -192,7 +195,8 @@ def _jumps(finding, index: pd.DatetimeIndex, there: np.ndarray, moves: np.ndarra
     ratio, misfit = _nearest_ratio(size)
     split = ~spike & ~after & lively & (size > OUTLIER * limit)
     if "volume" in fields:
-        split &= _volume_follows(fields["volume"][there], moves, at) & (misfit <= 5 * limit)
+        split &= misfit <= 5 * limit
+        split[split] = _volume_follows(fields["volume"][there], moves, at[split])
     else:  # with no second witness the first must be more exact
         split &= misfit <= 3 * limit
     outlier = ~spike & ~after & ~split & (size > OUTLIER * limit)

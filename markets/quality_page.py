@@ -126,7 +126,8 @@ def _prices(report: QualityReport, symbols: list[str]) -> go.Figure:
     for i, symbol in enumerate(symbols):
         place = {"row": i // columns + 1, "col": i % columns + 1}
         column = bars.symbols.index(symbol)
-        close, marks = bars.close[:, column], bars.marks[:, column]
+        close = bars.close[:, column]
+        marks = pd.Series(close).ffill().to_numpy()  # where a gap is drawn
         rows = thinned(close, _POINTS)
         figure.add_scatter(
             x=bars.index[rows], y=close[rows], mode="lines", line={"width": 1, "color": "#495057"}, showlegend=False,
@@ -144,7 +145,7 @@ def _prices(report: QualityReport, symbols: list[str]) -> go.Figure:
                 x=bars.index[np.maximum(x, 0)], y=y, mode="lines+markers", line={"width": 4, "color": colour},
                 marker={"symbol": shape, "size": 9, "color": colour, "line": {"width": 2, "color": colour}},
                 name=finding.kind, legendgroup=finding.kind, showlegend=finding.kind not in shown,
-                text=[finding.detail] * len(x), hovertemplate="%{x}<br>%{text}<extra>" + finding.kind + "</extra>", **place,
+                hovertemplate=f"%{{x}}<br>{finding.detail}<extra>{finding.kind}</extra>", **place,
             )  # fmt: skip
             shown.add(finding.kind)
     figure.update_yaxes(type="log", nticks=5)

@@ -14,6 +14,7 @@ week of 10 September 2001 had one session, and nobody knew so at its close. With
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -118,13 +119,22 @@ def period_ends(index: pd.DatetimeIndex, rule: str, dates: bool) -> pd.DatetimeI
         )
     ends = pd.DatetimeIndex(last).as_unit(index.unit) + pd.Timedelta(days=0 if dates else 1)
     if index.tz is not None:
-        # Where a clock change hits midnight: of two midnights the later one, of none the next time that there is.
-        ends = ends.tz_localize(index.tz, ambiguous=np.zeros(len(ends), dtype=bool), nonexistent="shift_forward")
+        ends = localized(ends, index.tz)
     return ends.rename(index.name)
 
 
 def _are_dates(index: pd.DatetimeIndex) -> bool:
-    return bool((index == index.normalize()).all())
+    """Whether every time is the first of its day: midnight, or one o'clock where the clocks skip midnight."""
+    clock = index.tz_localize(None)
+    first = clock == clock.normalize()
+    if not first.all() and index.tz is not None:
+        first |= index == localized(clock.normalize(), index.tz)
+    return bool(first.all())
+
+
+def localized(times: pd.DatetimeIndex, zone: tzinfo | str) -> pd.DatetimeIndex:
+    """Times of a clock, in its zone. Where the clock changes: of two times the later one, of none the next that there is."""
+    return times.tz_localize(zone, ambiguous=np.zeros(len(times), dtype=bool), nonexistent="shift_forward")
 
 
 def _ceiling(index: pd.DatetimeIndex, width: pd.Timedelta) -> pd.DatetimeIndex:
@@ -142,7 +152,7 @@ def _gone(time: pd.Timestamp, traded: pd.DatetimeIndex, rule: str, dates: bool) 
     """
     if not len(traded):
         return time
-    last, end = period_ends(pd.DatetimeIndex([traded[-1], time.normalize() if dates else time]), rule, dates)
+    last, end = period_ends(pd.DatetimeIndex([traded[-1], time]), rule, dates)
     if last < end:
         return time
     return period_ends(pd.DatetimeIndex([end + pd.Timedelta(1, unit="D" if dates else "us")]), rule, dates)[0]

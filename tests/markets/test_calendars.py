@@ -201,3 +201,9 @@ def test_times_that_keep_no_step_are_said_to_be_irregular():
     found, facts, _ = kinds(index)
     assert facts["spacing"].endswith("irregular")
     assert "missing bars" not in found
+
+
+def test_regression_a_span_without_a_session():
+    index = pd.date_range("2024-01-06 10:00", periods=50, freq="min", tz="America/New_York")  # a Saturday
+    found, _, _ = kinds(index, "XNYS")
+    assert found["off hours"].count == 50

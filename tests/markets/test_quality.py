@@ -187,6 +187,17 @@ def test_survivors_are_noted_where_some_should_have_gone():
     assert "survivorship" not in check(made(fields)).table["kind"].to_list()
 
 
+def test_a_stock_beside_what_never_closes_is_closed_at_weekends():
+    index = pd.date_range("2012-01-01", "2016-12-31")
+    fields = {"close": clean(index)["close"]}
+    fields["close"][~index.isin(DAYS), 1] = np.nan
+    report = check(made(fields, index))
+    assert report.facts["calendar"].startswith("24/7, guessed")
+    gaps = report.table.query("kind == 'gap'")
+    assert gaps[["symbol", "severity"]].to_numpy().tolist() == [["S1", "note"]]
+    assert "at weekends" in gaps["detail"].iloc[0]
+
+
 def test_unchanged_minutes_are_no_stale_run_but_an_hour_of_them_is():
     index = pd.date_range("2024-03-01", periods=20_000, freq="min", tz="UTC")
     rng = np.random.default_rng(0)

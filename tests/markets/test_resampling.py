@@ -9,8 +9,8 @@ import worlds
 from hypothesis import given
 from hypothesis import strategies as st
 
-from markets import Bars, InputError, load
-from markets.resampling import period_ends
+from markets import Bars, InputError, check, load
+from markets.resampling import localized, period_ends
 
 FIELDS = ("open", "high", "low", "close", "volume")
 RULES = ["1W", "W-FRI", "ME", "BME", "QE", "B", "3D"]
@@ -256,3 +256,14 @@ def test_no_label_depends_on_where_the_data_starts():
     for rule in ("5D", "W-FRI", "BME"):
         labels = [set(bars[k:].without_past().resample(rule).index) for k in range(4)]
         assert all(later <= earlier for earlier, later in pairwise(labels))
+
+
+def test_regression_zones_whose_clocks_change_at_midnight():
+    for zone, first in (("America/Sao_Paulo", "2017-10-09"), ("America/Havana", "2017-10-30")):
+        index = localized(pd.date_range(first, periods=15), zone)
+        bars = Bars.make(index, ["A"], np.arange(1.0, 16.0)[:, None])
+        rows = bars.resample("1W")
+        assert [f"{t:%m-%d}" for t in rows.index] == [f"{t:%m-%d}" for t in index[[6, 13]]]
+        assert rows.close[:, 0].tolist() == [7.0, 14.0]
+        same(bars[:9].resample("1W"), rows.until(index[8]))
+        assert check(bars).table.query("kind != 'no return'").empty
