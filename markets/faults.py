@@ -153,7 +153,8 @@ def _gaps(finding, index: pd.DatetimeIndex, missing: np.ndarray, start: int) -> 
     lengths = rows[:, 1] - rows[:, 0] + 1
     longest = rows[np.argmax(lengths)]
     share = float(missing.mean())
-    detail = f"{share:.1%} of its life in {len(rows):,} holes, the longest {lengths.max():,} bars from {when(index[longest[0]])}"
+    holes = f"{len(rows):,} holes, the longest" if len(rows) > 1 else "one hole of"
+    detail = f"{share:.1%} of its life in {holes} {lengths.max():,} bars from {when(index[longest[0]])}"
     weekend = index[start : start + len(missing)].day_of_week.to_numpy() >= 5
     if weekend.any() and missing[weekend].all() and weekend[missing].mean() > 0.8:  # a stock beside what never closes
         return finding("gap", "note", rows, f"{detail}; {weekend[missing].mean():.0%} of them at weekends")
