@@ -9,6 +9,7 @@ from markets.envs import MarketEnv, Reward, TaskEnv, VectorMarketEnv
 from markets.errors import InputError
 from markets.features import Features
 from markets.ledger import Ledger
+from markets.quality import QualityReport, check
 from markets.regimes import HiddenMarkovRegimes, RegimePath
 from markets.simulator import simulate
 from markets.sources import load
@@ -23,12 +24,14 @@ __all__ = [
     "InputError",
     "Ledger",
     "MarketEnv",
+    "QualityReport",
     "RegimePath",
     "Reward",
     "Task",
     "TaskEnv",
     "TaskSet",
     "VectorMarketEnv",
+    "check",
     "feature",
     "load",
     "simulate",

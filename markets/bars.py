@@ -11,12 +11,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numba import njit
 
 from markets.errors import InputError
+from markets.resampling import resample
 
 FIELDS = ("open", "high", "low", "close", "volume")
 # Bars without a close after which a symbol is taken for gone until it trades again: about a month of days.
@@ -278,6 +280,41 @@ class Bars:
             array.setflags(write=False)
         gone = tuple(self._gone_from[i] for i in columns) if self._gone_from else ()
         return Bars(self._index, tuple(symbols), fields, mask, self.name, self.past, gone)
+
+    # ------------------------------------------------------------------ resampling
+
+    def resample(self, rule: str, incomplete: Literal["drop", "keep"] = "drop") -> Bars:
+        """Bars of a longer period, each labelled by the period's end.
+
+        Parameters
+        ----------
+        rule : str
+            A pandas offset: ``"W-FRI"``, ``"1W"`` (until Sunday), ``"ME"``, ``"QE"``, ``"5D"``, ``"1h"``. A row is known
+            when a bar at or after its label has been seen: choose ``"W-FRI"`` and ``"BME"`` for markets that rest at
+            weekends, or a week is not known before Monday's bar.
+        incomplete : {"drop", "keep"}
+            What to do with a last period whose end no bar has reached yet. It is left out, so that half a week never
+            passes for a week; kept, it is labelled by its last bar. The first period starts with the data, wherever in
+            the period that is.
+
+        Returns
+        -------
+        Bars
+            First tradable open, highest high, lowest low, last close, summed volume; NaN where a symbol has no bar in the
+            period. History is resampled as well and stays history: the visible rows are those labelled at or after the
+            first visible bar. A symbol that is delisted within a period is gone from the next row on.
+
+        Raises
+        ------
+        InputError
+            When `rule` is no period or finer than the bars, or no period is complete.
+
+        Notes
+        -----
+        Nothing is known before it happened: at every bar t, ``bars.until(t).resample(rule)`` equals
+        ``bars.resample(rule).until(t)``. See `markets.resampling`.
+        """
+        return resample(self, rule, incomplete)
 
 
 @njit(cache=True)

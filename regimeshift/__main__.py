@@ -30,7 +30,10 @@ def group(description: str, commands: dict[str, Callable[..., Any]]) -> Callable
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo.Demo,
-    "data": data.Data,
+    "data": group(
+        "Show what is in a data set (data FILE), or look for what is wrong with it (data check FILE).",
+        {"show": data.Show, "check": data.Check},
+    ),
     "regimes": regimes.Regimes,
     "train": train.Train,
     "adapt": adapt.Adapt,
@@ -47,6 +50,7 @@ def main() -> None:
     """Run a command; what the user can mend is one line and status 2, never a traceback."""
     command = tyro.extras.subcommand_cli_from_dict(
         COMMANDS,
+        args=data.with_show(sys.argv[1:]),
         prog="regimeshift",
         description="Backtest strategies, adapt them when the market changes, register the result. Start with: regimeshift demo",
         sort_subcommands=False,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -26,6 +28,17 @@ def show(frame: pd.DataFrame, title: str = "", first: str = "") -> None:
     for name, row in frame.iterrows():
         table.add_row(str(name), *(value if isinstance(value, str) else f"{value:g}" for value in row))
     console.print(table)
+
+
+def listing(heads: Sequence[str], rows: Iterable[Sequence[str]], styles: Iterable[str]) -> None:
+    """Print rows of text, each in a style; the last column is prose and wraps."""
+    table = Table(header_style="bold")
+    for head in heads:
+        prose = head == heads[-1]
+        table.add_column(head, no_wrap=not prose, overflow="fold", ratio=1 if prose else None)
+    for row, style in zip(rows, styles, strict=True):
+        table.add_row(*(escape(cell) for cell in row), style=style)
+    console.print(table, soft_wrap=False)
 
 
 def writable(path: str | Path) -> Path:

@@ -78,6 +78,40 @@ def test_every_step_is_a_command_on_files(trained):
     assert np.shape(request["dataframe_records"][0]["bars"])[1] == 3
 
 
+def test_data_is_checked_worst_first(desk):
+    done = call("data", "check", "my.csv", "--page", "pages/data.html", cwd=desk)
+    assert done.returncode == 0, done.stderr
+    assert "24/5, guessed" in done.stdout
+    assert "Wrote pages/data.html" in done.stdout
+    assert "quality of the data" in (desk / "pages/data.html").read_text()
+    done = call("data", "check", "my.csv", "--calendar", "XNYS", cwd=desk)
+    assert "extra session" in done.stdout
+    assert done.returncode == 0
+    frame = pd.read_csv(desk / "my.csv")
+    frame.loc[700, "S1"] *= 20  # a tick that no market made, and one that one may have made
+    frame.loc[900, "S2"] *= 1.6
+    frame.to_csv(desk / "ticks.csv", index=False)
+    done = call("data", "check", "ticks.csv", cwd=desk)
+    assert done.returncode == 1
+    lines = [line for line in done.stdout.splitlines() if "spike" in line]
+    assert "error" in lines[0]
+    assert "S1" in lines[0]
+    assert "warning" in lines[1]
+    assert "S2" in lines[1]
+    assert done.stderr == ""
+    refused(call("data", "check", "my.csv", "--calendar", "MOON", cwd=desk), "calendar 'MOON' is unknown")
+    refused(call("data", "check", "none.csv", cwd=desk), "none.csv: no such file")
+    (desk / "plain").write_text("")
+    refused(call("data", "check", "my.csv", "--page", "plain/x.html", cwd=desk), "plain: cannot write there")
+
+
+def test_data_without_a_word_is_data_show(desk):
+    plain, show = call("data", "my.csv", cwd=desk), call("data", "show", "my.csv", cwd=desk)
+    assert plain.stdout == show.stdout
+    assert "1500 bars x 3 symbols" in plain.stdout
+    assert "check" in call("data", "--help", cwd=desk).stdout
+
+
 def test_ctrl_c_and_resume_end_in_the_same_bits(trained):
     steps = ["--steps", "200"]
     assert call("train", "my.csv", *steps, "--out", "models/whole", cwd=trained).returncode == 0
