@@ -104,7 +104,7 @@ def test_what_is_no_file(tmp_path):
         load("stonks")
     with pytest.raises(InputError, match="no such file"):
         load(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="not a file"):
+    with pytest.raises(InputError, match="the folder holds no CSV or Parquet file; put one file per symbol there"):
         load(tmp_path)
     (tmp_path / "x.xlsx").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"unknown kind of file '\.xlsx'"):
