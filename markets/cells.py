@@ -20,12 +20,9 @@ Where = Callable[[int], str]
 CURRENCY = r"[$€£¥₹₩₽₿]|USDT?|EUR|GBP|JPY|CHF|CNY|INR"
 _AFFIX = re.compile(rf"^(?P<sign>[-+]?)(?P<before>{CURRENCY})?\s*(?P<number>[-+]?[\d.,].*?)\s*(?P<after>{CURRENCY})?$")
 _SPACED = re.compile(r"(?<=\d)[\s'’\u00a0\u2009\u202f](?=\d{3}(?!\d))")
-# A number whose comma can part thousands, one whose comma can be the decimal, and the same of the dot.
-_COMMA_PARTS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
-_COMMA_DECIMAL = re.compile(r"[-+]?(\d*|[1-9]\d{0,2}(\.\d{3})+),\d+")
-_DOT_PARTS = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+")
-_DOT_DECIMAL = re.compile(r"[-+]?\d*\.\d*([eE][-+]?\d+)?")
-
+# How numbers look where the comma is the decimal, and where the dot is.
+_COMMA_STYLE = r"[-+]?(?:(?:\d*|[1-9]\d{0,2}(?:\.\d{3})+),\d+|[1-9]\d{0,2}(?:\.\d{3})+)"
+_DOT_STYLE = r"[-+]?(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?|\d*\.\d*(?:[eE][-+]?\d+)?)"
 # Seconds between which a count since 1970 must lie. At most one unit can put it there, since units are a factor of 1,000 apart.
 _FIRST, _LAST = (pd.Timestamp(year).timestamp() for year in ("1990", "2100"))
 _OFFSET = r":\d\d.*(?:Z|[-+]\d\d(?::?\d\d)?)$"
@@ -67,40 +64,51 @@ def numbers(columns: dict[str, pd.Series], where: Where) -> dict[str, np.ndarray
     InputError
         At the first cell that is no number, or could be two.
     """
-    texts = {name: _bare(column, name, where) for name, column in columns.items() if _is_text(column)}
-    comma_is_decimal = _comma_is_decimal(texts, where)
-    read = {}
+    read, texts = {}, {}
     for name, column in columns.items():
-        if name not in texts:
-            if pd.api.types.is_bool_dtype(column) or column.dtype.kind in "mM":
-                raise InputError(f"column {name!r} holds {column.dtype}, not numbers; take it out or write numbers")
-            read[name] = column.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
-            continue
-        text = texts[name]
-        marked = text.str.contains("[,.]", na=False)
-        if comma_is_decimal:
-            wrong = marked & ~text.str.fullmatch(f"{_COMMA_DECIMAL.pattern}|{_DOT_PARTS.pattern}", na=False)
-            text = text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
-        else:
-            wrong = marked & ~text.str.fullmatch(f"{_COMMA_PARTS.pattern}|{_DOT_DECIMAL.pattern}", na=False)
-            text = text.str.replace(",", "", regex=False)
-        value = pd.to_numeric(text, errors="coerce")
-        bad = (wrong | (value.isna() & text.notna())).to_numpy(dtype=bool)
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise InputError(f"{where(row)}, column {name!r}: {column.iloc[row]!r} is not a number")
-        read[name] = value.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
-    return read
+        if pd.api.types.is_bool_dtype(column) or column.dtype.kind in "mM":
+            raise InputError(f"column {name!r} holds {column.dtype}, not numbers; take it out or write numbers")
+        plain = pd.to_numeric(column, errors="coerce")
+        if plain.notna().eq(column.notna()).all():
+            read[name] = plain
+        if _is_text(column):
+            texts[name] = column
+    if len(read) < len(columns):  # some cell is more than digits and a dot: all text is then read again, in its light
+        bare = {name: _bare(_stripped(column), name, where) for name, column in texts.items()}
+        comma_is_decimal = _comma_is_decimal(bare, where)
+        read |= {name: _in_digits(text, comma_is_decimal, name, where) for name, text in bare.items()}
+    return {name: read[name].to_numpy(dtype=np.float64, na_value=np.nan, copy=True) for name in columns}
+
+
+def _in_digits(text: pd.Series, comma_is_decimal: bool, name: str, where: Where) -> pd.Series:
+    marked = text.str.contains("[,.]", na=False)
+    if comma_is_decimal:
+        shaped = text.str.fullmatch(_COMMA_STYLE, na=False)
+        digits = text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+    else:
+        shaped = text.str.fullmatch(_DOT_STYLE, na=False)
+        digits = text.str.replace(",", "", regex=False)
+    value = pd.to_numeric(digits, errors="coerce")
+    wrong = ((marked & ~shaped) | (value.isna() & text.notna())).to_numpy(dtype=bool)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InputError(f"{where(row)}, column {name!r}: {text.iloc[row]!r} is not a number")
+    return value
+
+
+def _stripped(column: pd.Series) -> pd.Series:
+    """Cells as text without spaces around them; empty ones are missing."""
+    text = column.astype("string").str.strip()
+    return text.mask(text == "")
 
 
 def _is_text(column: pd.Series) -> bool:
     return bool(pd.api.types.is_string_dtype(column) or column.dtype == object)
 
 
-def _bare(column: pd.Series, name: str, where: Where) -> pd.Series:
-    """Cells without currency signs, and without spaces and apostrophes between thousands; empty ones are missing."""
-    text = column.astype(object).map(lambda cell: None if pd.isna(cell) else str(cell).strip() or None).astype("string")
-    odd = pd.to_numeric(text, errors="coerce").isna() & text.notna()
+def _bare(text: pd.Series, name: str, where: Where) -> pd.Series:
+    """Cells without currency signs, and without spaces and apostrophes between thousands."""
+    odd = ~text.str.fullmatch(r"[-+\d.,eE]*", na=True).to_numpy(dtype=bool)
     if not odd.any():
         return text
     signs: dict[str, int] = {}
@@ -108,13 +116,13 @@ def _bare(column: pd.Series, name: str, where: Where) -> pd.Series:
     for row in np.flatnonzero(odd).tolist():
         match = _AFFIX.match(bare[row])
         if match is None:
-            continue  # refused by the caller, as no number
+            continue  # no number, as will be found
         for sign in filter(None, (match["before"], match["after"])):
-            first = signs.setdefault(sign, row)
+            signs.setdefault(sign, row)
             if len(signs) > 1:
                 other = next(iter(signs))
                 raise InputError(
-                    f"{where(first)}, column {name!r}: {column.iloc[row]!r} is in {sign}, but {where(signs[other])} is in "
+                    f"{where(row)}, column {name!r}: {text.iloc[row]!r} is in {sign}, but {where(signs[other])} is in "
                     f"{other}; write one currency a column"
                 )
         bare[row] = match["sign"] + _SPACED.sub("", match["number"])
@@ -125,18 +133,13 @@ def _comma_is_decimal(texts: dict[str, pd.Series], where: Where) -> bool:
     """Whether the table writes 1,5 for one and a half, by the cells that can only be read in one way."""
     decimal = thousands = unclear = None
     for name, text in texts.items():
-        marked = text.str.contains("[,.]", na=False).to_numpy()
-        for row in np.flatnonzero(marked).tolist():
-            cell = text.iloc[row]
-            as_decimal = bool(_COMMA_DECIMAL.fullmatch(cell) or _DOT_PARTS.fullmatch(cell))
-            as_thousands = bool(_COMMA_PARTS.fullmatch(cell) or _DOT_DECIMAL.fullmatch(cell))
-            here = (row, name, cell)
-            if as_decimal and not as_thousands:
-                decimal = decimal or here
-            elif as_thousands and not as_decimal:
-                thousands = thousands or here
-            elif as_decimal and "," in cell:
-                unclear = unclear or here
+        marked = text.str.contains("[,.]", na=False)
+        as_decimal = marked & text.str.fullmatch(_COMMA_STYLE, na=False)
+        as_thousands = marked & text.str.fullmatch(_DOT_STYLE, na=False)
+        with_comma = text.str.contains(",", regex=False, na=False)
+        decimal = decimal or _first(as_decimal & ~as_thousands, text, name)
+        thousands = thousands or _first(as_thousands & ~as_decimal, text, name)
+        unclear = unclear or _first(as_decimal & as_thousands & with_comma, text, name)
     if decimal and thousands:
         (row, name, cell), (other, _, cell_) = decimal, thousands
         raise InputError(
@@ -150,6 +153,13 @@ def _comma_is_decimal(texts: dict[str, pd.Series], where: Where) -> bool:
             "the table tells; write it without the comma, or with a decimal dot"
         )
     return decimal is not None
+
+
+def _first(mask: pd.Series, text: pd.Series, name: str) -> tuple[int, str, str] | None:
+    if not mask.any():
+        return None
+    row = int(np.argmax(mask.to_numpy(dtype=bool)))
+    return row, name, text.iloc[row]
 
 
 # ---------------------------------------------------------------------- times
@@ -178,12 +188,8 @@ def times(column: pd.Series, name: str, where: Where) -> pd.DatetimeIndex:
     elif pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         return _counted(column, name, where)
     else:
-        text = (
-            column.astype(object)
-            .map(lambda cell: None if pd.isna(cell) else str(cell).strip() or None)
-            .astype("string")
-        )
-        if text.str.fullmatch(r"\d+(\.0+)?", na=False).all() and len(text):
+        text = _stripped(column)
+        if len(text) and text.str.fullmatch(r"\d+(?:\.0+)?", na=False).all():
             return _counted(pd.to_numeric(text.astype(object)), name, where)
         parsed = _parsed(text, name, where)
     missing = parsed.isna().to_numpy()
@@ -201,8 +207,8 @@ def times(column: pd.Series, name: str, where: Where) -> pd.DatetimeIndex:
 
 def _parsed(text: pd.Series, name: str, where: Where) -> pd.Series:
     """Times of text; NaT where a cell is none."""
-    offset = text.str.contains(_OFFSET, na=False).to_numpy()
-    if offset.any() and not (offset | text.isna().to_numpy()).all():
+    offset = text.str.contains(_OFFSET, na=False).to_numpy(dtype=bool)
+    if offset.any() and not (offset | text.isna().to_numpy(dtype=bool)).all():
         row = int(np.argmax(offset != offset[0]))
         raise InputError(
             f"{where(row)}, column {name!r}: of {text.iloc[row]!r} and {text.iloc[0]!r} one has a UTC offset and one has none; "

@@ -10,10 +10,11 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -206,7 +207,7 @@ def parse_csv(data: bytes) -> tuple[pd.DataFrame, np.ndarray]:
     is_text = levels > 1 or b'"' in data or (delimiter != "," and b"," in data)
     symbol = {i for i, name in enumerate(names) if name in SYMBOL_COLUMNS and levels == 1}
     columns = range(len(header))
-    gaps: dict[Hashable, list[str]] = {i: [""] if i in symbol else EMPTY for i in columns}
+    gaps: dict[Any, list[str]] = {i: [""] if i in symbol else EMPTY for i in columns}
     if len(lines) > levels:
         frame = pd.read_csv(
             io.BytesIO(data[starts[levels] :]),
@@ -221,7 +222,7 @@ def parse_csv(data: bytes) -> tuple[pd.DataFrame, np.ndarray]:
         )
     else:
         frame = pd.DataFrame(columns=columns)
-    lines = lines[levels:]
+    first, lines = lines[0], lines[levels:]
     if len(frame) != len(lines):
         raise InputError("cannot be read as CSV: a quotation mark stands inside of a cell; double it or take it out")
     there = frame.notna().any(axis=1).to_numpy()
@@ -229,6 +230,8 @@ def parse_csv(data: bytes) -> tuple[pd.DataFrame, np.ndarray]:
     if levels > 1:
         frame = frame.set_index(0).rename_axis(index=head[2][0])
         return frame.set_axis(pd.MultiIndex.from_arrays([head[0][1:], head[1][1:]]), axis=1), lines
+    if names[0][:1].isdigit():
+        raise InputError(f"row {first} holds values: the first line should name the columns; put a header above it")
     twice = [name for i, name in enumerate(names) if name and name in names[:i]]
     if twice:
         raise InputError(f"column {twice[0]!r} stands twice in the header; give each a name of its own")
@@ -250,17 +253,17 @@ def _rows(data: bytes, delimiter: str) -> tuple[np.ndarray, np.ndarray]:
     """
     raw = np.frombuffer(data if data.endswith(b"\n") else data + b"\n", dtype=np.uint8)
     quoted = np.bitwise_xor.accumulate(raw == ord('"'))
-    newline = raw == ord("\n")
-    ends = np.flatnonzero(newline & ~quoted) + 1
-    lines = np.cumsum(newline)[ends - 1]
+    newlines = np.flatnonzero(raw == ord("\n"))
+    lines = np.flatnonzero(~quoted[newlines]) + 1
+    ends = newlines[lines - 1] + 1
     if quoted[-1]:
         opened = int(np.flatnonzero(raw == ord('"'))[-1])
         raise InputError(
             f"cannot be read as CSV: row {_line(data, opened)} opens a quotation mark that is never closed"
         )
     starts = np.concatenate([[0], ends[:-1]])
-    inner = np.cumsum((raw == ord(delimiter)) & ~quoted)[ends - 1]
-    cells = np.diff(inner, prepend=0) + 1
+    delimiters = np.flatnonzero((raw == ord(delimiter)) & ~quoted)
+    cells = np.diff(np.searchsorted(delimiters, ends), prepend=0) + 1
     blank = ends - starts == 1
     for row in np.flatnonzero(cells == 1):  # a line of spaces; a proper table has none or all of these
         blank[row] = not data[starts[row] : ends[row]].strip()
