@@ -17,6 +17,7 @@ from markets.errors import InputError
 from markets.files import read_path, stem
 from markets.spans import Span
 from markets.tables import Table, read_table
+from markets.vendors import FORMS, fetch, is_vendor
 
 SURVIVORSHIP = {
     "stocks": "20 US stocks that are still listed in 2022: survivors, so every long-only result is flattered",
@@ -71,11 +72,14 @@ def load(
     elif str(source) in PACKAGED:
         name, prefix = str(source), f"{source}: "
         table = PACKAGED[name](name)
+    elif isinstance(source, str) and is_vendor(source):
+        table, name, prefix = fetch(source, span, wanted), source, ""
     else:
         path = Path(source)
         if not path.suffix and not path.exists():
             raise InputError(
-                f"unknown source {str(source)!r}: use {', '.join(PACKAGED)}, or the path of a CSV or Parquet file"
+                f"unknown source {str(source)!r}: use {', '.join(PACKAGED)}, {FORMS}, or the path of a CSV or Parquet "
+                "file or folder"
             )
         if not path.exists():
             raise InputError(f"{path}: no such file; check the path, or use one of {', '.join(PACKAGED)}")
