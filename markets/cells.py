@@ -258,8 +258,9 @@ def _counted(values: pd.Series, name: str, where: Where) -> pd.DatetimeIndex:
             return pd.DatetimeIndex(days)
     for nanos in (10**9, 10**6, 10**3, 1):
         if ((values * (nanos / 1e9) >= _FIRST) & (values * (nanos / 1e9) < _LAST)).all():
-            counts = values.to_numpy()  # integers stay exact
-            return pd.DatetimeIndex(np.round(counts * nanos).astype(np.int64).view("M8[ns]"), tz="UTC")
+            whole = values.to_numpy().astype(np.int64)  # nanoseconds do not fit into a float
+            part = np.round((values.to_numpy() - whole) * nanos).astype(np.int64)
+            return pd.DatetimeIndex((whole * nanos + part).view("M8[ns]"), tz="UTC")
     raise InputError(
         f"column {name!r} should hold times but holds numbers; write them as 2024-01-31 or 2024-01-31T15:30:00"
     )

@@ -83,6 +83,8 @@ def _columns(
     if symbol or "close" in known:
         fields = {known.get(field) for field in (*FIELDS, "adj close", *TIME_COLUMNS)} | {symbol}
         return [time, *(name for name in schema.names if name in fields and name != time)]
+    if any(name.startswith("('") for name in schema.names):
+        return list(schema.names)  # two levels of columns, as pandas stores them
     wide = [name for name in schema.names if name != time and name not in keys]
     for name in symbols or ():
         if name not in wide:

@@ -106,13 +106,13 @@ def _read_folder(path: Path, files: list[Path], span: Span, symbols: Sequence[st
                 raise InputError(
                     f"{file}: {len(table.symbols)} symbols in one file; in a folder each file is one symbol"
                 )
-            tables[str(file)] = replace(table, symbols=(symbol,))
+            tables[file.name] = replace(table, symbols=(symbol,))
         except NoRows:  # it was listed later, or had gone
             if symbols:
                 raise
     if not tables:
         raise NoRows(f"{path}: no rows {span} in any of {len(files)} files")
-    return joined(tables)
+    return _named(path, "a folder", lambda: joined(tables))
 
 
 def _read_file(path: Path, span: Span, symbols: Sequence[str] | None) -> Table:

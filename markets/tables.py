@@ -238,21 +238,19 @@ def _from_levels(frame: pd.DataFrame, where: Where) -> Table:
     index = times(pd.Series(frame.index), str(frame.index.name), where)
     _check_order(index, where)
     symbols = list(dict.fromkeys(str(v) for v in frame.columns.get_level_values(1 - field_level)))
-    fields: dict[str, np.ndarray] = {}
-    labels = {}
-    columns = [frame.iloc[:, i] for i in range(frame.shape[1])]
-    wanted = {}
-    for i, (field, label) in enumerate(zip(levels[field_level], frame.columns, strict=True)):
-        field = ALIASES.get(field, field)
-        key = field, symbols.index(str(label[1 - field_level]))
+    labels: dict[tuple[str, int], str] = {}
+    columns = {}
+    for i, label in enumerate(frame.columns):
+        field = ALIASES.get(levels[field_level][i], levels[field_level][i])
+        key, text = (field, symbols.index(str(label[1 - field_level]))), ", ".join(map(str, label))
+        if key in labels:
+            raise InputError(f"column {text!r} stands twice in the header; give each a name of its own")
         if field in (*FIELDS, "adj close"):
-            if key in labels:
-                raise InputError(f"column {label} stands twice in the header; give each a name of its own")
-            labels[key] = ", ".join(map(str, label))
-            wanted[labels[key]] = columns[i]
-    read = numbers(wanted, where)
-    for (field, symbol), label in labels.items():
-        fields.setdefault(field, np.full((len(index), len(symbols)), np.nan))[:, symbol] = read[label]
+            labels[key], columns[text] = text, frame.iloc[:, i]
+    read = numbers(columns, where)
+    fields: dict[str, np.ndarray] = {}
+    for (field, symbol), text in labels.items():
+        fields.setdefault(field, np.full((len(index), len(symbols)), np.nan))[:, symbol] = read[text]
 
     def place(bar: int, symbol: int, field: str) -> str:
         return f"{where(bar)}, column {labels[field, symbol]!r}"
