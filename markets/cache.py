@@ -15,13 +15,14 @@ from tempfile import NamedTemporaryFile
 from urllib.parse import quote
 
 import pandas as pd
-import platformdirs
 
 from markets.errors import InputError
 
 
 def root() -> Path:
     """The folder of the cache: the platform's, or that which ``REGIMESHIFT_CACHE`` names."""
+    import platformdirs  # a tenth of a second, which who reads files should not pay
+
     return Path(os.environ.get("REGIMESHIFT_CACHE") or platformdirs.user_cache_path("regimeshift"))
 
 

@@ -223,8 +223,6 @@ def parse_csv(data: bytes) -> tuple[pd.DataFrame, np.ndarray]:
     else:
         frame = pd.DataFrame(columns=columns)
     first, lines = lines[0], lines[levels:]
-    if len(frame) != len(lines):
-        raise InputError("cannot be read as CSV: a quotation mark stands inside of a cell; double it or take it out")
     there = frame.notna().any(axis=1).to_numpy()
     frame, lines = frame[there].reset_index(drop=True), lines[there]
     if levels > 1:
@@ -256,10 +254,17 @@ def _rows(data: bytes, delimiter: str) -> tuple[np.ndarray, np.ndarray]:
     newlines = np.flatnonzero(raw == ord("\n"))
     lines = np.flatnonzero(~quoted[newlines]) + 1
     ends = newlines[lines - 1] + 1
-    if quoted[-1]:
-        opened = int(np.flatnonzero(raw == ord('"'))[-1])
+    marks = np.flatnonzero(raw == ord('"'))
+    if len(marks) % 2:
         raise InputError(
-            f"cannot be read as CSV: row {_line(data, opened)} opens a quotation mark that is never closed"
+            f"cannot be read as CSV: row {_line(data, marks[-1])} opens a quotation mark that is never closed"
+        )
+    beside = raw[marks + np.where(np.arange(len(marks)) % 2, 1, -1)]  # before one that opens, after one that closes
+    stray = ~np.isin(beside, [ord(delimiter), ord("\n"), ord('"')]) & (marks > 0)  # two in a row are one in a cell
+    if stray.any():
+        line = _line(data, int(marks[np.argmax(stray)]))
+        raise InputError(
+            f"cannot be read as CSV: row {line} has a quotation mark inside of a cell; double it or take it out"
         )
     starts = np.concatenate([[0], ends[:-1]])
     delimiters = np.flatnonzero((raw == ord(delimiter)) & ~quoted)

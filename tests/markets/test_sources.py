@@ -4,8 +4,10 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from markets import InputError, load
+from markets import Bars, InputError, load
 
 LONG = "date,symbol,open,high,low,close,volume\n"
 
@@ -228,6 +230,11 @@ VENDORS_FILES = {
         "row 2 has 3 cells, but the header has 2",
     ),
     "an open quotation mark": ("x.csv", 'date,close\n2020-01-01,"11\n2020-01-02,12\n', "row 2 opens a quotation mark"),
+    "a quotation mark in a cell": (
+        "x.csv",
+        'date,close\n2020-01-01,1"1\n2020-01-02,1"2\n',
+        "row 2 has a quotation mark inside",
+    ),
     "a title": ("x.csv", "Prices of ACME\n" + OHLCV, "row 1 is a title; the first line should name the columns"),
     "the header twice": ("x.csv", OHLCV + OHLCV, "row 4, column 'date': 'date' is not a time"),
     "units under the header": ("x.csv", "date,close\n,USD\n2020-01-01,11\n", "row 2, column 'date': no time; complete"),
@@ -413,3 +420,35 @@ def test_a_vendors_file_is_read_right_or_refused_by_name(tmp_path, case):
         load(path)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
+
+
+SEEDS = [content if isinstance(content, bytes) else content.encode() for _, content, _ in VENDORS_FILES.values()]
+SPLICES = st.lists(
+    st.tuples(
+        st.floats(0, 1),
+        st.integers(0, 8),
+        st.sampled_from([b"", b",", b";", b'"', b"\n", b"-", b"9", b"\xff", b"\0", b"e", b"inf"]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=400)
+@given(st.sampled_from(SEEDS), SPLICES, st.sampled_from(["x.csv", "x.csv", "x.tsv", "x.parquet"]))
+def test_damage_anywhere_is_one_line_or_bars(tmp_path_factory, seed, splices, name):
+    for at, cut, put in splices:
+        at = int(at * len(seed))
+        seed = seed[:at] + put + seed[at + cut :]
+    path = tmp_path_factory.getbasetemp() / name
+    path.write_bytes(seed)
+    found = outcome(path)
+    assert isinstance(found, Bars) or str(found).startswith(f"{path}: ")
+    assert "\n" not in str(found)
+
+
+def outcome(path):
+    try:
+        return load(path)
+    except InputError as error:
+        return error
