@@ -378,7 +378,8 @@ def _check_values(index: pd.DatetimeIndex, symbols: tuple[str, ...], fields: dic
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             value = fields[field][row, column]
-            raise InputError(f"{field} of {symbols[column]} at {index[row]} (bar {row}) is {value:g}: {why}")
+            message = f"{field} of {symbols[column]} at {index[row]} (bar {row}) is {value:g}: {why}"
+            raise InputError(message, (row, column, field))
 
     for field, values in fields.items():
         refuse(np.isinf(values), field, "values must be finite; leave a gap empty")

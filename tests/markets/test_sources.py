@@ -1,8 +1,13 @@
+import gzip
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from markets import InputError, load
+from markets import Bars, InputError, load
 
 LONG = "date,symbol,open,high,low,close,volume\n"
 
@@ -104,7 +109,7 @@ def test_what_is_no_file(tmp_path):
         load("stonks")
     with pytest.raises(InputError, match="no such file"):
         load(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="not a file"):
+    with pytest.raises(InputError, match="the folder holds no CSV or Parquet file; put one file per symbol there"):
         load(tmp_path)
     (tmp_path / "x.xlsx").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"unknown kind of file '\.xlsx'"):
@@ -124,8 +129,6 @@ def test_regression_offsets_that_change_with_summer_time(tmp_path):
 
 
 def test_regression_a_truncated_archive_is_one_line(tmp_path):
-    import gzip
-
     whole = gzip.compress(b"date,A\n" + b"2020-01-01,1\n" * 500)
     (tmp_path / "x.csv.gz").write_bytes(whole[:40])
     with pytest.raises(InputError, match=r"x\.csv\.gz: cannot be read"):
@@ -150,3 +153,302 @@ def test_regression_a_row_number_is_no_symbol(tmp_path):
 def test_regression_symbols_are_text_and_a_last_blank_line_is_nothing(tmp_path):
     text = "date,symbol,close\n2020-01-01,NA,1\n2020-01-01,0700,2\n2020-01-02,NA,1\n2020-01-02,0700,2\n\n"
     assert load(write(tmp_path / "x.csv", text)).symbols == ("0700", "NA")
+
+
+OHLCV = "date,open,high,low,close,volume\n2020-01-01,10,12,9,11,100\n2020-01-02,11,13,10,12,200\n"
+
+
+def gz(text):
+    return gzip.compress(text.encode())
+
+
+def parquet(frame, **options):
+    out = io.BytesIO()
+    frame.to_parquet(out, **options)
+    return out.getvalue()
+
+
+FRAME = pd.DataFrame({"close": [11.0, 12.0]}, index=pd.DatetimeIndex(["2020-01-01", "2020-01-02"], name="Date"))
+READ = [11.0, 12.0]
+
+# Each is a file as vendors make it, and what becomes of it: the closes where it can be read in one way only, and otherwise
+# the message, in which the row is the line of the file.
+VENDORS_FILES = {
+    # how the bytes are
+    "byte order mark": ("x.csv", b"\xef\xbb\xbf" + OHLCV.encode(), READ),
+    "UTF-16 with its mark": ("x.csv", OHLCV.encode("utf-16"), READ),
+    "UTF-16 without its mark": (
+        "x.csv",
+        OHLCV.encode("utf-16-le"),
+        "row 1 holds a NUL byte: binary, damaged, or UTF-16",
+    ),
+    "gzip": ("x.csv.gz", gz(OHLCV), READ),
+    "gzip under another name": ("x.csv", gz(OHLCV), READ),
+    "gzip cut short": ("x.csv.gz", gz(OHLCV * 50)[:60], "cannot be read as CSV"),
+    "0 bytes": ("x.csv", b"", "the file is empty"),
+    "0 bytes of Parquet": ("x.parquet", b"", "cannot be read as PARQUET"),
+    "blank lines only": ("x.csv", b"\n\n \n", "the file is empty"),
+    "a binary file": ("x.csv", bytes(range(256)), "row 1 holds a NUL byte"),
+    "NUL bytes where the disk was full": (
+        "x.csv",
+        (OHLCV + "2020-01-03,\0\0\0").encode(),
+        "row 4 holds a NUL byte: binary, damaged",
+    ),
+    "Latin-1": (
+        "x.csv",
+        "date,symbol,close\n2020-01-01,Nestlé,11\n".encode("latin-1"),
+        "row 2 holds byte 0xE9, which is not UTF-8; is it Latin-1",
+    ),
+    "Excel": ("x.csv", b"PK\x03\x04" + bytes(30), "an Excel workbook; unpack it, or save it as CSV"),
+    "Parquet by another name": ("x.csv", parquet(FRAME), "a Parquet file; name it .parquet"),
+    "a web page": ("x.csv", b"<!doctype html><p>Too many requests", "a web page: the download failed"),
+    "a vendor's apology": ("x.csv", b'{"error": "limit reached"}', "JSON, perhaps a vendor's message of failure"),
+    "CSV by the name of Parquet": ("x.parquet", OHLCV.encode(), "cannot be read as PARQUET"),
+    "Parquet cut short": ("x.parquet", parquet(FRAME)[:-30], "cannot be read as PARQUET"),
+    "Parquet with an index column": ("x.parquet", parquet(FRAME), READ),
+    "Parquet with times as text": ("x.parquet", parquet(FRAME.reset_index().astype({"Date": str})), READ),
+    "Parquet without times": ("x.parquet", parquet(FRAME.reset_index(drop=True)), "no rows or no price columns"),
+    "old Mac line ends": ("x.csv", OHLCV.replace("\n", "\r"), READ),
+    "Windows line ends": ("x.csv", OHLCV.replace("\n", "\r\n"), READ),
+    # how the table is
+    "semicolons": ("x.csv", OHLCV.replace(",", ";"), READ),
+    "tabs": ("x.tsv", OHLCV.replace(",", "\t"), READ),
+    "bars between": ("x.csv", OHLCV.replace(",", "|"), READ),
+    "brackets and capitals": ("x.txt", "<DATE>,<OPEN>,<CLOSE>,<VOL>\n20200101,1,11,5\n20200102,1,12,5\n", READ),
+    "a delimiter at every end": ("x.csv", OHLCV.replace("\n", ",\n"), READ),
+    "a blank line in the middle": ("x.csv", "date,close\n2020-01-01,11\n\n2020-01-02,12\n\n\n", READ),
+    "rows of delimiters": ("x.csv", "date,close\n2020-01-01,11\n,\n2020-01-02,12\n,\n", READ),
+    "a blank line first": ("x.csv", "\n" + OHLCV, READ),
+    "a row cut short": (
+        "x.csv",
+        OHLCV + "2020-01-03,11,13\n2020-01-04,1,1,1,1,1\n",
+        "row 4 has 3 cells, but the header has 6; it is cut short",
+    ),
+    "a row too long": (
+        "x.csv",
+        "date,close\n2020-01-01,1,100\n2020-01-02,2\n",
+        "row 2 has 3 cells, but the header has 2",
+    ),
+    "an open quotation mark": ("x.csv", 'date,close\n2020-01-01,"11\n2020-01-02,12\n', "row 2 opens a quotation mark"),
+    "a quotation mark in a cell": (
+        "x.csv",
+        'date,close\n2020-01-01,1"1\n2020-01-02,1"2\n',
+        "row 2 has a quotation mark inside",
+    ),
+    "a title": ("x.csv", "Prices of ACME\n" + OHLCV, "row 1 is a title; the first line should name the columns"),
+    "the header twice": ("x.csv", OHLCV + OHLCV, "row 4, column 'date': 'date' is not a time"),
+    "units under the header": ("x.csv", "date,close\n,USD\n2020-01-01,11\n", "row 2, column 'date': no time; complete"),
+    "yfinance's three lines of header": (
+        "x.csv",
+        "Price,Close,High\nTicker,ACME,ACME\nDate,,\n2020-01-01,11,12\n2020-01-02,12,13\n",
+        READ,
+    ),
+    "a total at the end": (
+        "x.csv",
+        "date,close\n2020-01-01,11\nTotal,23\n",
+        "row 3, column 'date': 'Total' .* take it out",
+    ),
+    "no header": (
+        "x.csv",
+        "2020-01-01,11\n2020-01-02,12\n",
+        "row 1 holds values: the first line should name the columns",
+    ),
+    "a column twice": (
+        "x.csv",
+        "date,close,Close \n2020-01-01,1,1\n2020-01-02,1,1\n",
+        "'close' stands twice in the header",
+    ),
+    "no times": ("x.csv", "close\n11\n12\n", "no rows or no price columns"),
+    "no time column": ("x.csv", "open,close\n10,11\n11,12\n", "column 'open' should hold times but holds numbers"),
+    "no close": ("x.csv", "date,open,high,low,price\n2020-01-01,1,1,1,1\n", "column 'close' is missing"),
+    "a header alone": ("x.csv", "date,close\n", "no rows or no price columns"),
+    "one row": ("x.csv", "date,close\n2020-01-01,11\n", "at least 2"),
+    # how the times are
+    "milliseconds since 1970": ("x.csv", "time,close\n1577836800000,11\n1577840400000,12\n", READ),
+    "seconds since 1970": ("x.csv", 'time,close\n"1577836800","11"\n"1577840400","12"\n', READ),
+    "20200131": ("x.csv", "date,close\n20200131,11\n20200201,12\n", READ),
+    "Excel's days since 1900": (
+        "x.csv",
+        "date,close\n43831,11\n43832,12\n",
+        "column 'date' should hold times but holds",
+    ),
+    "31/01/2020": ("x.csv", "date,close\n31/01/2020,11\n01/02/2020,12\n", READ),
+    "01/31/2020": ("x.csv", "date,close\n1/31/2020 9:30,11\n2/1/2020 16:00,12\n", READ),
+    "31.01.2020": ("x.csv", "date;close\n31.01.2020;11,0\n01.02.2020;12,0\n", READ),
+    "day or month first?": (
+        "x.csv",
+        "date,close\n01/02/2020,11\n02/02/2020,12\n",
+        "row 2, column 'date': is '01/02/2020' day or month first",
+    ),
+    "day and month first": (
+        "x.csv",
+        "date,close\n31/01/2020,11\n02/13/2020,12\n",
+        "row 3, column 'date': '02/13/2020' has the month first, but '31/01/2020' in row 2 the day",
+    ),
+    "two-digit years": (
+        "x.csv",
+        "date,close\n31/01/20,11\n",
+        "row 2, column 'date': '31/01/20' is not a time; write it as",
+    ),
+    "months by name": ("x.csv", "date,close\n31-Jan-2020,11\n01-Feb-2020,12\n", READ),
+    "American dates": ("x.csv", 'date,close\n"Jan 31, 2020",11\n"Feb 1, 2020",12\n', READ),
+    "2020/1/31": ("x.csv", "date,close\n2020/1/31,11\n2020/2/1,12\n", READ),
+    "day and clock apart": ("x.csv", "Date,Time,Close\n2020-01-01,09:30:00,11\n2020-01-01,09:31:00,12\n", READ),
+    "no such day": (
+        "x.csv",
+        "date,close\n2020-02-28,11\n2020-02-30,12\n",
+        "row 3, column 'date': '2020-02-30' is not a time",
+    ),
+    "a time missing": ("x.csv", "date,close\n2020-01-01,11\n,12\n2020-01-03,13\n", "row 3, column 'date': no time"),
+    "offsets that change": (
+        "x.csv",
+        "time,close\n2020-03-08T01:00:00-05:00,11\n2020-03-08T03:00:00-04:00,12\n",
+        READ,
+    ),
+    "some with an offset": (
+        "x.csv",
+        "time,close\n2020-01-01T10:00:00Z,11\n2020-01-01T11:00:00,12\n",
+        "row 3, column 'time': of '2020-01-01T11:00:00' and '2020-01-01T10:00:00Z' one has a UTC offset",
+    ),
+    "an hour twice, as clocks are put back": (
+        "x.csv",
+        "time,close\n2020-11-01 01:00,11\n2020-11-01 01:00,12\n2020-11-01 02:00,13\n",
+        "row 3: time 2020-11-01 01:00:00 stands twice; keep one, or if a clock was put back, write times with their UTC",
+    ),
+    "a day twice": (
+        "x.csv",
+        "date,close\n2020-01-01,11\n2020-01-01,11\n",
+        "row 3: time 2020-01-01 00:00:00 stands twice",
+    ),
+    "unsorted": (
+        "x.csv",
+        "date,close\n2020-01-02,11\n2020-01-01,11\n2020-01-03,1\n",
+        "row 3: times are not sorted: 2020-01-01 00:00:00 comes after 2020-01-02",
+    ),
+    "newest first": ("x.csv", "date,close\n2020-01-02,11\n2020-01-01,11\n", "newest first; turn the rows round"),
+    # how the numbers are
+    "quoted numbers": ("x.csv", '"date","close"\n"2020-01-01","11"\n"2020-01-02","12.0"\n', READ),
+    "European decimals": ("x.csv", "date;close;volume\n2020-01-01;11,0;1.000\n2020-01-02;12,0;2.500\n", READ),
+    "European decimals in quotes": ("x.csv", 'date,close\n2020-01-01,"11,00"\n2020-01-02,"12,00"\n', READ),
+    "European thousands": ("x.csv", "date;close\n2020-01-01;1.011,5\n2020-01-02;1.012\n", [1011.5, 1012.0]),
+    "thousands": ("x.csv", 'date,close\n2020-01-01,"1,011.50"\n2020-01-02,"1,012"\n', [1011.5, 1012.0]),
+    "thousands without a decimal": (
+        "x.csv",
+        'date,close\n2020-01-01,"1,011,000"\n2020-01-02,"1,012"\n',
+        [1011000.0, 1012.0],
+    ),
+    "Swiss thousands": ("x.csv", "date,close\n2020-01-01,1'011.5\n2020-01-02,1 012\n", [1011.5, 1012.0]),
+    "1,234?": (
+        "x.csv",
+        'date,close\n2020-01-01,"1,234"\n2020-01-02,"1,235"\n',
+        "row 2, column 'close': is '1,234' 1234 or 1.234",
+    ),
+    "decimals in two ways": (
+        "x.csv",
+        "date;close\n2020-01-01;11,5\n2020-01-02;12.5\n",
+        "row 2, column 'close': '11,5' writes decimals with a comma, but '12.5' in row 3 with a dot",
+    ),
+    "currency signs": ("x.csv", 'date,close\n2020-01-01,$11.00\n2020-01-02,"$ 12.00"\n', READ),
+    "currencies behind": ("x.csv", "date;close\n2020-01-01;11,00 €\n2020-01-02;12,00 €\n", READ),
+    "two currencies": (
+        "x.csv",
+        "date,close\n2020-01-01,$11.00\n2020-01-02,€12.00\n",
+        "row 3, column 'close': '€12.00' is in €, but row 2 is in",
+    ),
+    "a word for a gap": ("x.csv", "date,A,B\n2020-01-01,11,1\n2020-01-02,12,N/A\n", READ),
+    "a word": (
+        "x.csv",
+        "date,close\n2020-01-01,11\n2020-01-02,halted\n",
+        "row 3, column 'close': 'halted' is not a number",
+    ),
+    "per cent": (
+        "x.csv",
+        "date,close\n2020-01-01,11%\n2020-01-02,12%\n",
+        "row 2, column 'close': '11%' is not a number",
+    ),
+    "true and false": ("x.csv", "date,A\n2020-01-01,True\n2020-01-02,False\n", "column 'A' holds bool, not numbers"),
+    # what no market shows
+    "infinite volume": (
+        "x.csv",
+        "date,close,volume\n2020-01-01,11,5\n2020-01-02,12,inf\n",
+        r"row 3, column 'volume': volume of x at 2020-01-02 00:00:00 \(bar 1\) is inf: values must be finite",
+    ),
+    "negative volume": (
+        "x.csv",
+        "date,close,volume\n2020-01-01,11,-5\n2020-01-02,12,5\n",
+        "row 2, column 'volume': .*negative",
+    ),
+    "zero price": (
+        "x.csv",
+        "date,A\n2020-01-01,0\n2020-01-02,12\n",
+        "row 2, column 'A': close of A .* is 0: a price must be",
+    ),
+    "zero adjusted close": (
+        "x.csv",
+        "date,close,adj close\n2020-01-01,11,0\n2020-01-02,12,12\n",
+        "row 2, column 'adj close': adj close is 0: a price must be positive",
+    ),
+    "a close above the high": (
+        "x.csv",
+        "date,symbol,high,close\n2020-01-01,A,12,11\n2020-01-01,B,12,11\n2020-01-02,A,12,11\n2020-01-02,B,12,13\n",
+        "row 5, column 'close': close of B .* is 13: above the high of the same bar",
+    ),
+    "an adjusted close above the high": (
+        "x.csv",
+        "date,high,close,adj close\n2020-01-01,6,5,11\n2020-01-02,6,5,12\n",
+        READ,
+    ),
+    "a symbol without a price": ("x.csv", "date,A,B\n2020-01-01,1,\n2020-01-02,2,\n", "symbol B has no close at all"),
+    "a symbol twice": (
+        "x.csv",
+        "date,symbol,close\n2020-01-01,A,1\n2020-01-01,A,1\n2020-01-02,A,1\n",
+        "row 3: A at 2020-01-01 00:00:00 stands twice",
+    ),
+    "an unknown kind": ("x.xlsx", b"PK", "unknown kind of file '.xlsx'"),
+}
+
+
+@pytest.mark.parametrize("case", VENDORS_FILES)
+def test_a_vendors_file_is_read_right_or_refused_by_name(tmp_path, case):
+    name, content, expected = VENDORS_FILES[case]
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    if not isinstance(expected, str):
+        assert load(path).close[:, 0].tolist() == expected
+        return
+    with pytest.raises(InputError, match=expected) as error:
+        load(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+
+
+SEEDS = [content if isinstance(content, bytes) else content.encode() for _, content, _ in VENDORS_FILES.values()]
+SPLICES = st.lists(
+    st.tuples(
+        st.floats(0, 1),
+        st.integers(0, 8),
+        st.sampled_from([b"", b",", b";", b'"', b"\n", b"-", b"9", b"\xff", b"\0", b"e", b"inf"]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=400)
+@given(st.sampled_from(SEEDS), SPLICES, st.sampled_from(["x.csv", "x.csv", "x.tsv", "x.parquet"]))
+def test_damage_anywhere_is_one_line_or_bars(tmp_path_factory, seed, splices, name):
+    for at, cut, put in splices:
+        at = int(at * len(seed))
+        seed = seed[:at] + put + seed[at + cut :]
+    path = tmp_path_factory.getbasetemp() / name
+    path.write_bytes(seed)
+    found = outcome(path)
+    assert isinstance(found, Bars) or str(found).startswith(f"{path}: ")
+    assert "\n" not in str(found)
+
+
+def outcome(path):
+    try:
+        return load(path)
+    except InputError as error:
+        return error
