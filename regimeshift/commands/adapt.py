@@ -13,7 +13,7 @@ class Adapt:
     """Adapt a trained model to all bars of a data set, and save the adapted strategy."""
 
     source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """stocks, sp500, nasdaq, or the path of a .csv or .parquet file."""
+    """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
     model: str = "models/stocks-rl2"
     """Folder that `regimeshift train` wrote."""
     out: str | None = None

@@ -15,7 +15,7 @@ class Backtest:
     """Walk trained models and rules forward on one data set, net of costs, with a table, a report and an MLflow run."""
 
     source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """stocks, sp500, nasdaq, or the path of a .csv or .parquet file."""
+    """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
     models: list[str] = field(default_factory=list)
     """Folders that `regimeshift train` wrote; each is shown adapted and unadapted."""
     rules: list[str] = field(default_factory=lambda: ["inverse_volatility", "equal_weight", "momentum:252"])

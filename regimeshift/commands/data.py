@@ -18,7 +18,7 @@ class Show:
     """
 
     source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """stocks, sp500, nasdaq, or the path of a .csv or .parquet file."""
+    """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
 
     def run(self) -> None:
         import numpy as np
@@ -58,7 +58,7 @@ class Check:
     """
 
     source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """stocks, sp500, nasdaq, or the path of a .csv or .parquet file."""
+    """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
     calendar: str | None = None
     """An exchange's code as XNYS, XLON or XTKS, or 24/5 or 24/7; guessed where the bars make it clear."""
     stale: int = 10

@@ -14,7 +14,7 @@ class Demo:
     """
 
     data: str = "stocks"
-    """stocks, sp500, nasdaq, or the path of a .csv or .parquet file."""
+    """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
     out: str = "."
     """Folder for the report and the model."""
     validation: str | None = None

@@ -13,7 +13,7 @@ class Regimes:
     """Fit a regime detector on early years and show the regimes before and after, as it would have seen them live."""
 
     source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """stocks, sp500, nasdaq, or the path of a .csv or .parquet file."""
+    """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
     until: str | None = None
     """Last time that the fit may see, as 2007 or 2007-12-31; by default the first 30 % of the data."""
     n_regimes: int = 3

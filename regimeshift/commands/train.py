@@ -17,7 +17,7 @@ class Train:
     """
 
     source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """stocks, sp500, nasdaq, or the path of a .csv or .parquet file."""
+    """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
     learner: Literal["rl2", "finetune"] = "rl2"
     """rl2: a recurrent policy that adapts by reading. finetune: pre-training, then gradient steps."""
     out: str | None = None
