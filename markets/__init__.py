@@ -7,8 +7,9 @@ from markets.bars import Bars
 from markets.envs import MarketEnv, Reward, TaskEnv, VectorMarketEnv
 from markets.errors import InputError
 from markets.features import Features
+from markets.hidden_markov import HiddenMarkovRegimes
 from markets.ledger import Ledger
-from markets.regimes import HiddenMarkovRegimes, RegimePath
+from markets.regimes import RegimeDetector, RegimePath, load_detector
 from markets.simulator import simulate
 from markets.sources import load
 from markets.tasks import Task, TaskSet

@@ -10,7 +10,7 @@ import pandas as pd
 
 from markets.bars import Bars
 from markets.errors import InputError
-from markets.regimes import HiddenMarkovRegimes, RegimePath
+from markets.regimes import RegimeDetector, RegimePath
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class TaskSet:
     def from_regimes(
         cls,
         bars: Bars,
-        regimes: HiddenMarkovRegimes,
+        regimes: RegimeDetector,
         *,
         support: int = 60,
         query: int = 60,
@@ -82,7 +82,7 @@ class TaskSet:
         Parameters
         ----------
         bars : Bars
-        regimes : HiddenMarkovRegimes
+        regimes : RegimeDetector
             Fitted.
         support, query : int
             Bars at most in each part.
