@@ -19,7 +19,6 @@ import numpy as np
 from numba import njit
 
 from markets.bars import Bars
-from markets.errors import InputError
 from markets.regimes import RegimeDetector, RegimePath, market_returns
 
 # EM steps that every restart gets, and how many restarts are then run to the end.
@@ -116,23 +115,27 @@ class HiddenMarkovRegimes(RegimeDetector):
 
     def filter(self, bars: Bars) -> RegimePath:
         """Regime probabilities at each visible bar, from that bar and earlier ones alone."""
-        alpha, _ = self._run(bars)
+        alpha, _, _ = self._run(bars)
         return RegimePath(bars.index, alpha[bars.past :], self.names)
+
+    def score(self, bars: Bars) -> float:
+        """Log-likelihood of the returns, in per cent, of all that `bars` holds."""
+        return self._run(bars)[2]
 
     def hindsight(self, bars: Bars) -> RegimePath:
         """Smoothed regime probabilities, ``P(s_t | all returns)``: they know every later bar."""
-        alpha, density = self._run(bars)
+        alpha, density, _ = self._run(bars)
         _smooth(self.transition, density, alpha)
         return RegimePath(bars.index, alpha[bars.past :], self.names)
 
-    def _run(self, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
-        """Filtered probabilities and scaled densities of all bars held, both (T, K)."""
+    def _run(self, bars: Bars) -> tuple[np.ndarray, np.ndarray, float]:
+        """Filtered probabilities and scaled densities of all bars held, both (T, K), and the log-likelihood."""
         self._require_fit()
         returns = market_returns(bars.with_past()) * 100
         alpha, density = np.empty((2, len(returns), self.n_regimes))
-        _densities(returns, self.mean, self.volatility**2, density)
-        _forward(self.start, self.transition, density, alpha, np.empty(len(returns)))
-        return alpha, density
+        total = _densities(returns, self.mean, self.volatility**2, density)
+        total += _forward(self.start, self.transition, density, alpha, np.empty(len(returns)))
+        return alpha, density, float(total)
 
 
 class _Room:
@@ -234,9 +237,10 @@ def _smooth(transition, density, alpha):
     for t in range(alpha.shape[0] - 1, -1, -1):
         weighted[:] = density[t] * beta
         alpha[t] *= beta
-        alpha[t] /= alpha[t].sum()
-        beta[:] = transition @ weighted
-        beta /= beta.max()
+        alpha[t] /= max(alpha[t].sum(), 1e-300)
+        for i in range(k):
+            beta[i] = (transition[i] * weighted).sum()
+        beta /= max(beta.max(), 1e-300)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

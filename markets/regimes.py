@@ -11,6 +11,7 @@ import inspect
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -113,9 +114,9 @@ def recovery(labels: np.ndarray, truth: np.ndarray) -> Recovery:
         ``missed``: share of switches that were not.
     """
     labels, truth = np.asarray(labels), np.asarray(truth)
-    edges = np.flatnonzero(np.diff(truth)) + 1
+    edges = [*(np.flatnonzero(np.diff(truth)) + 1), len(truth)]
     delays = []
-    for first, last in zip(edges, np.append(edges[1:], len(truth)), strict=True):
+    for first, last in pairwise(edges):
         noticed = np.flatnonzero(labels[first:last] == truth[first])
         delays.append(noticed[0] if len(noticed) else np.nan)
     found = np.array(delays, dtype=np.float64)
@@ -261,7 +262,7 @@ class RegimeDetector(ABC):
             raise InputError(f"{bars.name}: {len(returns)} returns are too few for {k} regimes; give at least {needed}")
         if returns.std() < 1e-9:
             raise InputError(f"{bars.name}: prices do not move, so there are no regimes to find")
-        if (different := len(np.unique(returns))) < 2 * k:
+        if (different := len(np.unique(returns.round(9)))) < 2 * k:
             raise InputError(f"{bars.name}: only {different} different returns, which cannot tell {k} regimes apart")
         return returns
 
