@@ -51,7 +51,7 @@ class HiddenMarkovRegimes(RegimeDetector):
     mean, volatility : ndarray of shape (K,)
         Per cent a bar; volatility ascends.
     start : ndarray of shape (K,)
-        Of the first bar held.
+        Of the first bar that has a return.
     log_likelihood : float
         Of the returns that were fitted.
     """
@@ -119,13 +119,14 @@ class HiddenMarkovRegimes(RegimeDetector):
         return RegimePath(bars.index, alpha[bars.past :], self.names)
 
     def score(self, bars: Bars) -> float:
-        """Log-likelihood of the returns, in per cent, of all that `bars` holds."""
+        """Log-likelihood of the returns, in per cent, of all that `bars` holds; of the fitted bars, `log_likelihood`."""
         return self._run(bars)[2]
 
     def hindsight(self, bars: Bars) -> RegimePath:
         """Smoothed regime probabilities, ``P(s_t | all returns)``: they know every later bar."""
         alpha, density, _ = self._run(bars)
-        _smooth(self.transition, density, alpha)
+        first = int(np.isfinite(market_returns(bars.with_past())).argmax())
+        _smooth(self.transition, density[first:], alpha[first:])
         return RegimePath(bars.index, alpha[bars.past :], self.names)
 
     def _run(self, bars: Bars) -> tuple[np.ndarray, np.ndarray, float]:
@@ -133,8 +134,11 @@ class HiddenMarkovRegimes(RegimeDetector):
         self._require_fit()
         returns = market_returns(bars.with_past()) * 100
         alpha, density = np.empty((2, len(returns), self.n_regimes))
-        total = _densities(returns, self.mean, self.volatility**2, density)
-        total += _forward(self.start, self.transition, density, alpha, np.empty(len(returns)))
+        known = np.isfinite(returns)
+        first = int(known.argmax()) if known.any() else len(returns)  # the chain starts at the first return
+        alpha[:first], density[:first] = self.start, 1.0
+        total = _densities(returns[first:], self.mean, self.volatility**2, density[first:])
+        total += _forward(self.start, self.transition, density[first:], alpha[first:], np.empty(len(returns) - first))
         return alpha, density, float(total)
 
 
@@ -195,7 +199,8 @@ def _densities(returns, mean, variance, density):
             density[t, j] = height[j] + width[j] * (returns[t] - mean[j]) ** 2
             top = max(top, density[t, j])
         for j in range(k):
-            density[t, j] = np.exp(density[t, j] - top)
+            below = density[t, j] - top
+            density[t, j] = np.exp(below) if below < 0 else 1.0
         total += top
     return total
 

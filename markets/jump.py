@@ -5,9 +5,11 @@ Automatica 2018; Nystrup, Lindström and Madsen, "Learning hidden Markov models 
 Expert Systems with Applications 2020). Fit and prediction are the `jumpmodels` library's. Online, ``V_t(k) = ½ |z_t − c_k|²
 + min_j (V_{t−1}(j) + λ 1[j ≠ k])`` and the regime is the k with the least V_t, which reads nothing after bar t.
 
-Features z are exponentially weighted with half-lives in bars (Shu, Yu and Mulvey, "Downside risk reduction using
-regime-switching signals: a statistical jump model approach", Journal of Asset Management 2024): the log of downside
-deviation, and mean over downside deviation, which they call the Sortino ratio.
+Features z are exponentially weighted with half-lives in bars: the log of downside deviation, and mean over downside
+deviation, the Sortino ratio (Shu, Yu and Mulvey, "Downside risk reduction using regime-switching signals: a statistical jump
+model approach", Journal of Asset Management 2024). Their bull and bear markets are ``JumpRegimes(2, penalty=50,
+deviations=(10,), sortinos=(20, 60))``. The default here has deviations alone: it is to find levels of volatility, and a noisy
+Sortino ratio pulls the centres apart along something else.
 """
 
 from __future__ import annotations
@@ -68,9 +70,9 @@ class JumpRegimes(RegimeDetector):
         self,
         n_regimes: int = 3,
         *,
-        penalty: float = 50.0,
-        deviations: tuple[int, ...] = (10,),
-        sortinos: tuple[int, ...] = (20, 60),
+        penalty: float = 20.0,
+        deviations: tuple[int, ...] = (5, 20),
+        sortinos: tuple[int, ...] = (),
         restarts: int = 10,
         seed: int = 0,
     ):

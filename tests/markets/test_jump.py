@@ -8,7 +8,7 @@ from markets.regimes import market_returns
 
 @pytest.fixture(scope="module")
 def detector(bars):
-    return JumpRegimes(2, penalty=20.0).fit(bars[:1000])
+    return JumpRegimes(2, deviations=(10,), sortinos=(20, 60)).fit(bars[:1000])
 
 
 def test_features_are_exponential_averages(bars, detector):
