@@ -15,6 +15,7 @@ that have less than `SMALLEST` of h as their mass are dropped and the rest is no
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
@@ -104,8 +105,8 @@ class ChangePoints(RegimeDetector):
         returns = market_returns(bars.with_past()) * 100
         known = np.flatnonzero(np.isfinite(returns))
         labels = np.full(len(returns), np.searchsorted(self.edges, _estimate(returns[:0], self.prior), side="right"))
-        starts = _segments(returns[known], self.prior, self.hazard, SMALLEST)
-        for first, last in zip(starts, [*starts[1:], len(known)], strict=True):
+        starts = _segments(returns[known], self.prior, self.hazard, SMALLEST) if len(known) else []
+        for first, last in pairwise([*starts, len(known)]):
             level = np.searchsorted(self.edges, _estimate(returns[known[first:last]], self.prior), side="right")
             labels[known[first] :] = level  # and gaps after it
         return RegimePath(bars.index, np.eye(self.n_regimes)[labels][bars.past :], self.names)

@@ -46,7 +46,7 @@ def test_online_labels_are_the_recursion_of_the_docstring(bars, detector):
 def test_a_larger_penalty_means_fewer_jumps(bars):
     jumps = [
         (np.diff(JumpRegimes(2, penalty=penalty).fit(bars[:1000]).filter(bars).labels) != 0).sum()
-        for penalty in (0.0, 5.0, 50.0)
+        for penalty in (0.0, 3.0, 20.0)
     ]
     assert jumps[0] > jumps[1] > jumps[2] > 0
 

@@ -266,3 +266,11 @@ def test_regression_symbols_that_are_gone_do_not_calm_the_market():
     bars = Bars.make(pd.bdate_range("2010", periods=600), list("ABCD"), common)
     returns = market_returns(bars)
     assert np.nanstd(returns[340:]) == pytest.approx(np.nanstd(returns[:290]), rel=0.15)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_bars_without_any_return_have_regimes_all_the_same(fitted, name):
+    index = pd.bdate_range("2001-01-01", periods=15)
+    bars = Bars.make(index, ["A"], np.where(np.arange(15) == 14, 5.0, np.nan)[:, None])
+    for path in (fitted[name].filter(bars), fitted[name].hindsight(bars)):
+        np.testing.assert_allclose(path.probabilities.sum(axis=1), 1, rtol=1e-9)
