@@ -24,7 +24,8 @@ from markets.accounting import Costs, Execution, make_market
 from markets.bars import Bars
 from markets.errors import InputError
 from markets.features import LARGEST, Features
-from markets.regimes import HiddenMarkovRegimes
+from markets.hidden_markov import HiddenMarkovRegimes
+from markets.regimes import RegimeDetector
 from markets.simulator import in_threads, scratch, step_kernel
 from markets.sources import load
 from markets.tasks import Task, TaskSet, stretches
@@ -153,7 +154,7 @@ class _Accounts:
         bars: Bars | str | Path,
         regime: str | int | None,
         task: Task | None,
-        detector: HiddenMarkovRegimes | None,
+        detector: RegimeDetector | None,
         features: Features | None,
         costs: Costs | str,
         execution: Execution | None,
@@ -251,7 +252,7 @@ class _Accounts:
 
 
 def _spans(
-    bars: Bars, regime: str | int | None, task: Task | None, detector: HiddenMarkovRegimes | None, lookback: int
+    bars: Bars, regime: str | int | None, task: Task | None, detector: RegimeDetector | None, lookback: int
 ) -> list[tuple[int, int]]:
     """Stretches of rows (first, after the last), in rows of ``bars.with_past()``, that episodes may run in."""
     held = bars.with_past()
@@ -288,8 +289,9 @@ class MarketEnv(gymnasium.Env):
         where it ends.
     task : Task, optional
         Episodes run inside this task instead.
-    detector : HiddenMarkovRegimes, optional
-        Fitted; by default one is fitted on `bars`, which is a fit on the whole span: give your own for a clean test.
+    detector : RegimeDetector, optional
+        Fitted; by default a `HiddenMarkovRegimes` is fitted on `bars`, which is a fit on the whole span: give your own
+        for a clean test.
     features : Features, optional
     costs : Costs or str
         A side; ``"10bp"`` by default.
@@ -320,7 +322,7 @@ class MarketEnv(gymnasium.Env):
         *,
         regime: str | int | None = None,
         task: Task | None = None,
-        detector: HiddenMarkovRegimes | None = None,
+        detector: RegimeDetector | None = None,
         features: Features | None = None,
         costs: Costs | str = "10bp",
         execution: Execution | None = None,
@@ -471,7 +473,7 @@ class VectorMarketEnv(VectorEnv):
         *,
         regime: str | int | None = None,
         task: Task | None = None,
-        detector: HiddenMarkovRegimes | None = None,
+        detector: RegimeDetector | None = None,
         features: Features | None = None,
         costs: Costs | str = "10bp",
         execution: Execution | None = None,

@@ -1,21 +1,19 @@
-"""Regimes without look-ahead: a hidden Markov model that decides by its forward filter only.
+"""Regimes without look-ahead: what every detector of them can do, and what it hands on.
 
-State s_t in {1..K} is a Markov chain with transition matrix P; the market's return (the mean over symbols, in per cent)
-is x_t ~ N(μ_s, σ_s²). Filter::
-
-    α_t(j) ∝ N(x_t; μ_j, σ_j²) Σ_i α_{t−1}(i) P_ij
-
-which reads nothing after bar t. Fitting is Baum–Welch (EM) with restarts (Rabiner, "A tutorial on hidden Markov models",
-Proceedings of the IEEE 1989); it sees the whole span it is given, so give it the past. States are ordered by
-volatility, so that a label means the same after every refit.
+A detector is fitted on the past and then *filters*: row t of its answer is made of bars up to t, to the bit. States are
+ordered by volatility, so that a label means the same after every refit. `hindsight` is the one method that reads the
+whole span; it is there to measure how much look-ahead would have flattered, and nothing that decides may call it.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -30,6 +28,11 @@ _NAMES = {
     3: ("calm", "normal", "crisis"),
     4: ("calm", "normal", "nervous", "crisis"),
 }
+
+
+def regime_names(n_regimes: int) -> tuple[str, ...]:
+    """Names from the calmest to the wildest."""
+    return _NAMES.get(n_regimes, tuple(f"regime {k}" for k in range(n_regimes)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,22 +56,230 @@ class RegimePath:
         """Most probable regime of each bar, shape (T,), integers from 0 (calmest)."""
         return self.probabilities.argmax(axis=1)
 
+    @property
+    def transitions(self) -> np.ndarray:
+        """Share of the bars of regime i after which regime j follows, shape (K, K); NaN where i is not seen."""
+        k = len(self.names)
+        counts = np.zeros((k, k))
+        np.add.at(counts, (self.labels[:-1], self.labels[1:]), 1)
+        seen = counts.sum(axis=1, keepdims=True)
+        return np.divide(counts, seen, out=np.full((k, k), np.nan), where=seen > 0)
+
     def table(self, bars: Bars) -> pd.DataFrame:
-        """Bars, share of time, and yearly mean and volatility of the market's return in each regime."""
-        returns = market_returns(bars)
+        """What the market did in each regime, a row a regime.
+
+        ``bars`` and ``share`` of time; yearly ``mean`` and ``volatility`` of the market's return; ``drawdown``, the deepest
+        fall of the market from its highest point since an episode began; ``episodes``; and ``duration``, the bars that an
+        episode is expected to last, ``1 / (1 - transitions[k, k])``.
+        """
+        returns, labels = market_returns(bars), self.labels
         per_year = len(bars) / bars.years
+        stay = np.diag(self.transitions)
         rows = {}
         for k, name in enumerate(self.names):
-            here = returns[(self.labels == k) & np.isfinite(returns)]
+            here = returns[(labels == k) & np.isfinite(returns)]
             spread = here.std(ddof=1) if len(here) > 1 else np.nan
             rows[name] = {
-                "bars": int((self.labels == k).sum()),
-                "share": float((self.labels == k).mean()),
+                "bars": int((labels == k).sum()),
+                "share": float((labels == k).mean()),
                 "mean": float(here.mean() * per_year) if len(here) else np.nan,
                 "volatility": float(spread * np.sqrt(per_year)),
-                "episodes": int(((self.labels == k) & (np.append(-1, self.labels[:-1]) != k)).sum()),
+                "drawdown": _deepest_fall(returns, labels == k) if len(here) else np.nan,
+                "episodes": int(((labels == k) & (np.append(-1, labels[:-1]) != k)).sum()),
+                "duration": float(1 / (1 - stay[k])) if stay[k] < 1 else np.nan,
             }
         return pd.DataFrame(rows).T.astype({"bars": int, "episodes": int})
+
+
+class Recovery(NamedTuple):
+    """How well labels find the true regimes; see `recovery`."""
+
+    accuracy: float
+    delay: float
+    missed: float
+
+
+def recovery(labels: np.ndarray, truth: np.ndarray) -> Recovery:
+    """Compare labels with the true regimes.
+
+    Parameters
+    ----------
+    labels, truth : ndarray of int, shape (T,)
+
+    Returns
+    -------
+    Recovery
+        ``accuracy``: share of bars with the true label. ``delay``: mean number of bars from a true switch to the first
+        bar that is labelled with the new regime, over the switches that were noticed before the next one; 0 is at once.
+        ``missed``: share of switches that were not.
+    """
+    labels, truth = np.asarray(labels), np.asarray(truth)
+    edges = [*(np.flatnonzero(np.diff(truth)) + 1), len(truth)]
+    delays = []
+    for first, last in pairwise(edges):
+        noticed = np.flatnonzero(labels[first:last] == truth[first])
+        delays.append(noticed[0] if len(noticed) else np.nan)
+    found = np.array(delays, dtype=np.float64)
+    found = found[np.isfinite(found)]
+    return Recovery(
+        accuracy=float((labels == truth).mean()),
+        delay=float(found.mean()) if len(found) else np.nan,
+        missed=float(1 - len(found) / len(delays)) if delays else 0.0,
+    )
+
+
+class RegimeDetector(ABC):
+    """What is fitted on past bars and then says, bar by bar, which regime the market is in.
+
+    A detector of your own subclasses this: its constructor keeps its parameters under their own names, `fit` sets what
+    `_shapes` lists, and row t of `filter` is made of bars up to t. Reading and writing then come with it.
+    """
+
+    _known: ClassVar[dict[str, type[RegimeDetector]]] = {}  # by class name: what a file may ask for
+    n_regimes: int
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        RegimeDetector._known[cls.__name__] = cls
+
+    @abstractmethod
+    def fit(self, bars: Bars) -> Self:
+        """Fit on all that `bars` holds, history included; give it the past.
+
+        Raises
+        ------
+        InputError
+            Too few bars for the number of regimes, or prices that do not move.
+        """
+
+    @abstractmethod
+    def filter(self, bars: Bars) -> RegimePath:
+        """Regimes at each visible bar, from that bar and earlier ones alone.
+
+        Raises
+        ------
+        InputError
+            When the detector is not fitted.
+        """
+
+    def hindsight(self, bars: Bars) -> RegimePath:
+        """Regimes at each visible bar with every later bar known. For measuring look-ahead; never for a decision."""
+        raise InputError(f"{type(self).__name__} has no labels in hindsight")
+
+    @abstractmethod
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every array that `fit` sets, by attribute; () for a number."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the regimes, from the calmest to the wildest."""
+        return regime_names(self.n_regimes)
+
+    # ------------------------------------------------------------------ parameters
+
+    def get_params(self) -> dict[str, Any]:
+        """What the constructor was given, by name."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change parameters; a fit is void after it.
+
+        Raises
+        ------
+        InputError
+            A parameter that is unknown or out of range; nothing is changed then.
+        """
+        known = self.get_params()
+        unknown = [name for name in params if name not in known]
+        if unknown:
+            raise InputError(f"{type(self).__name__} has no parameter {unknown[0]!r}; it has {', '.join(known)}")
+        self.__dict__ = type(self)(**known | params).__dict__
+        return self
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        return f"{type(self).__name__}({given})"
+
+    # ------------------------------------------------------------------ files
+
+    def save(self, path: str | Path) -> None:
+        """Write parameters and fit as JSON, every number to its last bit.
+
+        Raises
+        ------
+        InputError
+            When the detector is not fitted, or the file cannot be written.
+        """
+        self._require_fit()
+        fitted = {name: np.asarray(getattr(self, name)).tolist() for name in self._shapes()}
+        text = json.dumps(
+            {"detector": type(self).__name__, "parameters": self.get_params(), "fitted": fitted}, indent=1
+        )
+        try:
+            Path(path).write_text(text + "\n")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            When the file is none, or holds a detector of another kind.
+        """
+        try:
+            text = json.loads(Path(path).read_text())
+            if "detector" not in text:  # as hidden Markov models were written before there were other detectors
+                parameters = {"n_regimes": text.pop("n_regimes")}
+                text = {"detector": "HiddenMarkovRegimes", "parameters": parameters, "fitted": text}
+            kind = RegimeDetector._known.get(text["detector"])
+            if kind is None or not issubclass(kind, cls):
+                raise InputError(f"{path}: holds a {text['detector']}, not a {cls.__name__}")
+            detector = kind(**text["parameters"])
+            for name, shape in detector._shapes().items():
+                value = np.array(text["fitted"][name], dtype=np.float64)
+                if value.shape != shape or not np.isfinite(value).all():
+                    raise ValueError(f"{name} is not {shape} finite numbers")
+                setattr(detector, name, value if shape else float(value))
+        except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+            raise InputError(f"{path}: not a saved regime detector ({error})") from None
+        return detector
+
+    # ------------------------------------------------------------------ what fits share
+
+    def _require_fit(self) -> None:
+        if not all(hasattr(self, name) for name in self._shapes()):
+            raise InputError("the detector is not fitted; call fit(bars) on the past first")
+
+    def _returns_to_fit(self, bars: Bars, needed: int) -> np.ndarray:
+        """The market's returns in per cent, of all that is held, without gaps."""
+        returns = market_returns(bars.with_past()) * 100
+        returns = returns[np.isfinite(returns)]
+        k = self.n_regimes
+        if len(returns) < needed:
+            raise InputError(f"{bars.name}: {len(returns)} returns are too few for {k} regimes; give at least {needed}")
+        if returns.std() < 1e-9:
+            raise InputError(f"{bars.name}: prices do not move, so there are no regimes to find")
+        if (different := len(np.unique(returns.round(9)))) < 2 * k:
+            raise InputError(f"{bars.name}: only {different} different returns, which cannot tell {k} regimes apart")
+        return returns
+
+    def _check_counts(self, **least: int) -> None:
+        """Raise on the first parameter that is not a whole number of at least so much; keep the others as int."""
+        for name, smallest in least.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise InputError(f"{name} is {value!r}; it must be a whole number")
+            if value < smallest:
+                raise InputError(f"{name} is {value}; it must be at least {smallest}")
+            setattr(self, name, int(value))
+
+
+def load_detector(path: str | Path) -> RegimeDetector:
+    """Read a detector of any kind, as `RegimeDetector.save` wrote it."""
+    return RegimeDetector.load(path)
 
 
 def market_returns(bars: Bars) -> np.ndarray:
@@ -91,213 +302,15 @@ def _mean_returns(marks, listed):
     return out
 
 
-class HiddenMarkovRegimes:
-    """Gaussian hidden Markov model of the market's return.
-
-    Parameters
-    ----------
-    n_regimes : int
-    restarts : int
-        EM runs from random starts; the likeliest is kept.
-    max_iterations : int
-        Of EM, in each run.
-    tolerance : float
-        EM stops when the log-likelihood a bar gains less.
-    seed : int
-
-    Attributes
-    ----------
-    transition : ndarray of shape (K, K)
-        ``transition[i, j]`` is the probability to go from i to j. After `fit`, as all below.
-    mean, volatility : ndarray of shape (K,)
-        Per cent a bar; volatility ascends.
-    start : ndarray of shape (K,)
-    log_likelihood : float
-    """
-
-    def __init__(
-        self,
-        n_regimes: int = 3,
-        *,
-        restarts: int = 10,
-        max_iterations: int = 200,
-        tolerance: float = 1e-7,
-        seed: int = 0,
-    ):
-        if n_regimes < 1:
-            raise InputError(f"n_regimes is {n_regimes}; it must be at least 1")
-        if seed < 0:
-            raise InputError(f"seed is {seed}; it must be at least 0")
-        self.n_regimes = n_regimes
-        self.restarts = restarts
-        self.max_iterations = max_iterations
-        self.tolerance = tolerance
-        self.seed = seed
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return _NAMES.get(self.n_regimes, tuple(f"regime {k}" for k in range(self.n_regimes)))
-
-    def fit(self, bars: Bars) -> HiddenMarkovRegimes:
-        """Fit on all that `bars` holds, history included.
-
-        Raises
-        ------
-        InputError
-            Too few bars for the number of regimes, or prices that do not move.
-        """
-        returns = market_returns(bars.with_past()) * 100
-        returns = returns[np.isfinite(returns)]
-        k = self.n_regimes
-        if len(returns) < 20 * k:
-            raise InputError(f"{bars.name}: {len(returns)} returns are too few for {k} regimes; give at least {20 * k}")
-        if returns.std() < 1e-9:
-            raise InputError(f"{bars.name}: prices do not move, so there are no regimes to find")
-        rng = np.random.default_rng(self.seed)
-        best = None
-        for _ in range(self.restarts):
-            parameters = _random_start(returns, k, rng)
-            found = _em(returns, *parameters, self.max_iterations, self.tolerance, 1e-4 * returns.var())
-            if best is None or found[-1] > best[-1]:
-                best = found
-        assert best is not None
-        order = np.argsort(best[2])
-        self.start, self.transition = best[0][order], best[1][np.ix_(order, order)]
-        self.volatility, self.mean = np.sqrt(best[2][order]), best[3][order]
-        self.log_likelihood = float(best[4])
-        return self
-
-    def filter(self, bars: Bars) -> RegimePath:
-        """Regime probabilities at each visible bar, from that bar and earlier ones alone."""
-        if not hasattr(self, "transition"):
-            raise InputError("the detector is not fitted; call fit(bars) on the past first")
-        returns = market_returns(bars.with_past()) * 100
-        out = np.empty((len(returns), self.n_regimes))
-        _filter(returns, self.start, self.transition, self.volatility**2, self.mean, out)
-        return RegimePath(bars.index, out[bars.past :], self.names)
-
-    def save(self, path: str | Path) -> None:
-        """Write parameters as JSON."""
-        arrays = {name: getattr(self, name).tolist() for name in ("start", "transition", "mean", "volatility")}
-        text = {"n_regimes": self.n_regimes, "log_likelihood": self.log_likelihood, **arrays}
-        Path(path).write_text(json.dumps(text, indent=1))
-
-    @classmethod
-    def load(cls, path: str | Path) -> HiddenMarkovRegimes:
-        """Read what `save` wrote."""
-        try:
-            text: dict[str, Any] = json.loads(Path(path).read_text())
-            detector = cls(text["n_regimes"])
-            for name in ("start", "transition", "mean", "volatility"):
-                setattr(detector, name, np.array(text[name], dtype=np.float64))
-            detector.log_likelihood = text["log_likelihood"]
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise InputError(f"{path}: not a saved regime detector ({error})") from None
-        return detector
-
-
-def _random_start(returns: np.ndarray, k: int, rng: np.random.Generator):
-    """Persistent states around random quantiles of the volatility."""
-    stay = rng.uniform(0.8, 0.99)
-    transition = np.full((k, k), (1 - stay) / max(k - 1, 1))
-    np.fill_diagonal(transition, stay if k > 1 else 1.0)
-    variance = returns.var() * np.sort(rng.uniform(0.2, 1, k)) * np.linspace(0.5, 3, k)
-    mean = returns.mean() + returns.std() * 0.2 * rng.standard_normal(k)
-    return np.full(k, 1 / k), transition, variance, mean
-
-
 @njit(cache=True, nogil=True)
-def _likelihoods(x, variance, mean, out):
-    """Densities of one return in each state, over the largest; returns the log of the largest."""
-    top = -np.inf
-    for j in range(mean.size):
-        out[j] = -0.5 * (np.log(2 * np.pi * variance[j]) + (x - mean[j]) ** 2 / variance[j])
-        top = max(top, out[j])
-    for j in range(mean.size):
-        out[j] = np.exp(out[j] - top)
-    return top
-
-
-@njit(cache=True, nogil=True)
-def _filter(returns, start, transition, variance, mean, alpha):
-    """Forward recursion into `alpha` (T, K); returns the log-likelihood. A NaN return is a bar without news."""
-    k = mean.size
-    total = 0.0
-    density, prior = np.empty(k), start.copy()
+def _deepest_fall(returns, inside):
+    """Deepest fall from the highest point since the run of `inside` bars began, zero or below."""
+    deepest, level, top = 0.0, 1.0, 1.0
     for t in range(returns.size):
-        if t > 0:
-            for j in range(k):
-                prior[j] = 0.0
-                for i in range(k):
-                    prior[j] += alpha[t - 1, i] * transition[i, j]
-        top = 0.0
-        if np.isnan(returns[t]):
-            density[:] = 1.0
-        else:
-            top = _likelihoods(returns[t], variance, mean, density)
-        norm = 0.0
-        for j in range(k):
-            alpha[t, j] = prior[j] * density[j]
-            norm += alpha[t, j]
-        for j in range(k):
-            alpha[t, j] = alpha[t, j] / norm if norm > 0 else 1.0 / k
-        total += top + np.log(max(norm, 1e-300))
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _em(returns, start, transition, variance, mean, max_iterations, tolerance, floor):
-    """Baum–Welch; returns (start, transition, variance, mean, log-likelihood).
-
-    `floor` keeps a state from collapsing onto one return.
-    """
-    bars, k = returns.size, mean.size
-    alpha, beta = np.empty((bars, k)), np.empty(k)
-    after, density, joint = np.empty(k), np.empty(k), np.empty((k, k))
-    before = -np.inf
-    total = before
-    for _ in range(max_iterations):
-        total = _filter(returns, start, transition, variance, mean, alpha)
-        if total - before < tolerance * bars:
-            break
-        before = total
-        moves, weight = np.zeros((k, k)), np.zeros(k)
-        first, second = np.zeros(k), np.zeros(k)
-        beta[:] = 1.0
-        for t in range(bars - 1, -1, -1):
-            norm = 0.0
-            for j in range(k):
-                after[j] = alpha[t, j] * beta[j]
-                norm += after[j]
-            for j in range(k):
-                after[j] /= norm
-                weight[j] += after[j]
-                first[j] += after[j] * returns[t]
-                second[j] += after[j] * returns[t] ** 2
-            if t == 0:
-                break
-            _likelihoods(returns[t], variance, mean, density)
-            norm = 0.0
-            for i in range(k):
-                for j in range(k):
-                    joint[i, j] = alpha[t - 1, i] * transition[i, j] * density[j] * beta[j]
-                    norm += joint[i, j]
-            moves += joint / norm
-            top = 0.0
-            for i in range(k):
-                after[i] = 0.0
-                for j in range(k):
-                    after[i] += transition[i, j] * density[j] * beta[j]
-                top = max(top, after[i])
-            for i in range(k):
-                beta[i] = after[i] / top
-        norm = 0.0
-        for j in range(k):
-            start[j] = alpha[0, j] * beta[j]
-            norm += start[j]
-        start /= norm
-        for i in range(k):
-            mean[i] = first[i] / weight[i]
-            variance[i] = max(second[i] / weight[i] - mean[i] ** 2, floor)
-            transition[i] = moves[i] / max(moves[i].sum(), 1e-300)
-    return start, transition, variance, mean, total
+        if not inside[t]:
+            level, top = 1.0, 1.0
+        elif not np.isnan(returns[t]):
+            level *= 1 + returns[t]
+            top = max(top, level)
+            deepest = min(deepest, level / top - 1)
+    return deepest

@@ -15,7 +15,7 @@ import pandas as pd
 
 from markets.bars import Bars
 from markets.errors import InputError
-from markets.regimes import HiddenMarkovRegimes, RegimePath
+from markets.regimes import RegimeDetector, RegimePath
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class TaskSet:
     def from_regimes(
         cls,
         bars: Bars,
-        regimes: HiddenMarkovRegimes,
+        regimes: RegimeDetector,
         *,
         support: int = 60,
         query: int = 60,
@@ -88,7 +88,7 @@ class TaskSet:
         Parameters
         ----------
         bars : Bars
-        regimes : HiddenMarkovRegimes
+        regimes : RegimeDetector
             Fitted.
         support, query : int
             Bars at most in each part.

@@ -11,7 +11,7 @@ from regimeshift.spans import Spans, spans
 
 if TYPE_CHECKING:
     from backtests import WalkForward
-    from markets import Bars, HiddenMarkovRegimes, TaskSet
+    from markets import Bars, RegimeDetector, TaskSet
     from metalearner import MetaPolicy
     from strategies import Strategy
 
@@ -30,14 +30,26 @@ def load_to_learn(source: str) -> Bars:
     return bars
 
 
-def fit_regimes(bars: Bars, where: Spans, n_regimes: int, seed: int) -> HiddenMarkovRegimes:
+def fit_regimes(bars: Bars, where: Spans, n_regimes: int, seed: int) -> RegimeDetector:
     """A detector fitted on the training years alone."""
     from markets import HiddenMarkovRegimes
 
     return HiddenMarkovRegimes(n_regimes, seed=seed).fit(bars[: _before(bars, where.validation)])
 
 
-def cut_tasks(bars: Bars, where: Spans, regimes: HiddenMarkovRegimes) -> tuple[TaskSet, TaskSet]:
+def make_detector(name: str, n_regimes: int | None, seed: int) -> RegimeDetector:
+    """A detector from its name on the command line; see `regimeshift regimes --help`."""
+    from markets import ChangePoints, HiddenMarkovRegimes, JumpRegimes, VolatilityTrendRegimes
+
+    given = {} if n_regimes is None else {"n_regimes": n_regimes}
+    if name == "volatility":
+        return VolatilityTrendRegimes(**given, **({"trend": 0} if given and given["n_regimes"] % 2 else {}))
+    if name == "changepoints":
+        return ChangePoints(**given)
+    return {"hmm": HiddenMarkovRegimes, "jump": JumpRegimes}[name](**given, seed=seed)
+
+
+def cut_tasks(bars: Bars, where: Spans, regimes: RegimeDetector) -> tuple[TaskSet, TaskSet]:
     """Training and validation tasks; nothing of the test span is even held."""
     from markets import Features, TaskSet
 
@@ -45,15 +57,11 @@ def cut_tasks(bars: Bars, where: Spans, regimes: HiddenMarkovRegimes) -> tuple[T
     return TaskSet.from_regimes(known, regimes, warmup=Features().lookback + 1).split(where.validation)
 
 
-def show_regimes(bars: Bars, regimes: HiddenMarkovRegimes, title: str) -> None:
+def show_regimes(bars: Bars, regimes: RegimeDetector, title: str) -> None:
     """Print the regimes of `bars` as the filter saw them."""
-    table = regimes.filter(bars).table(bars)
-    text = table.astype(object)
-    for column in ("share", "mean", "volatility"):
-        text[column] = [f"{v:.1%}" if v == v else "–" for v in table[column]]
-    for column in ("bars", "episodes"):
-        text[column] = [f"{v:,}" for v in table[column]]
-    show(text, title, "regime")
+    from markets.regime_page import described
+
+    show(described(regimes.filter(bars).table(bars)), title, "regime")
 
 
 def train(

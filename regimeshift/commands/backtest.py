@@ -35,7 +35,7 @@ class Backtest:
 
     def run(self) -> None:
         from backtests import tracking, walk_forward
-        from markets import HiddenMarkovRegimes, load
+        from markets import load, load_detector
         from metalearner import load_meta
         from regimeshift import steps
         from regimeshift.console import console, writable
@@ -52,7 +52,7 @@ class Backtest:
         writable(Path(self.report).parent)
         trades = writable(self.ledgers) if self.ledgers else None
         saved = [Path(folder) / "regimes.json" for folder in self.models]
-        shaded = next((HiddenMarkovRegimes.load(path).filter(span) for path in saved if path.exists()), None)
+        shaded = next((load_detector(path).filter(span) for path in saved if path.exists()), None)
         learnt = [s for meta in metas for s in (meta, meta.unadapted())]
         result = walk_forward([*learnt, *rules], span, costs=self.costs, every=self.every, regimes=shaded)
         steps.show_result(result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -14,33 +14,44 @@ class Regimes:
 
     source: Annotated[str, tyro.conf.Positional] = "stocks"
     """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
-    until: str | None = None
+    detector: Literal["hmm", "volatility", "jump", "changepoints"] = "hmm"
+    """Hidden Markov model; levels of realised volatility and the sign of the trend; statistical jump model; Bayesian online
+    change points."""
+    fit_until: str | None = None
     """Last time that the fit may see, as 2007 or 2007-12-31; by default the first 30 % of the data."""
-    n_regimes: int = 3
-    """Number of regimes, ordered from calm to wild."""
+    n_regimes: int | None = None
+    """Number of regimes, ordered from calm to wild: by default 3, or 4 for volatility, where an even number is half levels and
+    half signs of the trend and an odd one is levels alone."""
     seed: int = 0
     """Of the random starts of the fit."""
+    page: str | None = None
+    """Write an .html page: prices with the regimes shaded, their table, and what labels in hindsight would have flattered."""
     out: str | None = None
     """Write each bar's time, label and probabilities to this .csv file."""
 
     def run(self) -> None:
         import pandas as pd
 
-        from markets import HiddenMarkovRegimes, InputError, load
+        from markets import InputError, load
+        from markets.regime_page import write_regime_page
         from regimeshift.console import console
         from regimeshift.spans import spans
-        from regimeshift.steps import show_regimes
+        from regimeshift.steps import make_detector, show_regimes
 
         bars = load(self.source)
-        past = bars[: self.until] if self.until else bars[: spans(bars, None, None).validation]
+        past = bars[: self.fit_until] if self.fit_until else bars[: spans(bars, None, None).validation]
         if len(past) == len(bars):
-            raise InputError(f"--until {self.until}: the fit would see all of {bars.name}; leave some bars to look at")
-        regimes = HiddenMarkovRegimes(self.n_regimes, seed=self.seed).fit(past)
+            raise InputError(
+                f"--fit-until {self.fit_until}: the fit would see all of {bars.name}; leave some bars to look at"
+            )
+        regimes = make_detector(self.detector, self.n_regimes, self.seed).fit(past)
         after = bars[len(past) :]
         show_regimes(past, regimes, f"Fitted on {past.index[0]:%Y-%m-%d} to {past.index[-1]:%Y-%m-%d}")
         show_regimes(
             after, regimes, f"Filtered from {after.index[0]:%Y-%m-%d} to {after.index[-1]:%Y-%m-%d}, never fitted on"
         )
+        if self.page:
+            console.print(f"Wrote {write_regime_page(bars, past, regimes, self.page)}")
         if self.out:
             path = regimes.filter(bars)
             frame = pd.DataFrame(path.probabilities, index=path.index, columns=list(path.names))

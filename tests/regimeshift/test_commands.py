@@ -133,6 +133,23 @@ def test_ctrl_c_and_resume_end_in_the_same_bits(trained):
         assert (trained / "models/whole" / name).read_bytes() == (trained / "models/cut" / name).read_bytes()
 
 
+@pytest.mark.parametrize("detector", ["hmm", "volatility", "jump", "changepoints"])
+def test_regimes_of_every_detector_come_with_a_page(detector, desk):
+    done = call("regimes", "my.csv", "--detector", detector, "--n-regimes", "2", "--fit-until", "2003", "--page",
+                f"{detector}.html", cwd=desk)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Fitted on 2001-01-01 to 2003-12-31" in done.stdout
+    assert f"Wrote {detector}.html" in done.stdout
+    assert "What hindsight would have flattered" in (desk / f"{detector}.html").read_text()
+
+
+def test_regimes_that_cannot_be_are_one_line(desk):
+    refused(call("regimes", "my.csv", "--detector", "jump", "--n-regimes", "0", cwd=desk), "n_regimes is 0")
+    refused(call("regimes", "my.csv", "--fit-until", "2035", cwd=desk), "--fit-until 2035", "leave some bars")
+    refused(call("regimes", "my.csv", "--page", "no/r.html", cwd=desk), "no/r.html: the page cannot be written")
+    refused(call("regimes", "my.csv", "--n-regimes", "200", cwd=desk), "too few for 200 regimes")
+
+
 def test_two_at_once_do_not_disturb_each_other(desk):
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     command = [SCRIPT, "train", "my.csv", *FAST, "--out"]
