@@ -20,7 +20,7 @@ class Lookahead:
     strategy: tyro.conf.Positional[str]
     """my_strategy.py:MyStrategy, a rule as in momentum:252, or a model's folder."""
     source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """Bars to check on: stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    """Bars to check on: stocks, sp500, nasdaq, or a file or a folder of CSV or Parquet."""
     bars: int = 1500
     """The last so many bars are used, with all before as history."""
     cuts: int = 12
