@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
 from backtests.metrics import METRICS, formatted
-from markets import InputError
+from markets.pages import write_page
 from markets.sources import SURVIVORSHIP
 from markets.tasks import stretches
 
@@ -24,13 +23,6 @@ if TYPE_CHECKING:
 
 # From calm to wild; light enough to read curves on.
 _SHADES = {"calm": "rgba(120,190,120,.16)", "normal": "rgba(200,200,200,.12)", "crisis": "rgba(220,90,80,.20)"}
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:#1c2733;max-width:1180px;margin:24px auto;padding:0 16px}
-h1{font-size:24px;margin:0 0 4px} .about{color:#5a6a7a;margin:0 0 16px}
-table{border-collapse:collapse;width:100%;margin:16px 0;font-variant-numeric:tabular-nums}
-th,td{padding:6px 10px;text-align:right;border-bottom:1px solid #e3e8ee} th:first-child,td:first-child{text-align:left}
-thead th{border-bottom:2px solid #9aa8b6;cursor:help} ul{color:#33414f} .wide{overflow-x:auto}
-"""
 
 
 def write_report(result: WalkForward, path: str | Path, title: str | None = None, notes: Iterable[str] = ()) -> Path:
@@ -50,7 +42,6 @@ def write_report(result: WalkForward, path: str | Path, title: str | None = None
     InputError
         When the folder is not there or cannot be written to.
     """
-    path = Path(path)
     bars = result.bars
     title = title or f"{bars.name}: {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}"
     costs = f"{result.costs.buy_side:.2%} a side" if result.costs.buy_side else "no costs"
@@ -64,18 +55,9 @@ def write_report(result: WalkForward, path: str | Path, title: str | None = None
     figure = _figure(result).to_html(
         full_html=False, include_plotlyjs=True, div_id="curves", config={"displaylogo": False}
     )
-    page = (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>"
-        f"<h1>{html.escape(title)}</h1><p class=about>{html.escape(about)}</p>"
-        f"<div class=wide>{_table(result.table())}</div><ul>{listed}</ul>{figure}"
-    )
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(page, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: the report cannot be written ({error.strerror}); choose another place") from None
-    return path
+    table = _table(result.table())
+    body = f"<p class=about>{html.escape(about)}</p><div class=wide>{table}</div><ul>{listed}</ul>{figure}"
+    return write_page(path, title, body, "thead th{cursor:help}")
 
 
 def _table(table: pd.DataFrame) -> str:

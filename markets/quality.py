@@ -70,9 +70,9 @@ class QualityReport:
 
     def page(self, path: str | Path) -> Path:
         """Write the report as one HTML file that needs nothing else; returns its path."""
-        from markets.quality_page import write_page
+        from markets.quality_page import write_quality_page
 
-        return write_page(self, path)
+        return write_quality_page(self, path)
 
 
 def check(bars: Bars, calendar: str | None = None, stale: int = 10) -> QualityReport:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,8 +13,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from markets.errors import InputError
 from markets.faults import SEVERITIES, Finding, when
+from markets.pages import write_page
 
 if TYPE_CHECKING:
     from markets.quality import QualityReport
@@ -38,16 +37,12 @@ _MARKS = {
     "partial bar": ("hexagon-open", "#868e96"),
 }
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:#1c2733;max-width:1180px;margin:24px auto;padding:0 16px}
-h1{font-size:24px;margin:0 0 4px} h2{font-size:18px;margin:28px 0 4px} .about{color:#5a6a7a;margin:0 0 16px}
-table{border-collapse:collapse;width:100%;margin:16px 0;font-variant-numeric:tabular-nums}
-th,td{padding:6px 10px;text-align:left;border-bottom:1px solid #e3e8ee;vertical-align:top} .number{text-align:right}
-thead th{border-bottom:2px solid #9aa8b6} .wide{overflow-x:auto} .time{white-space:nowrap}
+th,td{text-align:left;vertical-align:top} .number{text-align:right} .time{white-space:nowrap}
 .error td:nth-child(3){color:#c92a2a;font-weight:600} .warning td:nth-child(3){color:#d9480f} .note td:nth-child(3){color:#5a6a7a}
 """
 
 
-def write_page(report: QualityReport, path: str | Path) -> Path:
+def write_quality_page(report: QualityReport, path: str | Path) -> Path:
     """Facts, the table of findings, prices with the findings marked, and a heat map of missing bars.
 
     Parameters
@@ -61,7 +56,7 @@ def write_page(report: QualityReport, path: str | Path) -> Path:
     InputError
         When the folder is not there or cannot be written to.
     """
-    path, bars = Path(path), report.bars
+    bars = report.bars
     title = f"{bars.name}: quality of the data"
     counts = [(severity, int((report.table["severity"] == severity).sum())) for severity in SEVERITIES]
     found = ", ".join(f"{n} {severity}{'s' if n != 1 else ''}" for severity, n in counts if n) or "nothing found"
@@ -76,22 +71,15 @@ def write_page(report: QualityReport, path: str | Path) -> Path:
     missing = _missing(report).to_html(full_html=False, include_plotlyjs=False, div_id="missing", config=config)
     rest = len(bars.symbols) - len(drawn)
     left_out = f" {rest:,} further symbols are not drawn." if rest else ""
-    page = (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>"
-        f"<h1>{html.escape(title)}</h1><p class=about>{html.escape(about)}</p><ul>{facts}</ul>"
+    body = (
+        f"<p class=about>{html.escape(about)}</p><ul>{facts}</ul>"
         f"<div class=wide>{_table(report.findings)}</div>"
         f"<h2>Closes, findings marked</h2><p class=about>Worst first, on a log scale.{left_out}</p>{prices}"
         f"<h2>Missing bars</h2><p class=about>Share of the bars that a symbol lacks, by time; the top row is the share of "
         f"the calendar's sessions that have no bar at all. White where a symbol was not listed, and where nobody has a "
         f"bar.</p>{missing}"
     )
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(page, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: the page cannot be written ({error.strerror}); choose another place") from None
-    return path
+    return write_page(path, title, body, _STYLE)
 
 
 def worst_symbols(report: QualityReport) -> list[str]:

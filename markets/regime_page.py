@@ -6,7 +6,6 @@ One HTML file that needs nothing else, not even a network.
 from __future__ import annotations
 
 import html
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +14,12 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from markets.bars import Bars
-from markets.errors import InputError
+from markets.pages import write_page
 from markets.regimes import RegimeDetector, RegimePath, market_returns, recovery
 from markets.sources import SURVIVORSHIP
 
 # From the calmest to the wildest, light enough to read a curve on: red, green, blue.
 _SHADES = np.array([[196, 228, 196], [246, 231, 180], [240, 176, 168]])
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:#1c2733;max-width:1180px;margin:24px auto;padding:0 16px}
-h1{font-size:24px;margin:0 0 4px} h2{font-size:17px;margin:22px 0 0} p{margin:6px 0;color:#33414f;max-width:900px}
-table{border-collapse:collapse;margin:10px 0;font-variant-numeric:tabular-nums}
-th,td{padding:5px 12px;text-align:right;border-bottom:1px solid #e3e8ee} th:first-child,td:first-child{text-align:left}
-thead th{border-bottom:2px solid #9aa8b6} .sides{display:flex;flex-wrap:wrap;gap:0 48px}
-"""
 
 
 def look_ahead(bars: Bars, live: RegimePath, others: dict[str, RegimePath]) -> pd.DataFrame:
@@ -94,7 +86,6 @@ def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: st
     InputError
         When the folder is not there or cannot be written to.
     """
-    path = Path(path)
     live, after = detector.filter(bars), detector.hindsight(bars)
     rest = bars[len(past) :]
     everything = type(detector)(**detector.get_params()).fit(bars)
@@ -117,21 +108,14 @@ def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: st
         f"“{live.names[-1]}”, without costs. The difference between its rows is no skill: it is look-ahead."
     )
     note = f"<p>Survivorship: {html.escape(SURVIVORSHIP[bars.name])}.</p>" if bars.name in SURVIVORSHIP else ""
-    page = (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>"
-        f"<h1>{html.escape(title)}</h1><p>{html.escape(about)}</p>{curves}"
+    body = (
+        f"<p>{html.escape(about)}</p>{curves}"
         f"<div class=sides><div><h2>As seen live from {rest.index[0]:%Y-%m-%d} on</h2>{_table(described(seen.table(rest)))}</div>"
         f"<div><h2>From a bar to the next</h2>{_table(_transitions(seen))}</div></div>"
         f"<h2>What hindsight would have flattered</h2><p>{html.escape(worth)}</p>"
         f"{_table(_look_ahead_text(look_ahead(rest, seen, others)))}{note}"
     )
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(page, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: the page cannot be written ({error.strerror}); choose another place") from None
-    return path
+    return write_page(path, title, body, "p{max-width:900px} .sides{display:flex;flex-wrap:wrap;gap:0 48px}")
 
 
 def described(table: pd.DataFrame) -> pd.DataFrame:

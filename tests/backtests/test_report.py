@@ -40,7 +40,7 @@ def test_survivorship_stands_beside_the_result(stocks, tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_named(result, tmp_path):
-    with pytest.raises(InputError, match=r"none/r.html: the report cannot be written"):
+    with pytest.raises(InputError, match=r"none/r.html: the page cannot be written"):
         result.report(tmp_path / "none" / "r.html")
     assert list(tmp_path.iterdir()) == []
 
