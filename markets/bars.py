@@ -261,9 +261,12 @@ class Bars:
         return Bars(self._index[cut:], self.symbols, fields, mask, self.name, self.past - cut, self._gone_from)
 
     def with_values(self, **fields: np.ndarray) -> Bars:
-        """Bars with the same times, symbols and delistings but other values, each of the shape of ``with_past()``."""
+        """Bars with the same times, symbols and delistings but other values, each of the shape of ``with_past()``.
+
+        What could not trade still cannot.
+        """
         gone = {s: t for s, t in zip(self.symbols, self._gone_from, strict=False) if t is not None}
-        made = Bars.make(self._index, self.symbols, **fields, delisted=gone, name=self.name)
+        made = Bars.make(self._index, self.symbols, **fields, tradable=self._tradable, delisted=gone, name=self.name)
         return made._rows(self.past, len(made))
 
     def select(self, symbols: Sequence[str]) -> Bars:

@@ -78,8 +78,8 @@ class JumpRegimes(RegimeDetector):
     ):
         self.n_regimes = n_regimes
         self.penalty = penalty
-        self.deviations = tuple(deviations)
-        self.sortinos = tuple(sortinos)
+        self.deviations = tuple(int(h) for h in deviations)
+        self.sortinos = tuple(int(h) for h in sortinos)
         self.restarts = restarts
         self.seed = seed
         self._check_counts(n_regimes=1, restarts=1, seed=0)

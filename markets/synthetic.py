@@ -80,7 +80,13 @@ class Episodes:
         return TaskSet(tuple(Task(bars, s, s + support, s + length, self.family.name) for s in starts))
 
     def env(self, episodes: int = 1, **options: Any) -> TaskEnv:
-        """A gymnasium environment that draws one of these episodes at each reset, under the family's costs and reward."""
+        """A gymnasium environment that draws one of these episodes at each reset, under the family's costs and reward.
+
+        Raises
+        ------
+        InputError
+            For a family whose reward the account cannot pay.
+        """
         rules = {"costs": self.family.costs, "execution": self.family.execution, "reward": self.family.env_reward}
         return TaskEnv(self.tasks(), episodes, **(rules | {"episode_bars": self.returns.shape[1] - 1} | options))
 
@@ -92,6 +98,17 @@ class Family(ABC):
     length: int
     scale: float
     cost: float = 0.0
+
+    def _require(self, *conditions: tuple[bool, str]) -> None:
+        """Raise `InputError` for the first condition that is false, and for what no family can have."""
+        common = (
+            (self.length >= 1, "length must be at least 1"),
+            (0 < self.scale < 0.1, "scale must be above 0 and small"),
+            (0 <= self.cost < np.inf, "cost must be at least 0"),
+        )
+        for holds, what in (*conditions, *common):
+            if not holds:
+                raise InputError(f"{self}: {what}")
 
     @abstractmethod
     def sample(self, episodes: int, seed: int | np.random.Generator) -> Episodes:
@@ -140,6 +157,9 @@ class DriftMomentum(Family):
     scale: float = SCALE
     name: ClassVar[str] = "drift-momentum"
 
+    def __post_init__(self) -> None:
+        self._require((self.drift > 0, "drift must be above 0"), (0 < self.momentum < 1, "momentum must be in (0, 1)"))
+
     def sample(self, episodes: int, seed: int | np.random.Generator) -> Episodes:
         rng = np.random.default_rng(seed)
         mu = self.drift * rng.standard_normal(episodes)
@@ -178,6 +198,9 @@ class HiddenMarkov(Family):
     scale: float = SCALE
     name: ClassVar[str] = "hidden Markov"
 
+    def __post_init__(self) -> None:
+        self._require((self.mean > 0, "mean must be above 0"), (0.5 <= self.stay < 1, "stay must be in [0.5, 1)"))
+
     def sample(self, episodes: int, seed: int | np.random.Generator) -> Episodes:
         rng = np.random.default_rng(seed)
         return _hidden_markov(self, np.full(episodes, self.mean), np.full(episodes, self.stay), rng)
@@ -193,6 +216,14 @@ class HiddenMarkovFamily(Family):
     length: int = 1000
     scale: float = SCALE
     name: ClassVar[str] = "hidden Markov family"
+
+    def __post_init__(self) -> None:
+        low, high = self.means
+        least, most = self.stays
+        self._require(
+            (0 < low < high, "means must ascend from above 0"),
+            (0.5 <= least < most < 1, "stays must ascend in [0.5, 1)"),
+        )
 
     def sample(self, episodes: int, seed: int | np.random.Generator) -> Episodes:
         rng = np.random.default_rng(seed)
@@ -224,6 +255,9 @@ class LinearCost(Family):
     scale: float = SCALE
     name: ClassVar[str] = "linear cost"
 
+    def __post_init__(self) -> None:
+        self._require((0 < self.speed <= 1, "speed must be in (0, 1]"), (self.spread > 0, "spread must be above 0"))
+
     def sample(self, episodes: int, seed: int | np.random.Generator) -> Episodes:
         rng = np.random.default_rng(seed)
         p = _autoregressive(1 - self.speed, self.spread, episodes, self.length + 1, rng)
@@ -238,6 +272,8 @@ class GarleanuPedersen(Family):
 
     Var u = `variance`, Var ε = `shock`. The reward is ``x r − ½ γ σ² x² − ½ λ σ² (Δx)²`` (Gârleanu and Pedersen, "Dynamic
     Trading with Predictable Returns and Transaction Costs", Journal of Finance 2013). Returns are plain here.
+
+    The account charges no quadratic costs, so there is no environment of this family: weights are judged by `reward`.
     """
 
     slope: float = 0.01  # B
@@ -249,6 +285,11 @@ class GarleanuPedersen(Family):
     length: int = 1000
     scale: float = 1e-2
     name: ClassVar[str] = "Gârleanu–Pedersen"
+
+    def __post_init__(self) -> None:
+        for what in ("slope", "variance", "shock", "risk_aversion", "impact"):
+            self._require((getattr(self, what) > 0, f"{what} must be above 0"))
+        self._require((0 < self.reversion <= 1, "reversion must be in (0, 1]"))
 
     def sample(self, episodes: int, seed: int | np.random.Generator) -> Episodes:
         rng = np.random.default_rng(seed)
@@ -265,6 +306,12 @@ class GarleanuPedersen(Family):
     @property
     def execution(self) -> Execution:
         return Execution(borrowing=True, gross=np.inf)
+
+    @property
+    def env_reward(self) -> Reward:
+        raise InputError(
+            f"{self.name}: the account charges no quadratic costs; judge weights by family.reward(weights, returns)"
+        )
 
 
 def _autoregressive(keep: float, spread: float, n: int, bars: int, rng: np.random.Generator) -> np.ndarray:

@@ -159,8 +159,8 @@ class TaskSet:
         validation: str | pd.Timestamp | tuple[str | pd.Timestamp, str | pd.Timestamp],
         *,
         purge: int = 5,
-        embargo: int = 60,
-        symbols: Sequence[str] | None = None,
+        embargo: int = 252,
+        symbols: str | Sequence[str] | None = None,
     ) -> tuple[TaskSet, TaskSet]:
         """Split by time into (training, validation); tasks that lie across an edge are left out.
 
@@ -174,7 +174,7 @@ class TaskSet:
         embargo : int
             Bars at least between the span and the first training bar after it. What trains there has the span among its past:
             its features read as far back as their lookback, a memory as its context.
-        symbols : sequence of str, optional
+        symbols : str or sequence of str, optional
             Symbols that validate; the others train. By default all do both.
 
         Raises
@@ -201,6 +201,7 @@ class TaskSet:
             )
         if symbols is None:
             return TaskSet(training), TaskSet(held_out)
+        symbols = [symbols] if isinstance(symbols, str) else symbols
         others = [s for s in held.symbols if s not in symbols]
         if not others or not symbols:
             raise InputError(

@@ -79,7 +79,7 @@ def _always(drawn: Episodes) -> np.ndarray:
 
 
 def _best_afterwards(drawn: Episodes) -> np.ndarray:
-    return hindsight(_returns(drawn)[:, 1:], drawn.family.cost, (-1, 1))
+    return hindsight(_returns(drawn)[:, 1:], drawn.family.cost, (-1, 0, 1))  # flat at first, and free to stay so
 
 
 def _momentum(drawn: Episodes, window: int = 20) -> np.ndarray:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import importlib.util
 import inspect
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+
+import cloudpickle
 
 from markets import InputError
 from strategies.base import Strategy
@@ -31,11 +35,12 @@ def load_strategy(source: str) -> Callable[[], Strategy]:
     """
     path, _, name = source.rpartition(":")
     file = Path(path)
+    # one name a file, wherever it lies
+    module_name = f"_user_{file.stem}_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]}"
     if not path or not name.isidentifier() or file.suffix != ".py":
         raise InputError(f"{source!r}: write the file and the name in it, as in my_strategy.py:MyStrategy")
     if not file.is_file():
         raise InputError(f"{file}: no such file")
-    module_name = f"_user_{file.stem}"
     spec = importlib.util.spec_from_file_location(module_name, file)
     assert spec is not None
     assert spec.loader is not None
@@ -44,7 +49,9 @@ def load_strategy(source: str) -> Callable[[], Strategy]:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[module_name]
         raise InputError(_where(file, error)) from error
+    cloudpickle.register_pickle_by_value(module)  # so that joblib's workers, who cannot import it, get the code
     found = getattr(module, name, None)
     if found is None:
         there = ", ".join(n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module_name)
@@ -52,7 +59,8 @@ def load_strategy(source: str) -> Callable[[], Strategy]:
 
     def make() -> Strategy:
         try:
-            made = found() if callable(found) else found
+            # a strategy is copied, so that nothing is remembered from one use to the next
+            made = found() if callable(found) and not isinstance(found, Strategy) else copy.deepcopy(found)
         except Exception as error:
             raise InputError(_where(file, error)) from error
         if not isinstance(made, Strategy):
@@ -66,7 +74,8 @@ def load_strategy(source: str) -> Callable[[], Strategy]:
 
 def _where(file: Path, error: Exception) -> str:
     """The error with the last line of the user's file that it passed through."""
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == file]
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f.lineno for f in frames if Path(f.filename).resolve() == file.resolve()]
     line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
     at = f", line {line}" if line else ""
     return f"{file}{at}: {type(error).__name__}: {error}"

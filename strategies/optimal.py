@@ -110,11 +110,12 @@ def worth_of_switching(gain: np.ndarray, move: np.ndarray, cost: float) -> np.nd
         Of a change of weight by 1.
     """
     worth = gain.copy()
-    while True:
+    for _ in range(100_000):
         before = worth
         worth = gain + move @ np.clip(before, -2 * cost, 2 * cost)
         if np.abs(worth - before).max() < 1e-12:
             return worth
+    raise InputError("the worth of switching does not settle; is every parameter finite and in its range?")
 
 
 def _moves(grid: np.ndarray, mean: np.ndarray, spread: float) -> np.ndarray:
@@ -143,7 +144,10 @@ def hidden_markov_worth(
     up = stay * expit(grid) + (1 - stay) * expit(-grid)
     move = up[:, None] * _moves(grid, logit(up) + 2 * mean**2, 2 * mean)
     move += (1 - up)[:, None] * _moves(grid, logit(up) - 2 * mean**2, 2 * mean)
-    return grid, worth_of_switching(2 * mean * (2 * up - 1), move, cost)
+    worth = worth_of_switching(2 * mean * (2 * up - 1), move, cost)
+    for array in (grid, worth):  # they are kept, and handed out again
+        array.setflags(write=False)
+    return grid, worth
 
 
 def hidden_markov_threshold(mean: float, stay: float, cost: float, points: int = 801) -> float:
@@ -218,7 +222,9 @@ class HiddenMarkovFilter(Optimum):
 
     def weights(self, returns: np.ndarray, signal: np.ndarray) -> np.ndarray:
         n = len(returns)
-        mean, stay = (np.broadcast_to(x, (n,)).copy() for x in (self._mean, self._stay))
+        if 1 < len(self._mean) < n:
+            raise InputError(f"the filter was told the parameters of {len(self._mean)} episodes, and there are {n}")
+        mean, stay = (np.broadcast_to(x if len(x) == 1 else x[:n], (n,)).copy() for x in (self._mean, self._stay))
         return _hysteresis(hidden_markov_log_odds(returns, mean, stay), self._edges(mean, stay))
 
     def _edges(self, mean: np.ndarray, stay: np.ndarray) -> np.ndarray:

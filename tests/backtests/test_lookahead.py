@@ -7,7 +7,9 @@ import worlds
 
 from backtests.lookahead import find_lookahead
 from markets import InputError
+from markets.synthetic import LinearCost
 from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum, Plan, Strategy
+from strategies.loading import load_strategy
 from strategies.optimal import Hindsight
 
 
@@ -30,6 +32,28 @@ def test_a_planted_leak_is_found(make, ahead, span):
     assert leaks
     assert max(leak.ahead for leak in leaks) >= ahead
     assert "bars ahead" in str(leaks[0]) or "bar ahead" in str(leaks[0])
+
+
+def test_regression_a_leak_that_trades_once_a_month_is_found_with_any_seed(span):
+    """Twelve random bars once missed the 21st of each month eight times in twelve."""
+    for seed in range(4):
+        assert find(leaky.MonthlyLeak, span, seed=seed)
+
+
+def test_regression_a_strategy_object_is_copied_so_that_it_forgets(span):
+    assert find(load_strategy(f"{leaky.__file__}:remembers"), span)
+
+
+def test_regression_what_cannot_trade_still_cannot_where_the_future_is_changed():
+    """The mask was once lost on the way, and a clean strategy that reads it was accused."""
+
+    class Tradable(Strategy):
+        name = "tradable"
+
+        def plan(self, bars):
+            return Plan(bars.tradable * 0.5)
+
+    assert find(Tradable, LinearCost(length=100).sample(5, 0).bars()) == []
 
 
 @pytest.mark.parametrize(

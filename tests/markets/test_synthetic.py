@@ -37,6 +37,10 @@ def test_bars_tasks_and_environment_are_like_those_of_real_data(family):
     np.testing.assert_allclose(np.diff(bars.close[:, 0]) / bars.close[:-1, 0] / family.scale,
                                drawn.returns[..., 0].ravel(), atol=1e-8)  # fmt: skip
     np.testing.assert_array_equal(bars.open[1:, 0], bars.close[:-1, 0])
+    if isinstance(family, GarleanuPedersen):  # the account charges no quadratic costs: better none than a wrong one
+        with pytest.raises(InputError, match=r"judge weights by family\.reward"):
+            drawn.env()
+        return
     env = drawn.env(features=Features.standard(horizons=(1,), volatility=5, short_volatility=2, averages=(3,)))
     gymnasium.utils.env_checker.check_env(env, skip_render_check=True)
     env.reset(seed=0)
@@ -88,6 +92,24 @@ def test_told_signals_are_symbols_that_do_not_trade():
 def test_support_must_leave_bars_to_be_judged_on():
     with pytest.raises(InputError, match="support is 51; it must be between 1 and 50"):
         KINDS[0].sample(2, 0).tasks(support=51)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda: HiddenMarkov(mean=0), "mean must be above 0"),
+        (lambda: HiddenMarkov(stay=1.0), r"stay must be in \[0.5, 1\)"),
+        (lambda: HiddenMarkovFamily(means=(0.2, 0.1)), "means must ascend"),
+        (lambda: LinearCost(spread=0), "spread must be above 0"),
+        (lambda: DriftMomentum(length=0), "length must be at least 1"),
+        (lambda: GarleanuPedersen(impact=-1), "impact must be above 0"),
+        (lambda: LinearCost(cost=float("nan")), "cost must be at least 0"),
+    ],
+)
+def test_parameters_that_make_no_market_are_refused(make, what):
+    """Regression: a mean of zero once sent the threshold's iteration on for ever."""
+    with pytest.raises(InputError, match=what):
+        make()
 
 
 def test_every_family_has_a_name_of_its_own():

@@ -1,7 +1,9 @@
 import sys
 
+import numpy as np
 import pytest
 
+from backtests import walk_forward
 from markets import InputError
 from strategies.loading import load_strategy
 
@@ -32,6 +34,23 @@ def test_a_class_a_function_and_a_strategy_load(tmp_path, bars):
         make = load_strategy(f"{tmp_path / 'strategies.py'}:{name}")
         assert (make().plan(bars).aim == share).all()
     assert str(tmp_path) not in sys.path
+
+
+def test_strategies_of_files_run_in_other_processes(tmp_path, bars):
+    """Regression: a worker of joblib cannot import a user's file; it is sent the code."""
+    (tmp_path / "own.py").write_text(GOOD)
+    own = [load_strategy(f"{tmp_path / 'own.py'}:{name}")() for name in ("Half", "other")]
+    own[1].name = "other"
+    one, two = (walk_forward(own, bars, jobs=jobs, progress=False) for jobs in (1, 2))
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a.equity, b.equity)
+
+
+def test_a_relative_path_has_its_line_too(tmp_path, monkeypatch):
+    (tmp_path / "my.py").write_text("import numpy\n1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"my\.py, line 2: ZeroDivisionError"):
+        load_strategy("my.py:Half")
 
 
 @pytest.mark.parametrize(

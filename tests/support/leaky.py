@@ -1,4 +1,4 @@
-"""Five strategies that look ahead, each in a way that happens, and two that do not. Shipped as examples for the check."""
+"""Strategies that look ahead, each in a way that happens, and two that do not. Shipped as examples for the check."""
 
 import numpy as np
 import pandas as pd
@@ -67,6 +67,31 @@ class SmoothedLabel(Leaky):
         forwards = market.ewm(span=20).mean()
         both_ways = forwards[::-1].ewm(span=20).mean()[::-1]
         return pd.DataFrame(np.sign(both_ways).to_numpy()[:, None] * np.ones(close.shape))
+
+
+class MonthlyLeak(Leaky):
+    """Looks at the next return too, but trades on it every 21st bar only."""
+
+    name = "monthly leak"
+
+    def signal(self, close):
+        signal = np.sign(close.pct_change(fill_method=None).shift(-1))
+        return signal.iloc[::21].reindex(signal.index).ffill()
+
+
+class Remembers(Leaky):
+    """Keeps the mean of the first sample that it is shown, and seems the same whatever is cut off after."""
+
+    name = "remembers"
+    mean = None
+
+    def signal(self, close):
+        if self.mean is None:
+            self.mean = close.mean()
+        return close / self.mean - 1
+
+
+remembers = Remembers()
 
 
 class CleanTrend(Leaky):
