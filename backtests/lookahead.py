@@ -17,6 +17,7 @@ from backtests.walkforward import Adaptive
 from markets import Bars, InputError
 from markets.bars import FIELDS
 from strategies import Plan
+from strategies.base import planned
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,20 @@ def find_lookahead(
     ------
     InputError
         Too few bars, or a strategy that answers differently when asked the same twice: give it a seed.
+
+    Notes
+    -----
+    What a strategy keeps in its class or its module from one question to the next cannot be seen through.
     """
     strategy = make()
     if len(bars) < 60:
         raise InputError(f"{bars.name}: {len(bars)} bars are too few to check {strategy.name}; give at least 60")
+    if cuts < 1 or seed < 0:
+        raise InputError(f"cuts is {cuts} and seed is {seed}; check at 1 bar at least, with a seed of at least 0")
     rng = np.random.default_rng(seed)
     first = len(bars) // 2
     rows = _cuts(_planned(strategy, bars[: first // 2], bars), first, len(bars) - 10, cuts, rng)
-    leaks = []
+    leaks: list[Leak] = []
     with Progress(transient=True, disable=not progress) as bar:
         task = bar.add_task(f"checking {strategy.name}", total=2 * len(rows))
         for panel in (bars, _with_gaps(bars, rows, rng)):
@@ -100,7 +107,8 @@ def find_lookahead(
             _same_twice(whole, _planned(make(), known, panel), strategy.name)
             for cut in rows.tolist():
                 for how, other in (("cut off", panel[: cut + 1]), ("scrambled", _scrambled(panel, cut, rng))):
-                    leaks += list(_differences(whole, _planned(make(), known, other), panel, cut, how, tolerance))
+                    found = _differences(whole, _planned(make(), known, other), panel, cut, how, tolerance)
+                    leaks += [leak for leak in found if leak not in leaks]  # both panels may show it
                 bar.advance(task)
     return leaks
 
@@ -120,7 +128,7 @@ def _cuts(plan: Plan, first: int, last: int, count: int, rng: np.random.Generato
 def _planned(strategy: Adaptive, known: Bars, bars: Bars) -> Plan:
     """The plan for `bars` after adapting on `known`."""
     try:
-        return strategy.adapt(known).plan(bars)
+        return planned(strategy.adapt(known), bars)
     except InputError:
         raise
     except Exception as error:

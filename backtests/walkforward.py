@@ -16,6 +16,7 @@ from rich.progress import Progress
 from backtests.metrics import metrics
 from markets import Bars, Costs, Execution, InputError, Ledger, RegimePath, simulate
 from strategies import Plan, Strategy
+from strategies.base import planned
 
 
 class Adaptive(Protocol):
@@ -192,6 +193,6 @@ def _joined_plan(strategy: Adaptive, bars: Bars, every: int) -> Plan:
                 "give more bars or a shorter window"
             )
         if isinstance(strategy, Strategy) and not strategy.adapts:
-            return adapted.plan(bars)
-        plans.append(adapted.plan(bars[first:last]))
+            return planned(adapted, bars)
+        plans.append(planned(adapted, bars[first:last]))
     return Plan.join(plans)

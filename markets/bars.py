@@ -233,11 +233,13 @@ class Bars:
             try:
                 found = self.index.slice_indexer(span.start, span.stop)
             except (ValueError, TypeError, AttributeError) as error:  # AttributeError: "nan" is a time to pandas
-                raise InputError(f"{span.start!r} to {span.stop!r} is not a span of time: {error}") from None
+                raise InputError(
+                    f"{_between(span)} is not a span of time; write times as 2008 or 2008-01-31"
+                ) from error
             first, last = found.start or 0, len(self) if found.stop is None else found.stop
         if last <= first:
             raise InputError(
-                f"no bars between {span.start} and {span.stop}: {self.name} runs from {self.index[0]} to {self.index[-1]}"
+                f"no bars from {_between(span)}: {self.name} runs from {self.index[0]} to {self.index[-1]}"
             )
         return self._rows(self.past + first, self.past + last)
 
@@ -318,6 +320,11 @@ class Bars:
         ``bars.resample(rule).until(t)``. See `markets.resampling`.
         """
         return resample(self, rule, incomplete)
+
+
+def _between(span: slice) -> str:
+    """A span in words."""
+    return f"{'the start' if span.start is None else span.start} to {'the end' if span.stop is None else span.stop}"
 
 
 @njit(cache=True)

@@ -106,6 +106,10 @@ def feature(lookback: int, *, needs: tuple[str, ...] = ()) -> Callable[[Function
         When a row changes with later bars, reads further back than `lookback` or what `needs` does not name, is not known
         after the lookback, or two calls on the same bars differ; naming the row and what differed.
     """
+    if not isinstance(lookback, int):
+        raise InputError(
+            f"@feature: write how many earlier bars a row reads, as in @feature(lookback=20), not {lookback!r}"
+        )
     if lookback < 0:
         raise InputError(f"@feature: lookback is {lookback}; it must be at least 0")
     unknown = [name for name in needs if name not in (*FIELDS, "index")]

@@ -99,6 +99,8 @@ def check(bars: Bars, calendar: str | None = None, stale: int = 10) -> QualityRe
     InputError
         When the calendar is unknown or does not reach as far, or `stale` is below 2.
     """
+    if not isinstance(bars, Bars):
+        raise InputError(f"check looks at Bars, not at {bars!r}; write check(load(...))")
     if stale < 2:
         raise InputError(f"stale is {stale}: two bars at least can have the same close")
     index = bars.index

@@ -67,6 +67,8 @@ def load(
     wanted = None if symbols is None else list(symbols)
     if wanted == []:
         raise InputError("symbols is empty; name at least one, or leave it out for all")
+    if not isinstance(source, (str, Path, pd.DataFrame)):
+        raise InputError(f"source is {source!r}; give a name, a path or a pandas frame")
     if isinstance(source, pd.DataFrame):
         table, name, prefix = read_table(source, "frame", "row {}".format), "frame", ""
     elif str(source) in PACKAGED:

@@ -46,6 +46,10 @@ class Episodes:
     hidden: dict[str, np.ndarray] = field(default_factory=dict)
     signal: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
+    def __post_init__(self) -> None:
+        if len(self.returns) < 1:
+            raise InputError("sample at least 1 episode")
+
     def bars(self) -> Bars:
         """All episodes, one after another, after one row that only has a price: 1 + n (T + 1) rows.
 

@@ -189,7 +189,9 @@ class TaskSet:
         try:
             span = held.index.slice_indexer(since, until)
         except (ValueError, TypeError) as error:
-            raise InputError(f"split at {validation}: this is not a span of time: {error}") from None
+            raise InputError(
+                f"split at {validation}: this is not a span of time; write times as 2008 or 2008-01-31"
+            ) from error
         edge, end = span.start or 0, len(held) if span.stop is None else span.stop
         training = tuple(t for t in self.tasks if t.stop <= edge - purge or t.start >= end + embargo)
         held_out = tuple(t for t in self.tasks if t.start >= edge and t.stop <= end)

@@ -48,6 +48,17 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 def main() -> None:
     """Run a command; what the user can mend is one line and status 2, never a traceback."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        print("\nregimeshift: interrupted; a training that was under way continues with --resume", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # `regimeshift data stocks | head`
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _run() -> None:
     command = tyro.extras.subcommand_cli_from_dict(
         COMMANDS,
         args=data.with_show(sys.argv[1:]),
@@ -63,12 +74,6 @@ def main() -> None:
     except InputError as error:
         print(f"regimeshift: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nregimeshift: interrupted; a training that was under way continues with --resume", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # `regimeshift data stocks | head`
-        sys.stderr.close()
-        sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from markets import Bars
+from markets import Bars, InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +72,25 @@ class Plan:
             np.concatenate(band) if any(p.band is not None for p in plans) else None,
             np.concatenate(rate) if any(p.rate is not None for p in plans) else None,
         )
+
+
+def planned(strategy: Strategy, bars: Bars) -> Plan:
+    """The strategy's plan, if it is one for these bars.
+
+    Raises
+    ------
+    InputError
+        When `plan` returns something else, or rows or symbols other than the bars have.
+    """
+    plan = strategy.plan(bars)
+    if not isinstance(plan, Plan):
+        raise InputError(f"{strategy.name}: plan(bars) returned {type(plan).__name__}; return strategies.Plan(aim)")
+    if plan.aim.shape != bars.shape:
+        raise InputError(
+            f"{strategy.name}: the plan has shape {plan.aim.shape}, but the visible bars make {bars.shape}; "
+            "of what is computed with the history, return the rows from bars.past on"
+        )
+    return plan
 
 
 class Strategy(ABC):

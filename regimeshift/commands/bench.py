@@ -27,6 +27,8 @@ class Ceilings:
         from regimeshift.console import console, show
         from strategies.ladder import ladder
 
+        if self.seed < 0:
+            raise InputError(f"--seed {self.seed}: it must be at least 0")
         if self.episodes < 2 or not 0 <= self.skip < min(family.length for family in FAMILIES):
             raise InputError("bench ceilings: give at least 2 episodes, and skip fewer bars than an episode has")
         tables = [

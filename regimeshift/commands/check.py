@@ -14,7 +14,7 @@ class Lookahead:
     """Ask a strategy again with the future cut off and with another future, and show every decision that changes.
 
     The strategy is a class in a file of yours (my_strategy.py:MyStrategy), a rule (momentum:252), or a folder that
-    `regimeshift train` wrote. Status 1 when it looks ahead.
+    `regimeshift train` wrote. What it remembers in its class or module cannot be seen through. Status 1 when it looks ahead.
     """
 
     strategy: tyro.conf.Positional[str]
@@ -32,18 +32,18 @@ class Lookahead:
 
     def run(self) -> None:
         from backtests.lookahead import find_lookahead
-        from markets import load
+        from markets import InputError, load
         from regimeshift import steps
         from regimeshift.console import console
 
+        if self.bars < 60:
+            raise InputError(f"--bars {self.bars}: at least 60 are needed")
         make = steps.strategy_maker(self.strategy)
         bars = load(self.source)
         span = bars[-self.bars :] if self.bars < len(bars) else bars
         leaks = find_lookahead(make, span, cuts=self.cuts, tolerance=self.tolerance, seed=self.seed)
         if not leaks:
-            console.print(
-                f"{make().name}: no look-ahead found at {self.cuts} bars of {bars.name}, with and without gaps."
-            )
+            console.print(f"{make().name}: no look-ahead found on {bars.name}, with and without gaps.")
             return
         for leak in sorted(leaks, key=lambda leak: leak.ahead)[:5]:
             console.print(f"{make().name}: {leak}", soft_wrap=True, highlight=False)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from markets import Bars
 
 
 @dataclass
@@ -35,11 +40,10 @@ class Regimes:
         from markets import InputError, load
         from markets.regime_page import write_regime_page
         from regimeshift.console import console
-        from regimeshift.spans import spans
         from regimeshift.steps import make_detector, show_regimes
 
         bars = load(self.source)
-        past = bars[: self.fit_until] if self.fit_until else bars[: spans(bars, None, None).validation]
+        past = bars[: self.fit_until or _first_part(bars)]
         if len(past) == len(bars):
             raise InputError(
                 f"--fit-until {self.fit_until}: the fit would see all of {bars.name}; leave some bars to look at"
@@ -61,3 +65,14 @@ class Regimes:
             except OSError as error:
                 raise InputError(f"{self.out}: cannot be written ({error.strerror}); choose another place") from None
             console.print(f"Wrote {self.out}")
+
+
+def _first_part(bars: Bars) -> pd.Timestamp | int:
+    """Where 30 % of the bars end; where there are years enough, at the turn of one, as a training has it."""
+    from markets import InputError
+    from regimeshift.spans import spans
+
+    try:
+        return spans(bars, None, None).validation
+    except InputError:  # too few bars to train on: the detector says how many it needs
+        return max(len(bars) * 3 // 10, 2)

@@ -85,6 +85,24 @@ def test_what_cannot_be_checked(span):
         def plan(self, bars):
             raise KeyError("Close")
 
+    class Array(Strategy):
+        name = "array"
+
+        def plan(self, bars):
+            return np.zeros(bars.shape)
+
+    class Whole(Strategy):
+        name = "whole"
+
+        def plan(self, bars):
+            return Plan(np.zeros(bars.with_past().shape))
+
+    with pytest.raises(InputError, match=r"array: plan\(bars\) returned ndarray; return strategies.Plan"):
+        find(Array, span)
+    with pytest.raises(InputError, match=r"shape \(700, 3\), but the visible bars make \(500, 3\).* from bars.past on"):
+        find(Whole, span)
+    with pytest.raises(InputError, match="cuts is 0"):
+        find(EqualWeight, span, cuts=0)
     with pytest.raises(InputError, match="dice plans differently when asked the same twice: give its random"):
         find(Dice, span)
     with pytest.raises(InputError, match="broken fails on synthetic: KeyError: 'Close'"):

@@ -100,7 +100,7 @@ def test_what_no_market_shows_is_refused_by_name(change, message):
 
 
 def test_an_empty_span_says_what_there_is():
-    with pytest.raises(InputError, match="no bars between 2030 and None: bars runs from 2020-01-01"):
+    with pytest.raises(InputError, match="no bars from 2030 to the end: bars runs from 2020-01-01"):
         make()["2030":]
     with pytest.raises(InputError, match="not a span of time"):
         make()["soon":]

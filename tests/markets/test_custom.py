@@ -100,3 +100,11 @@ def test_a_saved_composition_knows_its_features_by_name():
     about["parts"][0]["name"] = "elsewhere"
     with pytest.raises(InputError, match="'elsewhere' is not defined; import the file"):
         Features.from_dict(about)
+
+
+def test_the_decorator_wants_its_lookback():
+    with pytest.raises(InputError, match=r"as in @feature\(lookback=20\)"):
+
+        @feature
+        def bare(bars):
+            return bars.close

@@ -327,3 +327,8 @@ def test_thinning_keeps_the_ends_and_the_extremes(seed, length, most):
     if np.isfinite(values).any():
         assert np.nanmax(values[rows]) == np.nanmax(values)
         assert np.nanmin(values[rows]) == np.nanmin(values)
+
+
+def test_a_name_is_not_bars():
+    with pytest.raises(InputError, match=r"write check\(load\(...\)\)"):
+        check("sp500")

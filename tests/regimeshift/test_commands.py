@@ -208,7 +208,7 @@ def test_wrong_names_are_one_line(trained):
     refused(call("signal", "--model", "nobody", "--bars", "my.csv", cwd=trained), "model 'nobody' cannot be loaded")
     refused(call("backtest", "my.csv", "--models", "models/none", cwd=trained), "models/none: no trained model there")
     refused(call("backtest", "my.csv", "--rules", "luck", cwd=trained), "rule 'luck' is unknown; use equal_weight")
-    refused(call("backtest", "my.csv", "--start", "2035", cwd=trained), "no bars between 2035")
+    refused(call("backtest", "my.csv", "--start", "2035", cwd=trained), "no bars from 2035 to the end")
     refused(call("train", "my.csv", "--costs", "ten", cwd=trained), "costs 'ten': write 10bp")
     refused(call("train", "my.csv", "--test", "soon", cwd=trained), "--test 'soon' is not a time")
     refused(call("train", "my.csv", "--test", "2002", "--validation", "2003", cwd=trained), "must be in this order")
@@ -281,11 +281,18 @@ def test_check_lookahead_passes_what_is_clean(tmp_path):
     refused(call("check", "lookahead", "no.py:Thing", cwd=tmp_path), "no.py: no such file")
 
 
+def test_regimes_of_a_short_file_says_how_many_bars_it_needs(tmp_path):
+    bars = worlds.regime_bars(60, 1, seed=1)
+    pd.DataFrame(bars.close, index=bars.index.rename("date"), columns=["A"]).to_csv(tmp_path / "short.csv")
+    refused(call("regimes", "short.csv", cwd=tmp_path), "returns are too few for 3 regimes")
+
+
 def test_bench_ceilings_prints_a_ladder_of_each_family(tmp_path):
     done = call("bench", "ceilings", "--episodes", "30", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("hindsight") == 7
     refused(call("bench", "ceilings", "--episodes", "1", cwd=tmp_path), "at least 2 episodes")
+    refused(call("bench", "ceilings", "--seed", "-1", cwd=tmp_path), "--seed -1")
 
 
 def test_a_strategy_of_ones_own_is_backtested_by_its_file(tmp_path):
