@@ -128,7 +128,8 @@ class Reward:
         self.kind, self.risk_aversion, self.decay = kind, risk_aversion, decay
         self.moments = np.zeros((0, 2))
 
-    def __call__(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    def __call__(self, before: np.ndarray, after: np.ndarray, accounts: _Accounts) -> np.ndarray:
+        """Reward (n,) of a bar from equity before and after it, and from what the accounts did and hold."""
         if callable(self.kind):
             return np.array(self.kind(before, after.copy()), dtype=np.float64)  # theirs to keep and to change
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -234,7 +235,7 @@ class _Accounts:
         terminated = active & (self.equity <= 0)
         truncated = active & (self.at >= self.end) & ~terminated
         self.running &= ~(terminated | truncated)
-        reward = self.reward(before, self.equity)
+        reward = self.reward(before, self.equity, self)
         return seen, (reward if active.all() else np.where(active, reward, 0.0)), terminated, truncated
 
     def observe(self, which: np.ndarray | slice = slice(None)) -> np.ndarray:

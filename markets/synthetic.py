@@ -84,13 +84,7 @@ class Episodes:
         return TaskSet(tuple(Task(bars, s, s + support, s + length, self.family.name) for s in starts))
 
     def env(self, episodes: int = 1, **options: Any) -> TaskEnv:
-        """A gymnasium environment that draws one of these episodes at each reset, under the family's costs and reward.
-
-        Raises
-        ------
-        InputError
-            For a family whose reward the account cannot pay.
-        """
+        """A gymnasium environment that draws one of these episodes at each reset, under the family's costs and reward."""
         rules = {"costs": self.family.costs, "execution": self.family.execution, "reward": self.family.env_reward}
         return TaskEnv(self.tasks(), episodes, **(rules | {"episode_bars": self.returns.shape[1] - 1} | options))
 
@@ -277,7 +271,8 @@ class GarleanuPedersen(Family):
     Var u = `variance`, Var ε = `shock`. The reward is ``x r − ½ γ σ² x² − ½ λ σ² (Δx)²`` (Gârleanu and Pedersen, "Dynamic
     Trading with Predictable Returns and Transaction Costs", Journal of Finance 2013). Returns are plain here.
 
-    The account charges no quadratic costs, so there is no environment of this family: weights are judged by `reward`.
+    The account charges no quadratic costs and knows no aversion to risk: an environment takes both off the reward, and a
+    backtest of this family is judged by `reward`.
     """
 
     slope: float = 0.01  # B
@@ -313,9 +308,24 @@ class GarleanuPedersen(Family):
 
     @property
     def env_reward(self) -> Reward:
-        raise InputError(
-            f"{self.name}: the account charges no quadratic costs; judge weights by family.reward(weights, returns)"
-        )
+        return _QuadraticCosts(self)
+
+
+class _QuadraticCosts(Reward):
+    """``scale`` times the reward of `GarleanuPedersen`: the return, less what risk and trading weigh there."""
+
+    def __init__(self, family: GarleanuPedersen):
+        super().__init__("log_return")
+        self.family = family
+
+    def __call__(self, before: np.ndarray, after: np.ndarray, accounts: Any) -> np.ndarray:
+        f = self.family
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # bars open at the close before them, so that the fill is at the mark of the decision
+            held = accounts.shares[:, 0] * accounts.market.mark[accounts.at - 1, 0] / before
+            moved = accounts.traded / before
+            weighed = 0.5 * f.variance * (f.risk_aversion * held**2 + f.impact * moved**2)
+            return after / before - 1 - f.scale * weighed
 
 
 def _autoregressive(keep: float, spread: float, n: int, bars: int, rng: np.random.Generator) -> np.ndarray:

@@ -37,10 +37,6 @@ def test_bars_tasks_and_environment_are_like_those_of_real_data(family):
     np.testing.assert_allclose(np.diff(bars.close[:, 0]) / bars.close[:-1, 0] / family.scale,
                                drawn.returns[..., 0].ravel(), atol=1e-8)  # fmt: skip
     np.testing.assert_array_equal(bars.open[1:, 0], bars.close[:-1, 0])
-    if isinstance(family, GarleanuPedersen):  # the account charges no quadratic costs: better none than a wrong one
-        with pytest.raises(InputError, match=r"judge weights by family\.reward"):
-            drawn.env()
-        return
     env = drawn.env(features=Features.standard(horizons=(1,), volatility=5, short_volatility=2, averages=(3,)))
     gymnasium.utils.env_checker.check_env(env, skip_render_check=True)
     env.reset(seed=0)
@@ -69,6 +65,23 @@ def test_the_account_earns_the_familys_reward(family, seed):
     if isinstance(family, DriftMomentum):
         earned -= 0.5 * (profit**2).sum() / family.scale**2
     assert earned == pytest.approx(reward, abs=0.05)
+
+
+@pytest.mark.parametrize("family", KINDS, ids=lambda f: f.name)
+def test_an_environments_rewards_are_the_familys(family):
+    """Regression: the environment of `GarleanuPedersen` once charged neither risk nor trading."""
+    drawn = family.sample(1, 3)
+    weights = np.random.default_rng(3).uniform(-1, 1, (1, family.length))
+    env = drawn.env(features=Features.standard(horizons=(1,), volatility=5, short_volatility=2, averages=(3,)))
+    env.reset(seed=0)
+    total, over = 0.0, False
+    for w in weights[0]:
+        action = np.zeros(env.action_space.shape)
+        action[0] = w
+        _, reward, _, over, _ = env.step(action)
+        total += reward / family.scale
+    assert over
+    assert total == pytest.approx(family.reward(weights, drawn.returns[..., 0]).sum(), abs=0.05)
 
 
 def test_hidden_states_stay_as_long_as_they_should():
