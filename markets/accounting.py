@@ -205,23 +205,24 @@ class Market(NamedTuple):
 
 def make_rules(costs: Costs, execution: Execution, fill: str, delistings: bool = False) -> Rules:
     """The numbers of `costs` and `execution`; `fill` is resolved (not ``"auto"``)."""
+    # Of one type whatever the user wrote: to numba a gross of 2 and one of 2.5 are two programs to compile.
     return Rules(
-        buy=costs.buy_side,
-        sell=costs.sell_side,
-        fixed=costs.fixed,
-        cash_rate=costs.cash_rate,
-        financing_rate=costs.financing_rate,
-        borrow_rate=costs.borrow_rate,
+        buy=float(costs.buy_side),
+        sell=float(costs.sell_side),
+        fixed=float(costs.fixed),
+        cash_rate=float(costs.cash_rate),
+        financing_rate=float(costs.financing_rate),
+        borrow_rate=float(costs.borrow_rate),
         lagged=fill != "same_close",
         sizing=_SIZING[execution.sizing],
-        lot=execution.lot if execution.sizing == "whole_lots" else 0.0,
-        borrowing=execution.borrowing,
-        lowest=0.0 if execution.long_only else -execution.max_weight,
-        highest=execution.max_weight,
-        gross=execution.gross,
-        net=execution.net,
-        turnover=execution.turnover,
-        maintenance=execution.maintenance,
+        lot=float(execution.lot) if execution.sizing == "whole_lots" else 0.0,
+        borrowing=bool(execution.borrowing),
+        lowest=0.0 if execution.long_only else -float(execution.max_weight),
+        highest=float(execution.max_weight),
+        gross=float(execution.gross),
+        net=float(execution.net),
+        turnover=float(execution.turnover),
+        maintenance=float(execution.maintenance),
         delistings=delistings,
     )
 

@@ -63,7 +63,9 @@ class Ledger(NamedTuple):
             for part, default in ((aim, 0.0), (band, 0.0), (rate, 1.0))
         ]
         orders, filled = np.zeros(shape), np.zeros(shape[0], dtype=bool)
-        orders_kernel(market, *plan, execution.cash, orders, filled, rules, np.zeros(shape[1]), scratch(shape[1]))
+        orders_kernel(
+            market, *plan, float(execution.cash), orders, filled, rules, np.zeros(shape[1]), scratch(shape[1])
+        )
 
         equity, cash, shares, cost, traded = (values[0] for values in paths)
         paid_out = np.zeros(shape)  # shares of delisted symbols

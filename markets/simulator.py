@@ -724,6 +724,7 @@ def run_paths(
         Whether to keep the shares of every bar, or of the last alone.
     """
     paths, bars, n = aim.shape
+    start, aim, band, rate = (read_only(x) for x in (start, aim, band, rate))
     cash, equity = np.empty((paths, bars)), np.empty((paths, bars))
     cost, traded = np.empty((paths, bars)), np.empty((paths, bars))
     shares = np.empty((paths, bars if holdings else 1, n))
@@ -738,6 +739,13 @@ def run_paths(
 
     in_threads(run, paths, aim.size)
     return Paths(equity, cash, shares, cost, traded)
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A view that cannot be written to. To numba it is another type: kernels that are given but one compile once."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
 
 
 def in_threads(run: Callable[[slice], None], paths: int, work: int) -> None:
