@@ -116,8 +116,7 @@ def find_lookahead(
 def _cuts(plan: Plan, first: int, last: int, count: int, rng: np.random.Generator) -> np.ndarray:
     """Rows to cut after: half of them where the plan changes, since one that trades once a month leaks once a month."""
     parts = [part for part in (plan.aim, plan.band, plan.rate) if part is not None]
-    with np.errstate(invalid="ignore"):  # infinite bands that stay infinite are no change
-        changed = np.any([(part[1:] != part[:-1]).any(axis=1) for part in parts], axis=0)
+    changed = np.any([(part[1:] != part[:-1]).any(axis=1) for part in parts], axis=0)
     changes = np.flatnonzero(changed) + 1
     changes = changes[(changes >= first) & (changes < last)]
     chosen = rng.choice(changes, min(len(changes), (count + 1) // 2), replace=False)

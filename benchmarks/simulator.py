@@ -65,6 +65,20 @@ def vector_steps(bars: Bars, n: int, steps: int, seed: int) -> Callable[[], int]
     return run
 
 
+def stepping(env: gymnasium.Env, actions: list[int], seed: int) -> Callable[[], int]:
+    """One environment through `actions`, with resets where episodes end."""
+
+    def run() -> int:
+        env.reset(seed=seed)
+        for action in actions:
+            _, _, done, truncated, _ = env.step(action)
+            if done or truncated:
+                env.reset()
+        return len(actions)
+
+    return run
+
+
 def gym_trading_env_steps(bars: Bars, steps: int, seed: int) -> Callable[[], int]:
     """One Gym-Trading-Env with eight features and random positions."""
     from gym_trading_env.environments import TradingEnv
@@ -76,16 +90,7 @@ def gym_trading_env_steps(bars: Bars, steps: int, seed: int) -> Callable[[], int
         frame[f"feature_{f}"] = table[:, f]
     env = TradingEnv(df=frame, positions=[-1, 0, 1], trading_fees=0.001, verbose=0)
     actions = np.random.default_rng(seed).integers(0, 3, steps).tolist()
-
-    def run() -> int:
-        env.reset(seed=seed)
-        for action in actions:
-            _, _, done, truncated, _ = env.step(action)
-            if done or truncated:
-                env.reset()
-        return steps
-
-    return run
+    return stepping(env, actions, seed)
 
 
 def gym_anytrading_steps(bars: Bars, steps: int, seed: int) -> Callable[[], int]:
@@ -98,16 +103,7 @@ def gym_anytrading_steps(bars: Bars, steps: int, seed: int) -> Callable[[], int]
     )
     env = StocksEnv(df=frame, window_size=8, frame_bound=(8, len(frame)))
     actions = np.random.default_rng(seed).integers(0, 2, steps).tolist()
-
-    def run() -> int:
-        env.reset(seed=seed)
-        for action in actions:
-            _, _, done, truncated, _ = env.step(action)
-            if done or truncated:
-                env.reset()
-        return steps
-
-    return run
+    return stepping(env, actions, seed)
 
 
 def finrl_steps(bars: Bars, steps: int, seed: int) -> Callable[[], int] | None:

@@ -109,7 +109,7 @@ def _(family: DriftMomentum) -> list[Rung]:
     return [
         ("hindsight", False, afterwards),
         ("parameters known", False, told),
-        ("Bayes filter", True, lambda drawn: optimum.weights(_returns(drawn), _returns(drawn))),
+        ("Bayes filter", True, optimum.follow),
         ("mean so far", False, mean_so_far),
         ("no adaptation", False, lambda drawn: 0 * _always(drawn)),
     ]
@@ -130,7 +130,7 @@ def _(family: HiddenMarkov) -> list[Rung]:
     return [
         ("hindsight", False, _best_afterwards),
         ("next state known", False, _next_state),
-        ("filter", True, lambda drawn: optimum.weights(_returns(drawn), _returns(drawn))),
+        ("filter", True, optimum.follow),
         ("sign of the belief", False, _belief),
         ("momentum 20", False, _momentum),
         ("buy and hold", False, _always),
@@ -141,14 +141,14 @@ def _(family: HiddenMarkov) -> list[Rung]:
 def _(family: HiddenMarkovFamily) -> list[Rung]:
     def told(drawn: Episodes) -> np.ndarray:
         optimum = HiddenMarkovFilter(family, drawn.hidden["mean"], drawn.hidden["stay"])
-        return optimum.weights(_returns(drawn), _returns(drawn))
+        return optimum.follow(drawn)
 
     joint = HiddenMarkovJointFilter(family)
     return [
         ("hindsight", False, _best_afterwards),
         ("next state known", False, _next_state),
         ("filter, parameters known", True, told),
-        ("joint filter", False, lambda drawn: joint.weights(_returns(drawn), _returns(drawn))),
+        ("joint filter", False, joint.follow),
         ("momentum 20", False, _momentum),
         ("buy and hold", False, _always),
     ]
@@ -159,7 +159,7 @@ def _(family: LinearCost) -> list[Rung]:
     optimum = LinearCostOptimum(family)
     return [
         ("hindsight", False, _best_afterwards),
-        ("threshold", True, lambda drawn: optimum.weights(_returns(drawn), _signal(drawn))),
+        ("threshold", True, optimum.follow),
         ("sign of the predictor", False, lambda drawn: np.sign(_signal(drawn))),
         ("momentum 20", False, _momentum),
         ("buy and hold", False, _always),
@@ -183,7 +183,7 @@ def _(family: GarleanuPedersen) -> list[Rung]:
 
     return [
         ("hindsight", False, afterwards),
-        ("partial adjustment", True, lambda drawn: optimum.weights(_returns(drawn), _signal(drawn))),
+        ("partial adjustment", True, optimum.follow),
         ("straight to the aim", False, lambda drawn: optimum.aim * _signal(drawn)),
         ("no position", False, lambda drawn: 0 * _always(drawn)),
         ("Markowitz, costs ignored", False, markowitz),

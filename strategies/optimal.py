@@ -17,7 +17,15 @@ from scipy.special import expit, logit, ndtr
 
 from markets import Bars, Costs, Execution, InputError
 from markets.accounting import make_market
-from markets.synthetic import DriftMomentum, Family, GarleanuPedersen, HiddenMarkov, HiddenMarkovFamily, LinearCost
+from markets.synthetic import (
+    DriftMomentum,
+    Episodes,
+    Family,
+    GarleanuPedersen,
+    HiddenMarkov,
+    HiddenMarkovFamily,
+    LinearCost,
+)
 from strategies.base import Plan, Strategy
 
 
@@ -29,6 +37,12 @@ class Optimum(Strategy):
     @abstractmethod
     def weights(self, returns: np.ndarray, signal: np.ndarray) -> np.ndarray:
         """Weights (n, T), column t chosen after ``returns[:, t]``, from returns (n, T) and told signals (n, T)."""
+
+    def follow(self, drawn: Episodes) -> np.ndarray:
+        """Weights (n, T) in these episodes."""
+        returns = np.ascontiguousarray(drawn.returns[..., 0])
+        signal = np.ascontiguousarray(drawn.signal[..., 0]) if drawn.signal.size else np.zeros_like(returns)
+        return self.weights(returns, signal)
 
     def plan(self, bars: Bars) -> Plan:
         rows, columns = bars.with_past().shape
@@ -62,17 +76,18 @@ class DriftMomentumFilter(Optimum):
     weight of each bar is the best of that bar alone; ``E[w r − ½ w² r²]`` is largest there since ``E[r²] = 1 + E[m²]``.
     """
 
+    family: DriftMomentum
     name = "Bayes filter"
 
     def __init__(self, family: DriftMomentum | None = None, nodes: int = 33):
-        self.family = self._family = family or DriftMomentum()
+        self.family = family or DriftMomentum()
         self.nodes = nodes
 
     def weights(self, returns: np.ndarray, signal: np.ndarray) -> np.ndarray:
         x, mass = np.polynomial.legendre.leggauss(self.nodes)
-        phi = self._family.momentum * x
+        phi = self.family.momentum * x
         gain = 1 - phi
-        precision = np.full_like(phi, self._family.drift**-2 + 1)  # the same in every episode
+        precision = np.full_like(phi, self.family.drift**-2 + 1)  # the same in every episode
         mean = returns[:, :1] / precision
         evidence = np.zeros_like(mean) + np.log(mass)
         out = np.empty_like(returns)
@@ -205,6 +220,7 @@ class HiddenMarkovFilter(Optimum):
         Of each episode, for the second.
     """
 
+    family: HiddenMarkov | HiddenMarkovFamily
     name = "filter"
 
     def __init__(
@@ -213,7 +229,7 @@ class HiddenMarkovFilter(Optimum):
         mean: Sequence[float] | np.ndarray | None = None,
         stay: Sequence[float] | np.ndarray | None = None,
     ):
-        family = self.family = self._family = family or HiddenMarkov()
+        family = self.family = family or HiddenMarkov()
         if isinstance(family, HiddenMarkov):
             mean, stay = [family.mean], [family.stay]
         if mean is None or stay is None:
@@ -228,9 +244,9 @@ class HiddenMarkovFilter(Optimum):
         return _hysteresis(hidden_markov_log_odds(returns, mean, stay), self._edges(mean, stay))
 
     def _edges(self, mean: np.ndarray, stay: np.ndarray) -> np.ndarray:
-        if isinstance(self._family, HiddenMarkovFamily):
-            return _edge_table(self._family)(np.column_stack([mean, logit(stay)]))
-        edge = logit(hidden_markov_threshold(self._family.mean, self._family.stay, self._family.cost))
+        if isinstance(self.family, HiddenMarkovFamily):
+            return _edge_table(self.family)(np.column_stack([mean, logit(stay)]))
+        edge = logit(hidden_markov_threshold(self.family.mean, self.family.stay, self.family.cost))
         return np.full(len(mean), edge)
 
 
@@ -252,14 +268,15 @@ class HiddenMarkovJointFilter(Optimum):
     trade could wait to learn, so the true optimum lies between this and the filter that knows.
     """
 
+    family: HiddenMarkovFamily
     name = "joint filter"
 
     def __init__(self, family: HiddenMarkovFamily | None = None, points: int = 9):
-        self.family = self._family = family or HiddenMarkovFamily()
+        self.family = family or HiddenMarkovFamily()
         self.points = points
 
     def weights(self, returns: np.ndarray, signal: np.ndarray) -> np.ndarray:
-        family = self._family
+        family = self.family
         # the middles of equal shares of each uniform prior
         shares = (np.arange(self.points) + 0.5) / self.points
         (low, high), (least, most) = family.means, family.stays
@@ -306,11 +323,12 @@ def _mean_worth(returns, mean, stay, tables, largest):
 class LinearCostOptimum(Optimum):
     """Optimal in `LinearCost`: bang-bang with hysteresis at the predictor where W = 2 cost."""
 
+    family: LinearCost
     name = "threshold"
 
     def __init__(self, family: LinearCost | None = None):
-        self.family = self._family = family or LinearCost()
-        self.threshold = linear_cost_threshold(self._family.speed, self._family.spread, self._family.cost)
+        self.family = family or LinearCost()
+        self.threshold = linear_cost_threshold(self.family.speed, self.family.spread, self.family.cost)
 
     def weights(self, returns: np.ndarray, signal: np.ndarray) -> np.ndarray:
         return _hysteresis(np.ascontiguousarray(signal), np.full(len(signal), self.threshold))
@@ -382,6 +400,7 @@ class GarleanuPedersenOptimum(Optimum):
     g* is the reward a bar on average.
     """
 
+    family: GarleanuPedersen
     name = "partial adjustment"
 
     def __init__(self, family: GarleanuPedersen | None = None):
