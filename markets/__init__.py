@@ -17,6 +17,7 @@ from markets.regimes import RegimeDetector, RegimePath, load_detector
 from markets.simulator import simulate
 from markets.sources import load
 from markets.tasks import Task, TaskSet
+from markets.told import Told, UnitReturn
 from markets.volatility_trend import VolatilityTrendRegimes
 
 __all__ = [
@@ -37,6 +38,8 @@ __all__ = [
     "Task",
     "TaskEnv",
     "TaskSet",
+    "Told",
+    "UnitReturn",
     "VectorMarketEnv",
     "VolatilityTrendRegimes",
     "check",

@@ -21,7 +21,9 @@ from markets.accounting import Costs, Execution
 from markets.bars import Bars
 from markets.envs import Reward, TaskEnv
 from markets.errors import InputError
+from markets.features import Features
 from markets.tasks import Task, TaskSet
+from markets.told import Told, UnitReturn
 
 SCALE = 1e-4
 
@@ -93,6 +95,7 @@ class Family(ABC):
     """A distribution of tasks: `sample` draws them, `reward` judges weights."""
 
     name: ClassVar[str]
+    signals: ClassVar[int] = 0  # told besides prices
     length: int
     scale: float
     cost: float = 0.0
@@ -135,6 +138,11 @@ class Family(ABC):
     def execution(self) -> Execution:
         """What a book may hold in this family: a weight of 1 either way."""
         return Execution(borrowing=True, max_weight=1.0)
+
+    @property
+    def features(self) -> Features:
+        """What a policy sees: r_t in the formulas' units, and the signal where there is one."""
+        return Features((UnitReturn(self.scale), *(Told(f"signal {k}") for k in range(self.signals))))
 
     @property
     def env_reward(self) -> str | Reward:
@@ -252,6 +260,7 @@ class LinearCost(Family):
     length: int = 1000
     scale: float = SCALE
     name: ClassVar[str] = "linear cost"
+    signals: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         self._require((0 < self.speed <= 1, "speed must be in (0, 1]"), (self.spread > 0, "spread must be above 0"))
@@ -284,6 +293,7 @@ class GarleanuPedersen(Family):
     length: int = 1000
     scale: float = 1e-2
     name: ClassVar[str] = "Gârleanu–Pedersen"
+    signals: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         for what in ("slope", "variance", "shock", "risk_aversion", "impact"):
