@@ -19,8 +19,9 @@ import pandas as pd
 
 from markets.accounting import Costs, Execution
 from markets.bars import Bars
-from markets.envs import Reward, TaskEnv
+from markets.envs import TaskEnv
 from markets.errors import InputError
+from markets.rewards import Accounts, Reward
 from markets.tasks import Task, TaskSet
 
 SCALE = 1e-4
@@ -322,7 +323,7 @@ class _RiskCharged(Reward):
         super().__init__("log_return")
         self.family = family
 
-    def __call__(self, before: np.ndarray, after: np.ndarray, accounts: Any) -> np.ndarray:
+    def __call__(self, before: np.ndarray, after: np.ndarray, accounts: Accounts) -> np.ndarray:
         f = self.family
         with np.errstate(divide="ignore", invalid="ignore"):
             # bars open at the close before them, so that the fill is at the mark of the decision
