@@ -6,7 +6,7 @@ from markets.accounting import Costs, Execution
 from markets.bars import Bars
 from markets.change_points import ChangePoints
 from markets.custom import feature
-from markets.envs import MarketEnv, Reward, TaskEnv, VectorMarketEnv
+from markets.envs import MarketEnv, TaskEnv, VectorMarketEnv
 from markets.errors import InputError
 from markets.features import Features
 from markets.hidden_markov import HiddenMarkovRegimes
@@ -14,6 +14,7 @@ from markets.jump import JumpRegimes
 from markets.ledger import Ledger
 from markets.quality import QualityReport, check
 from markets.regimes import RegimeDetector, RegimePath, load_detector
+from markets.rewards import Reward
 from markets.simulator import simulate
 from markets.sources import load
 from markets.tasks import Task, TaskSet
