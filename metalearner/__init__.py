@@ -1,8 +1,11 @@
 """What makes a strategy adapt: objectives, training, learners."""
 
+from collections.abc import Callable
+
 from metalearner.base import MetaLearner, MetaPolicy, load_meta, shrunk
 from metalearner.finetune import FineTune
 from metalearner.inner import Inner
+from metalearner.latent import Latent
 from metalearner.maml import MAML
 from metalearner.pathwise import CostCurriculum, Pathwise
 from metalearner.reptile import Reptile
@@ -18,6 +21,23 @@ from metalearner.utilities import (
     PowerUtility,
 )
 
+
+
+def learners() -> dict[str, Callable[..., MetaLearner]]:
+    """Makers of the learners that trade, by their names on the command line."""
+    return {
+        "rl2": RL2,
+        "latent": Latent,
+        "maml": MAML,
+        "anil": MAML.anil,
+        "cavia": MAML.cavia,
+        "reptile": Reptile,
+        "finetune": FineTune,
+        "scratch": Scratch,
+        "rolling": RollingRetrain,
+    }
+
+
 __all__ = [
     "MAML",
     "RL2",
@@ -27,6 +47,7 @@ __all__ = [
     "FineTune",
     "HeldRisk",
     "Inner",
+    "Latent",
     "LogWealth",
     "MeanVariance",
     "MetaLearner",
@@ -37,6 +58,7 @@ __all__ = [
     "RollingRetrain",
     "Scratch",
     "Training",
+    "learners",
     "load_meta",
     "shrunk",
 ]

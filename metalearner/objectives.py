@@ -64,6 +64,10 @@ class Worlds(ABC):
         """`batch` in the parts that an update each is made of."""
         return [batch]
 
+    def sequences(self, policy: nn.Module, batch: Any) -> Tensor:
+        """What a memory reads in `batch`, shape (tasks, sequences of each, T, inputs)."""
+        raise NotImplementedError(f"{type(self).__name__} has no sequences to infer a belief from")
+
     def score(self, policy: nn.Module, params: Parameters, batch: Any) -> Tensor:
         """What `batch` earned, shape (tasks,): what validation compares."""
         return self.utility(policy, params, batch)
