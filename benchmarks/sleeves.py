@@ -12,7 +12,7 @@ at all. Adapting is one step in closed form: the posterior of a after the bars s
     E[a] = (n₀ m + Σ w_t (z_t − b c_t)) / (n₀ + Σ w_t)
 
 What is held of a sleeve is ``max(E[a] + b c, 0) / σ``, the growth-optimal share of a sleeve independent of the others, and all
-together is scaled to the equity. This is meta-learning a prior for Bayesian regression (Harrison, Sharma and Pavone,
+together is scaled to the equity; and of that a `share` is taken, the rest is the base. This is meta-learning a prior for Bayesian regression (Harrison, Sharma and Pavone,
 "Meta-learning priors for efficient online Bayesian regression", WAFR 2018); gradient steps from a learnt start come to the same
 in such a model (Grant et al., "Recasting gradient-based meta-learning as hierarchical Bayes", ICLR 2018).
 """
@@ -51,6 +51,8 @@ class Sleeves:
         Standard deviation of a sleeve's Sharpe ratio a year from regime to regime.
     halflife : int
         Bars; also of the volatility.
+    share : float
+        Of the way from the base to what is believed that is gone.
     band : float
         Half-width of the no-trade zone, as a share of the equal weight.
     costs, execution : Costs, Execution
@@ -64,7 +66,8 @@ class Sleeves:
     doubt: float = 0.25
     spread: float = 1.0
     halflife: int = 126
-    band: float = 0.2
+    share: float = 0.5
+    band: float = 0.3
     costs: Costs = field(default_factory=lambda: Costs.parse("10bp"))
     execution: Execution = field(default_factory=Execution)
     name: str = "sleeves"
@@ -147,10 +150,10 @@ class Believed(Strategy):
     def plan(self, bars: Bars) -> Plan:
         sharpe = self.mean + self.slope * turbulence(bars)[:, None]
         shares = np.maximum(sharpe, 0) / self.volatility
-        aim = np.zeros(bars.shape)
-        for k, sleeve in enumerate(self.of.sleeves):
-            aim += shares[:, k, None] * planned(sleeve, bars).aim
+        aims = [planned(sleeve, bars).aim for sleeve in self.of.sleeves]
+        aim = np.sum([shares[:, k, None] * aim for k, aim in enumerate(aims)], axis=0)
         aim /= np.maximum(np.abs(aim).sum(axis=1, keepdims=True), 1)
+        aim = aims[0] + self.of.share * (aim - aims[0])
         return Plan(aim, np.full(bars.shape, self.of.band / bars.shape[1]))
 
 
