@@ -11,10 +11,11 @@ at all. Adapting is one step in closed form: the posterior of a after the bars s
 
     E[a] = (n₀ m + Σ w_t (z_t − b c_t)) / (n₀ + Σ w_t)
 
-What is held of a sleeve is ``max(E[a] + b c, 0) / σ``, the growth-optimal share of a sleeve independent of the others, and all
-together is scaled to the equity; and of that a `share` is taken, the rest is the base. This is meta-learning a prior for Bayesian regression (Harrison, Sharma and Pavone,
-"Meta-learning priors for efficient online Bayesian regression", WAFR 2018); gradient steps from a learnt start come to the same
-in such a model (Grant et al., "Recasting gradient-based meta-learning as hierarchical Bayes", ICLR 2018).
+What is held of a sleeve is ``max(E[a] + b c, 0) / σ``, the growth-optimal share of a sleeve independent of the others; all
+together is scaled to the equity, and of the way there from the base the part `share` is gone. This is meta-learning a prior
+for Bayesian regression (Harrison, Sharma and Pavone, "Meta-learning priors for efficient online Bayesian regression", WAFR
+2018); gradient steps from a learnt start come to the same in such a model (Grant et al., "Recasting gradient-based
+meta-learning as hierarchical Bayes", ICLR 2018).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from markets import Bars, Costs, Execution, TaskSet, simulate
 from markets.regimes import market_returns
 from strategies import InverseVolatility, Plan, Strategy
 from strategies.base import planned
-from strategies.neutral import ResidualMomentum, Reversal, Seasonality
+from strategies.neutral import ResidualMomentum, Reversal
 
 LARGEST = 4.0  # a return of more standard deviations counts as one of so many
 LAG = 2  # bars from a decision to the first return it earns: it is filled at the next close
@@ -59,14 +60,12 @@ class Sleeves:
     name : str
     """
 
-    sleeves: tuple[Strategy, ...] = field(
-        default_factory=lambda: (InverseVolatility(), Reversal(), ResidualMomentum(), Seasonality())
-    )
-    expected: tuple[float, ...] = (0.5, 0.0, 0.0, 0.0)
+    sleeves: tuple[Strategy, ...] = field(default_factory=lambda: (InverseVolatility(), Reversal(), ResidualMomentum()))
+    expected: tuple[float, ...] = (0.5, 0.0, 0.0)
     doubt: float = 0.25
     spread: float = 1.0
     halflife: int = 126
-    share: float = 0.5
+    share: float = 0.75
     band: float = 0.3
     costs: Costs = field(default_factory=lambda: Costs.parse("10bp"))
     execution: Execution = field(default_factory=Execution)

@@ -40,22 +40,21 @@ class LongShort(Strategy):
         if halflife < 1:
             raise InputError(f"{self.name}: the halflife is {halflife}; it must be at least 1 bar")
         self.halflife = halflife
-        self.reach = max(lookback, VOLATILITY) + _CUT * halflife
-        self.warmup = self.reach
+        self.warmup = max(lookback, VOLATILITY) + _CUT * halflife
 
     @abstractmethod
-    def score(self, held: Bars, returns: np.ndarray, there: np.ndarray) -> np.ndarray:
+    def score(self, returns: np.ndarray, there: np.ndarray) -> np.ndarray:
         """What the symbols are ranked by, shape (T, A), NaN for none; from log returns and where they are known."""
 
     def plan(self, bars: Bars) -> Plan:
-        held = bars.without_past(keep=self.reach).with_past()
+        held = bars.without_past(keep=self.warmup).with_past()
         marks = held.marks
         there = np.zeros(marks.shape, dtype=bool)
         there[1:] = np.isfinite(marks[:-1]) & np.isfinite(held.close[1:])
         returns = np.zeros(marks.shape)
         returns[1:][there[1:]] = np.log(marks[1:][there[1:]] / marks[:-1][there[1:]])
         volatility = _volatility(returns, there)
-        score = np.where(held.listed & np.isfinite(volatility), self.score(held, returns, there), np.nan)
+        score = np.where(held.listed & np.isfinite(volatility), self.score(returns, there), np.nan)
         live = np.isfinite(score)
         z = standardised(score)
         smooth = np.zeros(z.shape)
@@ -86,7 +85,7 @@ class Reversal(LongShort):
         self.windows = tuple(windows)
         super().__init__(max(windows), halflife)
 
-    def score(self, held: Bars, returns: np.ndarray, there: np.ndarray) -> np.ndarray:
+    def score(self, returns: np.ndarray, there: np.ndarray) -> np.ndarray:
         volatility = _volatility(returns, there)
         fallen = [standardised(-windowed(returns, window) / volatility) for window in self.windows]
         return np.where(there, np.sum(fallen, axis=0), np.nan)
@@ -104,9 +103,9 @@ class ResidualMomentum(LongShort):
         if not 0 <= skip < window:
             raise InputError(f"{self.name}: skip is {skip}; it must be at least 0 and less than the window")
         self.window, self.skip = window, skip
-        super().__init__(2 * window, halflife)
+        super().__init__(window + max(window, VOLATILITY), halflife)
 
-    def score(self, held: Bars, returns: np.ndarray, there: np.ndarray) -> np.ndarray:
+    def score(self, returns: np.ndarray, there: np.ndarray) -> np.ndarray:
         market = returns.sum(axis=1, keepdims=True) / np.maximum(there.sum(axis=1, keepdims=True), 1)
         known = windowed(there.astype(np.float64), self.window) >= self.window / 2
         known[: self.window] = False
@@ -116,51 +115,6 @@ class ResidualMomentum(LongShort):
         rest = np.where(there, returns - beta * market, 0.0)
         total = windowed(rest, self.window) - windowed(rest, self.skip)
         return np.where(known, total / _volatility(rest, there), np.nan)
-
-
-class Seasonality(LongShort):
-    """Long what did better than the others in this month of earlier years, short what did worse.
-
-    Heston and Sadka, "Seasonality in the cross-section of stock returns", Journal of Financial Economics 2008. The month is
-    that of two business days on, when a decision of now begins to earn.
-
-    Parameters
-    ----------
-    years : int
-        At most that are looked back on.
-    halflife : int
-    """
-
-    def __init__(self, years: int = 20, halflife: int = 1):
-        self.name = "seasonality"
-        if years < 1:
-            raise InputError(f"{self.name}: years are {years}; it must be at least 1")
-        self.years = years
-        super().__init__(265 * (years + 1), halflife)
-        self.warmup = 2 * 265
-
-    def score(self, held: Bars, returns: np.ndarray, there: np.ndarray) -> np.ndarray:
-        excess = _centred(returns, there)
-        months = _months(held.index.to_numpy())
-        coming = _months(np.busday_offset(held.index.to_numpy().astype("M8[D]"), 2, roll="forward"))
-        first = months[0]
-        total, count = np.zeros((2, months[-1] - first + 1, returns.shape[1]))
-        np.add.at(total, months - first, excess)
-        np.add.at(count, months - first, there)
-        found = np.full(returns.shape, np.nan)
-        for month in np.unique(coming):
-            earlier = month - first - 12 * np.arange(1, self.years + 1)
-            earlier = earlier[(earlier > 0) & (earlier < len(total))]  # the first month held may be a part of one
-            known = count[earlier] > 10
-            if known.any():
-                mean = np.where(known, total[earlier], 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-                found[coming == month] = np.where(known.any(axis=0), mean, np.nan)
-        return found
-
-
-def _months(times: np.ndarray) -> np.ndarray:
-    """Months since 1970."""
-    return times.astype("M8[M]").astype(np.int64)
 
 
 def windowed(values: np.ndarray, window: int) -> np.ndarray:
