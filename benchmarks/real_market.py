@@ -5,14 +5,15 @@ stand the differences of Sharpe ratios a year (strategy less other), each with i
 same policy unadapted, to the base strategy that policies tilt, and to the best baseline, the one with the highest Sharpe ratio on
 the span itself - known only afterwards, which is hard on the learners.
 
-Every choice was made on 1998 to 2007 (``--development`` runs that span instead) and 2008 to 2022 was run once all were made.
+Every choice was made on 1998 to 2007 (``--development`` runs that span instead) and 2008 to 2022 was run once all were made;
+docs/real_market.md says what was tried.
 """
 
 from __future__ import annotations
 
 import argparse
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import pandas as pd
@@ -21,10 +22,10 @@ from backtests import walk_forward
 from backtests.metrics import formatted
 from backtests.significance import Interval, sharpe_gap
 from backtests.walkforward import Adaptive, WalkForward
-from benchmarks.common import finish
+from benchmarks.common import RESULTS, finish
 from benchmarks.sleeves import Sleeves
 from markets import Bars, TaskSet, load
-from metalearner import RL2, FineTune, Training
+from metalearner import MAML, RL2, FineTune, Inner, Latent, Reptile, RollingRetrain, Scratch, Training
 from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum, Strategy
 from strategies.neutral import ResidualMomentum, Reversal
 
@@ -33,7 +34,7 @@ CHOSEN = "sleeves"  # the learner whose figures the short keys give: it was best
 DEVELOPMENT, TEST = (1998, 2007), (2008, 2022)
 YEARS = 3  # from one meta-training to the next
 VALIDATION = 3  # last years of what is known that validate
-SUPPORT, QUERY, WARMUP = 120, 63, 316  # bars; the warm-up of the features and a quarter to spare
+SUPPORT, QUERY, WARMUP = 250, 63, 316  # bars; the warm-up of the features and a quarter to spare
 EVERY = 21  # bars from one adaptation to the next
 BASE = InverseVolatility().name
 SURVIVORS = (
@@ -62,10 +63,19 @@ class Learner(Protocol):
 def learners(quick: bool, seed: int) -> dict[str, Learner]:
     """Every learner, by the name it has in the table; one a line."""
     training = Training(steps=20 if quick else 300, evaluate_every=20, evidence=2.0, seed=seed)
+    slow = replace(training, steps=20 if quick else 80)  # an update of those takes ten times as long
+    steps = Inner(support=SUPPORT, step_size=5.0)  # smaller ones leave the policy where it was
     return {
         "sleeves": Sleeves(),
-        "RL2": RL2(training=training),
-        "fine-tune": FineTune(training=training),
+        "RL2": RL2(training=slow),
+        "latent": Latent(training=slow),
+        "MAML": MAML(inner=steps, learn_step_sizes=True, training=slow),
+        "ANIL": MAML.anil(inner=steps, learn_step_sizes=True, training=slow),
+        "CAVIA": MAML.cavia(inner=steps, learn_step_sizes=True, training=slow),
+        "Reptile": Reptile(inner=steps, training=slow),
+        "fine-tune": FineTune(inner=steps, step_sizes=(0.3, 1.0, 3.0, 10.0), training=training),
+        "scratch": Scratch(inner=Inner(steps=50, step_size=0.01, optimizer="adam", support=SUPPORT), training=training),
+        "rolling retrain": RollingRetrain(inner=Inner(steps=50, step_size=0.03, optimizer="adam", support=1008)),
     }
 
 
@@ -150,6 +160,8 @@ def main() -> None:
     print("Difference of Sharpe ratios a year, strategy less other [95 % interval]")
     print(pd.DataFrame({name: {k: str(i) for k, i in row.items()} for name, row in found.items()}).T.to_string())
     print(f"\n{SURVIVORS}\nChoices were made on {DEVELOPMENT[0]} to {DEVELOPMENT[1]}.\n")
+    if not (chosen.quick or chosen.development):
+        picture(result, found)
     to_unadapted, to_base, to_best = found[CHOSEN].values()
     figures = {
         "span": [first, last],
@@ -164,6 +176,38 @@ def main() -> None:
         "gaps": {name: {k: [i.value, i.low, i.high] for k, i in row.items()} for name, row in found.items()},
     }
     finish("real_market", rounded(figures), chosen.quick or chosen.development)
+
+
+def picture(result: WalkForward, found: dict[str, dict[str, Interval]]) -> None:
+    """What became of 1, and the differences of Sharpe ratios with their intervals."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 5.5), layout="constrained")
+    paths, differences = figure.subplots(1, 2, width_ratios=(3, 2))
+    rules = {rule.name for rule in baselines()}
+    for backtest in result:
+        if backtest.name in found or backtest.name in rules:
+            style = {"lw": 0.9, "ls": "--"} if backtest.name in rules else {"lw": 1.2}
+            paths.semilogy(backtest.index, backtest.equity / backtest.equity[0], label=backtest.name, **style)
+    paths.set(title=f"20 US stocks, net of {COSTS} a side: learners and rules (dashed)")
+    paths.legend(fontsize=7, ncols=2)
+    kinds = list(next(iter(found.values())))
+    for k, kind in enumerate(kinds):
+        at = [n + 0.2 * (k - 1) for n in range(len(found))]
+        ends = [row[kind] for row in found.values()]
+        low, high = ([i.low for i in ends], [i.high for i in ends])
+        differences.hlines(at, low, high, color=f"C{k}", lw=1.5)
+        differences.plot([i.value for i in ends], at, "o", ms=4, color=f"C{k}", label=kind)
+    differences.axvline(0, color="#888", lw=0.8)
+    differences.set(
+        title="difference of Sharpe ratios a year, 95 % interval", yticks=range(len(found)), yticklabels=found
+    )
+    differences.invert_yaxis()
+    differences.legend(fontsize=7)
+    FigureCanvasAgg(figure)
+    RESULTS.mkdir(exist_ok=True)
+    figure.savefig(RESULTS / "real_market.png", dpi=110)
 
 
 def rounded(value):

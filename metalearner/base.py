@@ -130,11 +130,15 @@ class MetaLearner(ABC):
     def lessons(self, policy: nn.Module, tasks: Any) -> Lessons:
         """What is done with `tasks`."""
 
+    def used(self, judged: Lessons) -> Lessons:
+        """`judged` as the policy will be used, where that is not how it was trained: by default it is."""
+        return judged
+
     @abstractmethod
     def made(
-        self, lessons: Lessons, judged: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+        self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> MetaPolicy:
-        """The meta-policy of what was learnt; `judged` are the lessons on the validation tasks."""
+        """The meta-policy of what was learnt; `used` are the lessons as they were judged on validation tasks."""
 
     def fit(
         self,
@@ -168,15 +172,18 @@ class MetaLearner(ABC):
             policy = self.objective.policy(self.policy, tasks)
             lessons = self.lessons(policy, tasks)
         choosing, judging = _halves(validation) if self.training.evidence is not None else (validation, None)
+        chosen = self._judged(lessons, policy, choosing)
         history = train(
-            lessons, self._judged(lessons, policy, choosing), self.training, self._said(),
+            lessons, chosen, self.training, self._said(),
             checkpoint=checkpoint, resume=resume, progress=progress, log=log, title=self.name, ceiling=ceiling,
         )  # fmt: skip
+        used = self.used(chosen)
         if judging is not None and self.training.evidence is not None:
-            share = earned_share(policy, self._judged(lessons, policy, judging), self.training.evidence)
+            used.worlds = self._judged(lessons, policy, judging).worlds  # other tasks, the same way of adapting
+            share = earned_share(policy, used, self.training.evidence)
             policy.settings = replace(policy.settings, shrink=share)  # type: ignore[arg-type]
         lessons.module.cpu()
-        return self.made(lessons, self._judged(lessons, policy, validation), seen_until(tasks, validation), history)
+        return self.made(lessons, used, seen_until(tasks, validation), history)
 
     def _judged(self, lessons: Lessons, policy: nn.Module, tasks: Any) -> Lessons:
         """What `lessons` are judged by: others, of the same module."""

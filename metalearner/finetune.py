@@ -39,9 +39,13 @@ class FineTune(MetaLearner):
         self.inner.names(policy)
         return Plain(policy, self.objective.on(tasks, policy, 1, self.inner.support))
 
-    def made(
-        self, lessons: Lessons, judged: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
-    ) -> ByGradient:
-        steps = Stepping(lessons.module, judged.worlds, self.inner)
+    def used(self, judged: Lessons) -> Stepping:
+        steps = Stepping(judged.module, judged.worlds, self.inner)
         steps.inner = best_step_size(steps, self.step_sizes, self.training.seed)
-        return by_gradient(self, steps, seen_until, history)
+        return steps
+
+    def made(
+        self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+    ) -> ByGradient:
+        assert isinstance(used, Stepping)
+        return by_gradient(self, used, seen_until, history)

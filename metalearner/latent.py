@@ -153,7 +153,7 @@ class Latent(MetaLearner):
         return Inferring(policy, self.objective.on(tasks, policy, self.context), self.weight)
 
     def made(
-        self, lessons: Lessons, judged: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+        self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> BeliefPolicy:
         assert isinstance(lessons, Inferring)
         return BeliefPolicy(self.name, lessons.policy, self.context, self.objective, seen_until, history)

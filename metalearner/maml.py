@@ -101,7 +101,7 @@ class MAML(MetaLearner):
         return MetaGradient(policy, worlds, self.inner, self.order, self.learn_step_sizes)
 
     def made(
-        self, lessons: Lessons, judged: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+        self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> ByGradient:
         assert isinstance(lessons, MetaGradient)
         sizes = lessons.step_sizes

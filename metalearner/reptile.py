@@ -63,7 +63,7 @@ class Reptile(MetaLearner):
         return Following(policy, self.objective.on(tasks, policy, 1, self.inner.support), self.inner)
 
     def made(
-        self, lessons: Lessons, judged: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+        self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> ByGradient:
         assert isinstance(lessons, Following)
         return by_gradient(self, lessons, seen_until, history)

@@ -74,6 +74,6 @@ class RL2(MetaLearner):
         return Plain(policy, self.objective.on(tasks, policy, self.context))
 
     def made(
-        self, lessons: Lessons, judged: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+        self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> InContext:
         return InContext(self.name, lessons.module, self.context, self.objective, seen_until, history)

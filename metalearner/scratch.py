@@ -59,11 +59,11 @@ class Scratch(MetaLearner):
         return self.made(judged, judged, seen_until(validation), pd.DataFrame())
 
     def made(
-        self, lessons: Lessons, judged: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+        self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> ByGradient:
-        assert isinstance(judged, Stepping)
-        judged.inner = best_step_size(judged, self.step_sizes, self.training.seed)
-        return by_gradient(self, judged, seen_until, history)
+        assert isinstance(used, Stepping)
+        used.inner = best_step_size(used, self.step_sizes, self.training.seed)
+        return by_gradient(self, used, seen_until, history)
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class RollingRetrain(Scratch):
     name: str = "rolling retrain"
 
     def made(
-        self, lessons: Lessons, judged: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+        self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> ByGradient:
         # tasks are shorter than the window, so that none could choose the step size
-        assert isinstance(judged, Stepping)
-        return by_gradient(self, judged, seen_until, history)
+        assert isinstance(used, Stepping)
+        return by_gradient(self, used, seen_until, history)

@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from markets import InputError
-from metalearner import FineTune, Training, load_meta, shrunk
+import metalearner.base
+from markets import InputError, TaskSet
+from metalearner import FineTune, Inner, Training, load_meta, shrunk
 
 
 def test_save_and_load(meta, bars, tmp_path):
@@ -39,6 +40,24 @@ def test_fine_tuning_moves_the_weights_by_what_it_saw(tasks, bars):
     np.testing.assert_array_equal(meta.unadapted().plan(bars).aim, before)  # adapting leaves the original alone
     again = meta.adapt(bars[:700])
     np.testing.assert_array_equal(again.plan(bars).aim, early.plan(bars).aim)
+
+
+def test_the_tilt_of_fine_tuning_is_judged_after_its_steps(tasks, monkeypatch):
+    """It was judged before them: a start that was worth nothing was thrown away with all that the steps made of it."""
+    judged = []
+
+    def earned_share(policy, validation, needed):
+        judged.append((validation, validation.scores(np.random.default_rng(0)).numpy()))
+        return 1.0
+
+    monkeypatch.setattr(metalearner.base, "earned_share", earned_share)
+    learner = FineTune(inner=Inner(steps=2), training=Training(steps=3, evaluate_every=3), step_sizes=(0.1, 1.0))
+    meta = learner.fit(*tasks, progress=False)
+    (lessons, scores), later = judged[0], TaskSet(tasks[1].tasks[(len(tasks[1]) + 1) // 2 :])
+    assert lessons.inner == meta.inner  # the step size was chosen before, on the earlier tasks
+    assert len(scores) == len(later)
+    before = learner.lessons(meta.policy, later).scores(np.random.default_rng(0)).detach().numpy()
+    assert np.abs(scores - before).max() > 0
 
 
 def test_adapting_reads_nothing_later(tasks, bars):
