@@ -25,12 +25,12 @@ from backtests.walkforward import Adaptive, WalkForward
 from benchmarks.common import RESULTS, finish
 from benchmarks.sleeves import Sleeves
 from markets import Bars, TaskSet, load
-from metalearner import MAML, RL2, FineTune, Inner, Latent, Reptile, RollingRetrain, Scratch, Training
-from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum, Strategy
+from metalearner import MAML, RL2, Ensemble, FineTune, Inner, Latent, Reptile, RollingRetrain, Scratch, Training
+from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum, PolicySettings, Strategy
 from strategies.neutral import ResidualMomentum, Reversal
 
 COSTS = "10bp"
-CHOSEN = "sleeves"  # the learner whose figures the short keys give: it was best in development
+CHOSEN = "3 × MAML"  # whose figures the short keys give: in development the one that met the aims in their order
 DEVELOPMENT, TEST = (1998, 2007), (2008, 2022)
 YEARS = 3  # from one meta-training to the next
 VALIDATION = 3  # last years of what is known that validate
@@ -62,20 +62,25 @@ class Learner(Protocol):
 
 def learners(quick: bool, seed: int) -> dict[str, Learner]:
     """Every learner, by the name it has in the table; one a line."""
-    training = Training(steps=20 if quick else 300, evaluate_every=20, evidence=2.0, seed=seed)
-    slow = replace(training, steps=20 if quick else 80)  # an update of those takes ten times as long
+    gated = Training(steps=20 if quick else 80, evaluate_every=20, evidence=2.0, seed=seed)
+    # With that much evidence asked of a few months no gradient learner leaves the base: these hold half their tilt instead.
+    free, half = replace(gated, evidence=None), PolicySettings(memory="none", shrink=0.5)
     steps = Inner(support=SUPPORT, step_size=5.0)  # smaller ones leave the policy where it was
+    alone = Inner(steps=50, step_size=0.01, support=SUPPORT, optimizer="adam")
+    maml = MAML(half, inner=steps, learn_step_sizes=True, training=free)
     return {
         "sleeves": Sleeves(),
-        "RL2": RL2(training=slow),
-        "latent": Latent(training=slow),
-        "MAML": MAML(inner=steps, learn_step_sizes=True, training=slow),
-        "ANIL": MAML.anil(inner=steps, learn_step_sizes=True, training=slow),
-        "CAVIA": MAML.cavia(inner=steps, learn_step_sizes=True, training=slow),
-        "Reptile": Reptile(inner=steps, training=slow),
-        "fine-tune": FineTune(inner=steps, step_sizes=(0.3, 1.0, 3.0, 10.0), training=training),
-        "scratch": Scratch(inner=Inner(steps=50, step_size=0.01, optimizer="adam", support=SUPPORT), training=training),
-        "rolling retrain": RollingRetrain(inner=Inner(steps=50, step_size=0.03, optimizer="adam", support=1008)),
+        "RL2": RL2(training=gated),
+        "latent": Latent(training=gated),
+        "MAML": maml,
+        "3 × MAML": Ensemble(maml),
+        "ANIL": MAML.anil(policy=half, inner=steps, learn_step_sizes=True, training=free),
+        "CAVIA": MAML.cavia(policy=half, inner=steps, learn_step_sizes=True, training=free),
+        "Reptile": Reptile(half, inner=steps, training=free),
+        "fine-tune": FineTune(half, inner=steps, step_sizes=(), training=replace(free, steps=20 if quick else 300)),
+        "fine-tune, gated": FineTune(inner=steps, step_sizes=(), training=replace(gated, steps=20 if quick else 300)),
+        "scratch": Scratch(half, inner=alone, training=free),
+        "rolling retrain": RollingRetrain(half, inner=replace(alone, step_size=0.03, support=1008), training=free),
     }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from metalearner.base import MetaLearner, MetaPolicy, load_meta, shrunk
+from metalearner.ensemble import Ensemble
 from metalearner.finetune import FineTune
 from metalearner.inner import Inner
 from metalearner.latent import Latent
@@ -44,6 +45,7 @@ __all__ = [
     "CostCurriculum",
     "DifferentialSharpe",
     "DrawdownPenalised",
+    "Ensemble",
     "FineTune",
     "HeldRisk",
     "Inner",

@@ -94,6 +94,15 @@ class MetaPolicy(ABC):
         """What a saved one needs besides, for JSON."""
         return {}
 
+    @classmethod
+    def load(cls, about: dict[str, Any], folder: Path) -> MetaPolicy:
+        """What `save` wrote; `about` is its ``meta.json``. For all learners there is `load_meta`."""
+        objective = Objective.kinds[about["objective"]["kind"]].from_dict(about["objective"])
+        stored = PolicyStrategy.load(folder)
+        meta = cls(about["name"], stored.policy, stored.context, objective, stored.seen_until)
+        meta._restore(about, folder)
+        return meta
+
     def _restore(self, about: dict[str, Any], folder: Path) -> None:
         """Take over what `_about` said."""
 
@@ -252,15 +261,12 @@ def load_meta(folder: str | Path) -> MetaPolicy:
     kinds = MetaPolicy.kinds
     try:
         about: dict[str, Any] = json.loads((folder / "meta.json").read_text())
-        kind = kinds[about["learner"]]
-        objective = Objective.kinds[about["objective"]["kind"]].from_dict(about["objective"])
+        return kinds[about["learner"]].load(about, folder)
+    except InputError:
+        raise  # it says what is wrong
     except OSError:
         raise InputError(
             f"{folder}: no trained model there (meta.json is missing); make one with: regimeshift train"
         ) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{folder}/meta.json: not a trained model of {', '.join(kinds)} ({error!r})") from None
-    stored = PolicyStrategy.load(folder)
-    meta = kind(about["name"], stored.policy, stored.context, objective, stored.seen_until)
-    meta._restore(about, folder)
-    return meta

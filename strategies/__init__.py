@@ -1,11 +1,13 @@
 """What can trade a market: plans, rules, torch policies."""
 
 from strategies.base import Plan, Strategy
+from strategies.blend import Blend
 from strategies.neutral import ResidualMomentum, Reversal
 from strategies.policy import Policy, PolicySettings, PolicyStrategy
 from strategies.rules import BuyAndHold, EqualWeight, InverseVolatility, Momentum
 
 __all__ = [
+    "Blend",
     "BuyAndHold",
     "EqualWeight",
     "InverseVolatility",

@@ -1,0 +1,87 @@
+"""The same learner from several seeds, and what they make of it on average.
+
+Where data are few, a network's weights owe much to its seed; the mean of several plans owes less (Lakshminarayanan, Pritzel
+and Blundell, "Simple and scalable predictive uncertainty estimation using deep ensembles", NeurIPS 2017).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from markets import Bars, InputError, TaskSet
+from metalearner.base import MetaLearner, MetaPolicy, load_meta
+from strategies import Blend
+
+
+class EnsemblePolicy(MetaPolicy):
+    """Several meta-policies that trade together, each with the same share of the account.
+
+    Parameters
+    ----------
+    name : str
+    members : sequence of MetaPolicy
+    """
+
+    learner = "ensemble"
+
+    def __init__(self, name: str, members: Sequence[MetaPolicy]):
+        first = members[0]
+        seen = [m.seen_until for m in members if m.seen_until is not None]
+        super().__init__(name, first.policy, first.context, first.objective, max(seen, default=None), first.history)
+        self.members = tuple(members)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all members'."""
+        return hashlib.sha256("".join(m.fingerprint for m in self.members).encode()).hexdigest()
+
+    def adapt(self, task: Bars) -> Blend:
+        return Blend([m.adapt(task) for m in self.members], self.name)
+
+    def unadapted(self) -> Blend:
+        return Blend([m.unadapted() for m in self.members], f"{self.name}, unadapted")
+
+    def save(self, folder: str | Path) -> Path:
+        """Write each member into a folder of its own, and ``meta.json``."""
+        folder = Path(folder)
+        for k, member in enumerate(self.members):
+            member.save(folder / str(k))
+        about = {"learner": self.learner, "name": self.name, "members": len(self.members)}
+        (folder / "meta.json").write_text(json.dumps(about, indent=1))
+        return folder
+
+    @classmethod
+    def load(cls, about: dict[str, Any], folder: Path) -> EnsemblePolicy:
+        return cls(about["name"], [load_meta(folder / str(k)) for k in range(about["members"])])
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Trains one learner from several seeds.
+
+    Attributes
+    ----------
+    learner : MetaLearner
+        Its seed is the first.
+    members : int
+    """
+
+    learner: MetaLearner
+    members: int = 3
+
+    def __post_init__(self) -> None:
+        if self.members < 1:
+            raise InputError(f"an ensemble of {self.members} members trades nothing; it needs at least 1")
+
+    def fit(self, tasks: TaskSet, validation: TaskSet, *, progress: bool = True) -> EnsemblePolicy:
+        """Train the members one after another; see `MetaLearner.fit`."""
+        own = self.learner.training
+        seeded = [replace(self.learner, training=replace(own, seed=own.seed + k)) for k in range(self.members)]
+        return EnsemblePolicy(
+            f"{self.members} × {self.learner.name}", [one.fit(tasks, validation, progress=progress) for one in seeded]
+        )
