@@ -65,7 +65,8 @@ def learners(quick: bool, seed: int) -> dict[str, Learner]:
     gated = Training(steps=20 if quick else 80, evaluate_every=20, evidence=2.0, seed=seed)
     # With that much evidence asked of a few months no gradient learner leaves the base: these hold half their tilt instead.
     free, half = replace(gated, evidence=None), PolicySettings(memory="none", shrink=0.5)
-    steps = Inner(support=SUPPORT, step_size=5.0)  # smaller ones leave the policy where it was
+    longer = replace(free, steps=20 if quick else 300)
+    steps = Inner(support=SUPPORT, step_size=10.0)  # a tenth of that leaves the policy where it was
     alone = Inner(steps=50, step_size=0.01, support=SUPPORT, optimizer="adam")
     maml = MAML(half, inner=steps, learn_step_sizes=True, training=free)
     return {
@@ -77,8 +78,7 @@ def learners(quick: bool, seed: int) -> dict[str, Learner]:
         "ANIL": MAML.anil(policy=half, inner=steps, learn_step_sizes=True, training=free),
         "CAVIA": MAML.cavia(policy=half, inner=steps, learn_step_sizes=True, training=free),
         "Reptile": Reptile(half, inner=steps, training=free),
-        "fine-tune": FineTune(half, inner=steps, step_sizes=(), training=replace(free, steps=20 if quick else 300)),
-        "fine-tune, gated": FineTune(inner=steps, step_sizes=(), training=replace(gated, steps=20 if quick else 300)),
+        "fine-tune": FineTune(half, inner=replace(steps, step_size=5.0), step_sizes=(), training=longer),
         "scratch": Scratch(half, inner=alone, training=free),
         "rolling retrain": RollingRetrain(half, inner=replace(alone, step_size=0.03, support=1008), training=free),
     }
