@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from markets import InputError
+from metalearner import MAML, Ensemble, Training, load_meta
+from strategies import PolicySettings
+
+LEARNER = MAML(
+    PolicySettings(memory="none", hidden=4), training=Training(steps=2, evaluate_every=2, seed=5, evidence=None)
+)
+
+
+@pytest.fixture(scope="module")
+def ensemble(tasks):
+    return Ensemble(LEARNER, members=2).fit(*tasks, progress=False)
+
+
+def test_is_the_mean_of_what_each_seed_makes_of_the_bars(ensemble, tasks, bars):
+    assert ensemble.name == "2 × MAML"
+    first = LEARNER.fit(*tasks, progress=False)
+    assert [m.fingerprint == first.fingerprint for m in ensemble.members] == [True, False]
+    for what in (lambda m: m.adapt(bars[:1400]), lambda m: m.unadapted()):
+        aims = [what(m).plan(bars).aim for m in ensemble.members]
+        np.testing.assert_allclose(what(ensemble).plan(bars).aim, np.mean(aims, axis=0), atol=1e-12)
+    assert ensemble.unadapted().name == "2 × MAML, unadapted"
+
+
+def test_save_and_load(ensemble, bars, tmp_path):
+    again = load_meta(ensemble.save(tmp_path / "e"))
+    assert type(again) is type(ensemble)
+    assert (again.name, again.fingerprint, again.seen_until) == (
+        ensemble.name,
+        ensemble.fingerprint,
+        ensemble.seen_until,
+    )
+    np.testing.assert_array_equal(again.adapt(bars).plan(bars).aim, ensemble.adapt(bars).plan(bars).aim)
+    (tmp_path / "e" / "1" / "meta.json").unlink()
+    with pytest.raises(InputError, match="1: no trained model there"):
+        load_meta(tmp_path / "e")
+
+
+def test_remembers_the_last_bar_that_any_member_saw(ensemble, tasks):
+    assert ensemble.seen_until == max(m.seen_until for m in ensemble.members) == max(t.times[2] for t in tasks[1])
+
+
+def test_needs_members():
+    with pytest.raises(InputError, match="at least 1"):
+        Ensemble(LEARNER, members=0)
