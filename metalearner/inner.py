@@ -200,7 +200,9 @@ class ByGradient(MetaPolicy):
 
     learner = "gradient"
 
-    def __init__(self, *args: Any, inner: Inner | None = None, step_sizes: dict[str, Tensor] | None = None, **more: Any):
+    def __init__(
+        self, *args: Any, inner: Inner | None = None, step_sizes: dict[str, Tensor] | None = None, **more: Any
+    ):
         super().__init__(*args, **more)
         self.inner, self.step_sizes = inner or Inner(), step_sizes
 
@@ -240,6 +242,4 @@ def with_parameters(policy: nn.Module, params: Parameters) -> nn.Module:
 
 def by_gradient(learner: Any, lessons: Stepping, seen: pd.Timestamp | None, history: pd.DataFrame, **more: Any):
     """The meta-policy of a learner that adapts by gradient."""
-    return ByGradient(
-        learner.name, lessons.policy, 1, learner.objective, seen, history, inner=lessons.inner, **more
-    )
+    return ByGradient(learner.name, lessons.policy, 1, learner.objective, seen, history, inner=lessons.inner, **more)

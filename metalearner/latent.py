@@ -54,7 +54,9 @@ class BeliefPolicy(InContext):
         seen, _ = policy.sequences(grown[None])
         with torch.no_grad():
             remembered, _ = policy.body.memory(seen, None)
-        mean, spread = remembered.transpose(0, 1)[bars.past :].double().numpy().reshape(*bars.shape, 2, -1).swapaxes(0, 2)
+        mean, spread = (
+            remembered.transpose(0, 1)[bars.past :].double().numpy().reshape(*bars.shape, 2, -1).swapaxes(0, 2)
+        )
         return mean.swapaxes(0, 1), spread.swapaxes(0, 1)
 
     def plot_belief(self, bars: Bars, regimes: RegimePath | None = None) -> Any:
@@ -77,7 +79,9 @@ class BeliefPolicy(InContext):
                                showlegend=False, hoverinfo="skip")  # fmt: skip
             figure.add_scatter(x=time, y=mean[:, k], line={"color": hue + "1)"}, name=f"z{k + 1} ± 1 s.d.")
         if regimes is not None:
-            figure.add_scatter(x=regimes.index, y=regimes.labels, yaxis="y2", line={"color": "#999", "shape": "hv"}, name="regime")
+            figure.add_scatter(
+                x=regimes.index, y=regimes.labels, yaxis="y2", line={"color": "#999", "shape": "hv"}, name="regime"
+            )
             ticks = {"tickvals": list(range(len(regimes.names))), "ticktext": list(regimes.names)}
             figure.update_layout(yaxis2={"overlaying": "y", "side": "right", "showgrid": False, **ticks})
         return figure
@@ -108,8 +112,9 @@ class Inferring(Lessons):
         x = seen.flatten(0, 1)
         remembered, _ = self.policy.body.memory(x, None)  # type: ignore[union-attr,operator]
         mean, spread = remembered.chunk(2, -1)
-        before = torch.cat([torch.zeros_like(mean[:, :1]), mean[:, :-1]], 1), torch.cat(
-            [torch.ones_like(spread[:, :1]), spread[:, :-1]], 1
+        before = (
+            torch.cat([torch.zeros_like(mean[:, :1]), mean[:, :-1]], 1),
+            torch.cat([torch.ones_like(spread[:, :1]), spread[:, :-1]], 1),
         )
         change = (before[1] / spread).log() + (spread**2 + (mean - before[0]) ** 2) / (2 * before[1] ** 2) - 0.5
         at, bar = (torch.from_numpy(rng.integers(0, high, _TIMES)) for high in (bars, bars - 1))

@@ -202,7 +202,9 @@ class Windows(Worlds):
         rows, features, base = self._seen(batch)
         device = next(iter(params.values())).device
         plan: Aims = call(policy, params, features.to(device), base.to(device), truncate=objective.truncate)
-        rules = make_rules(_shared_costs(objective.costs, drawn.cost_share), objective.execution, self.fill, self.delistings)
+        rules = make_rules(
+            _shared_costs(objective.costs, drawn.cost_share), objective.execution, self.fill, self.delistings
+        )
         market = self.market._replace(impact=self.market.impact * drawn.cost_share)
         money = objective.execution.cash  # of the backtest: fixed fees and impact are no shares
         simulate, weights = (equity_paths_reference if twice else equity_paths), None
@@ -239,7 +241,10 @@ class Windows(Worlds):
         for part in range(parts):
             own = {n: p[part::parts] if n in names else p for n, p in params.items()}
             cut = Window(
-                self.share(batch.drawn, part, parts), batch.start[part::parts], batch.counted[part::parts], batch.unit[part::parts]
+                self.share(batch.drawn, part, parts),
+                batch.start[part::parts],
+                batch.counted[part::parts],
+                batch.unit[part::parts],
             )
             found[part::parts] = self.utility(policy, own, cut)
         return found

@@ -97,9 +97,7 @@ class Body(nn.Module):
         nn.init.normal_(self.last.weight, std=spread)
         self.last.bias.data = torch.zeros(outputs) if start is None else start.clone()
 
-    def forward(
-        self, x: Tensor, last: int | None = None, state: Any = None, truncate: int = 0
-    ) -> tuple[Tensor, Any]:
+    def forward(self, x: Tensor, last: int | None = None, state: Any = None, truncate: int = 0) -> tuple[Tensor, Any]:
         """Outputs along N sequences.
 
         Parameters

@@ -194,7 +194,9 @@ class PolicyStrategy(Strategy):
         base = torch.from_numpy(base_weights(settings, grown))
         device = next(self.policy.parameters()).device
         band, rate = torch.full_like(base, BASES[settings.base] / len(bars.symbols)), torch.ones_like(base)
-        plan = Aims(base.clone(), band if settings.trades == "band" else None, rate if settings.trades == "rate" else None)
+        plan = Aims(
+            base.clone(), band if settings.trades == "band" else None, rate if settings.trades == "rate" else None
+        )
         # rows with too short a past for any memory stay as they are
         first = max(held.past, self.context - 1)
         # (rows, A, F, context) -> (rows, context, A, F), without a copy
