@@ -2,8 +2,8 @@
 
 Every learner is trained by its recipe (`metalearner.recipes`) with three seeds and judged on at least 1,000 episodes of other
 seeds: over whole episodes, against bars seen in the new regime, and against gradient steps. Scores are shares of the ceiling
-(`strategies.ladder`) with bootstrap 95 % intervals over tasks and training seeds. Models are kept in ``benchmarks/results/models``
-(git-ignored): a run that was interrupted goes on where it stopped, and ``--fresh`` starts over.
+(`strategies.ladder`) with bootstrap 95 % intervals over tasks and training seeds. Models are kept in the git-ignored folder
+``benchmarks/results/models``: a run that was interrupted goes on where it stopped, and ``--fresh`` starts over.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def unadapted_scores(meta: MetaPolicy, tasks: TaskSet) -> np.ndarray:
     """The same with the policy kept from adapting: no steps, or a memory that is cleared at every bar."""
     if isinstance(meta, ByGradient):
         return task_scores(meta, tasks, steps=0)
-    policy = _Forgetful(meta.policy)  # type: ignore[arg-type]
+    policy = _Forgetful(meta.policy)
     worlds = meta.objective.on(tasks, policy, tasks[0].cut - tasks[0].start)
     with torch.no_grad():
         batch = worlds.collect(policy, own(policy), worlds.everything(), "query", np.random.default_rng(0))
@@ -78,7 +78,8 @@ class _Forgetful(nn.Module):
     def forward(self, features: Tensor, base: Tensor, truncate: int = 0) -> Aims:
         paths, bars = features.shape[:2]
         alone = self.policy(features.flatten(0, 1)[:, None], base.flatten(0, 1)[:, None])
-        return Aims(*(None if x is None else x[:, 0].unflatten(0, (paths, bars)) for x in alone))
+        aim, band, rate = (None if x is None else x[:, 0].unflatten(0, (paths, bars)) for x in alone)
+        return Aims(aim, band, rate)  # type: ignore[arg-type]
 
 
 def ceiling_scores(episodes: Episodes, support: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from markets import InputError
 from metalearner.base import MetaLearner
-from metalearner.inner import ByGradient, Inner, StepSizes, Stepping, adapted, by_gradient
+from metalearner.inner import ByGradient, Inner, Stepping, StepSizes, adapted, by_gradient
 from metalearner.objectives import Worlds
 from metalearner.training import Lessons
 from strategies import PolicySettings

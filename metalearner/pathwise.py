@@ -82,11 +82,11 @@ class Pathwise(Objective):
         if self.symbols < 0 or self.truncate < 0:
             raise InputError("objective: symbols and truncate must be at least 0")
 
-    def on(self, tasks: TaskSet, policy: nn.Module, context: int, support: int = 0) -> Windows:
+    def on(self, tasks: TaskSet, policy: Any, context: int, support: int = 0) -> Windows:
         """Windows of `tasks`: see `Objective.on`."""
         return Windows(self, tasks, policy.settings, context, support)
 
-    def recent(self, bars: Bars, policy: nn.Module, support: int) -> Windows:
+    def recent(self, bars: Bars, policy: Any, support: int) -> Windows:
         """One task, whose support are the last `support` bars."""
         settings = policy.settings
         held = bars.with_past()
@@ -95,7 +95,7 @@ class Pathwise(Objective):
         rows = len(held)
         return Windows(self, TaskSet((Task(held, rows - support, rows, rows, "now"),)), settings, 1, support)
 
-    def deploy(self, policy: nn.Module, context: int, name: str, seen_until: pd.Timestamp | None) -> PolicyStrategy:
+    def deploy(self, policy: Any, context: int, name: str, seen_until: pd.Timestamp | None) -> PolicyStrategy:
         """The policy as a strategy."""
         return PolicyStrategy(policy, context, name, seen_until)
 
@@ -103,7 +103,7 @@ class Pathwise(Objective):
         return Policy(settings)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"utility": {"kind": type(self.utility).__name__, **asdict(self.utility)}}
+        return asdict(self) | {"utility": {"kind": type(self.utility).__name__, **vars(self.utility)}}
 
     @classmethod
     def from_dict(cls, about: dict[str, Any]) -> Pathwise:

@@ -6,6 +6,7 @@ is remembered may modulate how they decide.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -90,7 +91,7 @@ class Body(nn.Module):
         self.context = nn.Parameter(torch.zeros(shape.context)) if shape.context else None
         # The layers see the current input too, not only what the memory made of it.
         widths = [inputs + remembered + shape.context, *[hidden] * shape.layers]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.film = _Modulation(remembered, 2 * hidden) if shape.head == "film" else None
         self.hyper = _Modulation(remembered, hidden * outputs) if shape.head == "hyper" else None
         self.last = nn.Linear(hidden, outputs)

@@ -108,7 +108,7 @@ class Policy(nn.Module):
         truncate : int
             See `Body.forward`.
         """
-        settings, (paths, bars, n) = self.settings, features.shape[:3]
+        settings, paths, n = self.settings, *features.shape[0:3:2]
         seen, known = self.sequences(features)
         out, _ = self.body(seen, last, truncate=truncate)
         tilt, *rest = out.unflatten(0, (paths, n)).transpose(1, 2).unbind(-1)
@@ -210,7 +210,8 @@ class PolicyStrategy(Strategy):
                 for whole, part in zip(plan, found, strict=True):
                     if whole is not None:
                         whole[rows] = part[:, 0].to(whole)
-        return Plan(*(None if x is None else x[held.past :].numpy() for x in plan))
+        aim, *rest = (None if x is None else x[held.past :].numpy() for x in plan)
+        return Plan(aim, *rest)  # type: ignore[arg-type]
 
     def save(self, folder: str | Path) -> Path:
         """Write ``strategy.json`` and ``weights.safetensors``."""

@@ -1,9 +1,9 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-
-import json
-from dataclasses import replace
 
 from markets import Costs, Execution, InputError, simulate
 from markets.synthetic import DriftMomentum, GarleanuPedersen
@@ -144,7 +144,7 @@ def synthetic(**options):
 
 @pytest.mark.parametrize("adapts", sorted(ADAPTS))
 def test_tasks_that_step_together_step_as_if_alone(adapts):
-    """vmap over tasks, against one task at a time."""
+    """In one batch over tasks, against one task at a time."""
     worlds, policy = synthetic(head="film", context=2)
     inner = Inner(adapts=adapts, steps=3, step_size=0.5)
     rng = np.random.default_rng(0)

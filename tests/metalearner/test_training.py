@@ -164,7 +164,7 @@ def test_what_is_not_finite_stops_with_its_name(tasks, monkeypatch):
 
 
 def test_processes_that_share_the_tasks_learn_the_same(tmp_path):
-    """torchrun with two processes, against one: the same tasks, the same weights to 1e-6."""
+    """By torchrun with two processes, against one: the same tasks, the same weights to 1e-6."""
     script = tmp_path / "train.py"
     script.write_text(
         "import sys, torch\n"
