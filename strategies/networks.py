@@ -231,7 +231,7 @@ def call(module: nn.Module, params: Parameters, *inputs: Tensor | None, **option
     module : Module
         Takes tensors with tasks as the first dimension.
     params : Parameters
-        Those with one more dimension than the module's own are stacked by task. A module with a recurrent memory is run
+        Those with one more dimension than the module's own are stacked by task. A module with a memory is run
         task by task then; others in one batch (`torch.func.vmap`).
     inputs : Tensor of shape (tasks, ...) or None
     options
@@ -246,7 +246,7 @@ def call(module: nn.Module, params: Parameters, *inputs: Tensor | None, **option
     def one(own: Parameters, *x: Tensor | None) -> Any:
         return functional_call(module, dict(own), tuple(None if i is None else i[None] for i in x), options)
 
-    if tasks == 1 or any(isinstance(part, nn.GRU) for part in module.modules()):
+    if tasks == 1 or any(isinstance(part, nn.GRU | nn.TransformerEncoderLayer) for part in module.modules()):
         each = [one({n: p[i] if n in stacked else p for n, p in params.items()},
                     *(None if x is None else x[i] for x in inputs)) for i in range(tasks)]  # fmt: skip
         leaves, spec = zip(*(tree_flatten(x) for x in each), strict=True)
