@@ -82,7 +82,7 @@ def test_kill_minus_nine_loses_nothing(tmp_path, wanted):
         "bars = worlds.regime_bars(1500, 3, seed=1)\n"
         "regimes = HiddenMarkovRegimes(2, restarts=3).fit(bars[:900])\n"
         "tasks = TaskSet.from_regimes(bars[:1300], regimes).split(bars.index[900])\n"
-        "training = Training(steps=60, evaluate_every=1, evidence=-1e9)\n"
+        "training = Training(steps=int(sys.argv[3]), evaluate_every=1, evidence=-1e9)\n"
         "print('ready', flush=True)\n"
         "meta = RL2(context=20, training=training).fit(*tasks, checkpoint=sys.argv[1], resume=True, progress=False)\n"
         "meta.save(sys.argv[2])\n"
@@ -90,7 +90,13 @@ def test_kill_minus_nine_loses_nothing(tmp_path, wanted):
     environment = {**os.environ, "PYTHONPATH": str(Path(worlds.__file__).parent)}
 
     def start(name):
-        command = [sys.executable, str(script), str(tmp_path / f"{name}.safetensors"), str(tmp_path / name)]
+        command = [
+            sys.executable,
+            str(script),
+            str(tmp_path / f"{name}.safetensors"),
+            str(tmp_path / name),
+            str(30 * wanted),
+        ]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
 
     assert start("whole").wait() == 0

@@ -65,7 +65,9 @@ def test_held_risk_is_charged_on_what_is_held():
     assert HeldRisk(2.0, 0.01)(growth, counted, UNIT, weights).item() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("utility", [LogWealth(), MeanVariance(), PowerUtility(), DifferentialSharpe(), DrawdownPenalised()])
+@pytest.mark.parametrize(
+    "utility", [LogWealth(), MeanVariance(), PowerUtility(), DifferentialSharpe(), DrawdownPenalised()]
+)
 def test_gradients_are_those_of_finite_differences(utility):
     growth = (torch.randn(2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 0.3).requires_grad_()
     counted, unit = torch.ones(2, 6, dtype=torch.bool), torch.full((2, 1), 0.5, dtype=torch.float64)

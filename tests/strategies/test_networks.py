@@ -64,12 +64,16 @@ def test_stacked_parameters_are_each_tasks_own(memory):
     module = PerTask()
     names = ["body.last.weight", "body.context"]
     params = stack(own(module), names, 3)
-    params = {n: p + 0.1 * torch.arange(3.0).reshape(3, *[1] * (p.ndim - 1)) if n in names else p for n, p in params.items()}
+    params = {
+        n: p + 0.1 * torch.arange(3.0).reshape(3, *[1] * (p.ndim - 1)) if n in names else p for n, p in params.items()
+    }
     assert sorted(stacked_names(module, params)) == sorted(names)
     found, nothing = call(module, params, x)
     assert nothing is None
     for i in range(3):
-        alone = torch.func.functional_call(module, {n: p[i] if n in names else p for n, p in params.items()}, (x[i : i + 1],))
+        alone = torch.func.functional_call(
+            module, {n: p[i] if n in names else p for n, p in params.items()}, (x[i : i + 1],)
+        )
         torch.testing.assert_close(found[i : i + 1], alone[0], atol=1e-6, rtol=1e-5)
     gradient = torch.autograd.grad(found[1].sum(), params["body.last.weight"])[0]
     assert gradient[1].abs().sum() > 0
