@@ -6,7 +6,7 @@ from markets.accounting import Costs, Execution
 from markets.bars import Bars
 from markets.change_points import ChangePoints
 from markets.custom import feature
-from markets.envs import MarketEnv, Reward, TaskEnv, VectorMarketEnv
+from markets.envs import MarketEnv, TaskEnv, VectorMarketEnv
 from markets.errors import InputError
 from markets.features import Features
 from markets.hidden_markov import HiddenMarkovRegimes
@@ -14,9 +14,11 @@ from markets.jump import JumpRegimes
 from markets.ledger import Ledger
 from markets.quality import QualityReport, check
 from markets.regimes import RegimeDetector, RegimePath, load_detector
+from markets.rewards import Reward
 from markets.simulator import simulate
 from markets.sources import load
 from markets.tasks import Task, TaskSet
+from markets.told import Told, UnitReturn
 from markets.volatility_trend import VolatilityTrendRegimes
 
 __all__ = [
@@ -37,6 +39,8 @@ __all__ = [
     "Task",
     "TaskEnv",
     "TaskSet",
+    "Told",
+    "UnitReturn",
     "VectorMarketEnv",
     "VolatilityTrendRegimes",
     "check",

@@ -7,8 +7,8 @@ The order of events from one bar's close to the next, the same in training, envi
 2. The fill at price p: ``V = cash + Σ shares·p``, current weight ``c = shares·p / V``, target
    ``w = c + rate·(clip(c, aim − band, aim + band) − c)``; then limits; untradable symbols stay as they are.
 3. Sizing, sells first, then buys from the smallest to the largest, cut to the cash there is unless borrowing is allowed.
-4. Costs of each order: commission and half the spread (shares of its value), a fixed fee, square-root impact. A sell that
-   would not bring its own costs is not made.
+4. Costs of each order: commission and half the spread (shares of its value), a fixed fee, square-root and quadratic
+   impact. A sell that would not bring its own costs is not made.
 5. With ``same_close``, interest and fees accrue now. Then the account is marked at the next close.
 6. Equity at or below zero closes the account for good, at what it is then.
 """
@@ -50,6 +50,11 @@ class Costs:
     impact : float
         k of the square-root law: an order of value Q pays ``k·σ·sqrt(Q / ADV)·Q``, with σ the daily volatility and ADV the
         average daily value, both over the 20 bars up to the decision. Needs volume.
+    quadratic : float
+        An order of value Q on an account worth V at the fill pays ``quadratic·Q²/V``: a share quadratic × turnover² of
+        equity. This is a price that moves in proportion to the order (Kyle, "Continuous Auctions and Insider Trading",
+        Econometrica 1985), as in Gârleanu and Pedersen (Journal of Finance 2013), in units of the account. Not for sizing
+        ``outlay`` or ``whole_lots``.
     cash_rate : float
         Yearly simple interest earned on cash.
     financing_rate : float
@@ -64,6 +69,7 @@ class Costs:
     fixed: float = 0.0
     spread: float = 0.0
     impact: float = 0.0
+    quadratic: float = 0.0
     cash_rate: float = 0.0
     financing_rate: float = 0.0
     borrow_rate: float = 0.0
@@ -80,12 +86,12 @@ class Costs:
 
     @property
     def buy_side(self) -> float:
-        """Cost of a buy as a share of its value, without fixed fee and impact."""
+        """Cost of a buy as a share of its value, without fixed fee and impact of either kind."""
         return (1 + self.spread / 2) * (1 + self.commission + self.buy_tax) - 1
 
     @property
     def sell_side(self) -> float:
-        """Cost of a sell as a share of its value, without fixed fee and impact."""
+        """Cost of a sell as a share of its value, without fixed fee and impact of either kind."""
         return 1 - (1 - self.spread / 2) * (1 - self.commission - self.sell_tax)
 
     @classmethod
@@ -169,6 +175,7 @@ class Rules(NamedTuple):
     buy: float  # cost of a buy as a share of its value at the fill price
     sell: float
     fixed: float
+    quadratic: float
     cash_rate: float
     financing_rate: float
     borrow_rate: float
@@ -204,12 +211,22 @@ class Market(NamedTuple):
 
 
 def make_rules(costs: Costs, execution: Execution, fill: str, delistings: bool = False) -> Rules:
-    """The numbers of `costs` and `execution`; `fill` is resolved (not ``"auto"``)."""
+    """The numbers of `costs` and `execution`; `fill` is resolved (not ``"auto"``).
+
+    Raises
+    ------
+    InputError
+        Quadratic costs with sizing ``outlay`` or ``whole_lots``.
+    """
+    if costs.quadratic > 0 and _SIZING[execution.sizing] == OUTLAY:
+        # a sell brings no more than so much, however large it is: there may be no order for the wanted change
+        raise InputError(f"costs: quadratic does not go with sizing {execution.sizing}; use pre_fee or post_fee")
     # Of one type whatever the user wrote: to numba a gross of 2 and one of 2.5 are two programs to compile.
     return Rules(
         buy=float(costs.buy_side),
         sell=float(costs.sell_side),
         fixed=float(costs.fixed),
+        quadratic=float(costs.quadratic),
         cash_rate=float(costs.cash_rate),
         financing_rate=float(costs.financing_rate),
         borrow_rate=float(costs.borrow_rate),
@@ -242,7 +259,7 @@ def make_market(bars: Bars, costs: Costs, execution: Execution) -> tuple[Market,
     Raises
     ------
     InputError
-        Impact without volume, or a fill at opens that are not there.
+        Impact without volume, quadratic costs with a sizing that has none, or a fill at opens that are not there.
     """
     fill = resolve_fill(bars, execution)
     # Panels may be large: nothing here makes a temporary of more than a byte a value.

@@ -21,16 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
 from markets.bars import FIELDS, Bars
 from markets.errors import InputError
-from markets.features import Part, kind_of
-from markets.indicators import CUSTOM
-from markets.streaming import Program
+from markets.features import ByFunction, Part
 
 Function = Callable[[Bars], np.ndarray]
 
@@ -41,7 +38,7 @@ _ROWS, _CUTS = 60, 12
 
 
 @dataclass(frozen=True)
-class Custom(Part):
+class Custom(ByFunction, Part):
     """A user's function as a part of `Features`; made by `feature`. Called with bars, it is the function.
 
     Attributes
@@ -56,10 +53,9 @@ class Custom(Part):
     name: str
     bars: int
     reads: tuple[str, ...] = ()
-    by_function: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", kind_of(type(self)))
+        super().__post_init__()
         if self.name not in _FUNCTIONS:
             raise InputError(
                 f"the feature {self.name!r} is not defined; import the file that has it under @feature before the model is loaded"
@@ -82,10 +78,6 @@ class Custom(Part):
 
     def values(self, bars: Bars) -> np.ndarray:
         return _called(self.name, _FUNCTIONS[self.name], bars)
-
-    def _plan(self, program: Program) -> None:
-        program.add(CUSTOM, program.functions)
-        program.functions += 1
 
 
 def feature(lookback: int, *, needs: tuple[str, ...] = ()) -> Callable[[Function], Custom]:

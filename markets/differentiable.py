@@ -7,6 +7,8 @@ reference that the kernel is tested against.
 
 from __future__ import annotations
 
+from typing import Literal, overload
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,6 +17,20 @@ from markets.accounting import GONE, OPEN, OUTLAY, POST_FEE, Market, Rules
 from markets.simulator import DUST, TOLERANCE, adjoint_kernel, in_threads, run_paths, scratch
 
 _EMPTY = np.zeros((0, 0, 0))
+
+
+@overload
+def equity_paths(
+    market: Market, rules: Rules, start: np.ndarray, aim: Tensor, band: Tensor | None = ..., rate: Tensor | None = ...,
+    *, money: float, holdings: Literal[False] = ...,
+) -> Tensor: ...  # fmt: skip
+
+
+@overload
+def equity_paths(
+    market: Market, rules: Rules, start: np.ndarray, aim: Tensor, band: Tensor | None = ..., rate: Tensor | None = ...,
+    *, money: float, holdings: Literal[True],
+) -> tuple[Tensor, Tensor]: ...  # fmt: skip
 
 
 def equity_paths(
@@ -26,7 +42,8 @@ def equity_paths(
     rate: Tensor | None = None,
     *,
     money: float,
-) -> Tensor:
+    holdings: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     """Equity of B plans of T bars by A symbols, differentiable once in the plan.
 
     Parameters
@@ -39,11 +56,16 @@ def equity_paths(
         As in `markets.simulator.simulate`; computed in float64.
     money : float
         Cash at the start: fixed fees and impact depend on it.
+    holdings : bool
+        Whether to return what is held, too.
 
     Returns
     -------
-    Tensor of float64, shape (B, T)
+    equity : Tensor of float64, shape (B, T)
         Row 0 is `money`.
+    shares : Tensor of float64, shape (B, T, A)
+        Only with `holdings`: what is held at each bar's close; row 0 is 0. What was decided at bar t is held in
+        ``shares[:, t + 1]``, whose value at ``market.fill`` of row t was exposed to the bar's risk.
 
     Raises
     ------
@@ -51,7 +73,8 @@ def equity_paths(
         For sizing ``outlay`` and ``whole_lots``.
     """
     _refuse_outlay(rules)
-    return _EquityPaths.apply(market, rules, start, money, aim, band, rate)
+    equity, shares = _EquityPaths.apply(market, rules, start, money, aim, band, rate)
+    return (equity, shares) if holdings else equity
 
 
 def _refuse_outlay(rules: Rules) -> None:
@@ -67,20 +90,23 @@ class _EquityPaths(torch.autograd.Function):
         paths = run_paths(market, rules, start, aims, bands, rates, money)
         ctx.work = (market, rules, start, plan, paths)
         ctx.like = (aim, band, rate)
-        return torch.from_numpy(paths.equity).to(aim.device)
+        ctx.set_materialize_grads(False)  # most callers ask for equity alone: no zeros for the shares
+        return torch.from_numpy(paths.equity).to(aim.device), torch.from_numpy(paths.shares).to(aim.device)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, g_equity):
+    def backward(ctx, g_equity, g_held):
         market, rules, start, plan, paths = ctx.work
         grads = [np.zeros_like(p) for p in plan]
-        g_equity = _as_array(g_equity)
+        g_equity = np.zeros_like(paths.equity) if g_equity is None else _as_array(g_equity)
+        g_held = _EMPTY if g_held is None else _as_array(g_held)
 
         def run(rows):
             part, g_part = ([p[rows] if p.size else p for p in x] for x in (plan, grads))
             states = (paths.cash[rows], paths.equity[rows], paths.shares[rows])
+            after = (g_equity[rows], g_held[rows] if g_held.size else g_held)
             work = scratch(plan[0].shape[-1])
-            adjoint_kernel(market, start[rows], *part, *states, g_equity[rows], *g_part, rules, work)
+            adjoint_kernel(market, start[rows], *part, *states, *after, *g_part, rules, work)
 
         in_threads(run, len(start), plan[0].size)
         out = [None if like is None else torch.from_numpy(g).to(like) for g, like in zip(grads, ctx.like, strict=True)]
@@ -89,6 +115,20 @@ class _EquityPaths(torch.autograd.Function):
 
 def _as_array(tensor: Tensor) -> np.ndarray:
     return np.ascontiguousarray(tensor.detach().cpu().to(torch.float64).numpy())
+
+
+@overload
+def equity_paths_reference(
+    market: Market, rules: Rules, start: np.ndarray, aim: Tensor, band: Tensor | None = ..., rate: Tensor | None = ...,
+    *, money: float, holdings: Literal[False] = ...,
+) -> Tensor: ...  # fmt: skip
+
+
+@overload
+def equity_paths_reference(
+    market: Market, rules: Rules, start: np.ndarray, aim: Tensor, band: Tensor | None = ..., rate: Tensor | None = ...,
+    *, money: float, holdings: Literal[True],
+) -> tuple[Tensor, Tensor]: ...  # fmt: skip
 
 
 def equity_paths_reference(
@@ -100,7 +140,8 @@ def equity_paths_reference(
     rate: Tensor | None = None,
     *,
     money: float,
-) -> Tensor:
+    holdings: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     """`equity_paths` in plain torch, bar by bar; see there for the parameters."""
     _refuse_outlay(rules)
     paths, bars, n = aim.shape
@@ -112,7 +153,7 @@ def equity_paths_reference(
     rows = torch.from_numpy(np.asarray(start)).to(device)
     cash = torch.full((paths,), money, dtype=torch.float64, device=device)
     shares = torch.zeros((paths, n), dtype=torch.float64, device=device)
-    equity = [cash]
+    equity, held = [cash], [shares]
     for t in range(bars - 1):
         at = rows + t
         fill, state, mark, gap = (x[at] for x in panel[:4])
@@ -141,7 +182,8 @@ def equity_paths_reference(
         cash = torch.where(closed, marked, new_cash)
         shares = torch.where(closed[:, None], 0.0, new_shares)
         equity.append(marked)
-    return torch.stack(equity, 1)
+        held.append(shares)
+    return (torch.stack(equity, 1), torch.stack(held, 1)) if holdings else torch.stack(equity, 1)
 
 
 def _accrue(cash, shares, mark, gap, rules):
@@ -166,23 +208,32 @@ def _fill(cash, shares, equity, price, is_open, impact, aim, band, rate, rules):
         pace = rules.turnover / torch.where(slow, change, rules.turnover)
         target = torch.where(slow, current + pace * (target - current), target)
     trades = is_open & ((target - current).abs() > DUST)
+    quadratic = rules.quadratic / equity[:, None]
 
     def cost(order):
         size = order.abs()
         # sqrt has no slope at 0: an order of nothing goes through a harmless 1
         root = torch.where(size > 0, torch.where(size > 0, size, 1.0).sqrt(), 0.0)
-        return _choose(order > 0, rules.buy, rules.sell) * size + impact * size * root + rules.fixed
+        share = _choose(order > 0, rules.buy, rules.sell) + impact * root + quadratic * size
+        return share * size + rules.fixed
 
     def orders(base):
         return torch.where(trades, target * base[:, None] - value, 0.0)
 
+    def slope(base):
+        return _slope(base, orders, target, impact, quadratic, rules)
+
     base = equity
     if rules.sizing == POST_FEE:
+        beyond = torch.zeros_like(base, dtype=torch.bool)  # costs exceed the equity: there is no root
         with torch.no_grad():
             for _ in range(50):
-                base = base - _excess(base, equity, orders, cost, trades) / _slope(base, orders, target, impact, rules)
+                rise = slope(base)
+                beyond |= rise <= 0
+                base = torch.where(beyond, equity, base - _excess(base, equity, orders, cost, trades) / rise)
         for _ in range(2):  # two more Newton steps carry the first and the second derivative
-            base = base - _excess(base, equity, orders, cost, trades) / _slope(base, orders, target, impact, rules)
+            base = base - _excess(base, equity, orders, cost, trades) / slope(base)
+        base = torch.where(beyond, 0.0, base)
     order = torch.where(base[:, None] > 0, orders(base), 0.0)
     paid = torch.where(order != 0, cost(order), 0.0)
     order = torch.where((order < 0) & (order + paid >= 0), 0.0, order)
@@ -192,7 +243,7 @@ def _fill(cash, shares, equity, price, is_open, impact, aim, band, rate, rules):
     need = buys + torch.where(order > 0, paid, 0.0)
     if not rules.borrowing:
         short = (need.sum(1) > cash)[:, None]
-        buys = torch.where(short, _cut(cash, buys, need, impact, rules), buys)
+        buys = torch.where(short, _cut(cash, buys, need, impact, quadratic, rules), buys)
         need = torch.where(buys > 0, buys + torch.where(buys > 0, cost(buys), 0.0), 0.0)
     cash = cash - need.sum(1)
     order = sells + buys
@@ -226,15 +277,16 @@ def _excess(base, equity, orders, cost, trades):
     return base + torch.where(trades, cost(order), 0.0).sum(1) - equity
 
 
-def _slope(base, orders, target, impact, rules):
+def _slope(base, orders, target, impact, quadratic, rules):
     order = orders(base)
     size = order.abs()
     root = torch.where(size > 0, torch.where(size > 0, size, 1.0).sqrt(), 0.0)
-    slope = torch.where(order > 0, rules.buy + 1.5 * impact * root, -rules.sell - 1.5 * impact * root)
+    rising = 1.5 * impact * root + 2 * quadratic * size
+    slope = torch.where(order > 0, rules.buy + rising, -rules.sell - rising)
     return 1 + torch.where(order != 0, slope * target, 0.0).sum(1)
 
 
-def _cut(cash, buys, need, impact, rules):
+def _cut(cash, buys, need, impact, quadratic, rules):
     """Buys cut to `cash`: from the smallest to the largest, the first that does not fit takes what is left."""
     index = buys.argsort(dim=1, stable=True)
     sorted_need, sorted_buys, k = (x.gather(1, index) for x in (need, buys, impact))
@@ -242,10 +294,11 @@ def _cut(cash, buys, need, impact, rules):
     fits = total <= cash[:, None]
     left = cash[:, None] - (total - sorted_need)
     partial = ((left - rules.fixed) / (1 + rules.buy)).clamp(min=0)
-    for _ in range(12):  # Newton, for the impact
+    for _ in range(12):  # Newton, for impact of either kind
         root = torch.where(partial > 0, torch.where(partial > 0, partial, 1.0).sqrt(), 0.0)
-        excess = partial * (1 + rules.buy) + k * partial * root + rules.fixed - left
-        partial = torch.where(partial > 0, partial - excess / (1 + rules.buy + 1.5 * k * root), 0.0)
+        excess = partial * (1 + rules.buy) + (k * root + quadratic * partial) * partial + rules.fixed - left
+        marginal = rules.buy + 1.5 * k * root + 2 * quadratic * partial
+        partial = torch.where(partial > 0, partial - excess / (1 + marginal), 0.0)
     first = (~fits).cumsum(1) == 1
     filled = torch.where(fits, sorted_buys, torch.where(first & (sorted_buys > 0), partial, 0.0))
     return torch.zeros_like(buys).scatter(1, index, filled)

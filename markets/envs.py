@@ -7,7 +7,7 @@ it. The names are registered with gymnasium as ``regimeshift/Market-v0`` when `m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,17 @@ from gymnasium.vector.utils import batch_space
 from numba import njit
 
 from markets.accounting import Costs, Execution, make_market
+from markets.actions import Actions
 from markets.bars import Bars
 from markets.errors import InputError
 from markets.features import LARGEST, Features
 from markets.hidden_markov import HiddenMarkovRegimes
 from markets.regimes import RegimeDetector
+from markets.rewards import Reward, RewardFunction
 from markets.simulator import in_threads, scratch, step_kernel
 from markets.sources import load
 from markets.tasks import Task, TaskSet, stretches
 
-RewardFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-# The log return of ruin is minus infinity; a learner is told this instead, about losing all but a 20,000th.
-RUIN_REWARD = -10.0
 # Just before ruin a weight has no bound; an observation needs one.
 LARGEST_WEIGHT = 100.0
 LARGEST_REWARD = 1e9
@@ -50,100 +48,6 @@ def _observe(features, mark, at, shares, equity, out):
         for i in range(n):
             weight = shares[b, i] * mark[row, i] / equity[b] if equity[b] > 0 else 0.0
             out[b, width + i] = min(max(weight, -LARGEST_WEIGHT), LARGEST_WEIGHT)
-
-
-class Actions:
-    """How an action becomes target weights.
-
-    Parameters
-    ----------
-    kind : {"box", "simplex", "discrete"}
-        ``box``: the weights themselves. ``simplex``: A + 1 scores, whose softmax is the weights and (last) the share of
-        cash. ``discrete``: for each symbol the number of one of `positions`, an A-th of which is its weight.
-    positions : sequence of float
-        For ``discrete``.
-    """
-
-    def __init__(self, kind: str, positions: Sequence[float], symbols: int, long_only: bool):
-        self.kind, self.symbols = kind, symbols
-        self.positions = np.asarray(positions, dtype=np.float64)
-        self.space: spaces.Space
-        if kind == "box":
-            self.space = spaces.Box(0.0 if long_only else -1.0, 1.0, (symbols,), np.float64)
-        elif kind == "simplex":
-            self.space = spaces.Box(-10.0, 10.0, (symbols + 1,), np.float64)
-        elif kind == "discrete":
-            if self.positions.ndim != 1 or not len(self.positions) or not np.isfinite(self.positions).all():
-                raise InputError(f"positions are {positions}; give a sequence of numbers, such as (-1, 0, 1)")
-            count = len(self.positions)
-            self.space = spaces.Discrete(count) if symbols == 1 else spaces.MultiDiscrete([count] * symbols)
-        else:
-            raise InputError(f"actions {kind!r} are unknown; use box, simplex or discrete")
-
-    def weights(self, action: np.ndarray, n: int) -> np.ndarray:
-        """Target weights (n, A) from n actions.
-
-        Raises
-        ------
-        ValueError
-            Actions of another shape, not finite, or not among the positions; naming the environment.
-        """
-        shape = (n, *self.space.shape) if self.space.shape else (n,)
-        action = np.asarray(action)
-        if action.shape != shape:
-            raise ValueError(f"actions have shape {action.shape}, but {shape} is needed")
-        if self.kind == "discrete":
-            wrong = (action < 0) | (action >= len(self.positions))
-            if wrong.any():
-                b = int(np.argwhere(wrong)[0][0])
-                raise ValueError(f"action of environment {b} is {action[b]}; there are {len(self.positions)} positions")
-            return (self.positions[action] / self.symbols).reshape(n, self.symbols)
-        action = np.ascontiguousarray(action, dtype=np.float64)
-        if not np.isfinite(action).all():
-            b, i = np.argwhere(~np.isfinite(action))[0]
-            raise ValueError(f"action of environment {b} at {i} is {action[b, i]}; it must be finite")
-        if self.kind == "box":
-            return action
-        score = np.exp(action - action.max(axis=1, keepdims=True))
-        return np.ascontiguousarray((score / score.sum(axis=1, keepdims=True))[:, :-1])
-
-
-class Reward:
-    """What a bar is worth to a learner.
-
-    Parameters
-    ----------
-    kind : str or callable
-        ``log_return``: log of equity over equity before; ruin is −10. ``mean_variance``: r − ½ γ r², r the simple return
-        and γ `risk_aversion`. ``differential_sharpe``: what the bar adds to an exponentially weighted Sharpe ratio (Moody
-        and Saffell 2001), with decay `decay`. Or a function of (equity before, equity after), arrays of shape (n,),
-        that returns an array of shape (n,).
-    """
-
-    def __init__(self, kind: str | RewardFunction, risk_aversion: float = 1.0, decay: float = 1 / 252):
-        if not callable(kind) and kind not in ("log_return", "mean_variance", "differential_sharpe"):
-            raise InputError(
-                f"reward {kind!r} is unknown; use log_return, mean_variance, differential_sharpe or a function"
-            )
-        self.kind, self.risk_aversion, self.decay = kind, risk_aversion, decay
-        self.moments = np.zeros((0, 2))
-
-    def __call__(self, before: np.ndarray, after: np.ndarray, accounts: _Accounts) -> np.ndarray:
-        """Reward (n,) of a bar from equity before and after it, and from what the accounts did and hold."""
-        if callable(self.kind):
-            return np.array(self.kind(before, after.copy()), dtype=np.float64)  # theirs to keep and to change
-        with np.errstate(divide="ignore", invalid="ignore"):
-            if self.kind == "log_return":
-                # the log of a ratio below zero is NaN, which fmax passes over
-                return np.fmax(np.log(after / before), RUIN_REWARD)
-            returns = after / before - 1
-            if self.kind == "mean_variance":
-                return returns - 0.5 * self.risk_aversion * returns**2
-            mean, square = self.moments.T
-            variance = square - mean**2
-            gain = (square * (returns - mean) - 0.5 * mean * (returns**2 - square)) / variance**1.5
-            self.moments += self.decay * (np.column_stack([returns, returns**2]) - self.moments)
-            return np.where(variance > 1e-12, gain, 0.0)
 
 
 class _Accounts:

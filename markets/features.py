@@ -81,7 +81,20 @@ class Part:
         raise NotImplementedError
 
 
-def kind_of(part: type[Part]) -> str:
+class ByFunction:
+    """What makes a `Part` one that a function of whole panels computes (`Part.values`)."""
+
+    by_function: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", kind_of(type(self)))
+
+    def _plan(self, program: Program) -> None:
+        program.add(kernel.CUSTOM, program.functions)
+        program.functions += 1
+
+
+def kind_of(part: type) -> str:
     """What the class is called in names and saved models: ``VolatilityRatio`` is a ``volatility_ratio``."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", part.__name__).lower()
 

@@ -24,7 +24,7 @@ class Ledger(NamedTuple):
     trades : DataFrame
         A row an order, in the order of time: ``time`` of the bar it was filled in, ``symbol``, ``side`` (buy, sell, or
         delisted: paid out), ``shares`` and ``value`` (signed; positive buys), ``price`` before costs, ``commission``,
-        ``tax``, ``spread``, ``fixed``, ``impact``, and their sum ``cost``. Money.
+        ``tax``, ``spread``, ``fixed``, ``impact`` (square-root and quadratic), and their sum ``cost``. Money.
     account : DataFrame of T rows
         By time: ``equity``, ``cash``, and of the bar that ends then ``profit`` (of prices), ``carry`` (interest, financing,
         borrow fee), ``cost``, ``traded``. Equity changes by profit + carry − cost.
@@ -71,16 +71,22 @@ class Ledger(NamedTuple):
         paid_out = np.zeros(shape)  # shares of delisted symbols
         alive = equity[:-1, None] > 0
         paid_out[1:] = np.where(alive & (market.open[:-1] == GONE), shares[:-1], 0.0)
-        trades = _trades(bars, costs, market, rules, orders, paid_out)
-        profit, carry = _changes(market, rules, cash, shares, equity, orders, paid_out, cost, filled)
+        profit, carry, at_fill = _changes(market, rules, cash, shares, equity, orders, paid_out, cost, filled)
+        trades = _trades(bars, costs, market, rules, orders, paid_out, at_fill)
         account = {"equity": equity, "cash": cash, "profit": profit, "carry": carry, "cost": cost, "traded": traded}
         return cls(trades, pd.DataFrame(account, index=bars.index))
 
 
 def _trades(
-    bars: Bars, costs: Costs, market: Market, rules: Rules, orders: np.ndarray, paid_out: np.ndarray
+    bars: Bars,
+    costs: Costs,
+    market: Market,
+    rules: Rules,
+    orders: np.ndarray,
+    paid_out: np.ndarray,
+    at_fill: np.ndarray,
 ) -> pd.DataFrame:
-    """`Ledger.trades` from orders in money and payouts in shares, both (T, A)."""
+    """`Ledger.trades` from orders in money and payouts in shares, both (T, A), and equity at each bar's fill (T,)."""
     row, column = np.nonzero(orders)
     value, price = orders[row, column], market.fill[row - 1, column]
     size, bought = np.abs(value), value > 0
@@ -91,7 +97,7 @@ def _trades(
         "tax": np.where(bought, costs.buy_tax, costs.sell_tax) * size * side,
         "spread": costs.spread / 2 * size,
         "fixed": np.full_like(size, costs.fixed),
-        "impact": impact * size**1.5,
+        "impact": impact * size**1.5 + costs.quadratic * size**2 / at_fill[row],
     }
     made = pd.DataFrame(
         {"row": row, "symbol": column, "side": np.where(bought, "buy", "sell"), "shares": value / price, "value": value,
@@ -120,9 +126,9 @@ def _changes(
     paid_out: np.ndarray,
     cost: np.ndarray,
     filled: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """(profit, carry) of each bar, shape (T,), from the state at the bar before and what was done."""
-    profit, carry = np.zeros(len(cash)), np.zeros(len(cash))
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(profit, carry, equity at the fill) of each bar, shape (T,), from the state at the bar before and what was done."""
+    profit, carry, at_fill = np.zeros(len(cash)), np.zeros(len(cash)), equity.copy()
     old, new_cash = shares[:-1], cash[:-1]
     to_fill = (old * (market.fill - market.mark)[:-1]).sum(axis=1)
     after = old - paid_out[1:] + orders[1:] / np.where(orders[1:] != 0, market.fill[:-1], 1.0)
@@ -138,4 +144,5 @@ def _changes(
     alive, done = equity[:-1] > 0, filled[1:]
     profit[1:] = np.where(alive, to_fill, 0.0) + np.where(done, to_mark, 0.0)
     carry[1:] = np.where(alive if rules.lagged else done, earned + fees, 0.0)
-    return profit, carry
+    at_fill[1:] = equity[:-1] + to_fill + (earned + fees if rules.lagged else 0.0)
+    return profit, carry, at_fill

@@ -8,7 +8,7 @@ One bar, from the decision at row t to the mark at row t + 1 (``_advance``; the 
     w_i = c_i + rate_i (clip(c_i, aim_i ± band_i) − c_i), then limits
     d_i = w_i U − q_i p_i                         order, in money; U = V, or equity after costs (post_fee)
     q_i ← q_i + d_i / p_i,   cash ← cash − Σ (d_i + cost(d_i))
-    cost(d) = k |d| + fixed + impact |d|^1.5      k is `rules.buy` or `rules.sell`
+    cost(d) = k |d| + fixed + impact |d|^1.5 + quadratic d² / V      k is `rules.buy` or `rules.sell`
 
 All kernels stand in this one module: numba's cache does not see a change in a callee of another file. They release
 the GIL, so callers may run paths in threads.
@@ -69,21 +69,22 @@ def scratch(symbols: int) -> np.ndarray:
 
 
 @_inlined
-def _cost(order, impact, rules):
-    """Money lost to one order of value `order` (signed, at the fill price)."""
+def _cost(order, impact, quadratic, rules):
+    """Money lost to one order of value `order` (signed, at the fill price); `quadratic` is that of the rules over V."""
     size = abs(order)
     cost = (rules.buy if order > 0 else rules.sell) * size + rules.fixed
     if impact > 0:
         cost += impact * size * np.sqrt(size)
-    return cost
+    return cost + quadratic * size * size
 
 
 @_inlined
-def _cost_slope(order, impact, rules):
+def _cost_slope(order, impact, quadratic, rules):
     """Derivative of `_cost` in the signed order."""
     slope = rules.buy if order > 0 else rules.sell
     if impact > 0:
         slope += 1.5 * impact * np.sqrt(abs(order))
+    slope += 2 * quadratic * abs(order)
     return slope if order > 0 else -slope
 
 
@@ -161,16 +162,22 @@ def _clipped(x, low, high):
 
 @_kernel
 def _equity_after_costs(market, t, equity, rules, work):
-    """U of ``post_fee``: the root of U + Σ cost(w_i U − q_i p_i) = V, by Newton (convex in U, so it converges)."""
-    base, impact = equity, market.impact
+    """U of ``post_fee``: the root of U + Σ cost(w_i U − q_i p_i) = V, by Newton; 0 where costs exceed the equity.
+
+    The left side is convex in U and not below V at U = V. So steps go down to the root without passing it, and where the
+    slope is no longer positive there is none.
+    """
+    base, impact, quadratic = equity, market.impact, rules.quadratic / equity
     for _ in range(50):
         value, slope = base - equity, 1.0
         for i in range(work.shape[1]):
             if abs(work[TARGET, i] - work[CURRENT, i]) > DUST:
                 order = work[TARGET, i] * base - work[VALUE, i]
                 k = impact[t, i] if impact.size else 0.0
-                value += _cost(order, k, rules)
-                slope += _cost_slope(order, k, rules) * work[TARGET, i]
+                value += _cost(order, k, quadratic, rules)
+                slope += _cost_slope(order, k, quadratic, rules) * work[TARGET, i]
+        if slope <= 0:
+            return 0.0
         move = value / slope
         base -= move
         if abs(move) <= 1e-15 * equity:
@@ -179,14 +186,15 @@ def _equity_after_costs(market, t, equity, rules, work):
 
 
 @_kernel
-def _largest_buy(cash, impact, rules):
+def _largest_buy(cash, impact, quadratic, rules):
     """The order whose value and cost together use up `cash`."""
     if cash <= rules.fixed:
         return 0.0
     order = (cash - rules.fixed) / (1 + rules.buy)
-    if impact > 0:
+    if impact > 0 or quadratic > 0:
         for _ in range(50):
-            move = (order + _cost(order, impact, rules) - cash) / (1 + _cost_slope(order, impact, rules))
+            excess = order + _cost(order, impact, quadratic, rules) - cash
+            move = excess / (1 + _cost_slope(order, impact, quadratic, rules))
             order -= move
             if abs(move) <= 1e-15 * cash:
                 break
@@ -205,13 +213,13 @@ def _whole(order, price, shares, lot):
 
 @_kernel
 def _outlay_order(change, impact, rules):
-    """The order that changes value by `change`, its own cost included."""
+    """The order that changes value by `change`, its own cost included. (There are no quadratic costs: `make_rules`.)"""
     if change > 0:
-        return _largest_buy(change, impact, rules)
+        return _largest_buy(change, impact, 0.0, rules)
     order = (change - rules.fixed) / (1 - rules.sell)
     if impact > 0:
         for _ in range(50):
-            move = (order + _cost(order, impact, rules) - change) / (1 + _cost_slope(order, impact, rules))
+            move = (order + _cost(order, impact, 0.0, rules) - change) / (1 + _cost_slope(order, impact, 0.0, rules))
             order -= move
             if abs(move) <= 1e-15 * abs(change):
                 break
@@ -271,11 +279,11 @@ def _fill(market, t, cash, shares, aim, band, rate, rules, work):
     if rules.sizing == POST_FEE:
         base = _equity_after_costs(market, t, equity, rules, work)
 
-    if rules.fixed == 0 and impact.size == 0 and rules.sizing != OUTLAY:
+    if rules.fixed == 0 and impact.size == 0 and rules.quadratic == 0 and rules.sizing != OUTLAY:
         done, cash, cost, traded = _plain_orders(market, t, cash, base, shares, rules, work)
         if done:
             return cash, Notes(equity, base, scale, by_net, pace, -1, cost, traded, limited)
-    cost, traded, wanted = 0.0, 0.0, 0.0
+    cost, traded, wanted, quadratic = 0.0, 0.0, 0.0, rules.quadratic / equity
     for i in range(n):  # sells first
         order, target = 0.0, work[TARGET, i]
         k = impact[t, i] if impact.size else 0.0
@@ -283,7 +291,7 @@ def _fill(market, t, cash, shares, aim, band, rate, rules, work):
             order = target * base - work[VALUE, i]
             if rules.sizing == OUTLAY and target != 0.0:
                 order = _odd_order(order, price[t, i], shares[i], k, rules)
-        paid = _cost(order, k, rules)
+        paid = _cost(order, k, quadratic, rules)
         if order < 0 and order + paid >= 0:  # a sell that would not bring its own costs is not made
             order = 0.0
         work[ORDER, i] = order
@@ -297,12 +305,12 @@ def _fill(market, t, cash, shares, aim, band, rate, rules, work):
             shares[i] = _moved(shares[i], order, price[t, i], target)
     cut = -1
     if wanted > cash and not rules.borrowing:
-        cut = _cut(market, t, cash, rules, work)
+        cut = _cut(market, t, cash, quadratic, rules, work)
     if wanted > 0:
         for i in range(n):
             order = work[ORDER, i]
             if order > 0:
-                paid = _cost(order, impact[t, i] if impact.size else 0.0, rules)
+                paid = _cost(order, impact[t, i] if impact.size else 0.0, quadratic, rules)
                 cash -= order + paid
                 cost += paid
                 traded += order
@@ -332,7 +340,7 @@ def _sift(work, top, size):
 
 
 @_kernel
-def _cut(market, t, cash, rules, work):
+def _cut(market, t, cash, quadratic, rules, work):
     """Cut buys to the cash there is: from the smallest to the largest, until it is used up.
 
     Returns the one that takes the last of it, or -1 where that is none. (By a heap, since sorting would allocate.)
@@ -350,16 +358,16 @@ def _cut(market, t, cash, rules, work):
         work[HEAP, 0] = work[HEAP, size]
         _sift(work, 0, size)
         order, k = work[ORDER, i], impact[t, i] if impact.size else 0.0
-        if order + _cost(order, k, rules) > cash:
+        if order + _cost(order, k, quadratic, rules) > cash:
             work[FREE, i] = 0.0
-            order = 0.0 if cut >= 0 else _largest_buy(cash, k, rules)
+            order = 0.0 if cut >= 0 else _largest_buy(cash, k, quadratic, rules)
             if rules.lot > 0:
                 order = np.floor(order / (price[t, i] * rules.lot) + 1e-9) * rules.lot * price[t, i]
             elif order > 0:
                 cut = i
             work[ORDER, i] = order
         if order > 0:
-            cash -= order + _cost(order, k, rules)
+            cash -= order + _cost(order, k, quadratic, rules)
     return cut
 
 
@@ -551,34 +559,39 @@ def _fill_adjoint(market, t, notes, aim, band, rate, rules, work, g_cash, g_shar
     """Adjoint of `_fill`; turns `g_shares` in place, returns the gradient of the cash before."""
     n, price, impact = g_shares.size, market.fill, market.impact
     g_target, g_current, g_value = room[0], room[1], room[2]
+    quadratic = rules.quadratic / notes.equity
     if notes.cut >= 0:  # all cash went into the cut buy: its size is the cash there was, over 1 + marginal cost
         i = notes.cut
-        g_cash = (
-            g_shares[i] / price[t, i] / (1 + _cost_slope(work[ORDER, i], impact[t, i] if impact.size else 0.0, rules))
-        )
+        marginal = _cost_slope(work[ORDER, i], impact[t, i] if impact.size else 0.0, quadratic, rules)
+        g_cash = g_shares[i] / price[t, i] / (1 + marginal)
     g_base = 0.0
     for i in range(n):
         g_target[i], g_current[i], g_value[i] = 0.0, 0.0, 0.0
         if work[FREE, i] != 0:  # order = target · base - value
-            marginal = _cost_slope(work[ORDER, i], impact[t, i] if impact.size else 0.0, rules)
+            marginal = _cost_slope(work[ORDER, i], impact[t, i] if impact.size else 0.0, quadratic, rules)
             g_order = g_shares[i] / price[t, i] - g_cash * (1 + marginal)
             g_target[i] = g_order * notes.base
             g_base += g_order * work[TARGET, i]
             g_value[i] = -g_order
     g_equity = g_base
-    if rules.sizing == POST_FEE:  # implicit: base + Σ cost(target · base - value) = equity
-        slope = 1.0
+    if rules.sizing == POST_FEE and notes.base > 0:  # implicit: base + Σ cost(target · base - value) = equity
+        slope, spared = 1.0, 0.0
         for i in range(n):
             if abs(work[TARGET, i] - work[CURRENT, i]) > DUST:
                 order = work[TARGET, i] * notes.base - work[VALUE, i]
-                slope += _cost_slope(order, impact[t, i] if impact.size else 0.0, rules) * work[TARGET, i]
-        g_equity = g_base / slope
+                slope += _cost_slope(order, impact[t, i] if impact.size else 0.0, quadratic, rules) * work[TARGET, i]
+                spared += quadratic * order * order
+        g_root = g_base / slope
+        g_equity = g_root * (1 + spared / notes.equity)
         for i in range(n):
             if abs(work[TARGET, i] - work[CURRENT, i]) > DUST:
                 order = work[TARGET, i] * notes.base - work[VALUE, i]
-                marginal = _cost_slope(order, impact[t, i] if impact.size else 0.0, rules)
-                g_target[i] -= g_equity * marginal * notes.base
-                g_value[i] += g_equity * marginal
+                marginal = _cost_slope(order, impact[t, i] if impact.size else 0.0, quadratic, rules)
+                g_target[i] -= g_root * marginal * notes.base
+                g_value[i] += g_root * marginal
+    if quadratic > 0:  # what a richer account is spared of its costs
+        for i in range(n):
+            g_equity += g_cash * quadratic * work[ORDER, i] * work[ORDER, i] / notes.equity
     _targets_adjoint(market, t, notes, aim, band, rate, rules, work, g_target, g_current, g_aim, g_band, g_rate)
     inverse = 1.0 / notes.equity
     for i in range(n):  # current = value / equity, equity = cash + Σ value
@@ -654,11 +667,14 @@ def _advance_adjoint(
 
 
 @_kernel
-def adjoint_kernel(market, start, aim, band, rate, cash, equity, shares, g_equity, g_aim, g_band, g_rate, rules, work):
-    """Gradients of Σ g_equity · equity in the plan, by one reverse sweep.
+def adjoint_kernel(
+    market, start, aim, band, rate, cash, equity, shares, g_equity, g_held, g_aim, g_band, g_rate, rules, work
+):
+    """Gradients of Σ g_equity · equity + Σ g_held · shares in the plan, by one reverse sweep.
 
     `cash`, `equity` (B, T) and `shares` (B, T, A) are the states that `path_kernel` recorded; each bar is done again from
-    its state, so that nothing else need be stored. `g_aim`, `g_band`, `g_rate` (B, T, A) come zeroed and are added to.
+    its state, so that nothing else need be stored. `g_held` (B, T, A) may have size 0, for all zeros. `g_aim`, `g_band`,
+    `g_rate` (B, T, A) come zeroed and are added to.
     """
     paths, bars = aim.shape[:2]
     zero, one, room = work[ZERO], work[ONE], work[ONE + 1 : ONE + 4]
@@ -668,6 +684,9 @@ def adjoint_kernel(market, start, aim, band, rate, cash, equity, shares, g_equit
         g_shares[:] = 0.0
         for t in range(bars - 2, -1, -1):
             row = start[b] + t
+            if g_held.size:
+                for i in range(g_shares.size):
+                    g_shares[i] += g_held[b, t + 1, i]
             p_aim, p_band, p_rate = aim[b, t], band[b, t] if band.size else zero, rate[b, t] if rate.size else one
             to_aim, to_band, to_rate = (
                 g_aim[b, t],

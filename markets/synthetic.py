@@ -19,9 +19,12 @@ import pandas as pd
 
 from markets.accounting import Costs, Execution
 from markets.bars import Bars
-from markets.envs import Reward, TaskEnv
+from markets.envs import TaskEnv
 from markets.errors import InputError
+from markets.features import Features
+from markets.rewards import Accounts, Reward
 from markets.tasks import Task, TaskSet
+from markets.told import Told, UnitReturn
 
 SCALE = 1e-4
 
@@ -93,6 +96,7 @@ class Family(ABC):
     """A distribution of tasks: `sample` draws them, `reward` judges weights."""
 
     name: ClassVar[str]
+    signals: ClassVar[int] = 0  # told besides prices
     length: int
     scale: float
     cost: float = 0.0
@@ -135,6 +139,11 @@ class Family(ABC):
     def execution(self) -> Execution:
         """What a book may hold in this family: a weight of 1 either way."""
         return Execution(borrowing=True, max_weight=1.0)
+
+    @property
+    def features(self) -> Features:
+        """What a policy sees: r_t in the formulas' units, and the signal where there is one."""
+        return Features((UnitReturn(self.scale), *(Told(f"signal {k}") for k in range(self.signals))))
 
     @property
     def env_reward(self) -> str | Reward:
@@ -252,6 +261,7 @@ class LinearCost(Family):
     length: int = 1000
     scale: float = SCALE
     name: ClassVar[str] = "linear cost"
+    signals: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         self._require((0 < self.speed <= 1, "speed must be in (0, 1]"), (self.spread > 0, "spread must be above 0"))
@@ -271,8 +281,8 @@ class GarleanuPedersen(Family):
     Var u = `variance`, Var ε = `shock`. The reward is ``x r − ½ γ σ² x² − ½ λ σ² (Δx)²`` (Gârleanu and Pedersen, "Dynamic
     Trading with Predictable Returns and Transaction Costs", Journal of Finance 2013). Returns are plain here.
 
-    The account charges no quadratic costs and knows no aversion to risk: an environment takes both off the reward, and a
-    backtest of this family is judged by `reward`.
+    The account charges the costs, and knows no aversion to risk: an environment takes risk off the reward, a learner off its
+    utility by what is held, and a backtest of this family is judged by `reward`.
     """
 
     slope: float = 0.01  # B
@@ -284,6 +294,7 @@ class GarleanuPedersen(Family):
     length: int = 1000
     scale: float = 1e-2
     name: ClassVar[str] = "Gârleanu–Pedersen"
+    signals: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         for what in ("slope", "variance", "shock", "risk_aversion", "impact"):
@@ -307,25 +318,27 @@ class GarleanuPedersen(Family):
         return Execution(borrowing=True, gross=np.inf)
 
     @property
+    def costs(self) -> Costs:
+        return Costs(quadratic=0.5 * self.impact * self.variance * self.scale)
+
+    @property
     def env_reward(self) -> Reward:
-        return _QuadraticCosts(self)
+        return _RiskCharged(self)
 
 
-class _QuadraticCosts(Reward):
-    """``scale`` times the reward of `GarleanuPedersen`: the return, less what risk and trading weigh there."""
+class _RiskCharged(Reward):
+    """``scale`` times the reward of `GarleanuPedersen`: what the account earned, less the risk of what it held."""
 
     def __init__(self, family: GarleanuPedersen):
         super().__init__("log_return")
         self.family = family
 
-    def __call__(self, before: np.ndarray, after: np.ndarray, accounts: Any) -> np.ndarray:
+    def __call__(self, before: np.ndarray, after: np.ndarray, accounts: Accounts) -> np.ndarray:
         f = self.family
         with np.errstate(divide="ignore", invalid="ignore"):
             # bars open at the close before them, so that the fill is at the mark of the decision
             held = accounts.shares[:, 0] * accounts.market.mark[accounts.at - 1, 0] / before
-            moved = accounts.traded / before
-            weighed = 0.5 * f.variance * (f.risk_aversion * held**2 + f.impact * moved**2)
-            return after / before - 1 - f.scale * weighed
+            return after / before - 1 - 0.5 * f.scale * f.risk_aversion * f.variance * held**2
 
 
 def _autoregressive(keep: float, spread: float, n: int, bars: int, rng: np.random.Generator) -> np.ndarray:

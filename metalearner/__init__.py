@@ -2,17 +2,40 @@
 
 from metalearner.base import MetaLearner, MetaPolicy, load_meta, shrunk
 from metalearner.finetune import FineTune
-from metalearner.objectives import CostCurriculum, MeanVariance
+from metalearner.inner import Inner
+from metalearner.maml import MAML
+from metalearner.pathwise import CostCurriculum, Pathwise
+from metalearner.reptile import Reptile
 from metalearner.rl2 import RL2
+from metalearner.scratch import RollingRetrain, Scratch
 from metalearner.training import Training
+from metalearner.utilities import (
+    DifferentialSharpe,
+    DrawdownPenalised,
+    HeldRisk,
+    LogWealth,
+    MeanVariance,
+    PowerUtility,
+)
 
 __all__ = [
+    "MAML",
     "RL2",
     "CostCurriculum",
+    "DifferentialSharpe",
+    "DrawdownPenalised",
     "FineTune",
+    "HeldRisk",
+    "Inner",
+    "LogWealth",
     "MeanVariance",
     "MetaLearner",
     "MetaPolicy",
+    "Pathwise",
+    "PowerUtility",
+    "Reptile",
+    "RollingRetrain",
+    "Scratch",
     "Training",
     "load_meta",
     "shrunk",

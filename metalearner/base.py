@@ -5,19 +5,22 @@ from __future__ import annotations
 import copy
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
+import torch
+from torch import nn
 
-from markets import Bars, InputError, TaskSet
-from metalearner.training import Training
-from strategies import Policy, PolicyStrategy
+from markets import InputError, TaskSet
+from metalearner.objectives import Log, Objective
+from metalearner.pathwise import Pathwise
+from metalearner.training import Lessons, Training, train
+from strategies import PolicySettings, PolicyStrategy
+from strategies.networks import Shape
 from strategies.policy import with_shrink
-
-Log = Callable[[dict[str, float], int], None]
 
 
 class MetaPolicy(ABC):
@@ -26,81 +29,130 @@ class MetaPolicy(ABC):
     Attributes
     ----------
     name : str
-    policy : Policy
+    policy : Module
     context : int
         Bars of memory, 1 for none.
+    objective : Objective
     history : DataFrame
-        Training curve, a row an evaluation: step, utility, validation, cost.
+        Training curve, a row an evaluation: step, utility, validation.
     seen_until : Timestamp or None
         Last bar that training or validation read: what comes before is no test.
     """
 
     learner: ClassVar[str]
+    kinds: ClassVar[dict[str, type[MetaPolicy]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        cls.kinds[cls.learner] = cls
 
     def __init__(
         self,
         name: str,
-        policy: Policy,
+        policy: nn.Module,
         context: int,
-        training: Training,
+        objective: Objective,
         seen_until: pd.Timestamp | None = None,
         history: pd.DataFrame | None = None,
     ):
-        self.name, self.policy, self.context, self.training = name, policy.eval(), context, training
+        self.name, self.policy, self.context, self.objective = name, policy.eval(), context, objective
         self.seen_until = seen_until
         self.history = pd.DataFrame() if history is None else history
 
     @property
     def fingerprint(self) -> str:
         """Of the weights before any adaptation; see `PolicyStrategy.fingerprint`."""
-        return self._strategy(self.policy, self.context, self.name).fingerprint
+        return self._deployed(self.policy, self.name).fingerprint
 
-    def _strategy(self, policy: Policy, context: int, name: str) -> PolicyStrategy:
-        return PolicyStrategy(policy, context, name, self.seen_until)
-
-    @abstractmethod
-    def adapt(self, bars: Bars) -> PolicyStrategy:
-        """The strategy for what comes after `bars`; reads nothing later than their last row."""
+    def _deployed(self, policy: nn.Module, name: str, context: int | None = None) -> Any:
+        return self.objective.deploy(policy, context or self.context, name, self.seen_until)
 
     @abstractmethod
-    def unadapted(self) -> PolicyStrategy:
+    def adapt(self, task: Any) -> Any:
+        """What acts after seeing `task`.
+
+        Parameters
+        ----------
+        task : Bars or callable
+            Bars: the strategy for what comes after them, which reads nothing later than their last row. A maker of
+            gymnasium environments: the agent for it.
+        """
+
+    @abstractmethod
+    def unadapted(self) -> Any:
         """The same policy kept from adapting: the control of every comparison."""
 
     def save(self, folder: str | Path) -> Path:
         """Write the policy (as `PolicyStrategy.save` does) and ``meta.json``."""
-        folder = self._strategy(self.policy, self.context, self.name).save(folder)
-        about = {"learner": self.learner, "name": self.name, "training": asdict(self.training)}
+        folder = self._deployed(self.policy, self.name).save(folder)
+        about = {"learner": self.learner, "name": self.name, "objective": self.objective.to_dict(), **self._about()}
+        about["objective"]["kind"] = type(self.objective).__name__
         (folder / "meta.json").write_text(json.dumps(about, indent=1))
         self.history.to_csv(folder / "history.csv", index=False)
         return folder
+
+    def _about(self) -> dict[str, Any]:
+        """What a saved one needs besides, for JSON."""
+        return {}
+
+    def _restore(self, about: dict[str, Any], folder: Path) -> None:
+        """Take over what `_about` said."""
 
 
 def shrunk(meta: MetaPolicy, share: float, name: str) -> MetaPolicy:
     """The same meta-policy with another share of its tilt."""
     other = copy.copy(meta)
-    other.name, other.policy = name, with_shrink(meta.policy, share).eval()
+    other.name, other.policy = name, with_shrink(meta.policy, share).eval()  # type: ignore[arg-type]
     return other
 
 
+@dataclass(frozen=True)
 class MetaLearner(ABC):
-    """Learns from tasks how to adapt to the next one."""
+    """Learns from tasks how to adapt to the next one.
+
+    Attributes
+    ----------
+    policy : Shape
+        Of the network; `PolicySettings` where it trades.
+    objective : Objective
+    training : Training
+    context : int
+        Bars of memory before the first that is judged, 1 for none.
+    name : str
+    """
+
+    policy: Shape = field(default_factory=PolicySettings)
+    objective: Objective = field(default_factory=Pathwise)
+    training: Training = field(default_factory=Training)
+    context: int = 1
+    name: str = ""
 
     @abstractmethod
+    def lessons(self, policy: nn.Module, tasks: Any) -> Lessons:
+        """What is done with `tasks`."""
+
+    @abstractmethod
+    def made(
+        self, lessons: Lessons, judged: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+    ) -> MetaPolicy:
+        """The meta-policy of what was learnt; `judged` are the lessons on the validation tasks."""
+
     def fit(
         self,
-        tasks: TaskSet,
-        validation: TaskSet,
+        tasks: Any,
+        validation: Any,
         *,
         checkpoint: str | Path | None = None,
         resume: bool = False,
         progress: bool = True,
         log: Log | None = None,
+        ceiling: float | None = None,
     ) -> MetaPolicy:
-        """Meta-train on `tasks`; `validation` decides when to stop and how much of the tilt stands.
+        """Meta-train on `tasks`; `validation` decides when to stop and how much of a tilt stands.
 
         Parameters
         ----------
-        tasks, validation : TaskSet
+        tasks, validation : TaskSet or callable
+            Tasks of a market, or a maker of gymnasium environments (`metalearner.environments`).
         checkpoint : path, optional
             File to keep the state of the training in.
         resume : bool
@@ -108,7 +160,77 @@ class MetaLearner(ABC):
         progress : bool
         log : callable, optional
             Called with (metrics, step).
+        ceiling : float, optional
+            Utility of the best possible on `validation`; progress is shown as a share of it.
         """
+        with torch.random.fork_rng(devices=[]):  # the start is seeded; the caller's generator is left alone
+            torch.manual_seed(self.training.seed)
+            policy = self.objective.policy(self.policy, tasks)
+            lessons = self.lessons(policy, tasks)
+        choosing, judging = _halves(validation) if self.training.evidence is not None else (validation, None)
+        history = train(
+            lessons, self._judged(lessons, policy, choosing), self.training, self._said(),
+            checkpoint=checkpoint, resume=resume, progress=progress, log=log, title=self.name, ceiling=ceiling,
+        )  # fmt: skip
+        if judging is not None and self.training.evidence is not None:
+            share = earned_share(policy, self._judged(lessons, policy, judging), self.training.evidence)
+            policy.settings = replace(policy.settings, shrink=share)  # type: ignore[arg-type]
+        lessons.module.cpu()
+        return self.made(lessons, self._judged(lessons, policy, validation), seen_until(tasks, validation), history)
+
+    def _judged(self, lessons: Lessons, policy: nn.Module, tasks: Any) -> Lessons:
+        """What `lessons` are judged by: others, of the same module."""
+        judged = self.lessons(policy, tasks)
+        judged.module = lessons.module
+        return judged
+
+    def _said(self) -> dict[str, Any]:
+        about = asdict(replace(self, objective=None, training=None))  # type: ignore[arg-type]
+        return about | {"learner": type(self).__name__, "objective": self.objective.to_dict()}
+
+
+def earned_share(policy: nn.Module, validation: Lessons, needed: float, grid=(0.25, 0.5, 0.75, 1.0)) -> float:
+    """Share of the tilt that validation supports: the one that gains most over the base, or 0.
+
+    Parameters
+    ----------
+    policy : Policy
+        That of `validation`.
+    validation : Lessons
+    needed : float
+        t-statistic, over the validation tasks, that the gain must reach. Without evidence the base is held: an adaptation
+        must first do no harm.
+    """
+    own = policy.settings
+
+    def utilities(share: float) -> np.ndarray:
+        policy.settings = replace(own, shrink=share)  # type: ignore[arg-type]
+        with torch.no_grad():
+            return validation.scores(np.random.default_rng(0)).numpy()
+
+    try:
+        base = utilities(0.0)
+        gains = {share: utilities(share) - base for share in grid}
+    finally:
+        policy.settings = own
+    best = max(gains, key=lambda share: gains[share].mean())
+    error = gains[best].std(ddof=1) / np.sqrt(len(base)) if len(base) > 1 else np.inf
+    return best if gains[best].mean() > needed * error else 0.0
+
+
+def _halves(validation: TaskSet) -> tuple[TaskSet, TaskSet]:
+    """The earlier tasks choose the weights, the later decide on the tilt: evidence from tasks that have already chosen
+    would be flattered."""
+    half = (len(validation) + 1) // 2
+    choosing = TaskSet(validation.tasks[:half])
+    return choosing, TaskSet(validation.tasks[half:]) if len(validation) > 1 else choosing
+
+
+def seen_until(*sets: Any) -> pd.Timestamp | None:
+    """Last bar of any task; None where tasks are no stretches of bars."""
+    if not all(isinstance(tasks, TaskSet) for tasks in sets):
+        return None
+    return max(task.times[2] for tasks in sets for task in tasks)
 
 
 def load_meta(folder: str | Path) -> MetaPolicy:
@@ -120,11 +242,11 @@ def load_meta(folder: str | Path) -> MetaPolicy:
         When the folder holds no meta-policy, or one of an unknown learner.
     """
     folder = Path(folder)
-    kinds: dict[str, type[MetaPolicy]] = {kind.learner: kind for kind in MetaPolicy.__subclasses__()}
+    kinds = MetaPolicy.kinds
     try:
         about: dict[str, Any] = json.loads((folder / "meta.json").read_text())
         kind = kinds[about["learner"]]
-        training = Training.from_dict(about["training"])
+        objective = Objective.kinds[about["objective"]["kind"]].from_dict(about["objective"])
     except OSError:
         raise InputError(
             f"{folder}: no trained model there (meta.json is missing); make one with: regimeshift train"
@@ -132,4 +254,6 @@ def load_meta(folder: str | Path) -> MetaPolicy:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{folder}/meta.json: not a trained model of {', '.join(kinds)} ({error!r})") from None
     stored = PolicyStrategy.load(folder)
-    return kind(about["name"], stored.policy, stored.context, training, stored.seen_until)
+    meta = kind(about["name"], stored.policy, stored.context, objective, stored.seen_until)
+    meta._restore(about, folder)
+    return meta

@@ -1,89 +1,47 @@
 """Multi-task pre-training, then a few gradient steps on the support: the baseline that so often wins.
 
-One policy without memory is trained on all tasks; to adapt, its parameters take K plain gradient steps of the same
-utility on the last `support` bars::
-
-    θ' = θ + lr ∇ utility(θ; support),   K times
+One policy without memory is trained on all tasks at once; to adapt, it takes the steps of `metalearner.inner`, of the size
+that scored best on validation.
 """
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
+import pandas as pd
+from torch import nn
 
-from markets import Bars, TaskSet
-from metalearner.base import Log, MetaLearner, MetaPolicy
-from metalearner.objectives import Pathwise
-from metalearner.rl2 import pretrain, seen_until
-from metalearner.training import Training
-from strategies import PolicySettings, PolicyStrategy
-
-SUPPORT = 120
-STEPS = 5
-STEP_SIZE = 0.1
-
-
-class FineTunePolicy(MetaPolicy):
-    """A policy without memory that takes gradient steps on what it saw last."""
-
-    learner = "finetune"
-
-    def adapt(self, bars: Bars) -> PolicyStrategy:
-        held = bars.with_past()
-        self.policy.settings.features.require(held, more=SUPPORT)
-        policy, training = copy.deepcopy(self.policy).train(), self.training
-        recent = bars.without_past(keep=self.policy.settings.features.lookback + 2 * SUPPORT).with_past()
-        rows = np.array([len(recent)])
-        support = Pathwise(
-            recent, rows - SUPPORT, rows, policy.settings, 1, training.costs, training.execution, training.utility
-        )
-        for _ in range(STEPS):
-            utility = support(policy, np.array([0])).mean()
-            policy.zero_grad()
-            utility.backward()
-            with torch.no_grad():
-                for parameter in policy.parameters():
-                    if parameter.grad is not None:
-                        parameter.add_(parameter.grad, alpha=STEP_SIZE)
-        return self._strategy(policy.eval(), 1, self.name)
-
-    def unadapted(self) -> PolicyStrategy:
-        """The pre-trained weights, no gradient step taken."""
-        return self._strategy(self.policy, 1, f"{self.name}, unadapted")
+from metalearner.base import MetaLearner
+from metalearner.inner import ByGradient, Inner, Stepping, best_step_size, by_gradient
+from metalearner.rl2 import Plain
+from metalearner.training import Lessons
+from strategies import PolicySettings
 
 
 @dataclass(frozen=True)
 class FineTune(MetaLearner):
-    """Pre-train on all tasks, fine-tune on the support.
+    """Pre-train on all tasks, fine-tune on the support; the attributes not named here are those of `MetaLearner`.
 
     Attributes
     ----------
-    policy : PolicySettings
-        Without memory.
-    training : Training
-    name : str
+    inner : Inner
+    step_sizes : tuple of float
+        Tried on validation; the best is kept. Empty: ``inner.step_size``.
     """
 
-    policy: PolicySettings = field(default_factory=lambda: PolicySettings(memory="none"))
-    training: Training = field(default_factory=Training)
+    policy: Any = field(default_factory=lambda: PolicySettings(memory="none"))
+    inner: Inner = field(default_factory=Inner)
+    step_sizes: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     name: str = "pre-train + fine-tune"
 
-    def fit(
-        self,
-        tasks: TaskSet,
-        validation: TaskSet,
-        *,
-        checkpoint: str | Path | None = None,
-        resume: bool = False,
-        progress: bool = True,
-        log: Log | None = None,
-    ) -> FineTunePolicy:
-        policy, history = pretrain(
-            self.policy, 1, self.training, tasks, validation, "pre-training",
-            checkpoint=checkpoint, resume=resume, progress=progress, log=log,
-        )  # fmt: skip
-        return FineTunePolicy(self.name, policy, 1, self.training, seen_until(tasks, validation), history)
+    def lessons(self, policy: nn.Module, tasks: Any) -> Plain:
+        self.inner.names(policy)
+        return Plain(policy, self.objective.on(tasks, policy, 1, self.inner.support))
+
+    def made(
+        self, lessons: Lessons, judged: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+    ) -> ByGradient:
+        steps = Stepping(lessons.module, judged.worlds, self.inner)
+        steps.inner = best_step_size(steps, self.step_sizes, self.training.seed)
+        return by_gradient(self, steps, seen_until, history)

@@ -1,168 +1,124 @@
-"""What learning maximises: the utility of the account, through the account.
+"""What learning maximises, and on which tasks: the two interfaces between the learners and the worlds they learn from.
 
-A trader who does not move the market observes the profit of every position, so the gradient of utility in the policy
-is exact: it runs through `markets.differentiable.equity_paths` (path-wise or "direct" policy gradient; Moody and Saffell,
-"Learning to trade via direct reinforcement", IEEE Transactions on Neural Networks 2001).
+An `Objective` is settings; bound to tasks it is a `Worlds`, which draws some of them, collects what a policy meets there, and
+says what that was worth, differentiably. A learner sees nothing else, so the same learner trades a market with the exact
+gradient of `metalearner.pathwise` and pulls a bandit's arms with `metalearner.policy_gradient`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
+import pandas as pd
+from torch import Tensor, nn
 
-from markets import Bars, Costs, Execution, TaskSet
-from markets.accounting import make_market, make_rules, resolve_fill
-from markets.differentiable import equity_paths
-from markets.regimes import market_returns
-from strategies import Policy, PolicySettings
-from strategies.policy import base_weights
+from strategies.networks import Parameters
+
+Part = Literal["support", "query"]
 
 
-@dataclass(frozen=True)
-class MeanVariance:
-    """``mean(z) − ½ γ mean(z²)`` over a path's counted bars, z the log return in units of the path's volatility.
-
-    In those units every regime weighs the same; otherwise the wild ones are all that is learnt.
+class Worlds(ABC):
+    """The tasks of one objective.
 
     Attributes
     ----------
-    risk_aversion : float
-        γ. Around the Sharpe ratio a bar of the base, being fully invested is just right.
+    identity : str
+        Of the tasks: two of one identity hold the same.
+    epochs : int
+        Times that what was collected is learnt from.
     """
 
-    risk_aversion: float = 0.05
+    identity: str
+    epochs: int = 1
 
-    def __call__(self, growth: Tensor, counted: Tensor) -> Tensor:
-        """Utility a bar of B paths, shape (B,), from z of shape (B, T) and a mask of the same shape."""
-        value = torch.where(counted, growth - 0.5 * self.risk_aversion * growth**2, 0.0)
-        return value.sum(1) / counted.sum(1)
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, tasks: int, progress: float) -> Any:
+        """Some tasks of training, at `progress` in [0, 1] of it."""
+
+    @abstractmethod
+    def everything(self) -> Any:
+        """All tasks, as they are judged."""
+
+    @abstractmethod
+    def share(self, drawn: Any, rank: int, ranks: int) -> Any:
+        """Every so-many-th of the drawn tasks."""
+
+    @abstractmethod
+    def collect(self, policy: nn.Module, params: Parameters, drawn: Any, part: Part, rng: np.random.Generator) -> Any:
+        """What the policy meets in one part of the drawn tasks: a batch for `utility`."""
+
+    @abstractmethod
+    def utility(self, policy: nn.Module, params: Parameters, batch: Any, *, twice: bool = False) -> Tensor:
+        """What `batch` is worth at `params`, shape (tasks,); with `twice` differentiable twice.
+
+        Raises
+        ------
+        FloatingPointError
+            When one is not finite, naming task and bar.
+        """
+
+    def minibatches(self, batch: Any, rng: np.random.Generator) -> list[Any]:
+        """`batch` in the parts that an update each is made of."""
+        return [batch]
+
+    def score(self, policy: nn.Module, params: Parameters, batch: Any) -> Tensor:
+        """What `batch` earned, shape (tasks,): what validation compares."""
+        return self.utility(policy, params, batch)
+
+    def settled(self, progress: float) -> bool:
+        """Whether training is by now what it will be to its end, so that patience may count."""
+        return True
+
+    @abstractmethod
+    def size(self, drawn: Any) -> int:
+        """Number of the drawn tasks."""
 
 
-@dataclass(frozen=True)
-class CostCurriculum:
-    """No cost at first, then raised to its full size, then full.
+class Objective(ABC):
+    """Settings of what is maximised."""
 
-    With costs from the start, training falls at once into never trading: a small tilt earns less than it costs, and a
-    policy that does not trade has no gradient to learn from.
+    kinds: ClassVar[dict[str, type[Objective]]] = {}
 
-    Attributes
-    ----------
-    free, ramp : float
-        Shares of training without cost, and of raising it.
-    """
+    def __init_subclass__(cls) -> None:
+        cls.kinds[cls.__name__] = cls
 
-    free: float = 0.4
-    ramp: float = 0.4
+    @abstractmethod
+    def policy(self, settings: Any, tasks: Any) -> nn.Module:
+        """A new policy for `tasks`, its weights drawn from torch's generator."""
 
-    def __call__(self, progress: float) -> float:
-        """Share of the cost that is charged at `progress` in [0, 1]."""
-        if progress <= self.free:
-            return 0.0
-        return min((progress - self.free) / self.ramp, 1.0) if self.ramp > 0 else 1.0
-
-
-class Pathwise:
-    """Utility of a policy on windows of one panel of bars, differentiable in the policy's parameters.
-
-    Each window is a path: the memory starts empty `context` bars before the first counted bar, and the account starts
-    in cash. What is counted is the query alone.
-
-    Parameters
-    ----------
-    bars : Bars
-        All that the windows lie in.
-    cuts, stops : ndarray of int, shape (n,)
-        First counted row, and row after the last, in rows of ``bars.with_past()``.
-    settings : PolicySettings
-    context : int
-        Bars of memory before the first counted one.
-    costs, execution : Costs, Execution
-    utility : MeanVariance
-    """
-
-    def __init__(
-        self,
-        bars: Bars,
-        cuts: np.ndarray,
-        stops: np.ndarray,
-        settings: PolicySettings,
-        context: int,
-        costs: Costs,
-        execution: Execution,
-        utility: MeanVariance,
-    ):
-        held = bars.with_past()
-        self.utility, self.costs, self.execution = utility, costs, execution
-        self.fill = resolve_fill(held, execution)
-        self.market, rules = make_market(held, costs, execution)
-        self.delistings = rules.delistings
-        self.identity = held.hash
-        self.features = torch.from_numpy(settings.features.compute(held)).float()
-        self.base = torch.from_numpy(base_weights(settings, held))
-        length = context + int((stops - cuts).max())
-        # Paths end where the query ends, so that they are of one length and none looks past its task.
-        self.start = np.maximum(stops - length, 0)
-        rows = self.start[:, None] + np.arange(length)
-        counted = (rows >= cuts[:, None]) & (rows < stops[:, None])
-        self.length = length
-        self.counted = torch.from_numpy(counted[:, 1:])
-        self.scale = torch.from_numpy(_volatility(held, cuts, context))
-
-    @classmethod
-    def of_tasks(cls, tasks: TaskSet, settings: PolicySettings, context: int, costs, execution, utility) -> Pathwise:
-        """Windows that count the query bars of each task."""
-        cuts, stops = np.array([t.cut for t in tasks]), np.array([t.stop for t in tasks])
-        return cls(tasks.bars, cuts, stops, settings, context, costs, execution, utility)
-
-    def __len__(self) -> int:
-        return len(self.start)
-
-    @property
-    def symbols(self) -> int:
-        return self.base.shape[1]
-
-    def __call__(
-        self, policy: Policy, which: np.ndarray, cost_share: float = 1.0, universe: np.ndarray | None = None
-    ) -> Tensor:
-        """Utility a bar of some windows.
+    @abstractmethod
+    def on(self, tasks: Any, policy: nn.Module, context: int, support: int = 0) -> Worlds:
+        """This objective on `tasks`.
 
         Parameters
         ----------
-        policy : Policy
-        which : ndarray of int, shape (B,)
-        cost_share : float
-            Share of the full costs that is charged.
-        universe : ndarray of bool, shape (B, A), optional
-            Symbols that each path may see and trade; all by default.
-
-        Returns
-        -------
-        Tensor of shape (B,)
+        tasks : TaskSet or callable
+        policy : Module
+        context : int
+            Steps of memory before the first that is judged.
+        support : int
+            Steps of the support at most; 0 is all.
         """
-        rows = torch.from_numpy(self.start[which, None] + np.arange(self.length))
-        features, base = self.features[rows], self.base[rows]
-        if universe is not None:
-            mask = torch.from_numpy(universe)[:, None]
-            features = torch.where(mask[..., None], features, torch.nan)
-            base = base * mask
-            base = base / base.sum(-1, keepdim=True).clamp(min=1e-12)
-        device = next(policy.parameters()).device
-        aim, band = policy(features.to(device), base.to(device))
-        share = {name: getattr(self.costs, name) * cost_share for name in ("commission", "fixed", "spread")}
-        costs = Costs(**{**vars(self.costs), **share})
-        market = self.market._replace(impact=self.market.impact * cost_share)
-        rules = make_rules(costs, self.execution, self.fill, self.delistings)
-        money = self.execution.cash  # of the backtest: fixed fees and impact are no shares
-        equity = equity_paths(market, rules, self.start[which], aim, band, money=money) / money
-        growth = equity.clamp(min=1e-9).log().diff(dim=1).cpu() / self.scale[which, None]
-        return self.utility(growth, self.counted[which])
+
+    @abstractmethod
+    def recent(self, task: Any, policy: nn.Module, support: int) -> Worlds:
+        """One task to adapt to: its support is the last of `task` (bars), or episodes in it (an environment)."""
+
+    @abstractmethod
+    def deploy(self, policy: nn.Module, context: int, name: str, seen_until: pd.Timestamp | None) -> Any:
+        """What acts: a `Strategy`, or an `Agent`."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls, about: dict[str, Any]) -> Objective:
+        """From what `to_dict` and JSON made of it."""
 
 
-def _volatility(bars: Bars, cuts: np.ndarray, context: int) -> np.ndarray:
-    """Volatility of the market over the bars before each cut, as it was known there."""
-    returns = np.nan_to_num(market_returns(bars))
-    window = max(context, 20)
-    return np.array([max(returns[max(cut - window, 1) : cut].std(), 1e-5) for cut in cuts])
+Log = Callable[[dict[str, float], int], None]

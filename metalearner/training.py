@@ -1,4 +1,4 @@
-"""The one training loop: seeded step by step, validated, and kept on disk so that nothing is lost.
+"""The one training loop: seeded step by step, validated, shared among processes, and kept on disk so that nothing is lost.
 
 Randomness at step k comes from ``default_rng([seed, k])`` alone, so a resumed run draws what the interrupted one would
 have drawn, and ends in the same bits.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
+import math
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,12 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from torch import Tensor, nn
 
-from markets import Costs, Execution, InputError
-from metalearner.objectives import CostCurriculum, MeanVariance, Pathwise
-from strategies import Policy
-from strategies.policy import with_shrink
+from markets import InputError
+from metalearner.checkpoints import State
+from metalearner.objectives import Log, Worlds
+from metalearner.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -40,38 +40,33 @@ class Training:
         Updates (Adam, decoupled weight decay).
     batch : int
         Tasks an update.
-    symbols : int
-        Each path trades this many symbols, drawn anew; 0 is all. Many small universes instead of one: with all symbols there
-        is one market path to remember, and that is what is learnt.
     learning_rate, weight_decay : float
+    schedule : {"constant", "cosine"}
+        Of the learning rate; ``cosine`` falls to a hundredth over the last half (of the steps).
     largest_gradient : float
         Norm to which a gradient is cut.
     evaluate_every : int
         Updates between validations; the best weights on validation are kept, and a checkpoint is written.
     patience : int
         Validations without a gain at full costs before training stops; 0 never stops early.
-    evidence : float
-        t-statistic of the gain over the base on validation below which the tilt is dropped.
+    evidence : float or None
+        t-statistic of the gain over the base on validation below which the tilt is dropped; None leaves the tilt alone.
     seed : int
-    costs, execution : Costs, Execution
-    utility : MeanVariance
-    curriculum : CostCurriculum
+    device : {"auto", "cpu", "cuda"}
+        ``auto`` is CUDA where there is one. Networks are float32 there too, and money float64: no mixed precision.
     """
 
     steps: int = 300
     batch: int = 16
-    symbols: int = 2
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
+    schedule: str = "constant"
     largest_gradient: float = 1.0
     evaluate_every: int = 20
     patience: int = 0
-    evidence: float = 1.0
+    evidence: float | None = 1.0
     seed: int = 0
-    costs: Costs = field(default_factory=lambda: Costs.parse("10bp"))
-    execution: Execution = field(default_factory=Execution)
-    utility: MeanVariance = field(default_factory=MeanVariance)
-    curriculum: CostCurriculum = field(default_factory=CostCurriculum)
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "evaluate_every"):
@@ -79,117 +74,161 @@ class Training:
                 raise InputError(f"training: {name} is {getattr(self, name)}; it must be at least 1")
         if self.seed < 0:
             raise InputError(f"training: seed is {self.seed}; it must be at least 0")
+        if self.schedule not in ("constant", "cosine"):
+            raise InputError(f"training: schedule {self.schedule!r} is unknown; use constant or cosine")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise InputError(f"training: device {self.device!r} is unknown; use auto, cpu or cuda")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("training: device is cuda, but torch finds none here; use auto or cpu")
 
     @classmethod
     def from_dict(cls, about: dict[str, Any]) -> Training:
         """From what ``dataclasses.asdict`` and JSON made of it."""
-        kinds = {"costs": Costs, "execution": Execution, "utility": MeanVariance, "curriculum": CostCurriculum}
         known = {f.name for f in fields(cls)}
-        return cls(**{k: kinds[k](**v) if k in kinds else v for k, v in about.items() if k in known})
+        return cls(**{k: v for k, v in about.items() if k in known})
+
+    @property
+    def on_device(self) -> torch.device:
+        """Where the networks are trained."""
+        return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+    def rate(self, step: int) -> float:
+        """Learning rate at `step`."""
+        late = max(2 * step / self.steps - 1, 0.0) if self.schedule == "cosine" else 0.0
+        return self.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * late)))
+
+
+class Lessons(ABC):
+    """What a learner does with tasks: how their worlds become losses, and how it is judged on them.
+
+    Attributes
+    ----------
+    module : Module
+        All that is learnt.
+    worlds : Worlds
+    """
+
+    module: nn.Module
+    worlds: Worlds
+
+    @abstractmethod
+    def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
+        """Losses to descend one after another, an update each.
+
+        Parameters
+        ----------
+        drawn
+            This process's share of the drawn tasks.
+        tasks : int
+            Number of tasks that all processes have: a loss is the sum over the share, divided by it.
+        rng : Generator
+        """
+
+    @abstractmethod
+    def scores(self, rng: np.random.Generator) -> Tensor:
+        """Utility on each task after adapting to it, shape (tasks,)."""
 
 
 def train(
-    policy: Policy,
+    lessons: Lessons,
+    validation: Lessons,
     training: Training,
-    tasks: Pathwise,
-    validation: Pathwise,
+    about: Any,
     *,
     checkpoint: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
-    log: Callable[[dict[str, float], int], None] | None = None,
+    log: Log | None = None,
     title: str = "training",
+    ceiling: float | None = None,
 ) -> pd.DataFrame:
-    """Maximise `tasks` in place; `policy` ends with the weights that were best on `validation`.
+    """Learn in place; the module ends with the weights that were best on `validation`, which has the same module.
+
+    Under ``torchrun`` each process takes its share of every step's tasks, and one all-reduce adds up the gradients.
+
+    Parameters
+    ----------
+    lessons, validation : Lessons
+    training : Training
+    about
+        All settings, for JSON: a checkpoint of others is refused.
+    checkpoint, resume, progress, log
+        See `MetaLearner.fit`.
+    title : str
+    ceiling : float, optional
+        Utility of the best possible trader on `validation`; progress is shown as a share of it.
 
     Returns
     -------
     DataFrame
-        A row an evaluation: ``step``, ``utility`` (mean over the updates since the last), ``validation`` (at full costs)
-        and ``cost`` (share charged in training).
+        A row an evaluation: ``step``, ``utility`` (mean over the updates since the last) and ``validation``.
 
     Raises
     ------
     InputError
         When `resume` finds a checkpoint of another configuration.
     FloatingPointError
-        When a utility or a gradient is not finite, naming the step, the task or the parameter.
+        When a utility or a gradient is not finite, naming the step, and the task and bar or the parameter.
     """
-    optimizer = torch.optim.AdamW(policy.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
-    fingerprint = _fingerprint(policy, training, tasks, validation)
-    state = _State.fresh(policy)
+    module, ranks = lessons.module.to(training.on_device), Ranks.join()
+    optimizer = torch.optim.AdamW(module.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    fingerprint = _fingerprint(about, training, lessons.worlds.identity, validation.worlds.identity)
+    state = State.fresh(module)
     if checkpoint is not None and resume and Path(checkpoint).exists():
-        state = _State.load(Path(checkpoint), fingerprint, policy, optimizer)
-    everything = np.arange(len(validation))
+        state = State.load(Path(checkpoint), fingerprint, module, optimizer)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        TextColumn("validation {task.fields[score]}"), transient=False, disable=not progress,
+        TextColumn("validation {task.fields[score]}"), transient=False, disable=not progress or ranks.rank > 0,
     )  # fmt: skip
     with bar:
-        row = bar.add_task(title, total=training.steps, completed=state.step, score=state.score())
-        if state.step == 0 and not state.history:
-            state.consider(policy, _evaluate(policy, validation, everything), 0, 0.0, 0.0)
+        row = bar.add_task(title, total=training.steps, completed=state.step, score=state.score(ceiling))
+        if not state.history:
+            state.consider(module, _validated(validation, training), 0, math.nan)
         while state.step < training.steps and not state.stopped:
             step = state.step
             rng = np.random.default_rng([training.seed, step])
-            which = rng.choice(len(tasks), size=min(training.batch, len(tasks)), replace=False)
-            share = training.curriculum(step / training.steps)
-            policy.train()
-            utility = tasks(policy, which, share, _universes(rng, len(which), tasks.symbols, training.symbols))
-            _check_utility(utility, which, step)
-            optimizer.zero_grad()
-            (-utility.mean()).backward()
-            _check_gradients(policy, step)
-            torch.nn.utils.clip_grad_norm_(policy.parameters(), training.largest_gradient)
-            optimizer.step()
+            drawn = lessons.worlds.draw(rng, training.batch, step / training.steps)
+            tasks = lessons.worlds.size(drawn)
+            _descend(lessons, ranks.share(lessons.worlds, drawn), tasks, rng, optimizer, training, state, ranks)
             state.step = step + 1
-            state.recent.append(utility.mean().item())
             if state.step % training.evaluate_every == 0 or state.step == training.steps:
-                found = _evaluate(policy, validation, everything)
-                state.consider(policy, found, state.step, float(np.mean(state.recent)), share)
+                state.consider(module, _validated(validation, training), state.step, float(np.mean(state.recent)))
                 state.recent.clear()
-                if share == 1.0 and training.patience and state.waited >= training.patience:
-                    state.stopped = True
+                settled = lessons.worlds.settled(state.step / training.steps)
+                state.stopped = bool(settled and training.patience and state.waited >= training.patience)
                 with _finished_first():
-                    if checkpoint is not None:
-                        state.save(Path(checkpoint), fingerprint, policy, optimizer)
-                    if log is not None:
+                    if checkpoint is not None and ranks.rank == 0:
+                        state.save(Path(checkpoint), fingerprint, module, optimizer)
+                    if log is not None and ranks.rank == 0:
                         log({k: v for k, v in state.history[-1].items() if k != "step"}, state.step)
-            bar.update(row, completed=state.step, score=state.score())
-    policy.load_state_dict(state.best)
-    policy.eval()
+            bar.update(row, completed=state.step, score=state.score(ceiling))
+    module.load_state_dict(state.best)
+    module.eval()
     return pd.DataFrame(state.history)
 
 
-def earned_share(policy: Policy, validation: Pathwise, needed: float, grid=(0.25, 0.5, 0.75, 1.0)) -> float:
-    """Share of the tilt that validation supports: the one that gains most over the base, or 0.
-
-    Parameters
-    ----------
-    needed : float
-        t-statistic, over the validation tasks, that the gain must reach. Without evidence the base is held: an adaptation
-        must first do no harm.
-    """
-    everything = np.arange(len(validation))
-
-    def utilities(share: float) -> np.ndarray:
-        with torch.no_grad():
-            return validation(with_shrink(policy, share).eval(), everything).numpy()
-
-    base = utilities(0.0)
-    gains = {share: utilities(share) - base for share in grid}
-    best = max(gains, key=lambda share: gains[share].mean())
-    error = gains[best].std(ddof=1) / np.sqrt(len(base)) if len(base) > 1 else np.inf
-    return best if gains[best].mean() > needed * error else 0.0
+def _descend(lessons, drawn, tasks, rng, optimizer, training, state, ranks) -> None:
+    """One step's updates."""
+    lessons.module.train()
+    for group in optimizer.param_groups:
+        group["lr"] = training.rate(state.step)
+    try:
+        for loss in lessons.losses(drawn, tasks, rng):
+            optimizer.zero_grad()
+            loss.backward()
+            total = ranks.add_up(lessons.module, loss.detach())
+            _check_gradients(lessons.module)
+            torch.nn.utils.clip_grad_norm_(lessons.module.parameters(), training.largest_gradient)
+            optimizer.step()
+            state.recent.append(-total)
+    except FloatingPointError as error:
+        raise FloatingPointError(f"step {state.step}: {error}") from None
 
 
-def _universes(rng: np.random.Generator, paths: int, symbols: int, few: int) -> np.ndarray | None:
-    """A random `few` of the symbols for each path, as a mask (paths, symbols)."""
-    if few <= 0 or few >= symbols:
-        return None
-    mask = np.zeros((paths, symbols), dtype=bool)
-    np.put_along_axis(mask, rng.random((paths, symbols)).argsort(axis=1)[:, :few], True, axis=1)
-    return mask
+def _validated(validation: Lessons, training: Training) -> float:
+    validation.module.eval()
+    with torch.no_grad():
+        return float(validation.scores(np.random.default_rng([training.seed, 2**31])).mean())
 
 
 @contextlib.contextmanager
@@ -208,99 +247,13 @@ def _finished_first() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _evaluate(policy: Policy, objective: Pathwise, which: np.ndarray) -> float:
-    policy.eval()
-    with torch.no_grad():
-        return float(objective(policy, which).mean())
-
-
-def _check_utility(utility: torch.Tensor, which: np.ndarray, step: int) -> None:
-    if not torch.isfinite(utility).all():
-        task = which[int(torch.argmax((~torch.isfinite(utility)).int()))]
-        raise FloatingPointError(f"step {step}: the utility of task {task} is not finite; look at its prices")
-
-
-def _check_gradients(policy: Policy, step: int) -> None:
-    for name, parameter in policy.named_parameters():
+def _check_gradients(module: nn.Module) -> None:
+    for name, parameter in module.named_parameters():
         if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
-            raise FloatingPointError(f"step {step}: the gradient of {name} is not finite; lower the learning rate")
+            raise FloatingPointError(f"the gradient of {name} is not finite; lower the learning rate")
 
 
-def _fingerprint(policy: Policy, training: Training, *objectives: Pathwise) -> str:
-    """What a checkpoint must share with the run that resumes it: configuration, shape and data."""
-    digest = hashlib.sha256(json.dumps([asdict(policy.settings), asdict(training)], sort_keys=True).encode())
-    for objective in objectives:
-        digest.update(objective.identity.encode())
-        digest.update(objective.start.tobytes())
-        digest.update(objective.counted.numpy().tobytes())
-    return digest.hexdigest()
-
-
-@dataclass
-class _State:
-    """Where training stands, beside the weights and the optimiser's moments."""
-
-    best: dict[str, torch.Tensor]
-    step: int = 0
-    waited: int = 0
-    stopped: bool = False
-    history: list[dict[str, float]] = field(default_factory=list)
-    recent: list[float] = field(default_factory=list)
-
-    @classmethod
-    def fresh(cls, policy: Policy) -> _State:
-        return cls(_copy(policy))
-
-    def score(self) -> str:
-        return f"{self.history[-1]['validation']:+.4f}" if self.history else "..."
-
-    def consider(self, policy: Policy, validation: float, step: int, utility: float, share: float) -> None:
-        """Note an evaluation, and keep the weights if they are the best so far."""
-        if all(validation > row["validation"] for row in self.history):
-            self.best, self.waited = _copy(policy), 0
-        else:
-            self.waited += 1
-        self.history.append({"step": step, "utility": utility, "validation": validation, "cost": share})
-
-    def save(self, path: Path, fingerprint: str, policy: Policy, optimizer: torch.optim.Optimizer) -> None:
-        """One file, written beside and moved into place: a kill at any instant leaves the old one or the new one."""
-        tensors = {f"policy.{k}": v for k, v in _copy(policy).items()}
-        tensors |= {f"best.{k}": v for k, v in self.best.items()}
-        for i, moments in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{k}": v.clone().contiguous() for k, v in moments.items()}
-        about = {"step": self.step, "waited": self.waited, "stopped": self.stopped, "history": self.history}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        save_file(tensors, beside, metadata={"fingerprint": fingerprint, "about": json.dumps(about)})
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
-
-    @classmethod
-    def load(cls, path: Path, fingerprint: str, policy: Policy, optimizer: torch.optim.Optimizer) -> _State:
-        try:
-            with safe_open(path, "pt") as file:
-                metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            about = json.loads(metadata["about"])
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-            raise InputError(f"{path}: not a checkpoint ({error}); delete it, or train without --resume") from None
-        if metadata["fingerprint"] != fingerprint:
-            raise InputError(
-                f"{path}: a checkpoint of another configuration or other data; use the same options, or train without --resume"
-            )
-
-        def part(prefix: str) -> dict[str, torch.Tensor]:
-            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-        policy.load_state_dict(part("policy."))
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in part("optimizer.").items():
-            i, name = key.split(".", 1)
-            moments.setdefault(int(i), {})[name] = value
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        return cls(part("best."), about["step"], about["waited"], about["stopped"], about["history"])
-
-
-def _copy(policy: Policy) -> dict[str, torch.Tensor]:
-    return {k: v.detach().clone().contiguous() for k, v in policy.state_dict().items()}
+def _fingerprint(about: Any, training: Training, *identities: str) -> str:
+    """What a checkpoint must share with the run that resumes it: configuration and data."""
+    said = json.dumps([about, asdict(training), *identities], sort_keys=True, default=str)
+    return hashlib.sha256(said.encode()).hexdigest()

@@ -12,7 +12,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from markets import Bars, Features, InputError
 from strategies.base import Plan, Strategy
+from strategies.networks import Body, Shape
 from strategies.rules import EqualWeight, InverseVolatility
 
 # Half-width of each base's own no-trade zone, as a share of an equal weight.
@@ -31,35 +32,49 @@ _CHUNK = 256  # bars a forward pass: bounds memory on long spans
 
 
 @dataclass(frozen=True)
-class PolicySettings:
-    """Shape of a policy.
+class PolicySettings(Shape):
+    """Shape of a policy: that of its network, and what it sees and tilts.
 
     Attributes
     ----------
-    memory : {"gru", "none"}
-        What runs over time. With ``none`` the policy sees the current bar only.
-    hidden : int
-        Units of the memory and of the head.
     base : {"inverse_volatility", "equal_weight", "flat"}
-        What is tilted. ``flat`` is nothing: ``aim = tanh(tilt) / A``, long or short.
+        What is tilted. ``flat`` is nothing: ``aim = limit · tanh(tilt) / A``, long or short.
+    trades : {"band", "rate", "at_once"}
+        What it decides besides the aim: a no-trade zone (proportional costs), the share of the way to go each bar
+        (quadratic costs), or nothing (no costs).
+    limit : float
+        Largest gross weight.
     shrink : float
         In [0, 1], the share of the tilt that validation left standing.
     features : Features
     """
 
-    memory: Literal["gru", "none"] = "gru"
-    hidden: int = 8
     base: Literal["inverse_volatility", "equal_weight", "flat"] = "inverse_volatility"
+    trades: Literal["band", "rate", "at_once"] = "band"
+    limit: float = 1.0
     shrink: float = 1.0
     features: Features = field(default_factory=Features)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.base not in BASES:
             raise InputError(f"base {self.base!r} is unknown; use {', '.join(BASES)}")
-        if self.memory not in ("gru", "none"):
-            raise InputError(f"memory {self.memory!r} is unknown; use gru or none")
-        if self.hidden < 1 or not 0 <= self.shrink <= 1:
-            raise InputError(f"hidden must be at least 1 and shrink in [0, 1]; got {self.hidden} and {self.shrink}")
+        if self.trades not in _START:
+            raise InputError(f"trades {self.trades!r} is unknown; use {', '.join(_START)}")
+        if not 0 <= self.shrink <= 1 or self.limit <= 0:
+            raise InputError(f"shrink must be in [0, 1] and limit above 0; got {self.shrink} and {self.limit}")
+
+
+# A wide no-trade zone has no gradient: start with a narrow one, 5 % of an equal weight. A rate starts at one half.
+_START = {"band": [0.0, -3.0], "rate": [0.0, 0.0], "at_once": [0.0]}
+
+
+class Aims(NamedTuple):
+    """A policy's plan as tensors of shape (B, T, A); see `Plan`."""
+
+    aim: Tensor
+    band: Tensor | None
+    rate: Tensor | None
 
 
 class Policy(nn.Module):
@@ -74,18 +89,13 @@ class Policy(nn.Module):
         super().__init__()
         self.settings = settings
         seen = 2 * len(settings.features.names)  # of the symbol, and of the market
-        hidden = settings.hidden
-        self.memory = nn.GRU(seen, hidden, batch_first=True) if settings.memory == "gru" else None
-        # The head sees the current features too, not only what the memory made of them.
-        width = seen + (hidden if self.memory is not None else 0)
-        last_layer = nn.Linear(hidden, 2)
-        nn.init.zeros_(last_layer.weight)
-        # A wide no-trade zone has no gradient: start with a narrow one, 5 % of an equal weight.
-        last_layer.bias.data = torch.tensor([0.0, -3.0])
-        self.head = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), last_layer)
+        start = torch.tensor(_START[settings.trades])
+        # Aims of nothing, within their zone, trade nothing and have no gradient: without a base some must stand out at first.
+        spread = 0.1 if settings.base == "flat" else 0.0
+        self.body = Body(seen, len(start), settings, start, spread)
 
-    def forward(self, features: Tensor, base: Tensor, last: int | None = None) -> tuple[Tensor, Tensor]:
-        """Aim and band along B paths.
+    def forward(self, features: Tensor, base: Tensor, last: int | None = None, truncate: int = 0) -> Aims:
+        """The plan along B paths.
 
         Parameters
         ----------
@@ -95,31 +105,44 @@ class Policy(nn.Module):
             Weights to tilt.
         last : int, optional
             Only this many last bars are wanted; memory runs over all.
+        truncate : int
+            See `Body.forward`.
+        """
+        settings, (paths, bars, n) = self.settings, features.shape[:3]
+        seen, known = self.sequences(features)
+        out, _ = self.body(seen, last, truncate=truncate)
+        tilt, *rest = out.unflatten(0, (paths, n)).transpose(1, 2).unbind(-1)
+        if last is not None:
+            known, base = known[:, -last:], base[:, -last:]
+        tilt = torch.where(known, torch.tanh(tilt) * settings.shrink, 0.0)
+        aim = settings.limit * tilt / n if settings.base == "flat" else base * (1 + tilt)
+        # What is not borrowed cannot be held: a book of more than the limit is scaled to it.
+        aim = aim / (aim.abs().sum(-1, keepdim=True) / settings.limit).clamp(min=1)
+        band = rate = None
+        if settings.trades == "band":
+            width, own = nn.functional.softplus(rest[0]), BASES[settings.base]
+            band = (settings.shrink * width + (1 - settings.shrink) * own) / n
+        elif settings.trades == "rate":
+            rate = torch.sigmoid(rest[0])
+        return Aims(aim, band, rate)
+
+    def sequences(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network reads: of each symbol alone, and of the market.
+
+        Parameters
+        ----------
+        features : Tensor of shape (B, T, A, F)
 
         Returns
         -------
-        aim, band : Tensor of shape (B, T or last, A)
+        seen : Tensor of shape (B·A, T, 2F)
+        known : Tensor of bool, shape (B, T, A)
         """
         known = torch.isfinite(features).all(-1)
         features = torch.where(known[..., None], features, 0.0)
         count = known.sum(-1, keepdim=True).clamp(min=1)
         market = (features.sum(2) / count)[:, :, None].expand_as(features)
-        seen = torch.cat([features, market], -1)
-        paths, bars, n, width = seen.shape
-        if self.memory is not None:
-            by_symbol = seen.transpose(1, 2).reshape(paths * n, bars, width)
-            remembered, _ = self.memory(by_symbol)
-            remembered = remembered.reshape(paths, n, bars, -1).transpose(1, 2)
-            seen = torch.cat([seen, remembered], -1)
-        if last is not None:
-            seen, known, base = seen[:, -last:], known[:, -last:], base[:, -last:]
-        tilt, width_of_band = self.head(seen).unbind(-1)
-        tilt = torch.where(known, torch.tanh(tilt) * self.settings.shrink, 0.0)
-        aim = tilt / n if self.settings.base == "flat" else base * (1 + tilt)
-        # What is not borrowed cannot be held: a book of more than the equity is scaled to it.
-        aim = aim / aim.abs().sum(-1, keepdim=True).clamp(min=1)
-        shrink, own = self.settings.shrink, BASES[self.settings.base]
-        return aim, (shrink * nn.functional.softplus(width_of_band) + (1 - shrink) * own) / n
+        return torch.cat([features, market], -1).transpose(1, 2).flatten(0, 1), known
 
 
 def base_weights(settings: PolicySettings, bars: Bars) -> np.ndarray:
@@ -152,10 +175,8 @@ class PolicyStrategy(Strategy):
         if context < 1:
             raise InputError(f"context is {context}; it must be at least 1")
         self.policy, self.context, self.name, self.seen_until = policy, context, name, seen_until
-
-    @property
-    def warmup(self) -> int:  # type: ignore[override]
-        return max(self.policy.settings.features.lookback + self.context, InverseVolatility().warmup)
+        own = 0 if policy.settings.base == "flat" else InverseVolatility().warmup
+        self.warmup = max(policy.settings.features.lookback + context, own)
 
     @property
     def fingerprint(self) -> str:
@@ -172,20 +193,22 @@ class PolicyStrategy(Strategy):
         features = torch.from_numpy(settings.features.compute(grown)).float()
         base = torch.from_numpy(base_weights(settings, grown))
         device = next(self.policy.parameters()).device
-        aim, band = base.clone(), torch.full_like(base, BASES[settings.base] / len(bars.symbols))
+        band, rate = torch.full_like(base, BASES[settings.base] / len(bars.symbols)), torch.ones_like(base)
+        plan = Aims(base.clone(), band if settings.trades == "band" else None, rate if settings.trades == "rate" else None)
+        # rows with too short a past for any memory stay as they are
         first = max(held.past, self.context - 1)
-        if first >= len(grown):  # too short a past for any memory
-            return Plan(aim[held.past :].numpy(), band[held.past :].numpy())
         # (rows, A, F, context) -> (rows, context, A, F), without a copy
-        windows = features.unfold(0, self.context, 1).permute(0, 3, 1, 2)
+        windows = features.unfold(0, self.context, 1).permute(0, 3, 1, 2) if first < len(grown) else features
         with torch.no_grad():
             for row in range(first, len(grown), _CHUNK):
                 rows = slice(row, min(row + _CHUNK, len(grown)))
                 seen = windows[rows.start - self.context + 1 : rows.stop - self.context + 1]
                 chosen = base[rows, None].expand(-1, self.context, -1).to(device)
                 found = self.policy(seen.to(device), chosen, last=1)
-                aim[rows], band[rows] = (x[:, 0].to(aim) for x in found)
-        return Plan(aim[held.past :].numpy(), band[held.past :].numpy())
+                for whole, part in zip(plan, found, strict=True):
+                    if whole is not None:
+                        whole[rows] = part[:, 0].to(whole)
+        return Plan(*(None if x is None else x[held.past :].numpy() for x in plan))
 
     def save(self, folder: str | Path) -> Path:
         """Write ``strategy.json`` and ``weights.safetensors``."""

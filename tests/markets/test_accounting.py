@@ -57,3 +57,10 @@ def test_interest_accrues_by_the_calendar():
     equity = simulate(bars, np.zeros(bars.shape), costs=Costs(cash_rate=0.05)).equity[0]
     days = np.diff(bars.index).astype("timedelta64[D]").astype(int)
     np.testing.assert_allclose(equity[1:] / equity[:-1], 1 + 0.05 * days / 365.25, rtol=1e-12)
+
+
+@pytest.mark.parametrize("sizing", ["outlay", "whole_lots"])
+def test_quadratic_costs_are_refused_where_an_order_is_sized_by_its_outlay(sizing):
+    """A sell of size s brings s − s²/V·quadratic, so that there is none that brings much."""
+    with pytest.raises(InputError, match=f"quadratic does not go with sizing {sizing}; use pre_fee or post_fee"):
+        make_market(worlds.regime_bars(5, 1, seed=0), Costs(quadratic=0.01), Execution(sizing=sizing))

@@ -120,13 +120,7 @@ def test_a_seed_gives_the_same_episode_and_another_seed_another(bars):
     assert rows[0] == rows[1] != rows[2]
 
 
-def test_wrong_actions_are_named(bars):
-    env = MarketEnv(bars)
-    env.reset(seed=0)
-    with pytest.raises(ValueError, match="action of environment 0 at 1 is nan"):
-        env.step(np.array([0.1, np.nan, 0.1]))
-    with pytest.raises(ValueError, match=r"actions have shape \(1, 2\), but \(1, 3\) is needed"):
-        env.step(np.zeros(2))
+def test_wrong_options_are_named(bars):
     with pytest.raises(InputError, match="regime 'panic' is unknown; the detector's are calm, normal, crisis"):
         MarketEnv(bars, regime="panic")
     with pytest.raises(InputError, match="autoreset_mode 'Never' is unknown"):
@@ -160,74 +154,6 @@ def test_seeds_may_be_numpys(bars):
     rows = [envs.reset(seed=s)[1]["row"].tolist() for s in (3, np.int64(3), np.array([3, 4]))]
     assert a == b == rows[0][0]
     assert rows[0] == rows[1] == rows[2]
-
-
-def test_simplex_actions_are_weights_and_cash(bars):
-    env = MarketEnv(bars, actions="simplex")
-    env.reset(seed=0)
-    assert env.action_space.shape == (4,)
-    env.step(np.array([0.0, 0.0, 0.0, -1e3]))
-    np.testing.assert_allclose(
-        env._accounts.shares[0] @ env._accounts.market.mark[env._accounts.at[0] - 1], 1e6, rtol=0.05
-    )
-    env.reset(seed=0)
-    env.step(np.array([0.0, 0.0, 0.0, 1e3]))
-    assert not env._accounts.shares.any()
-
-
-def test_discrete_actions_are_positions(bars):
-    env = MarketEnv(bars.select(["S0"]), actions="discrete", positions=(-0.5, 0, 1))
-    assert env.action_space.n == 3
-    _, info = env.reset(seed=0)
-    row = info["row"]
-    env.step(2)
-    assert env._accounts.shares[0, 0] > 0
-    assert row + 1 == env._accounts.at[0]
-    env.step(0)
-    assert env._accounts.shares[0, 0] < 0
-    with pytest.raises(ValueError, match="action of environment 0 is 3; there are 3 positions"):
-        env.step(3)
-    many = VectorMarketEnv(4, bars, actions="discrete")
-    many.reset(seed=0)
-    many.step(many.action_space.sample())
-    check_env(MarketEnv(bars, actions="discrete"), skip_render_check=True)
-
-
-def test_rewards(bars):
-    aim = np.array([0.3, 0.3, 0.3])
-    env = MarketEnv(bars, reward="mean_variance")
-    env.reset(seed=2)
-    growth = np.exp(log_returns(bars, aim, 5)) - 1
-    found = [env.step(aim)[1] for _ in range(5)]
-    np.testing.assert_allclose(found, growth - 0.5 * growth**2, rtol=1e-9, atol=1e-12)
-    env = MarketEnv(bars, reward=lambda before, after: after - before)
-    _, info = env.reset(seed=2)
-    start = info["equity"]
-    earned = sum(env.step(aim)[1] for _ in range(5))
-    assert earned == pytest.approx(env._accounts.equity[0] - start)
-    with pytest.raises(InputError, match="reward 'luck' is unknown"):
-        MarketEnv(bars, reward="luck")
-
-
-def log_returns(bars, aim, steps):
-    env = MarketEnv(bars)
-    env.reset(seed=2)
-    return np.array([env.step(aim)[1] for _ in range(steps)])
-
-
-def test_differential_sharpe_sums_to_what_a_better_ratio_is(bars):
-    """Moody and Saffell's D_t by its definition, for one account."""
-    aim, eta = np.array([0.3, 0.3, 0.3]), 1 / 252
-    returns = np.exp(log_returns(bars, aim, 30)) - 1
-    a = b = 0.0
-    expected = []
-    for r in returns:
-        variance = b - a * a
-        expected.append((b * (r - a) - 0.5 * a * (r * r - b)) / variance**1.5 if variance > 1e-12 else 0.0)
-        a, b = a + eta * (r - a), b + eta * (r * r - b)
-    env = MarketEnv(bars, reward="differential_sharpe")
-    env.reset(seed=2)
-    np.testing.assert_allclose([env.step(aim)[1] for _ in range(30)], expected, rtol=1e-6)
 
 
 def test_weights_beyond_the_limits_are_scaled_and_counted(bars):
@@ -271,24 +197,3 @@ def test_a_meta_episode_keeps_its_task(tasks):
             assert info["equity"] == 1e6
     length = tasks[0][task].stop - tasks[0][task].start - 1
     assert (over, steps) == (3, 3 * length)
-
-
-def test_regression_a_reward_may_keep_and_change_what_it_is_given(bars):
-    """Terminal wealth as a reward was once the account itself, which the next episode then changed."""
-
-    def wealth(before, after):
-        after += 0.0
-        return after
-
-    env = gymnasium.make_vec(
-        "regimeshift/Market-v0", 2, bars=bars, reward=wealth, episode_bars=3,
-        autoreset_mode="SameStep",
-    )  # fmt: skip
-    env.reset(seed=0)
-    for _ in range(3):
-        _, reward, _, truncated, infos = env.step(np.full((2, 3), 0.3))
-    assert truncated.all()
-    assert reward.tolist() == infos["final_info"]["equity"].tolist()
-    masks = infos["_final_obs"]
-    env.reset()
-    assert masks.all()  # handed out, and not changed by a reset

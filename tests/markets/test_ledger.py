@@ -57,6 +57,17 @@ def test_each_part_of_a_cost_by_hand():
     assert [sold[part] for part in PARTS] == pytest.approx([0.995, 1.99, 5.0, 1.0, 0.0])
 
 
+def test_quadratic_costs_are_impact_by_hand():
+    """They are of the equity at the fill, which the gap to 15 has made 1,245."""
+    index = pd.date_range("2020-01-01", periods=3)
+    bars = Bars.make(index, ["X"], np.array([[10.0], [10.0], [15.0]]), open=np.array([[10.0], [10.0], [15.0]]))
+    trades, account = Ledger.of(
+        bars, np.array([[0.5], [0.0], [0.0]]), costs=Costs(quadratic=0.02), execution=Execution(cash=1000)
+    )
+    assert trades["impact"].tolist() == pytest.approx([0.02 * 500**2 / 1000, 0.02 * 750**2 / 1245])
+    assert account["cost"].tolist() == pytest.approx([0, *trades["cost"]])
+
+
 def test_a_delisting_is_in_the_ledger_at_what_was_paid():
     close = np.array([[10.0, 10.0], [10.0, 10.0], [np.nan, 10.0], [np.nan, 10.0]])
     index = pd.date_range("2020-01-01", periods=4)

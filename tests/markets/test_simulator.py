@@ -274,6 +274,39 @@ def test_taxes_fall_on_one_side():
     assert paths.cost[0].tolist() == pytest.approx([0, 5, 10])
 
 
+def test_quadratic_costs_are_a_share_of_equity_by_hand():
+    """0.04 of equity for a turnover of 1; a quarter of that for a half, whatever the account is worth."""
+    bars = close_bars([10, 10, 10])
+    aim = np.array([[0.5], [0.0], [0.0]])
+    paths = simulate(bars, aim, costs=Costs(quadratic=0.04), execution=Execution(cash=1000))
+    assert paths.cost[0].tolist() == pytest.approx([0, 0.04 * 500**2 / 1000, 0.04 * 500**2 / 990])
+    richer = simulate(bars, aim, costs=Costs(quadratic=0.04), execution=Execution(cash=1e9))
+    np.testing.assert_allclose(richer.equity / 1e9, paths.equity / 1000, rtol=1e-12)
+
+
+def test_quadratic_costs_are_within_the_cash_and_the_weights():
+    bars, costs = close_bars([10, 10, 10], [20, 20, 20]), Costs(commission=0.01, quadratic=0.1)
+    aim = np.tile([0.3, 0.7], (3, 1))
+    paths = simulate(bars, aim, costs=costs, execution=Execution(cash=1000))
+    assert paths.shares[0, 1, 0] == pytest.approx(30)  # the larger buy is cut to the cash that the smaller one leaves
+    assert paths.cash[0, 1] == pytest.approx(0, abs=1e-9)
+    large = paths.shares[0, 1, 1] * 20
+    assert large * 1.01 + 1e-4 * large**2 == pytest.approx(1000 - 300 * 1.01 - 1e-4 * 300**2)
+    paths = simulate(bars, aim, costs=costs, execution=Execution(cash=1000, sizing="post_fee"))
+    np.testing.assert_allclose(paths.shares[0, 1] * [10, 20] / paths.equity[0, 1], [0.3, 0.7], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("costs", "aim"), [(Costs(commission=0.4), (5.0, 4.0)), (Costs(quadratic=3), (0.2, -0.9))])
+def test_regression_costs_that_exceed_the_equity_are_not_run_up_by_post_fee(costs, aim):
+    """No weights hold after them; orders were once sized on what Newton's method made of an equation without a root."""
+    bars = close_bars([10, 10, 10, 10])
+    execution = Execution(cash=1000, sizing="post_fee", gross=10, borrowing=True)
+    paths = simulate(bars, np.array([[aim[0]], [aim[1]], [aim[1]], [aim[1]]]), costs=costs, execution=execution)
+    assert paths.shares[0, 1, 0] * 10 / paths.equity[0, 1] == pytest.approx(aim[0])
+    assert (paths.shares[0, 2:] == paths.shares[0, 1]).all()
+    assert not paths.cost[0, 2:].any()
+
+
 def test_outlay_counts_an_order_and_its_cost_together():
     bars = close_bars([10, 10, 10])
     aim, costs = np.array([[0.5], [0.25], [0.0]]), Costs(commission=0.01)

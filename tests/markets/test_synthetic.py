@@ -47,7 +47,7 @@ def test_bars_tasks_and_environment_are_like_those_of_real_data(family):
     assert (steps, terminated, info["equity"]) == (50, False, 1e6)
 
 
-@pytest.mark.parametrize("family", KINDS[:4], ids=lambda f: f.name)
+@pytest.mark.parametrize("family", KINDS, ids=lambda f: f.name)
 @settings(max_examples=20)
 @given(seed=st.integers(0, 1000))
 def test_the_account_earns_the_familys_reward(family, seed):
@@ -58,18 +58,23 @@ def test_the_account_earns_the_familys_reward(family, seed):
     bars = drawn.bars()[1:]
     aim = np.zeros(bars.shape)
     aim[:-1, 0] = weights[0]
-    equity = simulate(bars, aim, costs=family.costs, execution=family.execution).equity[0]
+    paths = simulate(bars, aim, costs=family.costs, execution=family.execution)
+    equity = paths.equity[0]
     reward = family.reward(weights, drawn.returns[..., 0]).sum()
     profit = np.diff(equity) / equity[:-1]
     earned = profit.sum() / family.scale
     if isinstance(family, DriftMomentum):
         earned -= 0.5 * (profit**2).sum() / family.scale**2
-    assert earned == pytest.approx(reward, abs=0.05)
+    if isinstance(family, GarleanuPedersen):  # trading is charged by the account, risk by whoever minds it
+        held = paths.shares[0, 1:, 0] * bars.close[:-1, 0] / equity[:-1]
+        earned -= 0.5 * family.risk_aversion * family.variance * (held**2).sum()
+    # off by what weights drift between trades: the returns of the last family are smaller
+    assert earned == pytest.approx(reward, abs=0.002 if isinstance(family, GarleanuPedersen) else 0.05)
 
 
 @pytest.mark.parametrize("family", KINDS, ids=lambda f: f.name)
 def test_an_environments_rewards_are_the_familys(family):
-    """Regression: the environment of `GarleanuPedersen` once charged neither risk nor trading."""
+    """Regression: the environment of `GarleanuPedersen` once charged neither risk nor trading. (The account charges it now.)"""
     drawn = family.sample(1, 3)
     weights = np.random.default_rng(3).uniform(-1, 1, (1, family.length))
     env = drawn.env(features=Features.standard(horizons=(1,), volatility=5, short_volatility=2, averages=(3,)))

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
@@ -11,6 +12,8 @@ from scipy.special import dawsn
 
 from backtests import walk_forward
 from markets import InputError, load
+from markets.accounting import make_market
+from markets.differentiable import equity_paths
 from markets.synthetic import DriftMomentum, GarleanuPedersen, HiddenMarkov, HiddenMarkovFamily, LinearCost
 from strategies import BuyAndHold, EqualWeight
 from strategies.optimal import (
@@ -84,6 +87,39 @@ def test_garleanu_pedersen_closed_form():
     assert optimum.rate == pytest.approx(0.27016, abs=1e-5)
     assert optimum.aim == pytest.approx(1.76199, abs=1e-5)
     assert optimum.value == pytest.approx(0.0077616, abs=1e-7)
+
+
+def test_garleanu_pedersens_rate_and_aim_are_learnt_through_the_account():
+    """What the account earns less the risk of what it holds is the family's reward, and its gradient leads to the closed form."""
+    family, episodes = GarleanuPedersen(), 100
+    optimum, drawn = GarleanuPedersenOptimum(family), family.sample(episodes, 0)
+    market, rules = make_market(drawn.bars(), family.costs, family.execution)
+    start = 1 + np.arange(episodes) * (family.length + 1)
+    fill = torch.tensor(market.fill[start[:, None] + np.arange(family.length), 0])
+    signal = torch.tensor(drawn.signal)
+
+    def reward(aim, rate):
+        plan = [torch.cat([p, torch.zeros_like(signal)], dim=-1) for p in (aim * signal, rate.expand_as(signal))]
+        equity, shares = equity_paths(market, rules, start, plan[0], None, plan[1], money=1.0, holdings=True)
+        held = shares[:, 1:, 0] * fill / equity[:, :-1]
+        earned = (equity[:, 1:] / equity[:, :-1] - 1) / family.scale
+        return (earned - 0.5 * family.risk_aversion * family.variance * held**2).mean()
+
+    weights = optimum.follow(drawn)[:, : family.length]
+    told = family.reward(weights, drawn.returns[..., 0]).mean()
+    closed = [torch.tensor(x, dtype=torch.float64) for x in (optimum.aim, optimum.rate)]
+    assert reward(*closed).item() == pytest.approx(told, rel=1e-3)
+    learnt = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (1.0, 0.5)]
+    descent = torch.optim.LBFGS(learnt, max_iter=10, line_search_fn="strong_wolfe")
+
+    def loss():
+        descent.zero_grad()
+        value = -100 * reward(*learnt)
+        value.backward()
+        return value
+
+    descent.step(loss)
+    assert [x.item() for x in learnt] == pytest.approx([optimum.aim, optimum.rate], rel=0.05)
 
 
 def test_the_riccati_form_agrees_with_the_closed_one():

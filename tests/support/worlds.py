@@ -56,12 +56,14 @@ def cases(draw, sizings=("pre_fee", "post_fee"), paths=3):
     def either(*values):
         return draw(st.sampled_from(values))
 
+    sizing = either(*sizings)
     costs = Costs(
         commission=either(0.0, 0.002),
         sell_tax=either(0.0, 0.001),
         fixed=either(0.0, 0.5),
         spread=either(0.0, 0.001),
         impact=either(0.0, 0.3),
+        quadratic=either(0.0, 0.05, 2.0) if sizing in ("pre_fee", "post_fee") else 0.0,
         cash_rate=either(0.0, 0.05),
         financing_rate=0.1,
         borrow_rate=either(0.0, 0.1),
@@ -69,7 +71,7 @@ def cases(draw, sizings=("pre_fee", "post_fee"), paths=3):
     maintenance = either(0.0, 0.0, 0.4)
     execution = Execution(
         fill=either("next_open", "next_close", "same_close"),
-        sizing=either(*sizings),
+        sizing=sizing,
         lot=either(1.0, 10.0),
         cash=1e4,
         borrowing=either(True, False),

@@ -1,0 +1,275 @@
+"""The exact gradient: utility of the account, through the account.
+
+A trader who does not move the market observes the profit of every position, so the gradient of utility in the policy
+is exact: it runs through `markets.differentiable.equity_paths` (path-wise or "direct" policy gradient; Moody and Saffell,
+"Learning to trade via direct reinforcement", IEEE Transactions on Neural Networks 2001).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from markets import Bars, Costs, Execution, InputError, Task, TaskSet
+from markets.accounting import make_market, make_rules, resolve_fill
+from markets.differentiable import equity_paths, equity_paths_reference
+from markets.regimes import market_returns
+from metalearner.objectives import Objective, Part, Worlds
+from metalearner.utilities import KINDS, MeanVariance, Utility
+from strategies import Policy, PolicySettings, PolicyStrategy
+from strategies.networks import Parameters, call, stacked_names
+from strategies.policy import Aims, base_weights
+
+
+@dataclass(frozen=True)
+class CostCurriculum:
+    """No cost at first, then raised to its full size, then full.
+
+    With costs from the start, training falls at once into never trading: a small tilt earns less than it costs, and a
+    policy that does not trade has no gradient to learn from.
+
+    Attributes
+    ----------
+    free, ramp : float
+        Shares of training without cost, and of raising it.
+    """
+
+    free: float = 0.4
+    ramp: float = 0.4
+
+    def __call__(self, progress: float) -> float:
+        """Share of the cost that is charged at `progress` in [0, 1]."""
+        if progress <= self.free:
+            return 0.0
+        return min((progress - self.free) / self.ramp, 1.0) if self.ramp > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Pathwise(Objective):
+    """Utility of the account on windows of bars, with its exact gradient.
+
+    Attributes
+    ----------
+    costs : Costs
+    execution : Execution
+    utility : Utility
+    curriculum : CostCurriculum
+    unit : float or None
+        What returns are measured in; by default each task's own volatility, as it was known before the bars judged.
+    symbols : int
+        Each path trades this many symbols, drawn anew; 0 is all. Many small universes instead of one: with all symbols there
+        is one market path to remember, and that is what is learnt.
+    truncate : int
+        Bars over which the gradient runs back through the memory; 0 is all.
+    """
+
+    costs: Costs = field(default_factory=lambda: Costs.parse("10bp"))
+    execution: Execution = field(default_factory=Execution)
+    utility: Utility = field(default_factory=MeanVariance)
+    curriculum: CostCurriculum = field(default_factory=CostCurriculum)
+    unit: float | None = None
+    symbols: int = 2
+    truncate: int = 0
+
+    def __post_init__(self) -> None:
+        if self.unit is not None and not self.unit > 0:
+            raise InputError(f"objective: unit is {self.unit}; it must be above 0")
+        if self.symbols < 0 or self.truncate < 0:
+            raise InputError("objective: symbols and truncate must be at least 0")
+
+    def on(self, tasks: TaskSet, policy: nn.Module, context: int, support: int = 0) -> Windows:
+        """Windows of `tasks`: see `Objective.on`."""
+        return Windows(self, tasks, policy.settings, context, support)
+
+    def recent(self, bars: Bars, policy: nn.Module, support: int) -> Windows:
+        """One task, whose support are the last `support` bars."""
+        settings = policy.settings
+        held = bars.with_past()
+        settings.features.require(held, more=support)
+        held = bars.without_past(keep=settings.features.lookback + 2 * support).with_past()
+        rows = len(held)
+        return Windows(self, TaskSet((Task(held, rows - support, rows, rows, "now"),)), settings, 1, support)
+
+    def deploy(self, policy: nn.Module, context: int, name: str, seen_until: pd.Timestamp | None) -> PolicyStrategy:
+        """The policy as a strategy."""
+        return PolicyStrategy(policy, context, name, seen_until)
+
+    def policy(self, settings: PolicySettings, tasks: TaskSet) -> Policy:
+        return Policy(settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"utility": {"kind": type(self.utility).__name__, **asdict(self.utility)}}
+
+    @classmethod
+    def from_dict(cls, about: dict[str, Any]) -> Pathwise:
+        """From what `to_dict` and JSON made of it."""
+        utility = dict(about["utility"])
+        kinds = {"costs": Costs, "execution": Execution, "curriculum": CostCurriculum}
+        known = {f.name for f in fields(cls)}
+        made = {k: kinds[k](**v) if k in kinds else v for k, v in about.items() if k in known}
+        return cls(**made | {"utility": KINDS[utility.pop("kind")](**utility)})
+
+
+_PATHS = 256  # judged in one forward pass
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Tasks by number, the symbols that each may see and trade, and the share of the costs that is charged."""
+
+    which: np.ndarray
+    universe: np.ndarray | None = None
+    cost_share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Window:
+    """One part of drawn tasks: first rows, and which of the bars that follow are judged."""
+
+    drawn: Drawn
+    start: np.ndarray
+    counted: Tensor
+    unit: Tensor
+
+
+class Windows(Worlds):
+    """Windows of one panel of bars.
+
+    Each window is a path: the memory starts empty `context` bars before the first judged bar, and the account starts in
+    cash. Support and query are judged by themselves.
+
+    Parameters
+    ----------
+    objective : Pathwise
+    tasks : TaskSet
+    settings : PolicySettings
+    context : int
+        Bars of memory before the first judged one.
+    support : int
+        Bars of a task's support at most, its last ones; 0 is all.
+    """
+
+    def __init__(self, objective: Pathwise, tasks: TaskSet, settings: PolicySettings, context: int, support: int):
+        held = tasks.bars.with_past()
+        self.objective, self.tasks, self.bars = objective, tasks, held
+        self.fill = resolve_fill(held, objective.execution)
+        self.market, rules = make_market(held, objective.costs, objective.execution)
+        self.delistings = rules.delistings
+        self.features = torch.from_numpy(settings.features.compute(held)).float()
+        self.base = torch.from_numpy(base_weights(settings, held))
+        starts, cuts, stops = (np.array([getattr(t, what) for t in tasks]) for what in ("start", "cut", "stop"))
+        begin = np.maximum(starts, cuts - support) if support else starts
+        self._parts = {"support": _spans(begin, cuts, context), "query": _spans(cuts, stops, context)}
+        known = _volatility(held, cuts, context) if objective.unit is None else np.full(len(cuts), objective.unit)
+        self.unit = torch.from_numpy(known)
+        self.identity = f"{held.hash} {starts.tolist()} {cuts.tolist()} {stops.tolist()} {context} {support}"
+
+    def __len__(self) -> int:
+        return len(self.unit)
+
+    def draw(self, rng: np.random.Generator, tasks: int, progress: float) -> Drawn:
+        which = rng.choice(len(self), size=min(tasks, len(self)), replace=False)
+        universe = _universes(rng, len(which), self.base.shape[1], self.objective.symbols)
+        return Drawn(which, universe, self.objective.curriculum(progress))
+
+    def everything(self) -> Drawn:
+        return Drawn(np.arange(len(self)))
+
+    def size(self, drawn: Drawn) -> int:
+        return len(drawn.which)
+
+    def settled(self, progress: float) -> bool:
+        return self.objective.curriculum(progress) == 1.0
+
+    def share(self, drawn: Drawn, rank: int, ranks: int) -> Drawn:
+        universe = None if drawn.universe is None else drawn.universe[rank::ranks]
+        return replace(drawn, which=drawn.which[rank::ranks], universe=universe)
+
+    def collect(
+        self, policy: nn.Module, params: Parameters, drawn: Drawn, part: Part, rng: np.random.Generator | None = None
+    ) -> Window:
+        """The rows of one part; nothing depends on the policy, since the market does not."""
+        start, counted = self._parts[part]
+        return Window(drawn, start[drawn.which], counted[torch.from_numpy(drawn.which)], self.unit[drawn.which, None])
+
+    def utility(self, policy: nn.Module, params: Parameters, batch: Window, *, twice: bool = False) -> Tensor:
+        objective, drawn = self.objective, batch.drawn
+        rows = torch.from_numpy(batch.start[:, None] + np.arange(batch.counted.shape[1] + 1))
+        features, base = self.features[rows], self.base[rows]
+        if drawn.universe is not None:
+            mask = torch.from_numpy(drawn.universe)[:, None]
+            features = torch.where(mask[..., None], features, torch.nan)
+            base = base * mask
+            base = base / base.sum(-1, keepdim=True).clamp(min=1e-12)
+        device = next(iter(params.values())).device
+        plan: Aims = call(policy, params, features.to(device), base.to(device), truncate=objective.truncate)
+        rules = make_rules(_shared_costs(objective.costs, drawn.cost_share), objective.execution, self.fill, self.delistings)
+        market = self.market._replace(impact=self.market.impact * drawn.cost_share)
+        money = objective.execution.cash  # of the backtest: fixed fees and impact are no shares
+        simulate = equity_paths_reference if twice else equity_paths
+        equity = simulate(market, rules, batch.start, *plan, money=money) / money
+        growth = equity.clamp(min=1e-9).log().diff(dim=1).cpu()
+        self._check(growth, batch)
+        return objective.utility(growth, batch.counted, batch.unit)
+
+    def score(self, policy: nn.Module, params: Parameters, batch: Window) -> Tensor:
+        """Utility at full costs, some hundred paths at a time: memory stays small whatever is judged."""
+        parts = -(-len(batch.start) // _PATHS)
+        names = stacked_names(policy, params)
+        found = torch.empty(len(batch.start), dtype=torch.float64)
+        for part in range(parts):
+            own = {n: p[part::parts] if n in names else p for n, p in params.items()}
+            cut = Window(
+                self.share(batch.drawn, part, parts), batch.start[part::parts], batch.counted[part::parts], batch.unit[part::parts]
+            )
+            found[part::parts] = self.utility(policy, own, cut)
+        return found
+
+    def _check(self, growth: Tensor, batch: Window) -> None:
+        wrong = ~torch.isfinite(growth / batch.unit) & batch.counted
+        if wrong.any():
+            path, bar = (int(i) for i in wrong.nonzero()[0])
+            number = int(batch.drawn.which[path])
+            time = self.bars.index[int(batch.start[path]) + bar + 1]
+            raise FloatingPointError(
+                f"the growth of task {number} ({self.tasks[number].regime}) over the bar of {time} is not finite; "
+                f"look at the prices of {self.bars.name} there (regimeshift data check)"
+            )
+
+
+def _spans(first: np.ndarray, stop: np.ndarray, context: int) -> tuple[np.ndarray, Tensor]:
+    """First rows of paths of one length that end at `stop`, and which growths of them are judged."""
+    length = context + int((stop - first).max())
+    start = np.maximum(stop - length, 0)
+    rows = start[:, None] + np.arange(length)
+    counted = (rows >= first[:, None]) & (rows < stop[:, None])
+    return start, torch.from_numpy(counted[:, 1:])
+
+
+def _volatility(bars: Bars, cuts: np.ndarray, context: int) -> np.ndarray:
+    """Volatility of the market over the bars before each cut, as it was known there."""
+    returns = np.nan_to_num(market_returns(bars))
+    window = max(context, 20)
+    return np.array([max(returns[max(cut - window, 1) : cut].std(), 1e-5) for cut in cuts])
+
+
+def _universes(rng: np.random.Generator, paths: int, symbols: int, few: int) -> np.ndarray | None:
+    """A random `few` of the symbols for each path, as a mask (paths, symbols)."""
+    if few <= 0 or few >= symbols:
+        return None
+    mask = np.zeros((paths, symbols), dtype=bool)
+    np.put_along_axis(mask, rng.random((paths, symbols)).argsort(axis=1)[:, :few], True, axis=1)
+    return mask
+
+
+_CHARGED = ("commission", "buy_tax", "sell_tax", "fixed", "spread", "quadratic")
+
+
+def _shared_costs(costs: Costs, share: float) -> Costs:
+    """`costs` with this share of what trading costs; holding costs what it costs."""
+    return replace(costs, **{name: getattr(costs, name) * share for name in _CHARGED if hasattr(costs, name)})

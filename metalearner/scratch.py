@@ -1,0 +1,81 @@
+"""No meta-training: learn from what was seen last, from nothing.
+
+Two baselines. `Scratch` trains a fresh policy on the support alone; `RollingRetrain` is the industry's habit of training anew on
+a long rolling window. Their step size is the one that scored best on validation tasks; all other tasks are left unused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from metalearner.base import MetaLearner, seen_until
+from metalearner.inner import ByGradient, Inner, Stepping, best_step_size, by_gradient
+from metalearner.objectives import Log
+from metalearner.training import Lessons
+from strategies import PolicySettings
+
+
+@dataclass(frozen=True)
+class Scratch(MetaLearner):
+    """Train on the support only; the attributes not named here are those of `MetaLearner`.
+
+    Attributes
+    ----------
+    inner : Inner
+    step_sizes : tuple of float
+        Tried on validation; the best is kept. Empty: ``inner.step_size``.
+    """
+
+    policy: Any = field(default_factory=lambda: PolicySettings(memory="none"))
+    inner: Inner = field(default_factory=lambda: Inner(steps=50, step_size=0.01, optimizer="adam"))
+    step_sizes: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
+    name: str = "scratch"
+
+    def lessons(self, policy: nn.Module, tasks: Any) -> Stepping:
+        return Stepping(policy, self.objective.on(tasks, policy, 1, self.inner.support), self.inner)
+
+    def fit(
+        self,
+        tasks: Any,
+        validation: Any,
+        *,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+        progress: bool = True,
+        log: Log | None = None,
+        ceiling: float | None = None,
+    ) -> ByGradient:
+        """Choose the step size on `validation`; `tasks` are not looked at, and there is nothing to resume."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.training.seed)
+            policy = self.objective.policy(self.policy, tasks)
+        judged = self.lessons(policy.eval(), validation)
+        return self.made(judged, judged, seen_until(validation), pd.DataFrame())
+
+    def made(
+        self, lessons: Lessons, judged: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+    ) -> ByGradient:
+        assert isinstance(judged, Stepping)
+        judged.inner = best_step_size(judged, self.step_sizes, self.training.seed)
+        return by_gradient(self, judged, seen_until, history)
+
+
+@dataclass(frozen=True)
+class RollingRetrain(Scratch):
+    """Train anew on a rolling window of about four years; attributes as for `Scratch`."""
+
+    inner: Inner = field(default_factory=lambda: Inner(steps=200, step_size=0.01, support=1008, optimizer="adam"))
+    name: str = "rolling retrain"
+
+    def made(
+        self, lessons: Lessons, judged: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+    ) -> ByGradient:
+        # tasks are shorter than the window, so that none could choose the step size
+        assert isinstance(judged, Stepping)
+        return by_gradient(self, judged, seen_until, history)
