@@ -1,12 +1,15 @@
 """What makes a strategy adapt: objectives, training, learners."""
 
+from metalearner.agents import Agent
 from metalearner.base import MetaLearner, MetaPolicy, load_meta, shrunk
 from metalearner.finetune import FineTune
 from metalearner.inner import Inner
 from metalearner.maml import MAML
 from metalearner.pathwise import CostCurriculum, Pathwise
+from metalearner.policy_gradient import PPO, REINFORCE
 from metalearner.reptile import Reptile
 from metalearner.rl2 import RL2
+from metalearner.rollouts import Environments
 from metalearner.scratch import RollingRetrain, Scratch
 from metalearner.training import Training
 from metalearner.utilities import (
@@ -20,10 +23,14 @@ from metalearner.utilities import (
 
 __all__ = [
     "MAML",
+    "PPO",
+    "REINFORCE",
     "RL2",
+    "Agent",
     "CostCurriculum",
     "DifferentialSharpe",
     "DrawdownPenalised",
+    "Environments",
     "FineTune",
     "HeldRisk",
     "Inner",
