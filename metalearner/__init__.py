@@ -2,6 +2,7 @@
 
 from metalearner.agents import Agent
 from metalearner.base import MetaLearner, MetaPolicy, load_meta, shrunk
+from metalearner.dqn import DQN
 from metalearner.finetune import FineTune
 from metalearner.inner import Inner
 from metalearner.maml import MAML
@@ -22,6 +23,7 @@ from metalearner.utilities import (
 )
 
 __all__ = [
+    "DQN",
     "MAML",
     "PPO",
     "REINFORCE",

@@ -4,8 +4,8 @@ The inner loop of every learner that adapts so::
 
     θ' = θ + α ∘ ∇ utility(θ; support),   K times
 
-on all parameters or a few of them, with one step size or learnt ones, one a parameter and update. All tasks step at once: each has its own copy of
-what adapts (`strategies.networks.call`).
+on all parameters or a few of them, with one step size or learnt ones, one a parameter and update. All tasks step at once: each
+has its own copy of what adapts (`strategies.networks.call`).
 """
 
 from __future__ import annotations
@@ -145,9 +145,8 @@ def stepped(
         moved = {}
         for name, gradient in zip(names, gradients, strict=True):
             step = gradient if inner.optimizer == "sgd" else _adam(*moments[name], gradient, k + 1)
-            if step_sizes is not None:
-                size = step_sizes[name][min(k, len(step_sizes[name]) - 1)]
-            moved[name] = params[name] + size * step
+            learnt = None if step_sizes is None else step_sizes[name]
+            moved[name] = params[name] + (size if learnt is None else learnt[min(k, len(learnt) - 1)]) * step
         params = params | moved
         yield params
 
@@ -221,7 +220,9 @@ class ByGradient(MetaPolicy):
 
     learner = "gradient"
 
-    def __init__(self, *args: Any, inner: Inner | None = None, step_sizes: dict[str, Tensor] | None = None, **more: Any):
+    def __init__(
+        self, *args: Any, inner: Inner | None = None, step_sizes: dict[str, Tensor] | None = None, **more: Any
+    ):
         super().__init__(*args, **more)
         self.inner, self.step_sizes = inner or Inner(), step_sizes
 
@@ -259,6 +260,4 @@ def with_parameters(policy: nn.Module, params: Parameters) -> nn.Module:
 
 def by_gradient(learner: Any, lessons: Stepping, seen: pd.Timestamp | None, history: pd.DataFrame, **more: Any):
     """The meta-policy of a learner that adapts by gradient."""
-    return ByGradient(
-        learner.name, lessons.policy, 1, learner.objective, seen, history, inner=lessons.inner, **more
-    )
+    return ByGradient(learner.name, lessons.policy, 1, learner.objective, seen, history, inner=lessons.inner, **more)

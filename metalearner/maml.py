@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from markets import InputError
 from metalearner.base import MetaLearner
-from metalearner.inner import ByGradient, Inner, StepSizes, Stepping, by_gradient, stepped
+from metalearner.inner import ByGradient, Inner, Stepping, StepSizes, by_gradient, stepped
 from metalearner.objectives import Worlds
 from metalearner.training import Lessons, Training
 from strategies import PolicySettings

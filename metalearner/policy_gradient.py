@@ -277,7 +277,11 @@ def _line(met: Rollout, reward: Tensor, end: Tensor, discount: float) -> Tensor:
 def _moments(met: Rollout) -> tuple[Tensor, Tensor, Tensor]:
     """Number, sum and sum of squares of each task's advantages, shape (B, 1, 1)."""
     held = torch.where(met.alive, met.advantage.double(), 0.0)
-    return met.alive.sum((1, 2), keepdim=True).double(), held.sum((1, 2), keepdim=True), (held**2).sum((1, 2), keepdim=True)
+    return (
+        met.alive.sum((1, 2), keepdim=True).double(),
+        held.sum((1, 2), keepdim=True),
+        (held**2).sum((1, 2), keepdim=True),
+    )
 
 
 def _alike(batches: list[Rollout]) -> list[Rollout]:
@@ -288,5 +292,7 @@ def _alike(batches: list[Rollout]) -> list[Rollout]:
     alone = batches[0].reward.shape[1] == 1
     centre = mean.expand_as(total) if alone else total / count
     spread = (summed((square - 2 * centre * total + centre**2 * count).sum()) / number).sqrt() + 1e-8
-    made = iter([replace(q, centre=c.float(), scale=spread.expand_as(c).float()) for q, c in zip(queries, centre, strict=True)])
+    made = iter(
+        [replace(q, centre=c.float(), scale=spread.expand_as(c).float()) for q, c in zip(queries, centre, strict=True)]
+    )
     return [next(made) if batch.part == "query" else batch for batch in batches]

@@ -121,8 +121,8 @@ class Rollout:
     part : {"support", "query"}
     x : Tensor
         What the policy read.
-    observation : Tensor
-        What the environment showed.
+    observation, following : Tensor
+        What the environment showed, and what it showed after the step, before any new episode.
     action, log_prob, value, reward : Tensor
         As they were; `value` is 0 without a critic.
     done, terminated, alive : Tensor of bool
@@ -143,6 +143,7 @@ class Rollout:
     part: Part
     x: Tensor
     observation: Tensor
+    following: Tensor
     action: Tensor
     log_prob: Tensor
     value: Tensor
@@ -236,25 +237,24 @@ def rollout(
         beyond = ~done & (t == longest - 1)
         done = done | beyond
         last = policy.lately(action, reward[..., None], done[..., None])
-        following = _read(policy, shown, shape)
+        following = _read(policy, _final(shown, about), shape)
         after = torch.zeros(shape)
         limit = alive & done & ~terminated
         if policy.remembers:
             limit &= beyond | (run == runs - 1)  # else life goes on, and so does its value
         if policy.critic and limit.any():
-            final = _read(policy, _final(shown, about), shape)
             going_on = policy.lately(action, reward[..., None], torch.zeros_like(done)[..., None])
-            worth = evaluate(policy, params, policy.inputs(final, going_on), state)[1]
+            worth = evaluate(policy, params, policy.inputs(following, going_on), state)[1]
             assert worth is not None
             after = torch.where(limit, worth[..., 0], 0.0)
         met = {
-            "x": x[:, :, 0], "observation": observation[:, :, 0], "action": action[:, :, 0],
+            "x": x[:, :, 0], "observation": observation[:, :, 0], "following": following[:, :, 0], "action": action[:, :, 0],
             "log_prob": actions.log_prob(head, action)[..., 0], "value": alive * 0.0 if value is None else value[..., 0],
             "reward": reward, "done": done, "terminated": terminated, "alive": alive, "run": run, "after": after,
         }  # fmt: skip
         for name, values in met.items():
             steps.setdefault(name, []).append(values)
-        observation, run = following, run + done
+        observation, run = _read(policy, shown, shape), run + done
         if (run >= runs).all():
             break
     worlds.close()
