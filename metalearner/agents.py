@@ -116,7 +116,8 @@ class Moves:
     def to_environment(self, action: Tensor) -> np.ndarray:
         low, high = np.array(self.low), np.array(self.high)
         bounded = np.isfinite(low) & np.isfinite(high)
-        centre, half = np.where(bounded, (low + high) / 2, 0.0), np.where(bounded, (high - low) / 2, 1.0)
+        centre = np.add(low, high, where=bounded, out=np.zeros_like(low)) / 2
+        half = np.subtract(high, low, where=bounded, out=np.full_like(low, 2.0)) / 2
         placed = np.clip(centre + half * action.numpy(), low, high).astype(np.float32)
         return placed.reshape(*action.shape[:-1], *self.shape)
 

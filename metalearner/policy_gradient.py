@@ -182,7 +182,7 @@ class Episodes(Worlds):
             episodes=objective.episodes, runs=objective.runs, longest=objective.longest,
         )  # fmt: skip
         # a memory lives on from run to run; without one, each run is a life of its own
-        end = met.done & (met.run == objective.runs - 1) if policy.remembers else met.done
+        end = met.done & (met.run == objective.runs - 1) if policy.remembers else met.done.clone()
         end[..., -1] = True
         reward = objective.scale * met.reward
         value = _line(met, reward, end, objective.discount) if objective.baseline == "linear" else met.value
@@ -222,7 +222,8 @@ class Episodes(Worlds):
                 # a process whose share has none of them still takes its part in the sum of gradients: with nothing
                 share = drawn.total / len(places) if len(rows) else 0.0
                 rows = rows if len(rows) else np.zeros(1, dtype=int)
-                yield [replace(batch[rows], share=share) for batch in batches]
+                parts = [batch[rows] for batch in batches]
+                yield [replace(part, share=share) if part.part == "query" else part for part in parts]
 
     def score(self, policy: nn.Module, params: Parameters, batch: Rollout) -> Tensor:
         """Mean reward of a run."""

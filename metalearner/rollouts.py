@@ -136,7 +136,7 @@ class Rollout:
     centre, scale : Tensor of shape (B, 1, 1)
         Of the advantages, for learning.
     share : float
-        Number of tasks of which this is a part, by the number that it has.
+        Weight of a query's tasks in the loss: the number that it is a part of, by the number that it has.
     """
 
     drawn: Drawn
