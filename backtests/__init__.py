@@ -2,6 +2,7 @@
 
 from backtests import registry, tracking
 from backtests.metrics import metrics
+from backtests.significance import sharpe_gap
 from backtests.walkforward import Backtest, WalkForward, walk_forward
 
-__all__ = ["Backtest", "WalkForward", "metrics", "registry", "tracking", "walk_forward"]
+__all__ = ["Backtest", "WalkForward", "metrics", "registry", "sharpe_gap", "tracking", "walk_forward"]

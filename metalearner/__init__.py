@@ -1,10 +1,13 @@
 """What makes a strategy adapt: objectives, training, learners."""
 
+from collections.abc import Callable
+
 from metalearner.agents import Agent
 from metalearner.base import MetaLearner, MetaPolicy, load_meta, shrunk
 from metalearner.dqn import DQN
 from metalearner.finetune import FineTune
 from metalearner.inner import Inner
+from metalearner.latent import Latent
 from metalearner.maml import MAML
 from metalearner.pathwise import CostCurriculum, Pathwise
 from metalearner.policy_gradient import PPO, REINFORCE
@@ -22,6 +25,23 @@ from metalearner.utilities import (
     PowerUtility,
 )
 
+
+
+def learners() -> dict[str, Callable[..., MetaLearner]]:
+    """Makers of the learners that trade, by their names on the command line."""
+    return {
+        "rl2": RL2,
+        "latent": Latent,
+        "maml": MAML,
+        "anil": MAML.anil,
+        "cavia": MAML.cavia,
+        "reptile": Reptile,
+        "finetune": FineTune,
+        "scratch": Scratch,
+        "rolling": RollingRetrain,
+    }
+
+
 __all__ = [
     "DQN",
     "MAML",
@@ -36,6 +56,7 @@ __all__ = [
     "FineTune",
     "HeldRisk",
     "Inner",
+    "Latent",
     "LogWealth",
     "MeanVariance",
     "MetaLearner",
@@ -46,6 +67,7 @@ __all__ = [
     "RollingRetrain",
     "Scratch",
     "Training",
+    "learners",
     "load_meta",
     "shrunk",
 ]

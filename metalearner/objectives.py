@@ -65,6 +65,10 @@ class Worlds(ABC):
         """What updates are made of, one after another: parts of `batches`, each of the same tasks in all of them."""
         yield batches
 
+    def sequences(self, policy: nn.Module, batch: Any) -> Tensor:
+        """What a memory reads in `batch`, shape (tasks, sequences of each, T, inputs)."""
+        raise NotImplementedError(f"{type(self).__name__} has no sequences to infer a belief from")
+
     def score(self, policy: nn.Module, params: Parameters, batch: Any) -> Tensor:
         """What `batch` earned, shape (tasks,): what validation compares."""
         return self.utility(policy, params, batch)

@@ -203,23 +203,37 @@ class Windows(Worlds):
 
     def utility(self, policy: nn.Module, params: Parameters, batch: Window, *, twice: bool = False) -> Tensor:
         objective, drawn = self.objective, batch.drawn
-        rows = torch.from_numpy(batch.start[:, None] + np.arange(batch.counted.shape[1] + 1))
-        features, base = self.features[rows], self.base[rows]
-        if drawn.universe is not None:
-            mask = torch.from_numpy(drawn.universe)[:, None]
-            features = torch.where(mask[..., None], features, torch.nan)
-            base = base * mask
-            base = base / base.sum(-1, keepdim=True).clamp(min=1e-12)
+        rows, features, base = self._seen(batch)
         device = next(iter(params.values())).device
         plan: Aims = call(policy, params, features.to(device), base.to(device), truncate=objective.truncate)
         rules = make_rules(_shared_costs(objective.costs, drawn.cost_share), objective.execution, self.fill, self.delistings)
         market = self.market._replace(impact=self.market.impact * drawn.cost_share)
         money = objective.execution.cash  # of the backtest: fixed fees and impact are no shares
-        simulate = equity_paths_reference if twice else equity_paths
-        equity = simulate(market, rules, batch.start, *plan, money=money) / money
-        growth = equity.clamp(min=1e-9).log().diff(dim=1).cpu()
+        simulate, weights = (equity_paths_reference if twice else equity_paths), None
+        if objective.utility.reads_weights:
+            equity, shares = simulate(market, rules, batch.start, *plan, money=money, holdings=True)
+            filled = torch.tensor(self.market.fill)[rows[:, :-1]]
+            weights = shares[:, 1:].cpu() * filled / equity[:, :-1, None].cpu()
+        else:
+            equity = simulate(market, rules, batch.start, *plan, money=money)
+        growth = (equity / money).clamp(min=1e-9).log().diff(dim=1).cpu()
         self._check(growth, batch)
-        return objective.utility(growth, batch.counted, batch.unit)
+        return objective.utility(growth, batch.counted, batch.unit, weights)
+
+    def _seen(self, batch: Window) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows (B, T), features (B, T, A, F) and base (B, T, A) of a batch."""
+        rows = torch.from_numpy(batch.start[:, None] + np.arange(batch.counted.shape[1] + 1))
+        features, base = self.features[rows], self.base[rows]
+        if batch.drawn.universe is not None:
+            mask = torch.from_numpy(batch.drawn.universe)[:, None]
+            features = torch.where(mask[..., None], features, torch.nan)
+            base = base * mask
+            base = base / base.sum(-1, keepdim=True).clamp(min=1e-12)
+        return rows, features, base
+
+    def sequences(self, policy: nn.Module, batch: Window) -> Tensor:
+        seen, _ = policy.sequences(self._seen(batch)[1].to(next(policy.parameters()).device))  # type: ignore[operator]
+        return seen.unflatten(0, (len(batch.start), -1))
 
     def score(self, policy: nn.Module, params: Parameters, batch: Window) -> Tensor:
         """Utility at full costs, some hundred paths at a time: memory stays small whatever is judged."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Bars beyond the features' warm-up without which training, validation and test cannot all have any.
 SHORTEST = 300
-LEARNERS = ("rl2", "finetune")
+DEMO_LEARNERS = ("rl2", "finetune")
 RULES = "equal_weight, buy_and_hold, inverse_volatility, momentum:WINDOW"
 
 
@@ -75,14 +75,14 @@ def train(
     seed: int,
     resume: bool,
     log,
+    device: str = "auto",
 ) -> MetaPolicy:
     """Meta-train and save to `folder`."""
     from markets import Costs
-    from metalearner import RL2, FineTune, Training
+    from metalearner import Pathwise, Training, learners
 
-    training = Training(steps=steps, costs=Costs.parse(costs), seed=seed)
-    kind = {"rl2": RL2, "finetune": FineTune}[learner]
-    meta = kind(training=training).fit(
+    options = {"training": Training(steps=steps, seed=seed, device=device), "objective": Pathwise(costs=Costs.parse(costs))}
+    meta = learners()[learner](**options).fit(
         tasks, validation, checkpoint=folder / "checkpoint.safetensors", resume=resume, log=log
     )
     meta.save(folder)

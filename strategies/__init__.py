@@ -1,6 +1,7 @@
 """What can trade a market: plans, rules, torch policies."""
 
 from strategies.base import Plan, Strategy
+from strategies.neutral import ResidualMomentum, Reversal
 from strategies.policy import Policy, PolicySettings, PolicyStrategy
 from strategies.rules import BuyAndHold, EqualWeight, InverseVolatility, Momentum
 
@@ -13,5 +14,7 @@ __all__ = [
     "Policy",
     "PolicySettings",
     "PolicyStrategy",
+    "ResidualMomentum",
+    "Reversal",
     "Strategy",
 ]

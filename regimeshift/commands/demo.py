@@ -61,7 +61,7 @@ class Demo:
             tracking.log_bars(test, "test")
             console.rule("3. Meta-training", align="left")
             made = {}
-            for learner in steps.LEARNERS:
+            for learner in steps.DEMO_LEARNERS:
                 made[learner] = steps.train(
                     learner, tasks, validation, out / "models" / f"{bars.name}-{learner}",
                     steps=self.steps, costs=self.costs, seed=self.seed, resume=False,

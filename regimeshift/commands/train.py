@@ -18,8 +18,9 @@ class Train:
 
     source: Annotated[str, tyro.conf.Positional] = "stocks"
     """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
-    learner: Literal["rl2", "finetune"] = "rl2"
-    """rl2: a recurrent policy that adapts by reading. finetune: pre-training, then gradient steps."""
+    learner: Literal["rl2", "latent", "maml", "anil", "cavia", "reptile", "finetune", "scratch", "rolling"] = "rl2"
+    """By reading: rl2 (a memory), latent (a belief). By gradient steps: maml, anil (output layer), cavia (context vector) and
+    reptile from a learnt start; finetune from a pre-trained one; scratch and rolling (four years) from none."""
     out: str | None = None
     """Folder of the model; by default models/DATA-LEARNER."""
     validation: str | None = None
@@ -34,6 +35,8 @@ class Train:
     """Trading cost a side, as 10bp or 0.1%."""
     seed: int = 0
     """Gives the same model again, to the bit."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the network is trained."""
     resume: bool = False
     """Continue an interrupted training."""
 
@@ -56,6 +59,7 @@ class Train:
             steps.train(
                 self.learner, tasks, validation, folder,
                 steps=self.steps, costs=self.costs, seed=self.seed, resume=self.resume, log=tracking.log_metrics,
+                device=self.device,
             )  # fmt: skip
         regimes.save(folder / "regimes.json")
         console.print(

@@ -9,7 +9,7 @@ from metalearner import FineTune, Training, load_meta, shrunk
 
 def test_save_and_load(meta, bars, tmp_path):
     again = load_meta(meta.save(tmp_path / "m"))
-    assert (type(again), again.name, again.training) == (type(meta), meta.name, meta.training)
+    assert (type(again), again.name, again.objective) == (type(meta), meta.name, meta.objective)
     np.testing.assert_array_equal(again.adapt(bars).plan(bars).aim, meta.adapt(bars).plan(bars).aim)
 
 
@@ -19,7 +19,7 @@ def test_what_is_no_model(tmp_path, meta):
     folder = meta.save(tmp_path / "m")
     about = json.loads((folder / "meta.json").read_text())
     (folder / "meta.json").write_text(json.dumps({**about, "learner": "oracle"}))
-    with pytest.raises(InputError, match="not a trained model of rl2, finetune"):
+    with pytest.raises(InputError, match="not a trained model of "):
         load_meta(folder)
 
 

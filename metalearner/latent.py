@@ -1,0 +1,159 @@
+"""A belief over what the regime is, inferred as bars come in, and a policy that reads it.
+
+An encoder makes of the history up to bar t a normal belief ``q_t(z) = N(μ_t, σ_t²)`` over a latent task variable; the policy sees
+its mean and its spread, so that it can act on what it does not know yet. The belief is trained to say what any bar of the
+task will be followed by, and to change no more than it must (Zintgraf et al., "VariBAD", ICLR 2020; Rakelly et al., "PEARL",
+ICML 2019)::
+
+    maximise   E[ utility ]  +  w · E_t[ E_{z~q_t} Σ_s log p(x_{s+1} | x_s, z) / T  −  KL(q_t ‖ q_{t−1}) / T ],    q_{−1} = N(0, 1)
+
+Utility's gradient reaches the encoder too: the market is not moved by the trader, so it is exact and does no harm there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from markets import Bars, InputError, RegimePath
+from metalearner.base import MetaLearner
+from metalearner.objectives import Worlds
+from metalearner.rl2 import InContext
+from metalearner.training import Lessons
+from strategies import Policy, PolicySettings
+from strategies.networks import own
+
+_TIMES = 16  # beliefs, and bars that each must explain, drawn a path and update
+
+
+class BeliefPolicy(InContext):
+    """A policy that reads its own belief."""
+
+    learner = "latent"
+
+    def belief(self, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the belief at each visible bar, its memory starting where the features do.
+
+        Parameters
+        ----------
+        bars : Bars of shape (T, A)
+
+        Returns
+        -------
+        mean, spread : ndarray of shape (T, A, latent)
+        """
+        policy: Policy = self.policy  # type: ignore[assignment]
+        policy.settings.features.require(bars.with_past())
+        grown = torch.from_numpy(policy.settings.features.compute(bars.with_past())).float()
+        seen, _ = policy.sequences(grown[None])
+        with torch.no_grad():
+            remembered, _ = policy.body.memory(seen, None)
+        mean, spread = remembered.transpose(0, 1)[bars.past :].double().numpy().reshape(*bars.shape, 2, -1).swapaxes(0, 2)
+        return mean.swapaxes(0, 1), spread.swapaxes(0, 1)
+
+    def plot_belief(self, bars: Bars, regimes: RegimePath | None = None) -> Any:
+        """The belief's mean, averaged over symbols, with its spread as a ribbon, and the regimes behind it.
+
+        Returns
+        -------
+        plotly Figure
+        """
+        import plotly.graph_objects as go
+
+        mean, spread = (x.mean(axis=1) for x in self.belief(bars))
+        figure = go.Figure(layout={"title": f"{self.name}: belief on {bars.name}", "template": "plotly_white"})
+        time = bars.index
+        for k in range(mean.shape[1]):
+            low, high = mean[:, k] - spread[:, k], mean[:, k] + spread[:, k]
+            hue = f"hsla({(k * 137) % 360}, 60%, 45%, "
+            figure.add_scatter(x=time, y=high, line={"width": 0}, showlegend=False, hoverinfo="skip")
+            figure.add_scatter(x=time, y=low, line={"width": 0}, fill="tonexty", fillcolor=hue + "0.15)",
+                               showlegend=False, hoverinfo="skip")  # fmt: skip
+            figure.add_scatter(x=time, y=mean[:, k], line={"color": hue + "1)"}, name=f"z{k + 1} ± 1 s.d.")
+        if regimes is not None:
+            figure.add_scatter(x=regimes.index, y=regimes.labels, yaxis="y2", line={"color": "#999", "shape": "hv"}, name="regime")
+            ticks = {"tickvals": list(range(len(regimes.names))), "ticktext": list(regimes.names)}
+            figure.update_layout(yaxis2={"overlaying": "y", "side": "right", "showgrid": False, **ticks})
+        return figure
+
+
+class Inferring(Lessons):
+    """Utility of the query and the evidence bound of the belief."""
+
+    def __init__(self, policy: nn.Module, worlds: Worlds, weight: float):
+        inputs, shape = policy.body.layers[0].in_features, policy.settings  # type: ignore[union-attr,index]
+        inputs -= 2 * shape.latent + shape.context  # type: ignore[operator,union-attr]
+        decoder = nn.Sequential(nn.Linear(inputs + shape.latent, 32), nn.Tanh(), nn.Linear(32, inputs))  # type: ignore[union-attr,operator]
+        self.policy, self.worlds, self.weight = policy, worlds, weight
+        self.module = nn.ModuleDict({"policy": policy, "decoder": decoder})
+        self.module.register_parameter("log_noise", nn.Parameter(torch.zeros(inputs)))
+
+    def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
+        batch = self.worlds.collect(self.policy, own(self.policy), drawn, "query", rng)
+        for _ in range(self.worlds.epochs):
+            for part in self.worlds.minibatches(batch, rng):
+                bound = self.evidence(self.worlds.sequences(self.policy, part), rng)
+                utility = self.worlds.utility(self.policy, own(self.policy), part)
+                yield -(utility.sum() + self.weight * bound.sum()) / tasks
+
+    def evidence(self, seen: Tensor, rng: np.random.Generator) -> Tensor:
+        """The bound a bar, shape (tasks,), of what the memory reads, (tasks, sequences, T, inputs)."""
+        tasks, many, bars, inputs = seen.shape
+        x = seen.flatten(0, 1)
+        remembered, _ = self.policy.body.memory(x, None)  # type: ignore[union-attr,operator]
+        mean, spread = remembered.chunk(2, -1)
+        before = torch.cat([torch.zeros_like(mean[:, :1]), mean[:, :-1]], 1), torch.cat(
+            [torch.ones_like(spread[:, :1]), spread[:, :-1]], 1
+        )
+        change = (before[1] / spread).log() + (spread**2 + (mean - before[0]) ** 2) / (2 * before[1] ** 2) - 0.5
+        at, bar = (torch.from_numpy(rng.integers(0, high, _TIMES)) for high in (bars, bars - 1))
+        noise = torch.from_numpy(rng.standard_normal((len(x), _TIMES, mean.shape[-1]))).to(mean)
+        z = mean[:, at] + spread[:, at] * noise
+        pairs = torch.cat([z[:, :, None].expand(-1, -1, _TIMES, -1), x[:, None, bar].expand(-1, _TIMES, -1, -1)], -1)
+        noise_scale = self.module.log_noise.clamp(-4, 4)  # type: ignore[operator]
+        error = (self.module["decoder"](pairs) - x[:, None, bar + 1]) / noise_scale.exp()  # type: ignore[index]
+        likelihood = -(0.5 * error**2 + noise_scale).sum(-1).mean((1, 2))
+        bound = likelihood - change.sum(-1).mean(1) / bars
+        return bound.unflatten(0, (tasks, many)).mean(1)
+
+    def scores(self, rng: np.random.Generator) -> Tensor:
+        params = own(self.policy)
+        batch = self.worlds.collect(self.policy, params, self.worlds.everything(), "query", rng)
+        return self.worlds.score(self.policy, params, batch)
+
+
+@dataclass(frozen=True)
+class Latent(MetaLearner):
+    """Meta-learning by inference; the attributes not named here are those of `MetaLearner`.
+
+    Attributes
+    ----------
+    policy : Shape
+        Its memory is ``belief``.
+    weight : float
+        w, of the evidence bound against utility a bar.
+    """
+
+    policy: Any = field(default_factory=lambda: PolicySettings(memory="belief"))
+    context: int = 60
+    weight: float = 0.01
+    name: str = "latent"
+
+    def __post_init__(self) -> None:
+        if self.policy.memory != "belief":
+            raise InputError(f"a latent learner's memory is a belief, not {self.policy.memory!r}; set memory='belief'")
+
+    def lessons(self, policy: nn.Module, tasks: Any) -> Inferring:
+        return Inferring(policy, self.objective.on(tasks, policy, self.context), self.weight)
+
+    def made(
+        self, lessons: Lessons, judged: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+    ) -> BeliefPolicy:
+        assert isinstance(lessons, Inferring)
+        return BeliefPolicy(self.name, lessons.policy, self.context, self.objective, seen_until, history)
