@@ -184,7 +184,7 @@ class ActorCritic(nn.Module):
 
     Parameters
     ----------
-    shape : Shape
+    settings : Shape
     spaces : Spaces
     critic : bool
         Whether there is a value.
@@ -192,14 +192,14 @@ class ActorCritic(nn.Module):
         First standard deviation of a normal action, in units of half the box; a parameter, so that it adapts.
     """
 
-    def __init__(self, shape: Shape, spaces: Spaces, critic: bool = True, spread: float = 0.5):
+    def __init__(self, settings: Shape, spaces: Spaces, critic: bool = True, spread: float = 0.5):
         super().__init__()
-        self.shape = Shape(**{f.name: getattr(shape, f.name) for f in fields(Shape)})
+        self.settings = Shape(**{f.name: getattr(settings, f.name) for f in fields(Shape)})
         self.spaces, self.critic, self.spread = spaces, critic, spread
-        self.remembers = shape.memory != "none"
+        self.remembers = settings.memory != "none"
         outputs = spaces.actions.outputs
         inputs = spaces.observations + (outputs + 2 if self.remembers else 0)
-        self.body = Body(inputs, outputs + critic, self.shape)
+        self.body = Body(inputs, outputs + critic, self.settings)
         continuous = isinstance(spaces.actions, Moves)
         self.log_spread = nn.Parameter(torch.full((outputs,), math.log(spread))) if continuous else None
         # Orthogonal, with a small output: nearly the same chance for each action at first (Engstrom et al.,
@@ -296,7 +296,7 @@ class Agent:
     def _about(self) -> dict[str, Any]:
         policy = self.policy
         how = {"critic": policy.critic, "spread": policy.spread}
-        return {"shape": asdict(policy.shape), "spaces": asdict(policy.spaces), "context": self.context, **how}
+        return {"settings": asdict(policy.settings), "spaces": asdict(policy.spaces), "context": self.context, **how}
 
     @property
     def fingerprint(self) -> str:
@@ -329,7 +329,7 @@ class Agent:
             about = json.loads((folder / "agent.json").read_text())
             with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten, so it must not cost the caller
                 spaces = Spaces.from_dict(about["spaces"])
-                policy = ActorCritic(Shape(**about["shape"]), spaces, about["critic"], about["spread"])
+                policy = ActorCritic(Shape(**about["settings"]), spaces, about["critic"], about["spread"])
             policy.load_state_dict(load_file(folder / "weights.safetensors"))
             return cls(policy.eval(), about["context"], about["name"])
         except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError, SafetensorError) as error:

@@ -225,6 +225,9 @@ class Episodes(Worlds):
                 parts = [batch[rows] for batch in batches]
                 yield [replace(part, share=share) if part.part == "query" else part for part in parts]
 
+    def sequences(self, policy: nn.Module, batch: Rollout) -> Tensor:
+        return batch.x
+
     def score(self, policy: nn.Module, params: Parameters, batch: Rollout) -> Tensor:
         """Mean reward of a run."""
         return batch.returns().mean(1).double() / self.objective.runs

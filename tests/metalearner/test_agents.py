@@ -61,7 +61,7 @@ def test_what_is_no_agent(tmp_path):
         Agent.load(tmp_path)
     folder = Agent(made("box", "gru"), 9).save(tmp_path / "a")
     about = json.loads((folder / "agent.json").read_text())
-    about["shape"]["hidden"] = 4
+    about["settings"]["hidden"] = 4
     (folder / "agent.json").write_text(json.dumps(about))
     with pytest.raises(InputError, match="do not belong together"):
         Agent.load(folder)

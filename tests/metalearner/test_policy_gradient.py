@@ -6,7 +6,7 @@ import pytest
 import torch
 from families import TwoArms, Walk
 
-from metalearner import MAML, PPO, REINFORCE, RL2, Environments, FineTune, Inner, Reptile, Scratch, Training, load_meta
+from metalearner import MAML, PPO, REINFORCE, RL2, Environments, FineTune, Inner, Latent, Reptile, Scratch, Training, load_meta
 from metalearner.policy_gradient import advantages
 from strategies.networks import Shape, own
 
@@ -136,6 +136,7 @@ LEARNERS = {
         policy=Shape(memory="none", hidden=6), objective=REINFORCE(episodes=4), inner=Inner(steps=1),
         step_sizes=(0.1, 1.0), training=SHORT,
     ),
+    "Latent": Latent(policy=Shape(memory="belief", hidden=6), objective=PPO(runs=2), training=SHORT),
     "Scratch": Scratch(
         policy=Shape(memory="none", hidden=6), objective=PPO(episodes=4),
         inner=Inner(steps=2, optimizer="adam"), step_sizes=(0.01, 0.1), training=SHORT,
@@ -164,7 +165,7 @@ def test_every_learner_adapts_and_is_kept(name, tmp_path):
     task = partial(Walk, 5)
     agent = meta.adapt(task)
     assert again.adapt(task).fingerprint == agent.fingerprint
-    assert (agent.fingerprint == meta.fingerprint) == (name == "RL2")
+    assert (agent.fingerprint == meta.fingerprint) == (name in ("RL2", "Latent"))
     assert acts(agent) == acts(again.adapt(task))
     assert meta.unadapted().act(0) in (0, 1)
 
