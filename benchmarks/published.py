@@ -75,7 +75,7 @@ POINT = Table(
     MAML(
         policy=Shape(memory="none", hidden=100, layers=2, activation="relu"),
         objective=PPO(
-            episodes=20, discount=0.99, decay=1.0, baseline="linear", epochs=2, entropy=0.0, spread=0.8, longest=100
+            episodes=20, discount=0.99, decay=1.0, baseline="linear", epochs=2, entropy=0.0, spread=0.9, longest=100
         ),
         training=replace(TRAINING, steps=60, batch=40, evaluate_every=15),
         inner=Inner(steps=3, step_size=(0.5, 0.15)),
@@ -127,13 +127,15 @@ def main() -> None:
     torch.set_num_threads(1)
     found: dict[str, tuple[float, float]] = {}
 
-    meta, bandit_s = BANDIT.fit(chosen.seed, chosen.quick)
-    found["bandit_10_5"] = mean(torch.cat([met(meta, part).returns()[:, 0] for part in BANDIT.chunks(10_000, chosen.quick)]))
-
     meta, point_s = POINT.fit(chosen.seed, chosen.quick)
     assert isinstance(meta, ByGradient)
     curve = torch.cat([after_steps(meta, part) for part in POINT.chunks(40, chosen.quick)], 1)
     found |= {f"point_{k}": mean(returns) for k, returns in enumerate(curve)}
+
+    meta, bandit_s = BANDIT.fit(chosen.seed, chosen.quick)
+    found["bandit_10_5"] = mean(
+        torch.cat([met(meta, part).returns()[:, 0] for part in BANDIT.chunks(10_000, chosen.quick)])
+    )
 
     meta, seed_s = SEED_WORLD.fit(chosen.seed, chosen.quick)
     (environments,) = SEED_WORLD.chunks(SEED_WORLD.judged, chosen.quick)
