@@ -168,7 +168,7 @@ class Spaces:
     @classmethod
     def from_dict(cls, about: dict[str, Any]) -> Spaces:
         """From what ``dataclasses.asdict`` and JSON made of it."""
-        actions = {k: tuple(v) if isinstance(v, list) else v for k, v in about["actions"].items()}
+        actions: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in about["actions"].items()}
         return cls(**about | {"actions": Choices(**actions) if "n" in actions else Moves(**actions)})
 
     def read(self, observation: np.ndarray) -> Tensor:
@@ -282,8 +282,10 @@ class Agent:
         with torch.no_grad():
             head, _, state = policy(policy.inputs(seen, self._last), self._state)
         self._state = state if self.context > 1 else None
-        best = self.rng is None
-        self._action = actions.best(head) if best else actions.sample(head, actions.noise(self.rng, *head.shape[:3]))
+        if self.rng is None:
+            self._action = actions.best(head)
+        else:
+            self._action = actions.sample(head, actions.noise(self.rng, *head.shape[:3]))
         chosen = actions.to_environment(self._action)[0, 0, 0]
         return int(chosen) if isinstance(actions, Choices) else chosen
 

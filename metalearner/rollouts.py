@@ -161,8 +161,8 @@ class Rollout:
 
     def __getitem__(self, rows: Any) -> Rollout:
         """Some of the tasks."""
-        held = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v[rows] for k, v in held.items() if isinstance(v, (Tensor, Drawn))})
+        held: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("part", "share")}
+        return replace(self, **{name: values[rows] for name, values in held.items()})
 
     def returns(self, run: int | None = None) -> Tensor:
         """Sum of rewards in one run, or in all, shape (B, E)."""
@@ -258,7 +258,7 @@ def rollout(
         if (run >= runs).all():
             break
     worlds.close()
-    stacked = {name: torch.stack(values, 2) for name, values in steps.items()}
+    stacked: dict[str, Any] = {name: torch.stack(values, 2) for name, values in steps.items()}
     nothing, one = torch.zeros_like(stacked["reward"]), torch.ones(tasks, 1, 1)
     return Rollout(drawn, part, **stacked, advantage=nothing, target=nothing, centre=0 * one, scale=one)
 

@@ -13,7 +13,7 @@ from metalearner.dqn import Replay
 from strategies.networks import Shape
 
 JUDGED = Environments(Walk, range(8))
-LEARNER = DQN(training=Training(steps=20, batch=8, evaluate_every=10, weight_decay=0.0, device="cpu"), memory=300)
+LEARNER = DQN(training=Training(steps=12, batch=8, evaluate_every=6, weight_decay=0.0, device="cpu"), memory=300)
 
 
 def test_it_learns_which_way_to_walk():
@@ -24,7 +24,7 @@ def test_it_learns_which_way_to_walk():
 def test_its_values_are_those_of_the_best_policy():
     """γ to the number of steps that are left."""
     family = partial(Walk, horizon=50)
-    training = replace(LEARNER.training, steps=60, evaluate_every=60, learning_rate=3e-3)
+    training = replace(LEARNER.training, steps=40, evaluate_every=40, learning_rate=5e-3)
     learner = replace(LEARNER, training=training, memory=2000, objective=replace(LEARNER.objective, discount=0.8))
     lengths_of_three = Environments(family, range(0, 80, 2))
     policy = learner.fit(lengths_of_three, lengths_of_three, progress=False).policy
@@ -42,7 +42,7 @@ def test_an_interrupted_training_ends_in_the_same_bits(tmp_path):
     whole = LEARNER.fit(Walk, JUDGED, progress=False)
 
     def interrupt(_, step):
-        if step == 10:
+        if step == 6:
             raise Stop
 
     with pytest.raises(Stop):

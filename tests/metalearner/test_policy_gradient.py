@@ -6,7 +6,20 @@ import pytest
 import torch
 from families import TwoArms, Walk
 
-from metalearner import MAML, PPO, REINFORCE, RL2, Environments, FineTune, Inner, Latent, Reptile, Scratch, Training, load_meta
+from metalearner import (
+    MAML,
+    PPO,
+    REINFORCE,
+    RL2,
+    Environments,
+    FineTune,
+    Inner,
+    Latent,
+    Reptile,
+    Scratch,
+    Training,
+    load_meta,
+)
 from metalearner.policy_gradient import advantages
 from strategies.networks import Shape, own
 
@@ -51,7 +64,7 @@ def test_a_life_ends_with_the_run_only_where_nothing_is_remembered(memory):
 
 def test_reinforce_has_the_gradient_of_the_expected_reward():
     """Two arms: dE[r]/dlogits is known."""
-    objective = REINFORCE(episodes=20_000)
+    objective = REINFORCE(episodes=4_000)
     policy = objective.policy(Shape(memory="none", layers=0), partial(TwoArms, pays=(1.0, 3.0)))
     policy.body.last.bias.data = torch.tensor([0.4, -0.2])
     policy.body.last.weight.data.zero_()
@@ -60,7 +73,7 @@ def test_reinforce_has_the_gradient_of_the_expected_reward():
     (found,) = torch.autograd.grad(worlds.utility(policy, own(policy), batch).sum(), [policy.body.last.bias])
     bias = torch.tensor([0.4, -0.2], requires_grad=True)
     (exact,) = torch.autograd.grad((bias.softmax(-1) * torch.tensor([1.0, 3.0])).sum(), [bias])
-    torch.testing.assert_close(found, exact, rtol=0, atol=0.02)  # a standard error is 0.006
+    torch.testing.assert_close(found, exact, rtol=0, atol=0.05)  # a standard error is 0.016
 
 
 @pytest.mark.parametrize("episodes", [1, 3])
@@ -76,7 +89,9 @@ def test_two_processes_find_the_gradient_that_one_finds(episodes, monkeypatch):
 
     def gradients(batch, rng):
         for (part,) in worlds.minibatches([batch], rng):
-            found = torch.autograd.grad(-worlds.utility(policy, own(policy), part).sum() / 8, list(own(policy).values()))
+            found = torch.autograd.grad(
+                -worlds.utility(policy, own(policy), part).sum() / 8, list(own(policy).values())
+            )
             yield torch.cat([g.flatten() for g in found])
 
     alone = list(gradients(*batch_of(0, 1)))

@@ -32,7 +32,9 @@ def same(a, b, rows=slice(None)):
 
 @pytest.mark.filterwarnings("ignore")  # a Box without bounds is meant
 @pytest.mark.parametrize("memory", ["gru", "none"])
-@pytest.mark.parametrize("family", [Bandit(horizon=4), Point(horizon=4), SeedWorld(horizon=3), Grid(horizon=4)], ids=str)
+@pytest.mark.parametrize(
+    "family", [Bandit(horizon=4), Point(horizon=4), SeedWorld(horizon=3), Grid(horizon=4)], ids=str
+)
 def test_one_by_one_is_side_by_side(family, memory):
     same(met(family, memory, episodes=3, runs=2), met(lambda seed: family(seed), memory, episodes=3, runs=2))
 

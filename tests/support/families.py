@@ -42,5 +42,3 @@ class Walk(gymnasium.Env):
         self.at, self.t = max(self.at + 2 * int(action) - 1, 0), self.t + 1
         there = self.at == self.length - 1
         return self.at, float(there), there, self.t >= self.horizon and not there, {}
-
-
