@@ -26,7 +26,6 @@ from metalearner.utilities import (
 )
 
 
-
 def learners() -> dict[str, Callable[..., MetaLearner]]:
     """Makers of the learners that trade, by their names on the command line."""
     return {

@@ -48,7 +48,7 @@ class MetaPolicy(ABC):
     def __init__(
         self,
         name: str,
-        policy: nn.Module,
+        policy: Any,
         context: int,
         objective: Objective,
         seen_until: pd.Timestamp | None = None,
@@ -83,7 +83,7 @@ class MetaPolicy(ABC):
 
     def save(self, folder: str | Path) -> Path:
         """Write the policy (as `PolicyStrategy.save` does) and ``meta.json``."""
-        folder = self._deployed(self.policy, self.name).save(folder)
+        folder = Path(self._deployed(self.policy, self.name).save(folder))
         about = {"learner": self.learner, "name": self.name, "objective": self.objective.to_dict(), **self._about()}
         about["objective"]["kind"] = type(self.objective).__name__
         (folder / "meta.json").write_text(json.dumps(about, indent=1))
@@ -94,14 +94,14 @@ class MetaPolicy(ABC):
         """What a saved one needs besides, for JSON."""
         return {}
 
-    def _restore(self, about: dict[str, Any], folder: Path) -> None:
+    def _restore(self, about: dict[str, Any], folder: Path) -> None:  # noqa: B027 - most have nothing to take over
         """Take over what `_about` said."""
 
 
 def shrunk(meta: MetaPolicy, share: float, name: str) -> MetaPolicy:
     """The same meta-policy with another share of its tilt."""
     other = copy.copy(meta)
-    other.name, other.policy = name, with_shrink(meta.policy, share).eval()  # type: ignore[arg-type]
+    other.name, other.policy = name, with_shrink(meta.policy, share).eval()
     return other
 
 
@@ -165,9 +165,11 @@ class MetaLearner(ABC):
         """
         with torch.random.fork_rng(devices=[]):  # the start is seeded; the caller's generator is left alone
             torch.manual_seed(self.training.seed)
-            policy = self.objective.policy(self.policy, tasks)
+            policy: Any = self.objective.policy(self.policy, tasks)
             lessons = self.lessons(policy, tasks)
-        tilts = self.training.evidence is not None and isinstance(validation, TaskSet)  # only a trader has a base to tilt
+        tilts = self.training.evidence is not None and isinstance(
+            validation, TaskSet
+        )  # only a trader has a base to tilt
         choosing, judging = _halves(validation) if tilts else (validation, None)
         history = train(
             lessons, self._judged(lessons, policy, choosing), self.training, self._said(),
@@ -175,7 +177,7 @@ class MetaLearner(ABC):
         )  # fmt: skip
         if judging is not None and self.training.evidence is not None:
             share = earned_share(policy, self._judged(lessons, policy, judging), self.training.evidence)
-            policy.settings = replace(policy.settings, shrink=share)  # type: ignore[arg-type]
+            policy.settings = replace(policy.settings, shrink=share)
         lessons.module.cpu()
         return self.made(lessons, self._judged(lessons, policy, validation), seen_until(tasks, validation), history)
 
@@ -186,11 +188,10 @@ class MetaLearner(ABC):
         return judged
 
     def _said(self) -> dict[str, Any]:
-        about = asdict(replace(self, objective=None, training=None))  # type: ignore[arg-type]
-        return about | {"learner": type(self).__name__, "objective": self.objective.to_dict()}
+        return asdict(self) | {"learner": type(self).__name__, "objective": self.objective.to_dict()}
 
 
-def earned_share(policy: nn.Module, validation: Lessons, needed: float, grid=(0.25, 0.5, 0.75, 1.0)) -> float:
+def earned_share(policy: Any, validation: Lessons, needed: float, grid=(0.25, 0.5, 0.75, 1.0)) -> float:
     """Share of the tilt that validation supports: the one that gains most over the base, or 0.
 
     Parameters
@@ -205,7 +206,7 @@ def earned_share(policy: nn.Module, validation: Lessons, needed: float, grid=(0.
     own = policy.settings
 
     def utilities(share: float) -> np.ndarray:
-        policy.settings = replace(own, shrink=share)  # type: ignore[arg-type]
+        policy.settings = replace(own, shrink=share)
         with torch.no_grad():
             return validation.scores(np.random.default_rng(0)).numpy()
 
@@ -220,8 +221,7 @@ def earned_share(policy: nn.Module, validation: Lessons, needed: float, grid=(0.
 
 
 def _halves(validation: TaskSet) -> tuple[TaskSet, TaskSet]:
-    """The earlier tasks choose the weights, the later decide on the tilt: evidence from tasks that have already chosen
-    would be flattered."""
+    """Tasks that choose the weights, and later ones that decide on the tilt: those that have chosen would flatter it."""
     half = (len(validation) + 1) // 2
     choosing = TaskSet(validation.tasks[:half])
     return choosing, TaskSet(validation.tasks[half:]) if len(validation) > 1 else choosing

@@ -96,7 +96,7 @@ class Objective(ABC):
 
     @abstractmethod
     def on(self, tasks: Any, policy: nn.Module, context: int, support: int = 0) -> Worlds:
-        """This objective on `tasks`.
+        """The objective on `tasks`.
 
         Parameters
         ----------

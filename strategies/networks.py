@@ -6,6 +6,7 @@ is remembered may modulate how they decide.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -96,16 +97,14 @@ class Body(nn.Module):
         self.context = nn.Parameter(torch.zeros(shape.context)) if shape.context else None
         # The layers see the current input too, not only what the memory made of it.
         widths = [inputs + remembered + shape.context, *[hidden] * shape.layers]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.film = _Modulation(remembered, 2 * widths[-1]) if shape.head == "film" else None
         self.hyper = _Modulation(remembered, widths[-1] * outputs) if shape.head == "hyper" else None
         self.last = nn.Linear(widths[-1], outputs)
         nn.init.normal_(self.last.weight, std=spread)
         self.last.bias.data = torch.zeros(outputs) if start is None else start.clone()
 
-    def forward(
-        self, x: Tensor, last: int | None = None, state: Any = None, truncate: int = 0
-    ) -> tuple[Tensor, Any]:
+    def forward(self, x: Tensor, last: int | None = None, state: Any = None, truncate: int = 0) -> tuple[Tensor, Any]:
         """Outputs along N sequences.
 
         Parameters

@@ -164,7 +164,7 @@ def test_what_is_not_finite_stops_with_its_name(tasks, monkeypatch):
 
 
 def test_processes_that_share_the_tasks_learn_the_same(tmp_path):
-    """torchrun with two processes, against one: the same tasks, the same weights to 1e-6."""
+    """By torchrun with two processes, against one: the same tasks, the same weights to 1e-6."""
     script = tmp_path / "train.py"
     script.write_text(
         "import sys, torch\n"
@@ -185,7 +185,9 @@ def test_processes_that_share_the_tasks_learn_the_same(tmp_path):
     for ranks in (1, 2):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
         out = str(tmp_path / str(ranks))
-        done = subprocess.run([*command, str(script), out], env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, str(script), out], env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr[-3000:]
     for kind in ("RL2", "MAML", "Reptile"):
         one, two = (load_meta(tmp_path / f"{ranks}-{kind}") for ranks in (1, 2))
