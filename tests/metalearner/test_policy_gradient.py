@@ -196,6 +196,21 @@ def test_learnt_step_sizes_are_one_an_update():
     assert moved.abs().max() > 0
 
 
+def test_wrong_settings_are_named():
+    for wrong, said in (
+        ({"baseline": "mean"}, "baseline 'mean' is unknown"),
+        ({"runs": 0}, "runs is 0"),
+        ({"discount": 1.5}, "discount is 1.5"),
+        ({"clip": 0.0}, "clip is 0.0"),
+    ):
+        with pytest.raises(InputError, match=said):
+            PPO(**wrong)
+    with pytest.raises(InputError, match="step_size above 0"):
+        Inner(step_size=(0.1, 0.0))
+    assert Inner(steps=3, step_size=[0.5, 0.1]).sizes == (0.5, 0.1, 0.1)
+    assert Training(steps=4, learning_rate=1.0, schedule="linear").rate(3) == 0.25
+
+
 class Stop(Exception):
     pass
 
