@@ -6,6 +6,7 @@ import pytest
 import torch
 from families import TwoArms, Walk
 
+from markets import InputError
 from metalearner import (
     MAML,
     PPO,
