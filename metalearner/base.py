@@ -152,7 +152,7 @@ class MetaLearner(ABC):
         Parameters
         ----------
         tasks, validation : TaskSet or callable
-            Tasks of a market, or a maker of gymnasium environments (`metalearner.environments`).
+            Tasks of a market, or a maker of gymnasium environments (`metalearner.rollouts`).
         checkpoint : path, optional
             File to keep the state of the training in.
         resume : bool
@@ -167,9 +167,8 @@ class MetaLearner(ABC):
             torch.manual_seed(self.training.seed)
             policy: Any = self.objective.policy(self.policy, tasks)
             lessons = self.lessons(policy, tasks)
-        tilts = self.training.evidence is not None and isinstance(
-            validation, TaskSet
-        )  # only a trader has a base to tilt
+        # only a trader has a base to tilt
+        tilts = self.training.evidence is not None and isinstance(validation, TaskSet)
         choosing, judging = _halves(validation) if tilts else (validation, None)
         history = train(
             lessons, self._judged(lessons, policy, choosing), self.training, self._said(),
