@@ -19,46 +19,21 @@ import torch
 from joblib import Parallel, delayed
 
 from benchmarks.common import RESULTS, finish
-from markets.synthetic import DriftMomentum, Family, GarleanuPedersen, HiddenMarkov, HiddenMarkovFamily
-from metalearner.evaluation import by_bars, by_steps, ceiling_scores, rung_scores, share, task_scores
-from metalearner.inner import ByGradient
-from metalearner.recipes import CONTEXT, STEPS, SUPPORT, Trained, names, trained
-from strategies.ladder import rungs
+from markets.synthetic import Family, GarleanuPedersen
+from metalearner.evaluation import ceiling_scores, share, task_scores
+from metalearner.recipes import FAMILIES, STEPS, SUPPORT, Trained, names, trained
+from metalearner.study import QUERY, SEED, study
 from strategies.networks import own
 
-# Key of the figure, the family, and the bars left out at the start of each episode, for ceiling and learner alike.
-FAMILIES: dict[str, tuple[Family, int]] = {
-    "drift_momentum": (DriftMomentum(), 0),
-    "hidden_markov_a": (HiddenMarkov(), 100),
-    "hidden_markov_b": (HiddenMarkov(mean=0.2), 100),
-    "hidden_markov_c": (HiddenMarkov(stay=0.995, cost=0.5), 200),
-    "hidden_markov_family": (HiddenMarkovFamily(), 100),
-    "garleanu_pedersen": (GarleanuPedersen(), 50),
-}
 # What the key of a family alone stands for; other learners' keys end in their name.
 KEYS = {(key, "no memory" if key == "garleanu_pedersen" else "RL2"): "" for key in FAMILIES} | {
     ("drift_momentum", "RL2"): "_rl2"
 }
-TEST_SEED = 20_000
-QUERY = 60
-
-
-def whole_episodes(metas, family: Family, skip: int, tasks: int) -> tuple[str, float, dict[str, float]]:
-    """Share of the ceiling over whole episodes, as text and figure, and the shares of the ladder's other rungs."""
-    drawn = family.sample(tasks, TEST_SEED)
-    ceiling, judged = ceiling_scores(drawn, 1 + skip), drawn.tasks(1 + skip)
-    found = share(np.stack([task_scores(meta, judged) for meta in metas]), ceiling)
-    rest = {
-        name: float(rung_scores(weights(drawn), drawn, 1 + skip).mean() / ceiling.mean())
-        for name, is_ceiling, weights in rungs(family)
-        if not is_ceiling and name != "hindsight"
-    }
-    return str(found), found.mean, rest
 
 
 def learnt_rate_and_aim(meta, family: GarleanuPedersen) -> tuple[float, float]:
     """Trading rate, and aim per unit of signal (least squares), that a policy chose on fresh episodes."""
-    drawn = family.sample(50, TEST_SEED + 1)
+    drawn = family.sample(50, SEED + 1)
     worlds = meta.objective.on(drawn.tasks(1), meta.policy, 1)
     batch = worlds.collect(meta.policy, own(meta.policy), worlds.everything(), "query")
     _, features, base = worlds._seen(batch)
@@ -72,7 +47,7 @@ def compared(
     done: dict[tuple[str, str], list[Trained]], key: str, family: Family, tasks: int
 ) -> dict[str, list[float]]:
     """MAML less fine-tuning and less training from scratch, at the same number of steps on the same bars, with intervals."""
-    drawn = replace(family, length=2 * SUPPORT - 1).sample(tasks, [TEST_SEED, SUPPORT])  # type: ignore[type-var]
+    drawn = replace(family, length=2 * SUPPORT - 1).sample(tasks, [SEED, SUPPORT])  # type: ignore[type-var]
     ceiling, judged = ceiling_scores(drawn, SUPPORT), drawn.tasks(SUPPORT)
     found = {name: np.stack([task_scores(one.meta, judged) for one in done[key, name]])
              for name in ("MAML", "MAML, second order", "fine-tune", "scratch")}  # fmt: skip
@@ -88,38 +63,6 @@ def compared(
                 gap.high,
             ]
     return figures
-
-
-def adapting_seconds(meta, family: Family) -> float:
-    """Seconds to adapt to one task: gradient steps on its support, or reading it."""
-    judged = replace(family, length=2 * SUPPORT).sample(1, TEST_SEED + 2).tasks(SUPPORT)  # type: ignore[type-var]
-    times = []
-    for _ in range(5):
-        begun = time.perf_counter()
-        task_scores(meta, judged)
-        times.append(time.perf_counter() - begun)
-    return min(times)
-
-
-def plot(curves: dict[str, pd.DataFrame], steps: dict[str, pd.DataFrame], title: str, path) -> None:
-    """Both curves beside each other."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), sharey=True)
-    for axis, tables, label in ((axes[0], curves, "bars seen in the new regime"), (axes[1], steps, "gradient steps")):
-        for name, table in tables.items():
-            at = np.maximum(table.index.to_numpy(dtype=float), 0.5)
-            axis.plot(at, table["mean"], marker="o", ms=3, label=name)
-            axis.fill_between(at, table["low"], table["high"], alpha=0.15)
-        axis.axhline(1, color="black", lw=0.8, ls=":")
-        axis.axhline(0, color="black", lw=0.8)
-        axis.set(xscale="log", xlabel=label, ylim=(-0.5, 1.05))
-    axes[0].set_ylabel("share of the ceiling")
-    axes[0].legend(fontsize=7)
-    figure.suptitle(title)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def main() -> None:
@@ -154,41 +97,22 @@ def main() -> None:
     figures: dict[str, object] = {"tasks": tasks, "seeds": len(seeds)}
     every: list[pd.DataFrame] = []
     for key, (family, skip) in which.items():
-        curves, steps, rows, ladder = {}, {}, {}, {}
-        for name in names(family):
-            metas = [one.meta for one in done[key, name]]
-            row: dict[str, str] = {}
-            if name in (*CONTEXT, "no memory"):
-                row["whole episode"], mean, rest = whole_episodes(metas, family, skip, tasks)
-                figures[key + KEYS.get((key, name), f"_{name.lower()}")], ladder = mean, rest
-            if name != "no memory":
-                curves[name] = by_bars(metas, family, tasks=tasks, query=QUERY, seed=TEST_SEED)
-                row |= {f"{bars} bars": f"{one['mean']:.3f} ± {(one['high'] - one['low']) / 2:.3f}"
-                        for bars, one in curves[name].iterrows()}  # fmt: skip
-                row["unadapted"] = f"{curves[name]['unadapted'].mean():.3f}"
-            gradient = [meta for meta in metas if isinstance(meta, ByGradient)]
-            if gradient:
-                steps[name] = by_steps(gradient, family, tasks=tasks, support=SUPPORT, seed=TEST_SEED)
-            row["training s"] = f"{np.median([one.seconds for one in done[key, name]]):.0f}"
-            row["adapting ms"] = f"{1e3 * adapting_seconds(metas[0], family):.1f}"
-            rows[name] = row
+        found = study({name: done[key, name] for name in names(family)}, family, skip=skip, tasks=tasks)
         print(
             f"\n{family}: share of the ceiling; the first {skip} bars of whole episodes are left out, {QUERY} bars after"
         )
-        print(
-            f"those seen judge the rest; {tasks} tasks, {len(seeds)} training seeds\n{pd.DataFrame(rows).T.to_string()}"
-        )
-        print("others on the ladder: " + ", ".join(f"{k} {v:.3f}" for k, v in ladder.items()))
-        if steps:
-            text = {name: {k: f"{r['mean']:.3f} ± {(r['high'] - r['low']) / 2:.3f}" for k, r in table.iterrows()}
-                    for name, table in steps.items()}  # fmt: skip
-            print(f"\nagainst gradient steps on {SUPPORT} bars\n{pd.DataFrame(text).T.to_string()}")
-        if "joint filter" in ladder:
-            figures[f"{key}_joint_filter"] = ladder["joint filter"]
-        every += [
-            table.assign(family=key, learner=name).reset_index() for d in (curves, steps) for name, table in d.items()
-        ]
-        if isinstance(family, DriftMomentum):
+        print(f"those seen judge the rest; {tasks} tasks, {len(seeds)} training seeds\n{found.summary.to_string()}")
+        print(f"\nagainst bars seen\n{found.by_bars.to_string()}" if len(found.by_bars) else "")
+        print("others on the ladder: " + ", ".join(f"{name} {value:.3f}" for name, value in found.ladder.items()))
+        figures |= {key + KEYS.get((key, name), f"_{name.lower()}"): value for name, value in found.whole.items()}
+        if "joint filter" in found.ladder:
+            figures[f"{key}_joint_filter"] = found.ladder["joint filter"]
+        for name, table in [*found.bars.items(), *found.steps.items()]:
+            every.append(
+                table.assign(family=key, learner=name, against=table.index.name).rename_axis("at").reset_index()
+            )
+        if found.steps:
+            print(f"\nagainst gradient steps on {SUPPORT} bars\n{found.by_steps.to_string()}")
             figures |= compared(done, key, family, tasks)
         if isinstance(family, GarleanuPedersen):
             found = [learnt_rate_and_aim(one.meta, family) for one in done[key, "no memory"]]
@@ -196,8 +120,8 @@ def main() -> None:
                 float(x) for x in np.mean(found, axis=0)
             )
             print(f"learnt rate {figures['garleanu_pedersen_rate']:.4f}, aim {figures['garleanu_pedersen_aim']:.4f}")
-        if not chosen.quick and curves:
-            plot(curves, steps, str(family), RESULTS / f"adaptation_{key}.png")
+        if not chosen.quick:
+            found.page(RESULTS / f"adaptation_{key}.html")
     if not chosen.quick:
         pd.concat(every).to_csv(RESULTS / "adaptation_curves.csv", index=False, float_format="%.4f")
     finish("adaptation", figures, chosen.quick)

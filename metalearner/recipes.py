@@ -32,6 +32,15 @@ from strategies import PolicySettings
 SUPPORT = 100  # bars that gradient learners are trained to adapt on, and as many that judge
 STEPS = 5
 CONTEXT = ("RL2", "latent")
+# The families that learners are judged on, and the first bars of whole episodes that are left out for everyone alike.
+FAMILIES: dict[str, tuple[Family, int]] = {
+    "drift_momentum": (DriftMomentum(), 0),
+    "hidden_markov_a": (HiddenMarkov(), 100),
+    "hidden_markov_b": (HiddenMarkov(mean=0.2), 100),
+    "hidden_markov_c": (HiddenMarkov(stay=0.995, cost=0.5), 200),
+    "hidden_markov_family": (HiddenMarkovFamily(), 100),
+    "garleanu_pedersen": (GarleanuPedersen(), 50),
+}
 
 
 def objective(family: Family) -> Pathwise:
