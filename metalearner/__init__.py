@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 
+from metalearner.agents import Agent
 from metalearner.base import MetaLearner, MetaPolicy, load_meta, shrunk
+from metalearner.dqn import DQN
 from metalearner.finetune import FineTune
 from metalearner.inner import Inner
 from metalearner.latent import Latent
 from metalearner.maml import MAML
 from metalearner.pathwise import CostCurriculum, Pathwise
+from metalearner.policy_gradient import PPO, REINFORCE
 from metalearner.reptile import Reptile
 from metalearner.rl2 import RL2
+from metalearner.rollouts import Environments
 from metalearner.scratch import RollingRetrain, Scratch
 from metalearner.training import Training
 from metalearner.utilities import (
@@ -38,11 +42,16 @@ def learners() -> dict[str, Callable[..., MetaLearner]]:
 
 
 __all__ = [
+    "DQN",
     "MAML",
+    "PPO",
+    "REINFORCE",
     "RL2",
+    "Agent",
     "CostCurriculum",
     "DifferentialSharpe",
     "DrawdownPenalised",
+    "Environments",
     "FineTune",
     "HeldRisk",
     "Inner",

@@ -18,7 +18,7 @@ from markets import InputError, TaskSet
 from metalearner.objectives import Log, Objective
 from metalearner.pathwise import Pathwise
 from metalearner.training import Lessons, Training, train
-from strategies import PolicySettings, PolicyStrategy
+from strategies import PolicySettings
 from strategies.networks import Shape
 from strategies.policy import with_shrink
 
@@ -152,7 +152,7 @@ class MetaLearner(ABC):
         Parameters
         ----------
         tasks, validation : TaskSet or callable
-            Tasks of a market, or a maker of gymnasium environments (`metalearner.environments`).
+            Tasks of a market, or a maker of gymnasium environments (`metalearner.rollouts`).
         checkpoint : path, optional
             File to keep the state of the training in.
         resume : bool
@@ -167,7 +167,9 @@ class MetaLearner(ABC):
             torch.manual_seed(self.training.seed)
             policy: Any = self.objective.policy(self.policy, tasks)
             lessons = self.lessons(policy, tasks)
-        choosing, judging = _halves(validation) if self.training.evidence is not None else (validation, None)
+        # only a trader has a base to tilt
+        tilts = self.training.evidence is not None and isinstance(validation, TaskSet)
+        choosing, judging = _halves(validation) if tilts else (validation, None)
         history = train(
             lessons, self._judged(lessons, policy, choosing), self.training, self._said(),
             checkpoint=checkpoint, resume=resume, progress=progress, log=log, title=self.name, ceiling=ceiling,
@@ -251,7 +253,7 @@ def load_meta(folder: str | Path) -> MetaPolicy:
         ) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{folder}/meta.json: not a trained model of {', '.join(kinds)} ({error!r})") from None
-    stored = PolicyStrategy.load(folder)
+    stored = objective.load(folder)
     meta = kind(about["name"], stored.policy, stored.context, objective, stored.seen_until)
     meta._restore(about, folder)
     return meta

@@ -99,11 +99,10 @@ class Inferring(Lessons):
 
     def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
         batch = self.worlds.collect(self.policy, own(self.policy), drawn, "query", rng)
-        for _ in range(self.worlds.epochs):
-            for part in self.worlds.minibatches(batch, rng):
-                bound = self.evidence(self.worlds.sequences(self.policy, part), rng)
-                utility = self.worlds.utility(self.policy, own(self.policy), part)
-                yield -(utility.sum() + self.weight * bound.sum()) / tasks
+        for (part,) in self.worlds.minibatches([batch], rng):
+            bound = self.evidence(self.worlds.sequences(self.policy, part), rng)
+            utility = self.worlds.utility(self.policy, own(self.policy), part)
+            yield -(utility.sum() + self.weight * bound.sum()) / tasks
 
     def evidence(self, seen: Tensor, rng: np.random.Generator) -> Tensor:
         """The bound a bar, shape (tasks,), of what the memory reads, (tasks, sequences, T, inputs)."""

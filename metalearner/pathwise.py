@@ -8,6 +8,7 @@ is exact: it runs through `markets.differentiable.equity_paths` (path-wise or "d
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,9 @@ class Pathwise(Objective):
     def deploy(self, policy: Any, context: int, name: str, seen_until: pd.Timestamp | None) -> PolicyStrategy:
         """The policy as a strategy."""
         return PolicyStrategy(policy, context, name, seen_until)
+
+    def load(self, folder: Path) -> PolicyStrategy:
+        return PolicyStrategy.load(folder)
 
     def policy(self, settings: PolicySettings, tasks: TaskSet) -> Policy:
         return Policy(settings)

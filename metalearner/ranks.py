@@ -53,3 +53,12 @@ class Ranks:
             p.grad = flat[at : at + p.numel()].view_as(p).clone()
             at += p.numel()
         return float(flat[-1])
+
+
+def summed(value: Tensor) -> Tensor:
+    """The sum of `value` over all processes."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    total = value.clone()
+    dist.all_reduce(total)
+    return total

@@ -88,12 +88,18 @@ def test_truncation_stops_the_gradient_at_the_border():
     np.testing.assert_array_equal(reached > 0, [False] * 5 + [True] * 5)
 
 
+def test_without_layers_the_output_reads_its_input_directly():
+    made, x = body("none", "film", layers=0), torch.randn(4, 7, 3)
+    torch.testing.assert_close(made(x)[0], x @ made.last.weight.T + made.last.bias)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"memory": "lstm"}, "memory 'lstm' is unknown"),
         ({"head": "tail"}, "head 'tail' is unknown"),
         ({"hidden": 0}, "hidden is 0"),
+        ({"activation": "sine"}, "activation 'sine' is unknown; use tanh, relu"),
         ({"memory": "none", "head": "hyper"}, "written by a memory"),
         ({"memory": "transformer", "hidden": 6}, "multiple of 4"),
     ],
