@@ -60,7 +60,8 @@ def test_curves_have_a_row_a_point():
     meta = learner.fit(*(FAMILY.sample(64, s).tasks(20) for s in (1, 2)), progress=False)
     bars = by_bars([meta, meta], FAMILY, tasks=300, query=30, seed=0, seen=(5, 10))
     assert bars.index.tolist() == [5, 10]
-    assert (bars["low"] <= bars["mean"]).all() and (bars["mean"] <= bars["high"]).all()
+    assert (bars["low"] <= bars["mean"]).all()
+    assert (bars["mean"] <= bars["high"]).all()
     steps = by_steps([meta], FAMILY, tasks=20, support=20, seed=0, steps=(0, 2))
     judged = DriftMomentum(length=39).sample(20, [0, 20])
     expected = unadapted_scores(meta, judged.tasks(20)).mean() / ceiling_scores(judged, 20).mean()
