@@ -41,6 +41,7 @@ from strategies import Policy, PolicySettings
 from strategies.ladder import rungs
 
 GOAL = 0.97
+LIMIT = 900.0  # seconds that the peer is given
 TASKS = 16_384
 FAMILY = DriftMomentum()
 
@@ -153,7 +154,7 @@ def ours(judge: Judge, steps: int, seed: int) -> Curve:
         costs=FAMILY.costs, execution=FAMILY.execution, utility=MeanVariance(1.0), curriculum=CostCurriculum(0, 0),
         unit=FAMILY.scale, symbols=0, watched=(judge, clock, curve),
     )  # fmt: skip
-    policy = PolicySettings(hidden=16, head="hyper", base="flat", trades="at_once", features=FAMILY.features)
+    policy = PolicySettings(hidden=32, base="flat", trades="at_once", features=FAMILY.features)
     training = Training(
         steps=steps, batch=64, learning_rate=2e-2, weight_decay=0, schedule="cosine", evidence=None,
         evaluate_every=min(20, steps), seed=seed, device="cpu",
@@ -221,7 +222,7 @@ def _chosen(model, returns: np.ndarray) -> np.ndarray:
 
 def race(quick: bool, seed: int) -> dict[str, float | bool]:
     """Seconds to the goal of both, in one run."""
-    limit, steps, runs = (10.0, 20, 1) if quick else (900.0, 300, 3)
+    limit, steps, runs = (10.0, 20, 1) if quick else (LIMIT, 420, 3)
     judge = Judge(256 if quick else 1024, seed + 500)
     ours(judge, 1, seed)  # compiles
     next(peer(judge, seed))
@@ -247,6 +248,8 @@ def race(quick: bool, seed: int) -> dict[str, float | bool]:
     for number, curve in enumerate(mine):
         print(f"ours, seed {seed + number}: best {curve.best:.4f}, {GOAL} after {_said(curve.reached(GOAL))}")
     print(f"RecurrentPPO: best {theirs.best:.4f}, {GOAL} after {bound}{_said((peer_wall, peer_processor))}")
+    some = theirs.points[:: max(len(theirs.points) // 8, 1)]
+    print("  its course: " + ", ".join(f"{share:.2f} at {processor:.0f} s" for _, processor, share in some))
     print(f"ratio {bound}{peer_wall / wall:.1f} by the wall, {bound}{peer_processor / processor:.1f} by processor time")
     return {
         "time_to_97_ratio": peer_wall / wall if math.isfinite(wall) else 0.0,
