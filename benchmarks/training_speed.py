@@ -156,7 +156,7 @@ def ours(judge: Judge, steps: int, seed: int) -> Curve:
     )  # fmt: skip
     policy = PolicySettings(hidden=32, base="flat", trades="at_once", features=FAMILY.features)
     training = Training(
-        steps=steps, batch=64, learning_rate=2e-2, weight_decay=0, schedule="cosine", evidence=None,
+        steps=steps, batch=64, learning_rate=1e-2, weight_decay=0, schedule="cosine", evidence=None,
         evaluate_every=min(20, steps), seed=seed, device="cpu",
     )  # fmt: skip
     tasks = FAMILY.sample(TASKS, 1000 + seed).tasks(1)
@@ -222,7 +222,7 @@ def _chosen(model, returns: np.ndarray) -> np.ndarray:
 
 def race(quick: bool, seed: int) -> dict[str, float | bool]:
     """Seconds to the goal of both, in one run."""
-    limit, steps, runs = (10.0, 20, 1) if quick else (LIMIT, 420, 3)
+    limit, steps, runs = (10.0, 20, 1) if quick else (LIMIT, 600, 3)
     judge = Judge(256 if quick else 1024, seed + 500)
     ours(judge, 1, seed)  # compiles
     next(peer(judge, seed))

@@ -172,15 +172,9 @@ def trained(name: str, family: Family, seed: int, quick: bool = False, folder: P
     if place is not None and (place / "seconds.txt").exists():
         return Trained(load_meta(place), float((place / "seconds.txt").read_text()))
     checkpoint = None if place is None else place / "checkpoint.safetensors"
-    meta = learner(name, family, seed, quick).fit(
-        *tasks(family, name, seed, quick), checkpoint=checkpoint, resume=True, progress=False
-    )
+    meta = planned.fit(*tasks(family, name, seed, quick), checkpoint=checkpoint, resume=True, progress=False)
     seconds = time.perf_counter() - begun
     if place is not None:
         meta.save(place)
         (place / "seconds.txt").write_text(str(seconds))
     return Trained(meta, seconds)
-
-
-def _slug(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
