@@ -164,11 +164,9 @@ def trained(name: str, family: Family, seed: int, quick: bool = False, folder: P
     """
     torch.set_num_threads(1)
     begun = time.perf_counter()
-    place = (
-        None
-        if folder is None
-        else folder / f"{family.name}-{_slug(repr(family))}-{name}-{seed}{'-quick' if quick else ''}"
-    )
+    planned = learner(name, family, seed, quick)
+    slug = hashlib.sha256(repr((family, planned)).encode()).hexdigest()[:8]  # other settings are another model
+    place = None if folder is None else folder / f"{family.name}-{slug}-{name}-{seed}{'-quick' if quick else ''}"
     if place is not None and (place / "seconds.txt").exists():
         return Trained(load_meta(place), float((place / "seconds.txt").read_text()))
     checkpoint = None if place is None else place / "checkpoint.safetensors"
