@@ -58,7 +58,7 @@ class _Accounts:
         n: int,
         bars: Bars | str | Path,
         regime: str | int | None,
-        task: Task | None,
+        task: Task | TaskSet | None,
         detector: RegimeDetector | None,
         features: Features | None,
         costs: Costs | str,
@@ -83,9 +83,10 @@ class _Accounts:
         self.index, self.symbols = held.index, held.symbols
         self.episode_bars = episode_bars
         self.spans = _spans(bars, regime, task, detector, features.lookback)
-        # an episode starts anywhere that leaves it a step
-        self._starts = np.concatenate([np.arange(first, last - 1) for first, last in self.spans])
-        self._ends = np.concatenate([np.full(last - 1 - first, last - 1) for first, last in self.spans])
+        # an episode starts anywhere that leaves it a step, but for the tasks of a set: they are told apart from their first bar
+        begins = [[first] if isinstance(task, TaskSet) else np.arange(first, last - 1) for first, last in self.spans]
+        self._starts = np.concatenate(begins)
+        self._ends = np.repeat([last - 1 for _, last in self.spans], [len(b) for b in begins])
 
         symbols = len(self.symbols)
         # rows of two tables, so that a restart is two assignments
@@ -157,12 +158,12 @@ class _Accounts:
 
 
 def _spans(
-    bars: Bars, regime: str | int | None, task: Task | None, detector: RegimeDetector | None, lookback: int
+    bars: Bars, regime: str | int | None, task: Task | TaskSet | None, detector: RegimeDetector | None, lookback: int
 ) -> list[tuple[int, int]]:
     """Stretches of rows (first, after the last), in rows of ``bars.with_past()``, that episodes may run in."""
     held = bars.with_past()
     if task is not None:
-        found = [(task.start, task.stop)]
+        found = [(t.start, t.stop) for t in ((task,) if isinstance(task, Task) else task)]
     elif regime is None:
         found = [(bars.past, len(held))]
     else:
@@ -192,8 +193,8 @@ class MarketEnv(gymnasium.Env):
     regime : str or int, optional
         Name of a regime, or its label (0 is the calmest): episodes run only where the detector's filter says so, and end
         where it ends.
-    task : Task, optional
-        Episodes run inside this task instead.
+    task : Task or TaskSet, optional
+        Episodes run inside this task instead; of a set, each runs through one that is drawn anew, from its first bar.
     detector : RegimeDetector, optional
         Fitted; by default a `HiddenMarkovRegimes` is fitted on `bars`, which is a fit on the whole span: give your own
         for a clean test.
@@ -226,7 +227,7 @@ class MarketEnv(gymnasium.Env):
         bars: Bars | str = "stocks",
         *,
         regime: str | int | None = None,
-        task: Task | None = None,
+        task: Task | TaskSet | None = None,
         detector: RegimeDetector | None = None,
         features: Features | None = None,
         costs: Costs | str = "10bp",
@@ -377,7 +378,7 @@ class VectorMarketEnv(VectorEnv):
         bars: Bars | str = "stocks",
         *,
         regime: str | int | None = None,
-        task: Task | None = None,
+        task: Task | TaskSet | None = None,
         detector: RegimeDetector | None = None,
         features: Features | None = None,
         costs: Costs | str = "10bp",

@@ -11,6 +11,7 @@ volatility and do not see it. A family's `reward` is what its optimum in `strate
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -27,6 +28,7 @@ from markets.tasks import Task, TaskSet
 from markets.told import Told, UnitReturn
 
 SCALE = 1e-4
+Seed = int | Sequence[int] | np.random.Generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +115,7 @@ class Family(ABC):
                 raise InputError(f"{self}: {what}")
 
     @abstractmethod
-    def sample(self, episodes: int, seed: int | np.random.Generator) -> Episodes:
+    def sample(self, episodes: int, seed: Seed) -> Episodes:
         """Draw episodes, to the bit the same for the same seed."""
 
     def reward(self, weights: np.ndarray, returns: np.ndarray) -> np.ndarray:
@@ -167,7 +169,7 @@ class DriftMomentum(Family):
     def __post_init__(self) -> None:
         self._require((self.drift > 0, "drift must be above 0"), (0 < self.momentum < 1, "momentum must be in (0, 1)"))
 
-    def sample(self, episodes: int, seed: int | np.random.Generator) -> Episodes:
+    def sample(self, episodes: int, seed: Seed) -> Episodes:
         rng = np.random.default_rng(seed)
         mu = self.drift * rng.standard_normal(episodes)
         phi = rng.uniform(-self.momentum, self.momentum, episodes)
@@ -208,7 +210,7 @@ class HiddenMarkov(Family):
     def __post_init__(self) -> None:
         self._require((self.mean > 0, "mean must be above 0"), (0.5 <= self.stay < 1, "stay must be in [0.5, 1)"))
 
-    def sample(self, episodes: int, seed: int | np.random.Generator) -> Episodes:
+    def sample(self, episodes: int, seed: Seed) -> Episodes:
         rng = np.random.default_rng(seed)
         return _hidden_markov(self, np.full(episodes, self.mean), np.full(episodes, self.stay), rng)
 
@@ -232,7 +234,7 @@ class HiddenMarkovFamily(Family):
             (0.5 <= least < most < 1, "stays must ascend in [0.5, 1)"),
         )
 
-    def sample(self, episodes: int, seed: int | np.random.Generator) -> Episodes:
+    def sample(self, episodes: int, seed: Seed) -> Episodes:
         rng = np.random.default_rng(seed)
         return _hidden_markov(self, rng.uniform(*self.means, episodes), rng.uniform(*self.stays, episodes), rng)
 
@@ -266,7 +268,7 @@ class LinearCost(Family):
     def __post_init__(self) -> None:
         self._require((0 < self.speed <= 1, "speed must be in (0, 1]"), (self.spread > 0, "spread must be above 0"))
 
-    def sample(self, episodes: int, seed: int | np.random.Generator) -> Episodes:
+    def sample(self, episodes: int, seed: Seed) -> Episodes:
         rng = np.random.default_rng(seed)
         p = _autoregressive(1 - self.speed, self.spread, episodes, self.length + 1, rng)
         returns = rng.standard_normal((episodes, self.length + 1))
@@ -301,7 +303,7 @@ class GarleanuPedersen(Family):
             self._require((getattr(self, what) > 0, f"{what} must be above 0"))
         self._require((0 < self.reversion <= 1, "reversion must be in (0, 1]"))
 
-    def sample(self, episodes: int, seed: int | np.random.Generator) -> Episodes:
+    def sample(self, episodes: int, seed: Seed) -> Episodes:
         rng = np.random.default_rng(seed)
         f = _autoregressive(1 - self.reversion, np.sqrt(self.shock), episodes, self.length + 1, rng)
         returns = np.sqrt(self.variance) * rng.standard_normal((episodes, self.length + 1))

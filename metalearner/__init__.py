@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 
+from metalearner.agents import Agent
 from metalearner.base import MetaLearner, MetaPolicy, load_meta, shrunk
+from metalearner.dqn import DQN
 from metalearner.ensemble import Ensemble
 from metalearner.finetune import FineTune
 from metalearner.inner import Inner
 from metalearner.latent import Latent
 from metalearner.maml import MAML
 from metalearner.pathwise import CostCurriculum, Pathwise
+from metalearner.policy_gradient import PPO, REINFORCE
 from metalearner.reptile import Reptile
 from metalearner.rl2 import RL2
+from metalearner.rollouts import Environments
 from metalearner.scratch import RollingRetrain, Scratch
 from metalearner.training import Training
 from metalearner.utilities import (
@@ -21,7 +25,6 @@ from metalearner.utilities import (
     MeanVariance,
     PowerUtility,
 )
-
 
 
 def learners() -> dict[str, Callable[..., MetaLearner]]:
@@ -40,12 +43,17 @@ def learners() -> dict[str, Callable[..., MetaLearner]]:
 
 
 __all__ = [
+    "DQN",
     "MAML",
+    "PPO",
+    "REINFORCE",
     "RL2",
+    "Agent",
     "CostCurriculum",
     "DifferentialSharpe",
     "DrawdownPenalised",
     "Ensemble",
+    "Environments",
     "FineTune",
     "HeldRisk",
     "Inner",

@@ -18,7 +18,7 @@ from markets import InputError, TaskSet
 from metalearner.objectives import Log, Objective
 from metalearner.pathwise import Pathwise
 from metalearner.training import Lessons, Training, train
-from strategies import PolicySettings, PolicyStrategy
+from strategies import PolicySettings
 from strategies.networks import Shape
 from strategies.policy import with_shrink
 
@@ -48,7 +48,7 @@ class MetaPolicy(ABC):
     def __init__(
         self,
         name: str,
-        policy: nn.Module,
+        policy: Any,
         context: int,
         objective: Objective,
         seen_until: pd.Timestamp | None = None,
@@ -83,7 +83,7 @@ class MetaPolicy(ABC):
 
     def save(self, folder: str | Path) -> Path:
         """Write the policy (as `PolicyStrategy.save` does) and ``meta.json``."""
-        folder = self._deployed(self.policy, self.name).save(folder)
+        folder = Path(self._deployed(self.policy, self.name).save(folder))
         about = {"learner": self.learner, "name": self.name, "objective": self.objective.to_dict(), **self._about()}
         about["objective"]["kind"] = type(self.objective).__name__
         (folder / "meta.json").write_text(json.dumps(about, indent=1))
@@ -98,19 +98,19 @@ class MetaPolicy(ABC):
     def load(cls, about: dict[str, Any], folder: Path) -> MetaPolicy:
         """What `save` wrote; `about` is its ``meta.json``. For all learners there is `load_meta`."""
         objective = Objective.kinds[about["objective"]["kind"]].from_dict(about["objective"])
-        stored = PolicyStrategy.load(folder)
+        stored = objective.load(folder)
         meta = cls(about["name"], stored.policy, stored.context, objective, stored.seen_until)
         meta._restore(about, folder)
         return meta
 
-    def _restore(self, about: dict[str, Any], folder: Path) -> None:
+    def _restore(self, about: dict[str, Any], folder: Path) -> None:  # noqa: B027 - most have nothing to take over
         """Take over what `_about` said."""
 
 
 def shrunk(meta: MetaPolicy, share: float, name: str) -> MetaPolicy:
     """The same meta-policy with another share of its tilt."""
     other = copy.copy(meta)
-    other.name, other.policy = name, with_shrink(meta.policy, share).eval()  # type: ignore[arg-type]
+    other.name, other.policy = name, with_shrink(meta.policy, share).eval()
     return other
 
 
@@ -165,7 +165,7 @@ class MetaLearner(ABC):
         Parameters
         ----------
         tasks, validation : TaskSet or callable
-            Tasks of a market, or a maker of gymnasium environments (`metalearner.environments`).
+            Tasks of a market, or a maker of gymnasium environments (`metalearner.rollouts`).
         checkpoint : path, optional
             File to keep the state of the training in.
         resume : bool
@@ -178,9 +178,11 @@ class MetaLearner(ABC):
         """
         with torch.random.fork_rng(devices=[]):  # the start is seeded; the caller's generator is left alone
             torch.manual_seed(self.training.seed)
-            policy = self.objective.policy(self.policy, tasks)
+            policy: Any = self.objective.policy(self.policy, tasks)
             lessons = self.lessons(policy, tasks)
-        choosing, judging = _halves(validation) if self.training.evidence is not None else (validation, None)
+        # only a trader has a base to tilt
+        tilts = self.training.evidence is not None and isinstance(validation, TaskSet)
+        choosing, judging = _halves(validation) if tilts else (validation, None)
         chosen = self._judged(lessons, policy, choosing)
         history = train(
             lessons, chosen, self.training, self._said(),
@@ -190,7 +192,7 @@ class MetaLearner(ABC):
         if judging is not None and self.training.evidence is not None:
             used.worlds = self._judged(lessons, policy, judging).worlds  # other tasks, the same way of adapting
             share = earned_share(policy, used, self.training.evidence)
-            policy.settings = replace(policy.settings, shrink=share)  # type: ignore[arg-type]
+            policy.settings = replace(policy.settings, shrink=share)
         lessons.module.cpu()
         return self.made(lessons, used, seen_until(tasks, validation), history)
 
@@ -201,11 +203,10 @@ class MetaLearner(ABC):
         return judged
 
     def _said(self) -> dict[str, Any]:
-        about = asdict(replace(self, objective=None, training=None))  # type: ignore[arg-type]
-        return about | {"learner": type(self).__name__, "objective": self.objective.to_dict()}
+        return asdict(self) | {"learner": type(self).__name__, "objective": self.objective.to_dict()}
 
 
-def earned_share(policy: nn.Module, validation: Lessons, needed: float, grid=(0.25, 0.5, 0.75, 1.0)) -> float:
+def earned_share(policy: Any, validation: Lessons, needed: float, grid=(0.25, 0.5, 0.75, 1.0)) -> float:
     """Share of the tilt that validation supports: the one that gains most over the base, or 0.
 
     Parameters
@@ -220,7 +221,7 @@ def earned_share(policy: nn.Module, validation: Lessons, needed: float, grid=(0.
     own = policy.settings
 
     def utilities(share: float) -> np.ndarray:
-        policy.settings = replace(own, shrink=share)  # type: ignore[arg-type]
+        policy.settings = replace(own, shrink=share)
         with torch.no_grad():
             return validation.scores(np.random.default_rng(0)).numpy()
 
@@ -235,8 +236,7 @@ def earned_share(policy: nn.Module, validation: Lessons, needed: float, grid=(0.
 
 
 def _halves(validation: TaskSet) -> tuple[TaskSet, TaskSet]:
-    """The earlier tasks choose the weights, the later decide on the tilt: evidence from tasks that have already chosen
-    would be flattered."""
+    """Tasks that choose the weights, and later ones that decide on the tilt: those that have chosen would flatter it."""
     half = (len(validation) + 1) // 2
     choosing = TaskSet(validation.tasks[:half])
     return choosing, TaskSet(validation.tasks[half:]) if len(validation) > 1 else choosing

@@ -4,12 +4,13 @@ The inner loop of every learner that adapts so::
 
     θ' = θ + α ∘ ∇ utility(θ; support),   K times
 
-on all parameters or a few of them, with one step size or one a parameter. All tasks step at once: each has its own copy of
-what adapts (`strategies.networks.call`).
+on all parameters or a few of them, with one step size or learnt ones, one a parameter and update. All tasks step at once: each
+has its own copy of what adapts (`strategies.networks.call`).
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -40,17 +41,17 @@ class Inner:
     adapts : {"all", "head", "film", "context"}
         Parameters that change: all, the output layer, the scales and shifts of the units, or the context vector.
     steps : int
-    step_size : float
-        With ``adam``, about how far a parameter moves in a step.
+    step_size : float or tuple of float
+        With ``adam``, about how far a parameter moves in a step. A tuple is one an update, its last for all beyond.
     support : int
-        Bars at most; 0 is all that a task has.
+        Bars at most; 0 is all that a task has. Of environments, the objective says how many episodes.
     optimizer : {"sgd", "adam"}
         Plain gradient steps, or Adam's.
     """
 
     adapts: Literal["all", "head", "film", "context"] = "all"
     steps: int = 5
-    step_size: float = 0.1
+    step_size: float | tuple[float, ...] = 0.1
     support: int = 120
     optimizer: Literal["sgd", "adam"] = "sgd"
 
@@ -59,8 +60,16 @@ class Inner:
             raise InputError(f"adapts {self.adapts!r} is unknown; use {', '.join(ADAPTS)}")
         if self.optimizer not in ("sgd", "adam"):
             raise InputError(f"optimizer {self.optimizer!r} is unknown; use sgd or adam")
-        if self.steps < 0 or not self.step_size > 0 or self.support < 0:
+        if not isinstance(self.step_size, (int, float)):
+            object.__setattr__(self, "step_size", tuple(self.step_size))  # JSON makes lists of tuples
+        if self.steps < 0 or not all(size > 0 for size in self.sizes) or self.support < 0:
             raise InputError("inner steps and support must be at least 0, and step_size above 0")
+
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """The size of each step."""
+        given = self.step_size if isinstance(self.step_size, tuple) else (self.step_size,)
+        return tuple(given[min(k, len(given) - 1)] for k in range(max(self.steps, 1)))
 
     def names(self, policy: nn.Module) -> list[str]:
         """Names of the parameters that change.
@@ -77,21 +86,22 @@ class Inner:
         return found
 
 
-StepSizes = Mapping[str, Tensor] | float
+# Learnt ones: of each parameter by name, its step sizes at each update, one row an update.
+StepSizes = Mapping[str, Tensor] | None
 
 
-def adapted(
+def stepped(
     worlds: Worlds,
     policy: nn.Module,
     drawn: Any,
     inner: Inner,
     rng: np.random.Generator,
     *,
-    step_sizes: StepSizes | None = None,
+    step_sizes: StepSizes = None,
     order: Literal[1, 2] = 1,
     met: list[Any] | None = None,
-) -> dict[str, Tensor]:
-    """Parameters of `policy` after its steps, one copy a task of those that adapt.
+) -> Iterator[dict[str, Tensor]]:
+    """Parameters of `policy` before its steps and after each of them, one copy a task of those that adapt.
 
     Parameters
     ----------
@@ -102,23 +112,24 @@ def adapted(
     inner : Inner
     rng : Generator
         For what is met by chance.
-    step_sizes : float or dict of Tensor, optional
-        Instead of ``inner.step_size``.
+    step_sizes : dict of Tensor, optional
+        Instead of ``inner.step_size``; steps beyond the last row are of its size.
     order : int
         With 2 the steps themselves are differentiable, through the simulator's second derivative; with 1 they count as
         constants.
     met : list, optional
         A batch a step. Full, it is stepped on again; empty, it is filled with what is met.
 
-    Returns
-    -------
+    Yields
+    ------
     dict of Tensor
     """
-    names, sizes = inner.names(policy), inner.step_size if step_sizes is None else step_sizes
+    names = inner.names(policy)
     params = stack(own(policy), names, worlds.size(drawn))
     moments = {name: (torch.zeros_like(params[name]), torch.zeros_like(params[name])) for name in names}
     again = bool(met)
-    for k in range(inner.steps):
+    yield params
+    for k, size in enumerate(inner.sizes[: inner.steps]):
         if again:
             batch = met[k]  # type: ignore[index]
         else:
@@ -131,9 +142,18 @@ def adapted(
             at = at if at[names[0]].requires_grad else {n: p.requires_grad_() for n, p in at.items()}
             utility = worlds.utility(policy, at, batch, twice=order == 2)
             gradients = torch.autograd.grad(utility.sum(), [at[n] for n in names], create_graph=order == 2)
+        moved = {}
         for name, gradient in zip(names, gradients, strict=True):
             step = gradient if inner.optimizer == "sgd" else _adam(*moments[name], gradient, k + 1)
-            params[name] = params[name] + (sizes[name] if isinstance(sizes, Mapping) else sizes) * step
+            learnt = None if step_sizes is None else step_sizes[name]
+            moved[name] = params[name] + (size if learnt is None else learnt[min(k, len(learnt) - 1)]) * step
+        params = params | moved
+        yield params
+
+
+def adapted(*args: Any, **options: Any) -> dict[str, Tensor]:
+    """Parameters after the last step; see `stepped`."""
+    *_, params = stepped(*args, **options)
     return params
 
 
@@ -161,8 +181,8 @@ class Stepping(Lessons):
 
     @property
     def step_sizes(self) -> StepSizes:
-        """What `adapted` is given."""
-        return self.inner.step_size
+        """Those that were learnt, if any."""
+        return None
 
     def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
         """None: nothing is learnt before the steps."""
@@ -195,12 +215,14 @@ class ByGradient(MetaPolicy):
     ----------
     inner : Inner
     step_sizes : dict of Tensor or None
-        One a parameter, if they were learnt.
+        One a parameter and update, if they were learnt.
     """
 
     learner = "gradient"
 
-    def __init__(self, *args: Any, inner: Inner | None = None, step_sizes: dict[str, Tensor] | None = None, **more: Any):
+    def __init__(
+        self, *args: Any, inner: Inner | None = None, step_sizes: dict[str, Tensor] | None = None, **more: Any
+    ):
         super().__init__(*args, **more)
         self.inner, self.step_sizes = inner or Inner(), step_sizes
 
@@ -231,8 +253,6 @@ class ByGradient(MetaPolicy):
 
 def with_parameters(policy: nn.Module, params: Parameters) -> nn.Module:
     """A copy of `policy` with the parameters of one task."""
-    import copy
-
     other, shapes = copy.deepcopy(policy), own(policy)
     other.load_state_dict({n: p.detach().reshape(shapes[n].shape) for n, p in params.items()}, strict=False)
     return other.eval()
@@ -240,6 +260,4 @@ def with_parameters(policy: nn.Module, params: Parameters) -> nn.Module:
 
 def by_gradient(learner: Any, lessons: Stepping, seen: pd.Timestamp | None, history: pd.DataFrame, **more: Any):
     """The meta-policy of a learner that adapts by gradient."""
-    return ByGradient(
-        learner.name, lessons.policy, 1, learner.objective, seen, history, inner=lessons.inner, **more
-    )
+    return ByGradient(learner.name, lessons.policy, 1, learner.objective, seen, history, inner=lessons.inner, **more)

@@ -5,7 +5,7 @@ its mean and its spread, so that it can act on what it does not know yet. The be
 task will be followed by, and to change no more than it must (Zintgraf et al., "VariBAD", ICLR 2020; Rakelly et al., "PEARL",
 ICML 2019)::
 
-    maximise   E[ utility ]  +  w · E_t[ E_{z~q_t} Σ_s log p(x_{s+1} | x_s, z) / T  −  KL(q_t ‖ q_{t−1}) / T ],    q_{−1} = N(0, 1)
+    maximise   E[ utility ]  +  w · E_t[ E_{z~q_t} Σ_s log p(x_{s+1} | x_s, z) / T  −  KL(q_t ‖ q_{t−1}) / T ],   q_{−1} = N(0, 1)
 
 Utility's gradient reaches the encoder too: the market is not moved by the trader, so it is exact and does no harm there.
 """
@@ -48,13 +48,15 @@ class BeliefPolicy(InContext):
         -------
         mean, spread : ndarray of shape (T, A, latent)
         """
-        policy: Policy = self.policy  # type: ignore[assignment]
+        policy: Policy = self.policy
         policy.settings.features.require(bars.with_past())
         grown = torch.from_numpy(policy.settings.features.compute(bars.with_past())).float()
         seen, _ = policy.sequences(grown[None])
         with torch.no_grad():
             remembered, _ = policy.body.memory(seen, None)
-        mean, spread = remembered.transpose(0, 1)[bars.past :].double().numpy().reshape(*bars.shape, 2, -1).swapaxes(0, 2)
+        mean, spread = (
+            remembered.transpose(0, 1)[bars.past :].double().numpy().reshape(*bars.shape, 2, -1).swapaxes(0, 2)
+        )
         return mean.swapaxes(0, 1), spread.swapaxes(0, 1)
 
     def plot_belief(self, bars: Bars, regimes: RegimePath | None = None) -> Any:
@@ -77,7 +79,9 @@ class BeliefPolicy(InContext):
                                showlegend=False, hoverinfo="skip")  # fmt: skip
             figure.add_scatter(x=time, y=mean[:, k], line={"color": hue + "1)"}, name=f"z{k + 1} ± 1 s.d.")
         if regimes is not None:
-            figure.add_scatter(x=regimes.index, y=regimes.labels, yaxis="y2", line={"color": "#999", "shape": "hv"}, name="regime")
+            figure.add_scatter(
+                x=regimes.index, y=regimes.labels, yaxis="y2", line={"color": "#999", "shape": "hv"}, name="regime"
+            )
             ticks = {"tickvals": list(range(len(regimes.names))), "ticktext": list(regimes.names)}
             figure.update_layout(yaxis2={"overlaying": "y", "side": "right", "showgrid": False, **ticks})
         return figure
@@ -86,30 +90,29 @@ class BeliefPolicy(InContext):
 class Inferring(Lessons):
     """Utility of the query and the evidence bound of the belief."""
 
-    def __init__(self, policy: nn.Module, worlds: Worlds, weight: float):
-        inputs, shape = policy.body.layers[0].in_features, policy.settings  # type: ignore[union-attr,index]
-        inputs -= 2 * shape.latent + shape.context  # type: ignore[operator,union-attr]
-        decoder = nn.Sequential(nn.Linear(inputs + shape.latent, 32), nn.Tanh(), nn.Linear(32, inputs))  # type: ignore[union-attr,operator]
+    def __init__(self, policy: Any, worlds: Worlds, weight: float):
+        inputs, shape = policy.body.memory.gru.input_size, policy.body.shape
+        decoder = nn.Sequential(nn.Linear(inputs + shape.latent, 32), nn.Tanh(), nn.Linear(32, inputs))
         self.policy, self.worlds, self.weight = policy, worlds, weight
         self.module = nn.ModuleDict({"policy": policy, "decoder": decoder})
         self.module.register_parameter("log_noise", nn.Parameter(torch.zeros(inputs)))
 
     def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
         batch = self.worlds.collect(self.policy, own(self.policy), drawn, "query", rng)
-        for _ in range(self.worlds.epochs):
-            for part in self.worlds.minibatches(batch, rng):
-                bound = self.evidence(self.worlds.sequences(self.policy, part), rng)
-                utility = self.worlds.utility(self.policy, own(self.policy), part)
-                yield -(utility.sum() + self.weight * bound.sum()) / tasks
+        for (part,) in self.worlds.minibatches([batch], rng):
+            bound = self.evidence(self.worlds.sequences(self.policy, part), rng)
+            utility = self.worlds.utility(self.policy, own(self.policy), part)
+            yield -(utility.sum() + self.weight * bound.sum()) / tasks
 
     def evidence(self, seen: Tensor, rng: np.random.Generator) -> Tensor:
         """The bound a bar, shape (tasks,), of what the memory reads, (tasks, sequences, T, inputs)."""
-        tasks, many, bars, inputs = seen.shape
+        tasks, many, bars = seen.shape[:3]
         x = seen.flatten(0, 1)
-        remembered, _ = self.policy.body.memory(x, None)  # type: ignore[union-attr,operator]
+        remembered, _ = self.policy.body.memory(x, None)
         mean, spread = remembered.chunk(2, -1)
-        before = torch.cat([torch.zeros_like(mean[:, :1]), mean[:, :-1]], 1), torch.cat(
-            [torch.ones_like(spread[:, :1]), spread[:, :-1]], 1
+        before = (
+            torch.cat([torch.zeros_like(mean[:, :1]), mean[:, :-1]], 1),
+            torch.cat([torch.ones_like(spread[:, :1]), spread[:, :-1]], 1),
         )
         change = (before[1] / spread).log() + (spread**2 + (mean - before[0]) ** 2) / (2 * before[1] ** 2) - 0.5
         at, bar = (torch.from_numpy(rng.integers(0, high, _TIMES)) for high in (bars, bars - 1))

@@ -8,7 +8,8 @@ gradient of `metalearner.pathwise` and pulls a bandit's arms with `metalearner.p
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -27,12 +28,12 @@ class Worlds(ABC):
     ----------
     identity : str
         Of the tasks: two of one identity hold the same.
-    epochs : int
-        Times that what was collected is learnt from.
+    steered : bool
+        What is collected depends on the policy that acts.
     """
 
     identity: str
-    epochs: int = 1
+    steered: bool = False
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, tasks: int, progress: float) -> Any:
@@ -48,7 +49,7 @@ class Worlds(ABC):
 
     @abstractmethod
     def collect(self, policy: nn.Module, params: Parameters, drawn: Any, part: Part, rng: np.random.Generator) -> Any:
-        """What the policy meets in one part of the drawn tasks: a batch for `utility`."""
+        """What the policy meets in one part of the drawn tasks: a batch for `utility`, whose ``drawn`` are the tasks."""
 
     @abstractmethod
     def utility(self, policy: nn.Module, params: Parameters, batch: Any, *, twice: bool = False) -> Tensor:
@@ -60,9 +61,9 @@ class Worlds(ABC):
             When one is not finite, naming task and bar.
         """
 
-    def minibatches(self, batch: Any, rng: np.random.Generator) -> list[Any]:
-        """`batch` in the parts that an update each is made of."""
-        return [batch]
+    def minibatches(self, batches: list[Any], rng: np.random.Generator) -> Iterator[list[Any]]:
+        """What updates are made of, one after another: parts of `batches`, each of the same tasks in all of them."""
+        yield batches
 
     def sequences(self, policy: nn.Module, batch: Any) -> Tensor:
         """What a memory reads in `batch`, shape (tasks, sequences of each, T, inputs)."""
@@ -95,7 +96,7 @@ class Objective(ABC):
 
     @abstractmethod
     def on(self, tasks: Any, policy: nn.Module, context: int, support: int = 0) -> Worlds:
-        """This objective on `tasks`.
+        """The objective on `tasks`.
 
         Parameters
         ----------
@@ -114,6 +115,10 @@ class Objective(ABC):
     @abstractmethod
     def deploy(self, policy: nn.Module, context: int, name: str, seen_until: pd.Timestamp | None) -> Any:
         """What acts: a `Strategy`, or an `Agent`."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> Any:
+        """What `deploy` made, from where it was saved."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ is exact: it runs through `markets.differentiable.equity_paths` (path-wise or "d
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,11 +83,11 @@ class Pathwise(Objective):
         if self.symbols < 0 or self.truncate < 0:
             raise InputError("objective: symbols and truncate must be at least 0")
 
-    def on(self, tasks: TaskSet, policy: nn.Module, context: int, support: int = 0) -> Windows:
+    def on(self, tasks: TaskSet, policy: Any, context: int, support: int = 0) -> Windows:
         """Windows of `tasks`: see `Objective.on`."""
         return Windows(self, tasks, policy.settings, context, support)
 
-    def recent(self, bars: Bars, policy: nn.Module, support: int) -> Windows:
+    def recent(self, bars: Bars, policy: Any, support: int) -> Windows:
         """One task, whose support are the last `support` bars."""
         settings = policy.settings
         held = bars.with_past()
@@ -95,15 +96,18 @@ class Pathwise(Objective):
         rows = len(held)
         return Windows(self, TaskSet((Task(held, rows - support, rows, rows, "now"),)), settings, 1, support)
 
-    def deploy(self, policy: nn.Module, context: int, name: str, seen_until: pd.Timestamp | None) -> PolicyStrategy:
+    def deploy(self, policy: Any, context: int, name: str, seen_until: pd.Timestamp | None) -> PolicyStrategy:
         """The policy as a strategy."""
         return PolicyStrategy(policy, context, name, seen_until)
+
+    def load(self, folder: Path) -> PolicyStrategy:
+        return PolicyStrategy.load(folder)
 
     def policy(self, settings: PolicySettings, tasks: TaskSet) -> Policy:
         return Policy(settings)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"utility": {"kind": type(self.utility).__name__, **asdict(self.utility)}}
+        return asdict(self) | {"utility": {"kind": type(self.utility).__name__, **vars(self.utility)}}
 
     @classmethod
     def from_dict(cls, about: dict[str, Any]) -> Pathwise:
@@ -202,7 +206,9 @@ class Windows(Worlds):
         rows, features, base = self._seen(batch)
         device = next(iter(params.values())).device
         plan: Aims = call(policy, params, features.to(device), base.to(device), truncate=objective.truncate)
-        rules = make_rules(_shared_costs(objective.costs, drawn.cost_share), objective.execution, self.fill, self.delistings)
+        rules = make_rules(
+            _shared_costs(objective.costs, drawn.cost_share), objective.execution, self.fill, self.delistings
+        )
         market = self.market._replace(impact=self.market.impact * drawn.cost_share)
         money = objective.execution.cash  # of the backtest: fixed fees and impact are no shares
         simulate, weights = (equity_paths_reference if twice else equity_paths), None
@@ -239,7 +245,10 @@ class Windows(Worlds):
         for part in range(parts):
             own = {n: p[part::parts] if n in names else p for n, p in params.items()}
             cut = Window(
-                self.share(batch.drawn, part, parts), batch.start[part::parts], batch.counted[part::parts], batch.unit[part::parts]
+                self.share(batch.drawn, part, parts),
+                batch.start[part::parts],
+                batch.counted[part::parts],
+                batch.unit[part::parts],
             )
             found[part::parts] = self.utility(policy, own, cut)
         return found

@@ -19,7 +19,7 @@ from metalearner.objectives import Worlds
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's number and how many there are."""
+    """One process: its number, and how many there are."""
 
     rank: int = 0
     world: int = 1
@@ -34,7 +34,7 @@ class Ranks:
         return cls(dist.get_rank(), dist.get_world_size())
 
     def share(self, worlds: Worlds, drawn: Any) -> Any:
-        """This process's part of the drawn tasks."""
+        """The part of the drawn tasks that is for this process."""
         if worlds.size(drawn) < self.world:
             raise InputError(
                 f"{worlds.size(drawn)} tasks a step are too few for {self.world} processes; raise batch or start fewer"
@@ -53,3 +53,12 @@ class Ranks:
             p.grad = flat[at : at + p.numel()].view_as(p).clone()
             at += p.numel()
         return float(flat[-1])
+
+
+def summed(value: Tensor) -> Tensor:
+    """The sum of `value` over all processes."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    total = value.clone()
+    dist.all_reduce(total)
+    return total

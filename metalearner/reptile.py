@@ -37,10 +37,10 @@ class Following(Stepping):
         at = {n: p.requires_grad_(n in names) for n, p in params.items()}
         utility = self.worlds.utility(self.policy, at, batch)
         last = torch.autograd.grad(utility.sum(), [at[n] for n in names])
-        start, pull = own(self.policy), torch.zeros(())
+        start, pull, size = own(self.policy), torch.zeros(()), self.inner.sizes[-1]
         for name, gradient in zip(names, last, strict=True):
-            end = at[name].detach() + self.inner.step_size * gradient
-            towards = (end - start[name].detach()).sum(0) / (tasks * self.inner.step_size)
+            end = at[name].detach() + size * gradient
+            towards = (end - start[name].detach()).sum(0) / (tasks * size)
             pull = pull - (start[name] * towards).sum()
         yield pull - pull.detach() - utility.detach().sum() / tasks
 

@@ -53,9 +53,8 @@ class Plain(Lessons):
 
     def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
         batch = self.worlds.collect(self.policy, own(self.policy), drawn, "query", rng)
-        for _ in range(self.worlds.epochs):
-            for part in self.worlds.minibatches(batch, rng):
-                yield -self.worlds.utility(self.policy, own(self.policy), part).sum() / tasks
+        for (part,) in self.worlds.minibatches([batch], rng):
+            yield -self.worlds.utility(self.policy, own(self.policy), part).sum() / tasks
 
     def scores(self, rng: np.random.Generator) -> Tensor:
         params = own(self.policy)

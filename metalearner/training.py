@@ -41,8 +41,9 @@ class Training:
     batch : int
         Tasks an update.
     learning_rate, weight_decay : float
-    schedule : {"constant", "cosine"}
-        Of the learning rate; ``cosine`` falls to a hundredth over the last half (of the steps).
+    schedule : {"constant", "cosine", "linear"}
+        Of the learning rate; ``cosine`` falls to a hundredth over the last half (of the steps), ``linear`` to nothing over
+        all of them.
     largest_gradient : float
         Norm to which a gradient is cut.
     evaluate_every : int
@@ -74,8 +75,8 @@ class Training:
                 raise InputError(f"training: {name} is {getattr(self, name)}; it must be at least 1")
         if self.seed < 0:
             raise InputError(f"training: seed is {self.seed}; it must be at least 0")
-        if self.schedule not in ("constant", "cosine"):
-            raise InputError(f"training: schedule {self.schedule!r} is unknown; use constant or cosine")
+        if self.schedule not in ("constant", "cosine", "linear"):
+            raise InputError(f"training: schedule {self.schedule!r} is unknown; use constant, cosine or linear")
         if self.device not in ("auto", "cpu", "cuda"):
             raise InputError(f"training: device {self.device!r} is unknown; use auto, cpu or cuda")
         if self.device == "cuda" and not torch.cuda.is_available():
@@ -94,6 +95,8 @@ class Training:
 
     def rate(self, step: int) -> float:
         """Learning rate at `step`."""
+        if self.schedule == "linear":
+            return self.learning_rate * (1 - step / self.steps)
         late = max(2 * step / self.steps - 1, 0.0) if self.schedule == "cosine" else 0.0
         return self.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * late)))
 
@@ -110,6 +113,10 @@ class Lessons(ABC):
 
     module: nn.Module
     worlds: Worlds
+
+    def groups(self, training: Training) -> list[dict[str, Any]]:
+        """What the optimiser is to change: parameters, how much ``faster`` than the weights, and their decay."""
+        return [{"params": list(self.module.parameters()), "faster": 1.0, "weight_decay": training.weight_decay}]
 
     @abstractmethod
     def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
@@ -171,7 +178,7 @@ def train(
         When a utility or a gradient is not finite, naming the step, and the task and bar or the parameter.
     """
     module, ranks = lessons.module.to(training.on_device), Ranks.join()
-    optimizer = torch.optim.AdamW(module.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    optimizer = torch.optim.AdamW(lessons.groups(training), lr=training.learning_rate)
     fingerprint = _fingerprint(about, training, lessons.worlds.identity, validation.worlds.identity)
     state = State.fresh(module)
     if checkpoint is not None and resume and Path(checkpoint).exists():
@@ -211,7 +218,7 @@ def _descend(lessons, drawn, tasks, rng, optimizer, training, state, ranks) -> N
     """One step's updates."""
     lessons.module.train()
     for group in optimizer.param_groups:
-        group["lr"] = training.rate(state.step)
+        group["lr"] = training.rate(state.step) * group["faster"]
     try:
         for loss in lessons.losses(drawn, tasks, rng):
             optimizer.zero_grad()

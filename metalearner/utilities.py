@@ -173,4 +173,6 @@ class HeldRisk(Utility):
         return _mean(value, counted)
 
 
-KINDS = {k.__name__: k for k in (LogWealth, MeanVariance, PowerUtility, DifferentialSharpe, DrawdownPenalised, HeldRisk)}
+KINDS = {
+    k.__name__: k for k in (LogWealth, MeanVariance, PowerUtility, DifferentialSharpe, DrawdownPenalised, HeldRisk)
+}

@@ -41,7 +41,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "register": register.Register,
     "signal": signal.Signal,
     "check": group("Check a strategy.", {"lookahead": check.Lookahead}),
-    "bench": group("Measure what can be reached.", {"ceilings": bench.Ceilings}),
+    "bench": group("Measure what can be reached.", {"ceilings": bench.Ceilings, "adapt": bench.Adapt}),
     "ui": ui.Ui,
 }
 

@@ -81,7 +81,10 @@ def train(
     from markets import Costs
     from metalearner import Pathwise, Training, learners
 
-    options = {"training": Training(steps=steps, seed=seed, device=device), "objective": Pathwise(costs=Costs.parse(costs))}
+    options = {
+        "training": Training(steps=steps, seed=seed, device=device),
+        "objective": Pathwise(costs=Costs.parse(costs)),
+    }
     meta = learners()[learner](**options).fit(
         tasks, validation, checkpoint=folder / "checkpoint.safetensors", resume=resume, log=log
     )

@@ -6,6 +6,7 @@ is remembered may modulate how they decide.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from markets import InputError
 Parameters = Mapping[str, Tensor]
 MEMORIES = ("gru", "transformer", "belief", "none")
 HEADS = ("plain", "film", "hyper")
+ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Shape:
     hidden : int
         Units of the memory and of each layer.
     layers : int
-        Layers between the input and the output.
+        Layers between the input and the output; with 0 the output reads input and memory directly.
     head : {"plain", "film", "hyper"}
         How the memory acts on the layers besides being fed to them: not at all, by scaling and shifting the last one's
         units (Perez et al., "FiLM", AAAI 2018), or by writing the output's weights (Beck et al., "Hypernetworks in
@@ -44,6 +46,8 @@ class Shape:
         via meta-learning", ICML 2019); it starts at zero.
     latent : int
         Dimensions of the belief.
+    activation : {"tanh", "relu"}
+        Of the layers.
     """
 
     memory: Literal["gru", "transformer", "belief", "none"] = "gru"
@@ -52,13 +56,16 @@ class Shape:
     head: Literal["plain", "film", "hyper"] = "plain"
     context: int = 0
     latent: int = 4
+    activation: Literal["tanh", "relu"] = "tanh"
 
     def __post_init__(self) -> None:
         if self.memory not in MEMORIES:
             raise InputError(f"memory {self.memory!r} is unknown; use {', '.join(MEMORIES)}")
         if self.head not in HEADS:
             raise InputError(f"head {self.head!r} is unknown; use {', '.join(HEADS)}")
-        for name, least in (("hidden", 1), ("layers", 1), ("context", 0), ("latent", 1)):
+        if self.activation not in ACTIVATIONS:
+            raise InputError(f"activation {self.activation!r} is unknown; use {', '.join(ACTIVATIONS)}")
+        for name, least in (("hidden", 1), ("layers", 0), ("context", 0), ("latent", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         if self.head == "hyper" and self.memory == "none":
@@ -90,16 +97,14 @@ class Body(nn.Module):
         self.context = nn.Parameter(torch.zeros(shape.context)) if shape.context else None
         # The layers see the current input too, not only what the memory made of it.
         widths = [inputs + remembered + shape.context, *[hidden] * shape.layers]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
-        self.film = _Modulation(remembered, 2 * hidden) if shape.head == "film" else None
-        self.hyper = _Modulation(remembered, hidden * outputs) if shape.head == "hyper" else None
-        self.last = nn.Linear(hidden, outputs)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+        self.film = _Modulation(remembered, 2 * widths[-1]) if shape.head == "film" else None
+        self.hyper = _Modulation(remembered, widths[-1] * outputs) if shape.head == "hyper" else None
+        self.last = nn.Linear(widths[-1], outputs)
         nn.init.normal_(self.last.weight, std=spread)
         self.last.bias.data = torch.zeros(outputs) if start is None else start.clone()
 
-    def forward(
-        self, x: Tensor, last: int | None = None, state: Any = None, truncate: int = 0
-    ) -> tuple[Tensor, Any]:
+    def forward(self, x: Tensor, last: int | None = None, state: Any = None, truncate: int = 0) -> tuple[Tensor, Any]:
         """Outputs along N sequences.
 
         Parameters
@@ -116,7 +121,7 @@ class Body(nn.Module):
         Returns
         -------
         outputs : Tensor of shape (N, T or last, outputs)
-        state
+        state : Tensor of shape (N, ..., ...) or None
             To go on from.
         """
         stretches = []
@@ -132,7 +137,7 @@ class Body(nn.Module):
             seen.append(self.context.expand(*x.shape[:-1], -1))
         h = torch.cat(seen, -1)
         for layer in self.layers:
-            h = torch.tanh(layer(h))
+            h = ACTIVATIONS[self.shape.activation](layer(h))
         if self.film is not None:
             scale, shift = self.film(remembered).chunk(2, -1)
             h = h * (1 + scale) + shift
@@ -169,6 +174,12 @@ class _Nothing(nn.Module):
         return x[..., :0], None
 
 
+def _over(gru: nn.GRU, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+    """`gru` over sequences; its state has them first, as everything else has."""
+    h, state = gru(x, None if state is None else state.transpose(0, 1).contiguous())
+    return h, state.transpose(0, 1)
+
+
 class _Recurrent(nn.Module):
     def __init__(self, inputs: int, shape: Shape):
         super().__init__()
@@ -176,7 +187,7 @@ class _Recurrent(nn.Module):
         self.width = shape.hidden
 
     def forward(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self.gru(x, state)
+        return _over(self.gru, x, state)
 
 
 class _Belief(nn.Module):
@@ -189,7 +200,7 @@ class _Belief(nn.Module):
         self.width = 2 * shape.latent
 
     def forward(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        h, state = self.gru(x, state)
+        h, state = _over(self.gru, x, state)
         mean, log_spread = self.posterior(h).chunk(2, -1)
         return torch.cat([mean, log_spread.clamp(-7, 3).exp()], -1), state
 
@@ -232,7 +243,7 @@ def call(module: nn.Module, params: Parameters, *inputs: Tensor | None, **option
     module : Module
         Takes tensors with tasks as the first dimension.
     params : Parameters
-        Those with one more dimension than the module's own are stacked by task. A module with a recurrent memory is run
+        Those with one more dimension than the module's own are stacked by task. A module with a memory is run
         task by task then; others in one batch (`torch.func.vmap`).
     inputs : Tensor of shape (tasks, ...) or None
     options
@@ -247,7 +258,7 @@ def call(module: nn.Module, params: Parameters, *inputs: Tensor | None, **option
     def one(own: Parameters, *x: Tensor | None) -> Any:
         return functional_call(module, dict(own), tuple(None if i is None else i[None] for i in x), options)
 
-    if tasks == 1 or any(isinstance(part, nn.GRU) for part in module.modules()):
+    if tasks == 1 or any(isinstance(part, nn.GRU | nn.TransformerEncoderLayer) for part in module.modules()):
         each = [one({n: p[i] if n in stacked else p for n, p in params.items()},
                     *(None if x is None else x[i] for x in inputs)) for i in range(tasks)]  # fmt: skip
         leaves, spec = zip(*(tree_flatten(x) for x in each), strict=True)

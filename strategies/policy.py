@@ -108,7 +108,7 @@ class Policy(nn.Module):
         truncate : int
             See `Body.forward`.
         """
-        settings, (paths, bars, n) = self.settings, features.shape[:3]
+        settings, paths, n = self.settings, *features.shape[0:3:2]
         seen, known = self.sequences(features)
         out, _ = self.body(seen, last, truncate=truncate)
         tilt, *rest = out.unflatten(0, (paths, n)).transpose(1, 2).unbind(-1)
@@ -194,7 +194,9 @@ class PolicyStrategy(Strategy):
         base = torch.from_numpy(base_weights(settings, grown))
         device = next(self.policy.parameters()).device
         band, rate = torch.full_like(base, BASES[settings.base] / len(bars.symbols)), torch.ones_like(base)
-        plan = Aims(base.clone(), band if settings.trades == "band" else None, rate if settings.trades == "rate" else None)
+        plan = Aims(
+            base.clone(), band if settings.trades == "band" else None, rate if settings.trades == "rate" else None
+        )
         # rows with too short a past for any memory stay as they are
         first = max(held.past, self.context - 1)
         # (rows, A, F, context) -> (rows, context, A, F), without a copy
@@ -208,7 +210,8 @@ class PolicyStrategy(Strategy):
                 for whole, part in zip(plan, found, strict=True):
                     if whole is not None:
                         whole[rows] = part[:, 0].to(whole)
-        return Plan(*(None if x is None else x[held.past :].numpy() for x in plan))
+        aim, *rest = (None if x is None else x[held.past :].numpy() for x in plan)
+        return Plan(aim, *rest)  # type: ignore[arg-type]
 
     def save(self, folder: str | Path) -> Path:
         """Write ``strategy.json`` and ``weights.safetensors``."""

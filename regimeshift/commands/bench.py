@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass
@@ -42,3 +43,63 @@ class Ceilings:
             text["of ceiling"] = [f"{v:.2f}" for v in table["of ceiling"]]
             show(text, str(family), "")
         console.print(f"{self.episodes:,} episodes each; the first {self.skip} bars of each are left out.")
+
+
+@dataclass
+class Adapt:
+    """Train a learner on a synthetic family and print its share of the best possible, against bars seen and gradient steps.
+
+    Trained models are kept: an interrupted run goes on where it stopped. The whole study is python -m benchmarks.adaptation.
+    """
+
+    family: Literal[
+        "drift_momentum",
+        "hidden_markov_a",
+        "hidden_markov_b",
+        "hidden_markov_c",
+        "hidden_markov_family",
+        "garleanu_pedersen",
+    ] = "drift_momentum"
+    """See regimeshift bench ceilings; hidden Markov a, b and c are (mean, stay, cost) = (.1, .99, .1), (.2, .99, .1) and
+    (.1, .995, .5)."""
+    learners: tuple[str, ...] = ()
+    """As RL2 "fine-tune" MAML; by default all that have a recipe for the family."""
+    seeds: int = 1
+    """Trainings of each learner."""
+    tasks: int = 1000
+    """Unseen episodes that judge."""
+    quick: bool = False
+    """A fortieth of the training: shows that it works, and no more."""
+    out: str = "models/bench"
+    """Folder for the trained models and the page with the curves."""
+
+    def run(self) -> None:
+        from rich.progress import track
+
+        from markets import InputError
+        from metalearner import recipes
+        from metalearner.study import study
+        from regimeshift.console import console, show, writable
+
+        family, skip = recipes.FAMILIES[self.family]
+        known = recipes.names(family)
+        unknown = [name for name in self.learners if name not in known]
+        if unknown:
+            raise InputError(f"--learners {unknown[0]!r}: {self.family} has recipes for {', '.join(known)}")
+        if self.seeds < 1 or self.tasks < 2:
+            raise InputError("bench adapt: give at least 1 seed and 2 tasks")
+        folder = writable(self.out)
+        jobs = [(name, seed) for name in self.learners or known for seed in range(self.seeds)]
+        made: dict[str, list] = {}
+        for name, seed in track(jobs, "training", transient=True, console=console):
+            made.setdefault(name, []).append(recipes.trained(name, family, seed, self.quick, folder))
+        found = study(made, family, skip=skip, tasks=self.tasks)
+        show(found.summary, f"{self.family}: share of the ceiling", "learner")
+        if len(found.by_bars):
+            show(found.by_bars, "against bars seen in the new regime", "learner")
+        if len(found.by_steps):
+            show(found.by_steps, f"against gradient steps on {recipes.SUPPORT} bars", "learner")
+        console.print(
+            f"{self.tasks:,} unseen tasks, {self.seeds} training seeds; the first {skip} bars of whole episodes are left out."
+        )
+        console.print(f"Saved {found.page(folder / f'{self.family}.html')}")

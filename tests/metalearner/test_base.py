@@ -5,7 +5,7 @@ import pytest
 
 import metalearner.base
 from markets import InputError, TaskSet
-from metalearner import FineTune, Inner, Training, load_meta, shrunk
+from metalearner import FineTune, Inner, Training, learners, load_meta, shrunk
 
 
 def test_save_and_load(meta, bars, tmp_path):
@@ -80,3 +80,17 @@ def test_what_was_seen_is_remembered(meta, tasks, bars, tmp_path):
 def test_too_few_bars_to_adapt_on(meta, bars):
     with pytest.raises(InputError, match="has 260 bars, but 273 are needed"):
         meta.adapt(bars[:260])
+
+
+@pytest.mark.parametrize("name", sorted(learners()))
+def test_every_learner_adapts_is_saved_and_is_itself_again(tasks, bars, tmp_path, name):
+    training = Training(steps=2, batch=4, evaluate_every=2, evidence=-1e9)
+    meta = learners()[name](training=training).fit(*tasks, progress=False)
+    adapted = meta.adapt(bars[:1400])
+    plan = adapted.plan(bars[1400:])
+    assert plan.aim.shape == bars[1400:].shape
+    again = load_meta(meta.save(tmp_path / "m"))
+    assert (type(again), again.objective, again.fingerprint) == (type(meta), meta.objective, meta.fingerprint)
+    np.testing.assert_array_equal(again.adapt(bars[:1400]).plan(bars[1400:]).aim, plan.aim)
+    # the unadapted twin is the same weights, whatever was adapted meanwhile
+    np.testing.assert_array_equal(again.unadapted().plan(bars[1400:]).aim, meta.unadapted().plan(bars[1400:]).aim)

@@ -1,9 +1,9 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-
-import json
-from dataclasses import replace
 
 from markets import Costs, Execution, InputError, simulate
 from markets.synthetic import DriftMomentum, GarleanuPedersen
@@ -91,7 +91,9 @@ def test_regression_training_pays_fixed_fees_and_impact_of_the_real_account(task
     band = np.full(aim.shape, np.log1p(np.exp(-3.0)) / 3)
     equity = simulate(span, aim, band, costs=costs, execution=execution).equity[0]
     growth = np.diff(np.log(equity))[task.cut - first - 1 :]
-    assert utility(pathwise, policy, tasks_of([1])).item() == pytest.approx(growth.mean() / pathwise.unit[1].item(), rel=1e-4)
+    assert utility(pathwise, policy, tasks_of([1])).item() == pytest.approx(
+        growth.mean() / pathwise.unit[1].item(), rel=1e-4
+    )
 
 
 def test_scores_are_the_utilities_however_many_are_judged_at_once(tasks, monkeypatch):
@@ -114,7 +116,9 @@ def test_shares_of_the_drawn_tasks_are_all_of_them(tasks):
 
 
 def test_an_objective_survives_json():
-    before = Pathwise(costs=Costs(quadratic=0.1), utility=PowerUtility(3.0), unit=0.01, curriculum=CostCurriculum(0.1, 0.2))
+    before = Pathwise(
+        costs=Costs(quadratic=0.1), utility=PowerUtility(3.0), unit=0.01, curriculum=CostCurriculum(0.1, 0.2)
+    )
     assert Pathwise.from_dict(json.loads(json.dumps(before.to_dict()))) == before
     with pytest.raises(InputError, match="unit is 0"):
         Pathwise(unit=0.0)
@@ -125,18 +129,22 @@ FAMILY = DriftMomentum(length=30)
 
 def synthetic(**options):
     """Memoryless policies on drift–momentum, weights that do something."""
-    settings = PolicySettings(memory="none", hidden=4, base="flat", trades="at_once", features=FAMILY.features, **options)
+    settings = PolicySettings(
+        memory="none", hidden=4, base="flat", trades="at_once", features=FAMILY.features, **options
+    )
     torch.manual_seed(3)
     policy = Policy(settings)
     for parameter in policy.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    objective = Pathwise(FAMILY.costs, FAMILY.execution, MeanVariance(1.0), CostCurriculum(0, 0), FAMILY.scale, symbols=0)
+    objective = Pathwise(
+        FAMILY.costs, FAMILY.execution, MeanVariance(1.0), CostCurriculum(0, 0), FAMILY.scale, symbols=0
+    )
     return objective.on(FAMILY.sample(3, 0).tasks(15), policy, 1), policy
 
 
 @pytest.mark.parametrize("adapts", sorted(ADAPTS))
 def test_tasks_that_step_together_step_as_if_alone(adapts):
-    """vmap over tasks, against one task at a time."""
+    """In one batch over tasks, against one task at a time."""
     worlds, policy = synthetic(head="film", context=2)
     inner = Inner(adapts=adapts, steps=3, step_size=0.5)
     rng = np.random.default_rng(0)

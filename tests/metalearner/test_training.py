@@ -70,7 +70,8 @@ def test_a_finished_training_resumes_to_itself(tasks, tmp_path):
     assert torch.equal(weights(first), weights(fit(tasks, checkpoint=path, resume=True)))
 
 
-def test_kill_minus_nine_loses_nothing(tmp_path):
+@pytest.mark.parametrize("wanted", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
+def test_kill_minus_nine_loses_nothing(tmp_path, wanted):
     """A real process, killed at random moments until it is done; its weights are those of an undisturbed one."""
     script = tmp_path / "train.py"
     script.write_text(
@@ -81,7 +82,7 @@ def test_kill_minus_nine_loses_nothing(tmp_path):
         "bars = worlds.regime_bars(1500, 3, seed=1)\n"
         "regimes = HiddenMarkovRegimes(2, restarts=3).fit(bars[:900])\n"
         "tasks = TaskSet.from_regimes(bars[:1300], regimes).split(bars.index[900])\n"
-        "training = Training(steps=60, evaluate_every=1, evidence=-1e9)\n"
+        "training = Training(steps=int(sys.argv[3]), evaluate_every=1, evidence=-1e9)\n"
         "print('ready', flush=True)\n"
         "meta = RL2(context=20, training=training).fit(*tasks, checkpoint=sys.argv[1], resume=True, progress=False)\n"
         "meta.save(sys.argv[2])\n"
@@ -89,7 +90,13 @@ def test_kill_minus_nine_loses_nothing(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(worlds.__file__).parent)}
 
     def start(name):
-        command = [sys.executable, str(script), str(tmp_path / f"{name}.safetensors"), str(tmp_path / name)]
+        command = [
+            sys.executable,
+            str(script),
+            str(tmp_path / f"{name}.safetensors"),
+            str(tmp_path / name),
+            str(30 * wanted),
+        ]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
 
     assert start("whole").wait() == 0
@@ -97,13 +104,13 @@ def test_kill_minus_nine_loses_nothing(tmp_path):
     while True:
         process = start("killed")
         process.stdout.readline()
-        time.sleep(rng.uniform(0.05, 0.35))
-        if process.poll() is None and kills < 3:
+        time.sleep(rng.uniform(0.05, 0.35) if kills < wanted else 0)
+        if process.poll() is None and kills < wanted:
             process.send_signal(signal.SIGKILL)
             kills += 1
         if process.wait() == 0:
             break
-    assert kills > 0
+    assert kills == wanted
     for name in ("weights.safetensors", "history.csv", "strategy.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
 
@@ -164,7 +171,7 @@ def test_what_is_not_finite_stops_with_its_name(tasks, monkeypatch):
 
 
 def test_processes_that_share_the_tasks_learn_the_same(tmp_path):
-    """torchrun with two processes, against one: the same tasks, the same weights to 1e-6."""
+    """By torchrun with two processes, against one: the same tasks, the same weights to 1e-6."""
     script = tmp_path / "train.py"
     script.write_text(
         "import sys, torch\n"
@@ -185,7 +192,9 @@ def test_processes_that_share_the_tasks_learn_the_same(tmp_path):
     for ranks in (1, 2):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
         out = str(tmp_path / str(ranks))
-        done = subprocess.run([*command, str(script), out], env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, str(script), out], env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr[-3000:]
     for kind in ("RL2", "MAML", "Reptile"):
         one, two = (load_meta(tmp_path / f"{ranks}-{kind}") for ranks in (1, 2))

@@ -295,6 +295,28 @@ def test_bench_ceilings_prints_a_ladder_of_each_family(tmp_path):
     refused(call("bench", "ceilings", "--seed", "-1", cwd=tmp_path), "--seed -1")
 
 
+def test_bench_adapt_judges_learners_and_keeps_them(tmp_path):
+    wanted = ("bench", "adapt", "--quick", "--tasks", "20", "--learners", "scratch", "fine-tune", "--out", "here")
+    done = call(*wanted, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for text in ("bars seen in the new regime", "gradient steps on 100 bars", "20 unseen tasks, 1 training seeds"):
+        assert text in done.stdout
+    page = (tmp_path / "here" / "drift_momentum.html").read_text()
+    assert "How well do they adapt?" in page
+    assert "fine-tune" in page
+    kept = sorted(path.name.split("-")[-3] for path in (tmp_path / "here").iterdir() if path.is_dir())
+    assert len(kept) == 2
+    refused(call("bench", "adapt", "--learners", "oracle", cwd=tmp_path), "drift_momentum has recipes for RL2")
+    refused(call("bench", "adapt", "--seeds", "0", cwd=tmp_path), "at least 1 seed")
+
+
+def test_a_learner_trains_and_adapts_by_its_name(tmp_path):
+    done = call("train", "sp500", "--learner", "cavia", "--steps", "2", "--out", "m", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = call("adapt", "sp500", "--model", "m", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_strategy_of_ones_own_is_backtested_by_its_file(tmp_path):
     own = f"{worlds.__file__.replace('worlds', 'leaky')}:CleanTrend"
     done = call("backtest", "sp500", "--rules", own, "equal_weight", "--start", "2017", cwd=tmp_path)

@@ -102,7 +102,7 @@ def test_save_and_load_without_a_pickle(tmp_path, bars):
 
 def test_a_policy_of_other_features_is_saved_and_loaded(tmp_path, bars):
     ours = PolicyStrategy(Policy(PolicySettings(features=Features((Return(3), Rank(5), Calendar())))).eval(), 4)
-    torch.nn.init.normal_(ours.policy.head[-1].weight)
+    torch.nn.init.normal_(ours.policy.body.last.weight)
     loaded = PolicyStrategy.load(ours.save(tmp_path / "s"))
     assert loaded.policy.settings == ours.policy.settings
     np.testing.assert_array_equal(loaded.plan(bars[:200]).aim, ours.plan(bars[:200]).aim)

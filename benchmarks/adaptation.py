@@ -1,0 +1,131 @@
+"""How near the best possible do the learners come, how fast, and after how many bars and steps?
+
+Every learner is trained by its recipe (`metalearner.recipes`) with three seeds and judged on at least 1,000 episodes of other
+seeds: over whole episodes, against bars seen in the new regime, and against gradient steps. Scores are shares of the ceiling
+(`strategies.ladder`) with bootstrap 95 % intervals over tasks and training seeds. Models are kept in the git-ignored folder
+``benchmarks/results/models``: a run that was interrupted goes on where it stopped, and ``--fresh`` starts over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from joblib import Parallel, delayed
+
+from benchmarks.common import RESULTS, finish
+from markets.synthetic import Family, GarleanuPedersen
+from metalearner.evaluation import ceiling_scores, share, task_scores
+from metalearner.recipes import FAMILIES, STEPS, SUPPORT, Trained, names, trained
+from metalearner.study import QUERY, SEED, study
+from strategies.networks import own
+
+# What the key of a family alone stands for; other learners' keys end in their name.
+KEYS = {(key, "no memory" if key == "garleanu_pedersen" else "RL2"): "" for key in FAMILIES} | {
+    ("drift_momentum", "RL2"): "_rl2"
+}
+
+
+def learnt_rate_and_aim(meta, family: GarleanuPedersen) -> tuple[float, float]:
+    """Trading rate, and aim per unit of signal (least squares), that a policy chose on fresh episodes."""
+    drawn = family.sample(50, SEED + 1)
+    worlds = meta.objective.on(drawn.tasks(1), meta.policy, 1)
+    batch = worlds.collect(meta.policy, own(meta.policy), worlds.everything(), "query")
+    _, features, base = worlds._seen(batch)
+    with torch.no_grad():
+        plan = meta.policy(features, base)
+    signal, aim, rate = (x[:, :-1, 0].double().numpy() for x in (features[..., 1], plan.aim, plan.rate))
+    return float(rate.mean()), float((aim * signal).sum() / (signal**2).sum())
+
+
+def compared(
+    done: dict[tuple[str, str], list[Trained]], key: str, family: Family, tasks: int
+) -> dict[str, list[float]]:
+    """MAML less fine-tuning and less training from scratch, at the same number of steps on the same bars, with intervals."""
+    drawn = replace(family, length=2 * SUPPORT - 1).sample(tasks, [SEED, SUPPORT])  # type: ignore[type-var]
+    ceiling, judged = ceiling_scores(drawn, SUPPORT), drawn.tasks(SUPPORT)
+    found = {name: np.stack([task_scores(one.meta, judged) for one in done[key, name]])
+             for name in ("MAML", "MAML, second order", "fine-tune", "scratch")}  # fmt: skip
+    figures = {}
+    for ours in ("MAML", "MAML, second order"):
+        for other in ("fine-tune", "scratch"):
+            gap = share(found[ours] - found[other], ceiling)
+            verdict = "beats" if gap.low > 0 else "loses to" if gap.high < 0 else "is no better or worse than"
+            print(f"{ours} {verdict} {other} at {STEPS} steps on {SUPPORT} bars: {gap}")
+            figures[f"{ours.replace(', ', '_').replace(' ', '_').lower()}_minus_{other.replace('-', '_')}"] = [
+                gap.mean,
+                gap.low,
+                gap.high,
+            ]
+    return figures
+
+
+def main() -> None:
+    """Train, judge, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the same code on less work, within a minute")
+    parser.add_argument("--seed", type=int, default=0, help="of the first training; the others follow")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each learner")
+    parser.add_argument("--jobs", type=int, default=2, help="trainings beside each other")
+    parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=list(FAMILIES))
+    parser.add_argument("--fresh", action="store_true", help="train again what is there")
+    chosen = parser.parse_args()
+    seeds = [chosen.seed + i for i in range(1 if chosen.quick else chosen.seeds)]
+    tasks, folder = (100 if chosen.quick else 2000), RESULTS / "models"
+    if chosen.fresh or chosen.quick:
+        for old in folder.glob("*-quick" if chosen.quick else "*"):
+            shutil.rmtree(old)
+    which = {key: FAMILIES[key] for key in (chosen.families[:1] if chosen.quick else chosen.families)}
+    # every learner once before any a second time: what is interrupted has something to say with --seeds 1
+    jobs = [(key, name, seed) for seed in seeds for key, (family, _) in which.items() for name in names(family)]
+    print(f"{len(jobs)} trainings, {chosen.jobs} at a time", flush=True)
+    work = (delayed(trained)(name, which[key][0], seed, chosen.quick, folder) for key, name, seed in jobs)
+    done: dict[tuple[str, str], list[Trained]] = {}
+    begun = time.perf_counter()
+    for i, ((key, name, seed), one) in enumerate(
+        zip(jobs, Parallel(n_jobs=chosen.jobs, return_as="generator")(work), strict=True)
+    ):
+        done.setdefault((key, name), []).append(one)
+        print(f"{i + 1}/{len(jobs)} {key}: {name}, seed {seed}: {one.seconds:.0f} s "
+              f"({time.perf_counter() - begun:.0f} s so far)", flush=True)  # fmt: skip
+    torch.set_num_threads(1)
+    figures: dict[str, object] = {"tasks": tasks, "seeds": len(seeds)}
+    every: list[pd.DataFrame] = []
+    for key, (family, skip) in which.items():
+        found = study({name: done[key, name] for name in names(family)}, family, skip=skip, tasks=tasks)
+        print(
+            f"\n{family}: share of the ceiling; the first {skip} bars of whole episodes are left out, {QUERY} bars after"
+        )
+        print(f"those seen judge the rest; {tasks} tasks, {len(seeds)} training seeds\n{found.summary.to_string()}")
+        print(f"\nagainst bars seen\n{found.by_bars.to_string()}" if len(found.by_bars) else "")
+        print("others on the ladder: " + ", ".join(f"{name} {value:.3f}" for name, value in found.ladder.items()))
+        figures |= {key + KEYS.get((key, name), f"_{name.lower()}"): value for name, value in found.whole.items()}
+        if "joint filter" in found.ladder:
+            figures[f"{key}_joint_filter"] = found.ladder["joint filter"]
+        for name, table in [*found.bars.items(), *found.steps.items()]:
+            every.append(
+                table.assign(family=key, learner=name, against=table.index.name).rename_axis("at").reset_index()
+            )
+        if found.steps:
+            print(f"\nagainst gradient steps on {SUPPORT} bars\n{found.by_steps.to_string()}")
+            figures |= compared(done, key, family, tasks)
+        if isinstance(family, GarleanuPedersen):
+            found = [learnt_rate_and_aim(one.meta, family) for one in done[key, "no memory"]]
+            figures["garleanu_pedersen_rate"], figures["garleanu_pedersen_aim"] = (
+                float(x) for x in np.mean(found, axis=0)
+            )
+            print(f"learnt rate {figures['garleanu_pedersen_rate']:.4f}, aim {figures['garleanu_pedersen_aim']:.4f}")
+        if not chosen.quick:
+            found.page(RESULTS / f"adaptation_{key}.html")
+    if not chosen.quick:
+        pd.concat(every).to_csv(RESULTS / "adaptation_curves.csv", index=False, float_format="%.4f")
+    finish("adaptation", figures, chosen.quick)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""The published tables: a bandit, a point and the seed's own world, each beside what is known of it.
+
+Every learner is `metalearner`'s, on the families of `benchmarks.published_envs` as on any other family; final weights are
+judged on tasks that no training or validation drew.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.common import finish, options
+from benchmarks.published_envs import Bandit, Point, SeedWorld
+from metalearner import MAML, PPO, RL2, Environments, Inner, MetaLearner, MetaPolicy, Training
+from metalearner.inner import ByGradient, stepped
+from metalearner.rollouts import Rollout
+from strategies.networks import Shape, own
+
+JUDGED_FROM = 1_000_000  # seeds of the tasks that decide; validation has the first ones, training those from 2³¹
+
+REFERENCES = {
+    "bandit_10_5": "random 5.0, Thompson 5.7, Gittins 6.6, UCB1 6.7, RL² 6.7 as printed (1,000 episodes: ± 0.1); optimum 6.6600",
+    "point_1": "MAML as printed: −11.68; staying at the origin −38.26, walking straight to a known goal −0.507",
+    "point_3": "MAML as printed: −3.23",
+    "seed_world": "the seed: about −5",
+}
+
+TRAINING = Training(
+    learning_rate=3e-3, schedule="linear", weight_decay=0.0, largest_gradient=0.5, evaluate_every=50, device="cpu"
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One world: who learns it, on how many validation tasks, and on how many it is judged."""
+
+    family: Any
+    learner: MetaLearner
+    validation: int
+    judged: int
+
+    def fit(self, seed: int, quick: bool) -> tuple[MetaPolicy, float]:
+        """The meta-policy, and the seconds that it took."""
+        training = replace(self.learner.training, seed=seed)
+        if quick:
+            training = replace(training, steps=2, batch=10)
+        learner, judged = replace(self.learner, training=training), Environments(self.family, range(self.validation))
+        start = time.perf_counter()
+        meta = learner.fit(self.family, judged)
+        return meta, time.perf_counter() - start
+
+    def chunks(self, size: int, quick: bool) -> list[Environments]:
+        """The tasks to be judged on, `size` at a time."""
+        last = JUDGED_FROM + (size if quick else self.judged)
+        return [Environments(self.family, range(a, min(a + size, last))) for a in range(JUDGED_FROM, last, size)]
+
+
+BANDIT = Table(
+    Bandit(arms=5, horizon=10),
+    RL2(
+        policy=Shape(hidden=64, layers=0),
+        objective=PPO(discount=0.99, decay=0.3),
+        training=replace(TRAINING, steps=600, batch=1000),
+        name="RL² on the bandit",
+    ),
+    validation=1000,
+    judged=40_000,
+)
+POINT = Table(
+    Point(),
+    MAML(
+        policy=Shape(memory="none", hidden=100, layers=2, activation="relu"),
+        objective=PPO(
+            episodes=20, discount=0.99, decay=1.0, baseline="linear", epochs=2, entropy=0.0, spread=0.9, longest=100
+        ),
+        training=replace(TRAINING, steps=60, batch=40, evaluate_every=15),
+        inner=Inner(steps=3, step_size=(0.5, 0.15)),
+        order=2,
+        learn_step_sizes=True,
+        every_update=True,
+        name="MAML on the point",
+    ),
+    validation=20,
+    judged=1000,
+)
+SEED_WORLD = Table(
+    SeedWorld(),
+    RL2(
+        policy=Shape(hidden=64, layers=1),
+        objective=PPO(runs=3, decay=0.9, scale=0.1),
+        training=replace(TRAINING, steps=300, batch=500),
+        name="RL² on the seed's world",
+    ),
+    validation=500,
+    judged=10_000,
+)
+
+
+def met(meta: MetaPolicy, environments: Environments, params: Any = None) -> Rollout:
+    """What the policy meets in the tasks."""
+    params = own(meta.policy) if params is None else {n: p.detach() for n, p in params.items()}
+    worlds = meta.objective.on(environments, meta.policy, meta.context)
+    rng = np.random.default_rng(int(environments.seeds[0]))  # type: ignore[index]
+    return worlds.collect(meta.policy, params, worlds.everything(), "query", rng)
+
+
+def after_steps(meta: ByGradient, environments: Environments) -> torch.Tensor:
+    """Mean return before the first update and after each, shape (K + 1, tasks)."""
+    worlds = meta.objective.on(environments, meta.policy, 1)
+    rng = np.random.default_rng([1, int(environments.seeds[0])])  # type: ignore[index]
+    path = stepped(worlds, meta.policy, worlds.everything(), meta.inner, rng, step_sizes=meta.step_sizes)
+    return torch.stack([met(meta, environments, params).returns().mean(1) for params in path])
+
+
+def mean(values: torch.Tensor) -> tuple[float, float]:
+    """Of tasks: mean and half of its 95 % interval."""
+    return float(values.mean()), 1.96 * float(values.std()) / len(values) ** 0.5
+
+
+def main() -> None:
+    """Train all three, judge them, and print the tables."""
+    chosen = options(__doc__ or "")
+    torch.set_num_threads(1)
+    found: dict[str, tuple[float, float]] = {}
+
+    meta, point_s = POINT.fit(chosen.seed, chosen.quick)
+    assert isinstance(meta, ByGradient)
+    curve = torch.cat([after_steps(meta, part) for part in POINT.chunks(40, chosen.quick)], 1)
+    found |= {f"point_{k}": mean(returns) for k, returns in enumerate(curve)}
+
+    meta, bandit_s = BANDIT.fit(chosen.seed, chosen.quick)
+    found["bandit_10_5"] = mean(
+        torch.cat([met(meta, part).returns()[:, 0] for part in BANDIT.chunks(10_000, chosen.quick)])
+    )
+
+    meta, seed_s = SEED_WORLD.fit(chosen.seed, chosen.quick)
+    (environments,) = SEED_WORLD.chunks(SEED_WORLD.judged, chosen.quick)
+    last = met(meta, environments)
+    found |= {f"seed_world_run_{k + 1}": mean(last.returns(k)[:, 0]) for k in range(3)}
+    found["seed_world"] = found["seed_world_run_3"]
+    counts = (last.alive & (last.run == 2))[:, 0]
+    out = (last.terminated[:, 0] & counts).any(1).double()
+    targets = torch.from_numpy(environments.family.vector(environments.seeds).tasks)
+    ends = last.following[:, 0][counts & last.done[:, 0]]
+    away = (ends - targets).abs().sum(1)
+
+    for name, (value, error) in found.items():
+        print(f"{name:18} {value:8.3f} ± {error:.3f}   {REFERENCES.get(name, '')}")
+    print(f"seed's world, last run: {float(out.mean()):.2%} walked out, |end − target|₁ {float(away.mean()):.3f}")
+    print(f"trained in {bandit_s:.0f}, {point_s:.0f} and {seed_s:.0f} s on one thread")
+    figures = {name: round(value, 4) for name, (value, _) in found.items()}
+    figures |= {f"{name}_ci95": round(error, 4) for name, (_, error) in found.items()}
+    figures |= {"seed_world_walked_out": float(out.mean()), "seed_world_last_distance": round(float(away.mean()), 4)}
+    times = {"bandit_train_s": bandit_s, "point_train_s": point_s, "seed_world_train_s": seed_s}
+    finish("published", figures | {k: round(v, 1) for k, v in times.items()}, chosen.quick)
+
+
+if __name__ == "__main__":
+    main()
