@@ -6,6 +6,7 @@ All of it was chosen on episodes of other seeds than those that judge.
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -166,7 +167,11 @@ def trained(name: str, family: Family, seed: int, quick: bool = False, folder: P
     begun = time.perf_counter()
     planned = learner(name, family, seed, quick)
     slug = hashlib.sha256(repr((family, planned)).encode()).hexdigest()[:8]  # other settings are another model
-    place = None if folder is None else folder / f"{family.name}-{slug}-{name}-{seed}{'-quick' if quick else ''}"
+    place = (
+        None
+        if folder is None
+        else folder / f"{_plain(family.name)}-{slug}-{_plain(name)}-{seed}{'-quick' if quick else ''}"
+    )
     if place is not None and (place / "seconds.txt").exists():
         return Trained(load_meta(place), float((place / "seconds.txt").read_text()))
     checkpoint = None if place is None else place / "checkpoint.safetensors"
@@ -176,3 +181,8 @@ def trained(name: str, family: Family, seed: int, quick: bool = False, folder: P
         meta.save(place)
         (place / "seconds.txt").write_text(str(seconds))
     return Trained(meta, seconds)
+
+
+def _plain(name: str) -> str:
+    """For the name of a folder."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())

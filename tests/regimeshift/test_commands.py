@@ -304,7 +304,7 @@ def test_bench_adapt_judges_learners_and_keeps_them(tmp_path):
     page = (tmp_path / "here" / "drift_momentum.html").read_text()
     assert "How well do they adapt?" in page
     assert "fine-tune" in page
-    kept = sorted(path.name.split("-")[-3] for path in (tmp_path / "here").iterdir() if path.is_dir())
+    kept = sorted(path.name for path in (tmp_path / "here").iterdir() if path.is_dir())
     assert len(kept) == 2
     refused(call("bench", "adapt", "--learners", "oracle", cwd=tmp_path), "drift_momentum has recipes for RL2")
     refused(call("bench", "adapt", "--seeds", "0", cwd=tmp_path), "at least 1 seed")
