@@ -210,6 +210,8 @@ class Bars:
         for field in sorted(self._fields):
             digest.update(self._fields[field].tobytes())
         digest.update(self._tradable.tobytes())
+        if any(time is not None for time in self._gone_from):
+            digest.update(repr(self._gone_from).encode())
         return digest.hexdigest()
 
     @property

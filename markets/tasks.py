@@ -55,6 +55,14 @@ class TaskSet:
 
     tasks: tuple[Task, ...]
 
+    def __post_init__(self) -> None:
+        for i, task in enumerate(self.tasks):
+            if task.bars is not self.bars and task.bars.hash != self.bars.hash:
+                raise InputError(
+                    f"task {i} is of other bars ({task.bars.name}) than the first ({self.bars.name}); "
+                    "a set has one source of bars"
+                )
+
     def __len__(self) -> int:
         return len(self.tasks)
 

@@ -136,11 +136,14 @@ class Spaces:
     one_of : bool
         Observations are `Discrete`.
     actions : Actions
+    first : int
+        The least `Discrete` observation.
     """
 
     observations: int
     one_of: bool
     actions: Actions
+    first: int = 0
 
     @classmethod
     def of(cls, observation: Space, action: Space) -> Spaces:
@@ -160,7 +163,7 @@ class Spaces:
         else:
             raise InputError(f"the environment's actions are {action}; agents know Box and Discrete")
         if isinstance(observation, Discrete):
-            return cls(int(observation.n), True, actions)
+            return cls(int(observation.n), True, actions, int(observation.start))
         if isinstance(observation, Box):
             return cls(int(np.prod(observation.shape)), False, actions)
         raise InputError(f"the environment's observations are {observation}; agents know Box and Discrete")
@@ -175,7 +178,7 @@ class Spaces:
         """N observations as the network reads them, shape (N, `observations`)."""
         held = torch.from_numpy(np.asarray(observation))
         if self.one_of:
-            return nn.functional.one_hot(held.long(), self.observations).float()
+            return nn.functional.one_hot(held.long() - self.first, self.observations).float()
         return held.float().reshape(-1, self.observations)
 
 

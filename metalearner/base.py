@@ -101,6 +101,8 @@ class MetaPolicy(ABC):
         stored = objective.load(folder)
         meta = cls(about["name"], stored.policy, stored.context, objective, stored.seen_until)
         meta._restore(about, folder)
+        if (folder / "history.csv").stat().st_size > 1:  # a learner that does not train has none
+            meta.history = pd.read_csv(folder / "history.csv")
         return meta
 
     def _restore(self, about: dict[str, Any], folder: Path) -> None:  # noqa: B027 - most have nothing to take over
@@ -180,21 +182,27 @@ class MetaLearner(ABC):
             torch.manual_seed(self.training.seed)
             policy: Any = self.objective.policy(self.policy, tasks)
             lessons = self.lessons(policy, tasks)
-        # only a trader has a base to tilt
-        tilts = self.training.evidence is not None and isinstance(validation, TaskSet)
-        choosing, judging = _halves(validation) if tilts else (validation, None)
+        choosing, judging = self._split(validation)
         chosen = self._judged(lessons, policy, choosing)
         history = train(
             lessons, chosen, self.training, self._said(),
             checkpoint=checkpoint, resume=resume, progress=progress, log=log, title=self.name, ceiling=ceiling,
         )  # fmt: skip
         used = self.used(chosen)
-        if judging is not None and self.training.evidence is not None:
-            used.worlds = self._judged(lessons, policy, judging).worlds  # other tasks, the same way of adapting
-            share = earned_share(policy, used, self.training.evidence)
-            policy.settings = replace(policy.settings, shrink=share)
+        self._weigh(policy, used, judging)
         lessons.module.cpu()
         return self.made(lessons, used, seen_until(tasks, validation), history)
+
+    def _split(self, validation: Any) -> tuple[Any, Any]:
+        """Validation tasks that choose, and those that weigh the tilt, if any: only a trader has a base to tilt."""
+        tilts = self.training.evidence is not None and isinstance(validation, TaskSet)
+        return _halves(validation) if tilts else (validation, None)
+
+    def _weigh(self, policy: Any, used: Lessons, judging: Any) -> None:
+        """Leave the policy the share of its tilt that other tasks support, adapting the same way."""
+        if judging is not None and self.training.evidence is not None:
+            used.worlds = self.lessons(policy, judging).worlds
+            policy.settings = replace(policy.settings, shrink=earned_share(policy, used, self.training.evidence))
 
     def _judged(self, lessons: Lessons, policy: nn.Module, tasks: Any) -> Lessons:
         """What `lessons` are judged by: others, of the same module."""

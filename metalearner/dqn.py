@@ -13,6 +13,7 @@ bits. Under ``torchrun`` each process remembers what its own tasks met.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,6 +87,8 @@ class QLearning(Lessons):
     worlds: Episodes
 
     def __init__(self, policy: ActorCritic, learner: DQN, worlds: Episodes):
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise InputError("DQN remembers what one process met; run it without torchrun")
         self.policy, self.learner, self.worlds = policy, learner, worlds
         self.older = copy.deepcopy(policy.body).requires_grad_(False)
         self.replay = Replay(learner.memory, policy.spaces.observations)

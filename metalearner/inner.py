@@ -79,6 +79,12 @@ class Inner:
         InputError
             When the policy has none of them.
         """
+        memory = policy.settings.memory  # type: ignore[union-attr]
+        if memory != "none":
+            raise InputError(
+                f"the policy's memory is {memory!r}, but gradient steps adapt one without: what is deployed would forget; "
+                "set memory='none', or let RL2 or Latent adapt by it"
+            )
         found = [name for name in own(policy) if name.startswith(ADAPTS[self.adapts])]
         if not found:
             wanted = {"film": "head='film'", "context": "context=8 or so"}
@@ -204,7 +210,10 @@ def best_step_size(lessons: Stepping, candidates: tuple[float, ...], rng_seed: i
     found = {}
     for size in candidates:
         lessons.inner = replace(lessons.inner, step_size=size)
-        found[size] = float(lessons.scores(np.random.default_rng(rng_seed)).nan_to_num(-torch.inf).mean())
+        try:
+            found[size] = float(lessons.scores(np.random.default_rng(rng_seed)).nan_to_num(-torch.inf).mean())
+        except FloatingPointError:  # too large a step went out of range
+            found[size] = -np.inf
     return replace(lessons.inner, step_size=max(found, key=lambda size: found[size]))
 
 

@@ -100,13 +100,23 @@ class Inferring(Lessons):
     def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
         batch = self.worlds.collect(self.policy, own(self.policy), drawn, "query", rng)
         for (part,) in self.worlds.minibatches([batch], rng):
-            bound = self.evidence(self.worlds.sequences(self.policy, part), rng)
+            bound = self.evidence(self.worlds.sequences(self.policy, part), self.worlds.numbers(part.drawn), rng)
             utility = self.worlds.utility(self.policy, own(self.policy), part)
             yield -(utility.sum() + self.weight * bound.sum()) / tasks
 
-    def evidence(self, seen: Tensor, rng: np.random.Generator) -> Tensor:
-        """The bound a bar, shape (tasks,), of what the memory reads, (tasks, sequences, T, inputs)."""
+    def evidence(self, seen: Tensor, numbers: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """The bound a bar, shape (tasks,).
+
+        Parameters
+        ----------
+        seen : Tensor of shape (tasks, sequences, T, inputs)
+            What the memory reads.
+        numbers : ndarray of shape (tasks,)
+            Of the tasks: each draws its own noise, so that it does not matter which process has it.
+        rng : Generator
+        """
         tasks, many, bars = seen.shape[:3]
+        key = int(rng.integers(2**31))
         x = seen.flatten(0, 1)
         remembered, _ = self.policy.body.memory(x, None)
         mean, spread = remembered.chunk(2, -1)
@@ -116,7 +126,8 @@ class Inferring(Lessons):
         )
         change = (before[1] / spread).log() + (spread**2 + (mean - before[0]) ** 2) / (2 * before[1] ** 2) - 0.5
         at, bar = (torch.from_numpy(rng.integers(0, high, _TIMES)) for high in (bars, bars - 1))
-        noise = torch.from_numpy(rng.standard_normal((len(x), _TIMES, mean.shape[-1]))).to(mean)
+        drawn = [np.random.default_rng([key, int(n)]).standard_normal((many, _TIMES, mean.shape[-1])) for n in numbers]
+        noise = torch.from_numpy(np.concatenate(drawn)).to(mean)
         z = mean[:, at] + spread[:, at] * noise
         pairs = torch.cat([z[:, :, None].expand(-1, -1, _TIMES, -1), x[:, None, bar].expand(-1, _TIMES, -1, -1)], -1)
         noise_scale = self.module.log_noise.clamp(-4, 4)  # type: ignore[operator]
@@ -139,12 +150,15 @@ class Latent(MetaLearner):
     ----------
     policy : Shape
         Its memory is ``belief``.
+    deployed : int
+        As for `RL2`.
     weight : float
         w, of the evidence bound against utility a bar.
     """
 
     policy: Any = field(default_factory=lambda: PolicySettings(memory="belief"))
     context: int = 60
+    deployed: int = 0
     weight: float = 0.01
     name: str = "latent"
 
@@ -159,4 +173,6 @@ class Latent(MetaLearner):
         self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> BeliefPolicy:
         assert isinstance(lessons, Inferring)
-        return BeliefPolicy(self.name, lessons.policy, self.context, self.objective, seen_until, history)
+        return BeliefPolicy(
+            self.name, lessons.policy, self.deployed or self.context, self.objective, seen_until, history
+        )

@@ -117,6 +117,8 @@ class MAML(MetaLearner):
     def __post_init__(self) -> None:
         if self.order not in (1, 2):
             raise InputError(f"order is {self.order}; MAML's is 1 or 2")
+        if self.order == 2 and self.inner.optimizer == "adam":
+            raise InputError("second order differentiates plain steps; set the inner optimizer to sgd")
 
     @classmethod
     def anil(cls, **options: Any) -> MAML:

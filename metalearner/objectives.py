@@ -48,6 +48,10 @@ class Worlds(ABC):
         """Every so-many-th of the drawn tasks."""
 
     @abstractmethod
+    def numbers(self, drawn: Any) -> np.ndarray:
+        """What tells the drawn tasks apart, whichever process has them."""
+
+    @abstractmethod
     def collect(self, policy: nn.Module, params: Parameters, drawn: Any, part: Part, rng: np.random.Generator) -> Any:
         """What the policy meets in one part of the drawn tasks: a batch for `utility`, whose ``drawn`` are the tasks."""
 

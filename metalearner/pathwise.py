@@ -85,12 +85,18 @@ class Pathwise(Objective):
 
     def on(self, tasks: TaskSet, policy: Any, context: int, support: int = 0) -> Windows:
         """Windows of `tasks`: see `Objective.on`."""
+        if not isinstance(tasks, TaskSet) or not len(tasks):
+            what = "no tasks" if isinstance(tasks, TaskSet) else f"{type(tasks).__name__}"
+            raise InputError(
+                f"an objective on markets wants a TaskSet with tasks in it, not {what}; see TaskSet.from_regimes"
+            )
         return Windows(self, tasks, policy.settings, context, support)
 
     def recent(self, bars: Bars, policy: Any, support: int) -> Windows:
         """One task, whose support are the last `support` bars."""
         settings = policy.settings
         held = bars.with_past()
+        support = support or max(len(held) - settings.features.lookback - 1, 1)  # 0 is all that there is
         settings.features.require(held, more=support)
         held = bars.without_past(keep=settings.features.lookback + 2 * support).with_past()
         rows = len(held)
@@ -104,6 +110,15 @@ class Pathwise(Objective):
         return PolicyStrategy.load(folder)
 
     def policy(self, settings: PolicySettings, tasks: TaskSet) -> Policy:
+        """A new policy.
+
+        Raises
+        ------
+        InputError
+            When `settings` are not those of a policy that trades.
+        """
+        if not isinstance(settings, PolicySettings):
+            raise InputError(f"a policy that trades is described by PolicySettings, not {type(settings).__name__}")
         return Policy(settings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -187,8 +202,12 @@ class Windows(Worlds):
     def size(self, drawn: Drawn) -> int:
         return len(drawn.which)
 
+    def numbers(self, drawn: Drawn) -> np.ndarray:
+        return drawn.which
+
     def settled(self, progress: float) -> bool:
-        return self.objective.curriculum(progress) == 1.0
+        curriculum = self.objective.curriculum
+        return progress >= curriculum.free + curriculum.ramp - 1e-9
 
     def share(self, drawn: Drawn, rank: int, ranks: int) -> Drawn:
         universe = None if drawn.universe is None else drawn.universe[rank::ranks]

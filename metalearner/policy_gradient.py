@@ -172,6 +172,9 @@ class Episodes(Worlds):
     def size(self, drawn: Drawn) -> int:
         return len(drawn.seeds)
 
+    def numbers(self, drawn: Drawn) -> np.ndarray:
+        return drawn.seeds
+
     def collect(
         self, policy: nn.Module, params: Parameters, drawn: Drawn, part: Part, rng: np.random.Generator
     ) -> Rollout:
@@ -226,7 +229,7 @@ class Episodes(Worlds):
                 yield [replace(part, share=share) if part.part == "query" else part for part in parts]
 
     def sequences(self, policy: nn.Module, batch: Rollout) -> Tensor:
-        return batch.x
+        return batch.x.to(next(policy.parameters()).device)
 
     def score(self, policy: nn.Module, params: Parameters, batch: Rollout) -> Tensor:
         """Mean reward of a run."""

@@ -101,8 +101,8 @@ def learner(name: str, family: Family, seed: int = 0, quick: bool = False) -> Me
     plain = Inner(steps=STEPS, step_size=0.3, support=SUPPORT)
     anew = (0.1, 0.3, 1.0, 3.0, 10.0)
     makers: dict[str, Callable[[], MetaLearner]] = {
-        "RL2": lambda: RL2(policy=policy(family), context=1, **common),
-        "latent": lambda: Latent(policy=policy(family, memory="belief"), context=1, **common),
+        "RL2": lambda: RL2(policy=policy(family), context=1, deployed=family.length, **common),
+        "latent": lambda: Latent(policy=policy(family, memory="belief"), context=1, deployed=family.length, **common),
         "MAML": lambda: MAML(policy=still, inner=plain, learn_step_sizes=True, **common),
         "MAML, second order": lambda: MAML(policy=still, inner=plain, order=2, learn_step_sizes=True, **common),
         "ANIL": lambda: MAML.anil(policy=still, inner=plain, learn_step_sizes=True, **common),

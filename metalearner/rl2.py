@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
+from markets import InputError
 from metalearner.base import MetaLearner, MetaPolicy
 from metalearner.objectives import Worlds
 from metalearner.training import Lessons
@@ -29,7 +30,17 @@ class InContext(MetaPolicy):
     learner = "rl2"
 
     def adapt(self, task: Any) -> Any:
-        """The policy itself; bars must be enough to fill its memory."""
+        """The policy itself; bars must be enough to fill its memory.
+
+        Raises
+        ------
+        InputError
+            When there are too few, or the policy has a memory and no context to fill it with.
+        """
+        if self.context == 1 and self.policy.settings.memory != "none":
+            raise InputError(
+                f"{self.name} would forget every bar: give the learner a context, or say what is `deployed`"
+            )
         self.objective.recent(task, self.policy, self.context)
         return self._deployed(self.policy, self.name)
 
@@ -64,9 +75,17 @@ class Plain(Lessons):
 
 @dataclass(frozen=True)
 class RL2(MetaLearner):
-    """Meta-learning by a memory. The attributes are those of `MetaLearner`."""
+    """Meta-learning by a memory; the attributes not named here are those of `MetaLearner`.
+
+    Attributes
+    ----------
+    deployed : int
+        Bars of memory of the deployed strategy; 0 is `context`. Episodes that are judged from their first bar have no
+        context, but who trades on in one remembers it.
+    """
 
     context: int = 60
+    deployed: int = 0
     name: str = "RL2"
 
     def lessons(self, policy: nn.Module, tasks: Any) -> Plain:
@@ -75,4 +94,4 @@ class RL2(MetaLearner):
     def made(
         self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> InContext:
-        return InContext(self.name, lessons.module, self.context, self.objective, seen_until, history)
+        return InContext(self.name, lessons.module, self.deployed or self.context, self.objective, seen_until, history)

@@ -9,6 +9,7 @@ All chance comes from the step's key and the task's own seed, so that it does no
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -27,6 +28,7 @@ from strategies.networks import Parameters, call
 
 Choose = Callable[[Tensor, Tensor], Tensor]
 _AHEAD = 16  # steps whose noise is drawn at once
+_PROBED = 8  # steps that tell one family from another
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class Environments:
 
     family: Callable[[int], gymnasium.Env]
     seeds: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.seeds is not None and not len(self.seeds):
+            raise InputError("there are no tasks to choose from: give Environments at least one seed")
 
     @classmethod
     def of(cls, tasks: Any) -> Environments:
@@ -61,9 +67,22 @@ class Environments:
 
     @property
     def identity(self) -> str:
-        """For checkpoints: the family's name and the seeds."""
+        """For checkpoints: the family's name, the seeds, and what happens in the first steps of one task.
+
+        A name alone says nothing of what a closure holds.
+        """
         name = re.sub(r" at 0x[0-9a-f]+", "", repr(self.family))
-        return f"{name} {None if self.seeds is None else list(self.seeds)}"
+        one, digest = self.family(2**31 if self.seeds is None else int(self.seeds[0])), hashlib.sha256()
+        shown, _ = one.reset(seed=0)
+        one.action_space.seed(0)
+        digest.update(np.asarray(shown).tobytes())
+        for _ in range(_PROBED):
+            shown, reward, terminated, truncated, _ = one.step(one.action_space.sample())
+            digest.update(np.asarray(shown).tobytes() + np.float64(reward).tobytes())
+            if terminated or truncated:
+                break
+        one.close()
+        return f"{name} {None if self.seeds is None else list(self.seeds)} {digest.hexdigest()}"
 
     @property
     def spaces(self) -> Spaces:
@@ -241,7 +260,7 @@ def rollout(
         after = torch.zeros(shape)
         limit = alive & done & ~terminated
         if policy.remembers:
-            limit &= beyond | (run == runs - 1)  # else life goes on, and so does its value
+            limit &= (t == longest - 1) | (run == runs - 1)  # else life goes on, and so does its value
         if policy.critic and limit.any():
             going_on = policy.lately(action, reward[..., None], torch.zeros_like(done)[..., None])
             worth = evaluate(policy, params, policy.inputs(following, going_on), state)[1]

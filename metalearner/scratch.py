@@ -51,18 +51,24 @@ class Scratch(MetaLearner):
         log: Log | None = None,
         ceiling: float | None = None,
     ) -> ByGradient:
-        """Choose the step size on `validation`; `tasks` are not looked at, and there is nothing to resume."""
+        """Choose the step size and weigh the tilt on `validation`; `tasks` are not looked at, and nothing is to be resumed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.training.seed)
             policy = self.objective.policy(self.policy, tasks)
-        judged = self.lessons(policy.eval(), validation)
-        return self.made(judged, judged, seen_until(validation), pd.DataFrame())
+        choosing, judging = self._split(validation)
+        used = self.used(self.lessons(policy.eval(), choosing))
+        self._weigh(policy, used, judging)
+        return self.made(used, used, seen_until(validation), pd.DataFrame())
+
+    def used(self, judged: Lessons) -> Stepping:
+        assert isinstance(judged, Stepping)
+        judged.inner = best_step_size(judged, self.step_sizes, self.training.seed)
+        return judged
 
     def made(
         self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> ByGradient:
         assert isinstance(used, Stepping)
-        used.inner = best_step_size(used, self.step_sizes, self.training.seed)
         return by_gradient(self, used, seen_until, history)
 
 
@@ -73,9 +79,7 @@ class RollingRetrain(Scratch):
     inner: Inner = field(default_factory=lambda: Inner(steps=200, step_size=0.01, support=1008, optimizer="adam"))
     name: str = "rolling retrain"
 
-    def made(
-        self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
-    ) -> ByGradient:
+    def used(self, judged: Lessons) -> Stepping:
         # tasks are shorter than the window, so that none could choose the step size
-        assert isinstance(used, Stepping)
-        return by_gradient(self, used, seen_until, history)
+        assert isinstance(judged, Stepping)
+        return judged

@@ -201,8 +201,9 @@ def train(
             if state.step % training.evaluate_every == 0 or state.step == training.steps:
                 state.consider(module, _validated(validation, training), state.step, float(np.mean(state.recent)))
                 state.recent.clear()
-                settled = lessons.worlds.settled(state.step / training.steps)
-                state.stopped = bool(settled and training.patience and state.waited >= training.patience)
+                if not lessons.worlds.settled(state.step / training.steps):
+                    state.waited = 0  # patience counts at full costs alone
+                state.stopped = bool(training.patience and state.waited >= training.patience)
                 with _finished_first():
                     if checkpoint is not None and ranks.rank == 0:
                         state.save(Path(checkpoint), fingerprint, module, optimizer)
@@ -235,7 +236,11 @@ def _descend(lessons, drawn, tasks, rng, optimizer, training, state, ranks) -> N
 def _validated(validation: Lessons, training: Training) -> float:
     validation.module.eval()
     with torch.no_grad():
-        return float(validation.scores(np.random.default_rng([training.seed, 2**31])).mean())
+        scores = validation.scores(np.random.default_rng([training.seed, 2**31]))
+    if not torch.isfinite(scores).all():
+        task = int((~torch.isfinite(scores)).nonzero()[0])
+        raise FloatingPointError(f"the score of validation task {task} is not finite; look at its prices or rewards")
+    return float(scores.mean())
 
 
 @contextlib.contextmanager

@@ -124,6 +124,8 @@ class Policy(nn.Module):
             band = (settings.shrink * width + (1 - settings.shrink) * own) / n
         elif settings.trades == "rate":
             rate = torch.sigmoid(rest[0])
+            if settings.base != "flat":
+                rate = settings.shrink * rate + (1 - settings.shrink)  # a base goes all the way
         return Aims(aim, band, rate)
 
     def sequences(self, features: Tensor) -> tuple[Tensor, Tensor]:

@@ -147,3 +147,10 @@ def test_other_values_keep_times_past_and_delistings(bars):
     other = bars["2003":].with_values(close=bars.close * 2)
     assert other.past == bars["2003":].past
     np.testing.assert_array_equal(other.close, 2 * bars["2003":].close)
+
+
+def test_regression_a_delisting_is_part_of_the_identity():
+    index = pd.date_range("2020-01-01", periods=5)
+    close = np.array([10.0, 10.0, 10.0, np.nan, np.nan])[:, None]
+    listed, gone = Bars.make(index, ["A"], close), Bars.make(index, ["A"], close, delisted={"A": index[4]})
+    assert listed.hash != gone.hash

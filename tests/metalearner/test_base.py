@@ -5,7 +5,8 @@ import pytest
 
 import metalearner.base
 from markets import InputError, TaskSet
-from metalearner import FineTune, Inner, Training, learners, load_meta, shrunk
+from metalearner import MAML, RL2, FineTune, Inner, Scratch, Training, learners, load_meta, shrunk
+from strategies import PolicySettings
 
 
 def test_save_and_load(meta, bars, tmp_path):
@@ -94,3 +95,38 @@ def test_every_learner_adapts_is_saved_and_is_itself_again(tasks, bars, tmp_path
     np.testing.assert_array_equal(again.adapt(bars[:1400]).plan(bars[1400:]).aim, plan.aim)
     # the unadapted twin is the same weights, whatever was adapted meanwhile
     np.testing.assert_array_equal(again.unadapted().plan(bars[1400:]).aim, meta.unadapted().plan(bars[1400:]).aim)
+
+
+def test_regression_steps_and_memories_do_not_mix(tasks):
+    """A policy with a memory would be trained with it and deployed without."""
+    for kind in (MAML, FineTune, Scratch):
+        with pytest.raises(InputError, match="the policy's memory is 'gru'"):
+            kind(policy=PolicySettings()).fit(*tasks, progress=False)
+    with pytest.raises(InputError, match="set the inner optimizer to sgd"):
+        MAML(order=2, inner=Inner(optimizer="adam"))
+
+
+def test_regression_a_memory_without_context_is_not_deployed(tasks, bars):
+    training = Training(steps=1, batch=4, evaluate_every=1, evidence=None)
+    meta = RL2(context=1, training=training).fit(*tasks, progress=False)
+    with pytest.raises(InputError, match="would forget every bar"):
+        meta.adapt(bars)
+    assert RL2(context=1, deployed=30, training=training).fit(*tasks, progress=False).adapt(bars).context == 30
+
+
+def test_regression_a_support_of_all_is_not_of_nothing(tasks, bars):
+    training = Training(steps=1, batch=4, evaluate_every=1, evidence=None)
+    inner = Inner(steps=2, step_size=1.0, support=0)
+    meta = FineTune(inner=inner, step_sizes=(), training=training).fit(*tasks, progress=False)
+    assert meta.adapt(bars[:700]).fingerprint != meta.unadapted().fingerprint
+
+
+def test_regression_scratch_must_earn_its_tilt_too(tasks):
+    training = Training(evidence=1e9)
+    meta = Scratch(training=training, inner=Inner(steps=2, optimizer="adam")).fit(*tasks, progress=False)
+    assert meta.policy.settings.shrink == 0.0
+
+
+def test_a_loaded_history_is_what_was_saved(meta, tmp_path):
+    again = load_meta(meta.save(tmp_path / "m"))
+    assert again.history["step"].tolist() == meta.history["step"].tolist()

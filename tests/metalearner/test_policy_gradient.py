@@ -233,11 +233,11 @@ def test_an_interrupted_training_ends_in_the_same_bits(name, tmp_path):
 
 
 def test_a_reward_that_is_no_number_is_named():
-    broken = partial(TwoArms, pays=(np.nan, np.nan))
+    broken, learner = partial(TwoArms, pays=(np.nan, np.nan)), RL2(Shape(hidden=4), REINFORCE(), SHORT)
     with pytest.raises(FloatingPointError, match=r"step 0: the gain of the task of seed \d+ at its step 0"):
-        RL2(policy=Shape(hidden=4), objective=REINFORCE(), training=SHORT).fit(
-            broken, Environments(broken, [1]), progress=False
-        )
+        learner.fit(broken, Environments(TwoArms, [1]), progress=False)
+    with pytest.raises(FloatingPointError, match="validation task 0 is not finite"):
+        learner.fit(TwoArms, Environments(broken, [1]), progress=False)
 
 
 def test_regression_a_support_is_not_weighted_by_its_minibatch():

@@ -127,3 +127,31 @@ def test_wrong_tasks_are_named():
     policy = PPO().policy(Shape(), TwoArms)
     with pytest.raises(InputError, match="must be of given seeds"):
         PPO().on(TwoArms, policy, 1).everything()
+
+
+def test_regression_closures_of_one_name_are_told_apart():
+    """A checkpoint of one family must not go on with another."""
+
+    def family(pays):
+        return lambda seed: TwoArms(seed, (0.0, pays))
+
+    one, same, other = (Environments(family(pays), range(3)).identity for pays in (1.0, 1.0, -50.0))
+    assert one == same
+    assert one != other
+    with pytest.raises(InputError, match="at least one seed"):
+        Environments(TwoArms, [])
+
+
+def test_regression_a_cut_at_a_time_limit_is_a_cut(monkeypatch):
+    """The last step allowed has a value after it, whether or not an episode ends there too."""
+    after = [met(partial(Walk, horizon=5), runs=3, longest=longest).after[..., -1] for longest in (9, 10)]
+    assert all((last != 0).any() for last in after)
+
+
+def test_regression_observations_may_start_at_any_number():
+    from gymnasium.spaces import Discrete
+
+    from metalearner.agents import Spaces
+
+    spaces = Spaces.of(Discrete(3, start=1), Discrete(2))
+    np.testing.assert_array_equal(spaces.read(np.array([1, 3])), [[1, 0, 0], [0, 0, 1]])

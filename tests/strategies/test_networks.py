@@ -89,7 +89,7 @@ def test_truncation_stops_the_gradient_at_the_border():
 
 
 def test_without_layers_the_output_reads_its_input_directly():
-    made, x = body("none", "film", layers=0), torch.randn(4, 7, 3)
+    made, x = body("none", layers=0), torch.randn(4, 7, 3)
     torch.testing.assert_close(made(x)[0], x @ made.last.weight.T + made.last.bias)
 
 

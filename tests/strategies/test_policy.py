@@ -143,3 +143,11 @@ def test_a_fingerprint_sees_weights_settings_and_context():
     prints = [strategy().fingerprint, strategy(seed=1).fingerprint, strategy(context=7).fingerprint]
     assert len({*prints, strategy(base="flat").fingerprint}) == 4
     assert strategy().fingerprint == prints[0]
+
+
+def test_regression_without_a_tilt_a_base_goes_all_the_way(bars):
+    """Whatever rate was learnt."""
+    ours = strategy(trades="rate")
+    assert ours.plan(bars).rate[-1].max() < 1
+    ours.policy = with_shrink(ours.policy, 0.0).eval()
+    assert (ours.plan(bars).rate == 1).all()
