@@ -86,7 +86,7 @@ def learner(name: str, family: Family, seed: int = 0, quick: bool = False) -> Me
     steps, rate = 400, 5e-3
     if memory:
         steps, rate = (1200, 1e-2) if isinstance(family, DriftMomentum) else (2500, 2e-3)
-    if isinstance(family, HiddenMarkov | HiddenMarkovFamily) and family.cost > 0.2:
+    if isinstance(family, HiddenMarkov) and family.mean < 0.15:
         steps, rate = 3500, 1e-3  # where a bar says little, larger steps end in always being long
     if isinstance(family, GarleanuPedersen):
         steps, rate = 300, 1e-2
