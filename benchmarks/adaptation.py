@@ -115,11 +115,10 @@ def main() -> None:
             print(f"\nagainst gradient steps on {SUPPORT} bars\n{found.by_steps.to_string()}")
             figures |= compared(done, key, family, tasks)
         if isinstance(family, GarleanuPedersen):
-            found = [learnt_rate_and_aim(one.meta, family) for one in done[key, "no memory"]]
-            figures["garleanu_pedersen_rate"], figures["garleanu_pedersen_aim"] = (
-                float(x) for x in np.mean(found, axis=0)
-            )
-            print(f"learnt rate {figures['garleanu_pedersen_rate']:.4f}, aim {figures['garleanu_pedersen_aim']:.4f}")
+            learnt = [learnt_rate_and_aim(one.meta, family) for one in done[key, "no memory"]]
+            rate, aim = np.mean(learnt, axis=0).tolist()
+            figures |= {"garleanu_pedersen_rate": rate, "garleanu_pedersen_aim": aim}
+            print(f"learnt rate {rate:.4f}, aim {aim:.4f}")
         if not chosen.quick:
             found.page(RESULTS / f"adaptation_{key}.html")
     if not chosen.quick:

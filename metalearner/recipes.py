@@ -52,7 +52,7 @@ def objective(family: Family) -> Pathwise:
     elif isinstance(family, GarleanuPedersen):
         utility = HeldRisk(family.risk_aversion, family.variance)
     # quadratic costs punish no first small trade, so that they need no curriculum
-    curriculum = CostCurriculum() if family.cost else CostCurriculum(0, 0)
+    curriculum = CostCurriculum(0.3, 0.3) if family.cost else CostCurriculum(0, 0)
     return Pathwise(family.costs, family.execution, utility, curriculum, family.scale, symbols=0)
 
 
@@ -87,7 +87,7 @@ def learner(name: str, family: Family, seed: int = 0, quick: bool = False) -> Me
     if memory:
         steps, rate = (1200, 1e-2) if isinstance(family, DriftMomentum) else (2500, 2e-3)
     if isinstance(family, HiddenMarkov) and family.mean < 0.15:
-        steps, rate = 3500, 1e-3  # where a bar says little, larger steps end in always being long
+        steps, rate = 4000, 1e-3  # where a bar says little, larger steps end in always being long
     if isinstance(family, GarleanuPedersen):
         steps, rate = 300, 1e-2
     if name == "MAML, second order":

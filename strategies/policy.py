@@ -91,7 +91,7 @@ class Policy(nn.Module):
         seen = 2 * len(settings.features.names)  # of the symbol, and of the market
         start = torch.tensor(_START[settings.trades])
         # Aims of nothing, within their zone, trade nothing and have no gradient: without a base some must stand out at first.
-        spread = 0.1 if settings.base == "flat" else 0.0
+        spread = (0.3 if settings.trades == "band" else 0.1) if settings.base == "flat" else 0.0
         self.body = Body(seen, len(start), settings, start, spread)
 
     def forward(self, features: Tensor, base: Tensor, last: int | None = None, truncate: int = 0) -> Aims:

@@ -151,3 +151,12 @@ def test_regression_without_a_tilt_a_base_goes_all_the_way(bars):
     assert ours.plan(bars).rate[-1].max() < 1
     ours.policy = with_shrink(ours.policy, 0.0).eval()
     assert (ours.plan(bars).rate == 1).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_regression_without_a_base_some_aims_stand_out_of_their_zone_at_first(seed):
+    """A policy that starts within its no-trade zone has no gradient, and stays there."""
+    torch.manual_seed(seed)
+    policy = Policy(PolicySettings(hidden=32, base="flat", features=FEATURES))
+    plan = policy(torch.randn(8, 100, 1, len(FEATURES.names)), torch.zeros(8, 100, 1, dtype=torch.float64))
+    assert (plan.aim.abs() > plan.band).double().mean() > 0.5
