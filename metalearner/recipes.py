@@ -95,6 +95,7 @@ def learner(name: str, family: Family, seed: int = 0, quick: bool = False) -> Me
     training = Training(
         steps=max(steps // 40, 1) if quick else steps, batch=64, learning_rate=rate, weight_decay=0.0, schedule="cosine",
         evaluate_every=max(steps // 40, 1) if quick else 100, evidence=None, seed=seed,
+        keep="last" if family.cost else "best",
     )  # fmt: skip
     common: dict[str, Any] = {"objective": objective(family), "training": training, "name": name}
     still = policy(family, memory="none", hidden=16 if isinstance(family, GarleanuPedersen) else 32)

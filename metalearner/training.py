@@ -52,6 +52,8 @@ class Training:
         Validations without a gain at full costs before training stops; 0 never stops early.
     evidence : float or None
         t-statistic of the gain over the base on validation below which the tilt is dropped; None leaves the tilt alone.
+    keep : {"best", "last"}
+        Weights to end with: those best on validation, or the final ones, where tasks are endless and choosing is noise.
     seed : int
     device : {"auto", "cpu", "cuda"}
         ``auto`` is CUDA where there is one. Networks are float32 there too, and money float64: no mixed precision.
@@ -66,6 +68,7 @@ class Training:
     evaluate_every: int = 20
     patience: int = 0
     evidence: float | None = 1.0
+    keep: str = "best"
     seed: int = 0
     device: str = "auto"
 
@@ -77,6 +80,8 @@ class Training:
             raise InputError(f"training: seed is {self.seed}; it must be at least 0")
         if self.schedule not in ("constant", "cosine", "linear"):
             raise InputError(f"training: schedule {self.schedule!r} is unknown; use constant, cosine or linear")
+        if self.keep not in ("best", "last"):
+            raise InputError(f"training: keep {self.keep!r} is unknown; use best or last")
         if self.device not in ("auto", "cpu", "cuda"):
             raise InputError(f"training: device {self.device!r} is unknown; use auto, cpu or cuda")
         if self.device == "cuda" and not torch.cuda.is_available():
@@ -210,7 +215,8 @@ def train(
                     if log is not None and ranks.rank == 0:
                         log({k: v for k, v in state.history[-1].items() if k != "step"}, state.step)
             bar.update(row, completed=state.step, score=state.score(ceiling))
-    module.load_state_dict(state.best)
+    if training.keep == "best":
+        module.load_state_dict(state.best)
     module.eval()
     return pd.DataFrame(state.history)
 

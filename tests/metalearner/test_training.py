@@ -237,3 +237,13 @@ def test_regression_tasks_of_another_kind_are_named(tasks):
     other = worlds.regime_bars(400, 3, seed=2)
     with pytest.raises(InputError, match="one source of bars"):
         TaskSet((*tasks[0].tasks, replace(tasks[0][0], bars=other)))
+
+
+def test_the_last_weights_are_kept_where_asked(tasks):
+    training = replace(SHORT, steps=12, learning_rate=0.1)
+    best, last = (fit(tasks, replace(training, keep=keep)) for keep in ("best", "last"))
+    assert best.history.equals(last.history)
+    best_step = best.history["validation"].argmax()
+    assert torch.equal(weights(best), weights(last)) == (best_step == len(best.history) - 1)
+    with pytest.raises(InputError, match="keep 'first' is unknown"):
+        Training(keep="first")
