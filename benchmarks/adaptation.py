@@ -1,9 +1,10 @@
 """How near the best possible do the learners come, how fast, and after how many bars and steps?
 
-Every learner is trained by its recipe (`metalearner.recipes`) with three seeds and judged on at least 1,000 episodes of other
-seeds: over whole episodes, against bars seen in the new regime, and against gradient steps. Scores are shares of the ceiling
-(`strategies.ladder`) with bootstrap 95 % intervals over tasks and training seeds. Models are kept in the git-ignored folder
-``benchmarks/results/models``: a run that was interrupted goes on where it stopped, and ``--fresh`` starts over.
+Every learner is trained by its recipe (`metalearner.recipes`) with three seeds and judged on episodes of other seeds: over
+20,000 whole ones, and by 2,000 tasks a point against bars seen in the new regime and against gradient steps. Scores are
+shares of the ceiling (`strategies.ladder`) with bootstrap 95 % intervals over tasks and training seeds. Models are kept in
+the git-ignored folder ``benchmarks/results/models``: a run that was interrupted goes on where it stopped, and ``--fresh``
+starts over.
 """
 
 from __future__ import annotations
@@ -94,14 +95,17 @@ def main() -> None:
         print(f"{i + 1}/{len(jobs)} {key}: {name}, seed {seed}: {one.seconds:.0f} s "
               f"({time.perf_counter() - begun:.0f} s so far)", flush=True)  # fmt: skip
     torch.set_num_threads(1)
-    figures: dict[str, object] = {"tasks": tasks, "seeds": len(seeds)}
+    figures: dict[str, object] = {"tasks": tasks, "episodes": 10 * tasks, "seeds": len(seeds)}
     every: list[pd.DataFrame] = []
     for key, (family, skip) in which.items():
-        found = study({name: done[key, name] for name in names(family)}, family, skip=skip, tasks=tasks)
-        print(
-            f"\n{family}: share of the ceiling; the first {skip} bars of whole episodes are left out, {QUERY} bars after"
+        found = study(
+            {name: done[key, name] for name in names(family)}, family, skip=skip, tasks=tasks, episodes=10 * tasks
         )
-        print(f"those seen judge the rest; {tasks} tasks, {len(seeds)} training seeds\n{found.summary.to_string()}")
+        print(f"\n{family}: share of the ceiling, {len(seeds)} training seeds")
+        print(
+            f"{10 * tasks:,} whole episodes without their first {skip} bars; after the bars seen, {QUERY} judge {tasks:,} tasks"
+        )
+        print(found.summary.to_string())
         print(f"\nagainst bars seen\n{found.by_bars.to_string()}" if len(found.by_bars) else "")
         print("others on the ladder: " + ", ".join(f"{name} {value:.3f}" for name, value in found.ladder.items()))
         figures |= {key + KEYS.get((key, name), f"_{name.lower()}"): value for name, value in found.whole.items()}

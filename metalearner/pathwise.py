@@ -285,7 +285,11 @@ class Windows(Worlds):
 
 
 def _spans(first: np.ndarray, stop: np.ndarray, context: int) -> tuple[np.ndarray, Tensor]:
-    """First rows of paths of one length that end at `stop`, and which growths of them are judged."""
+    """First rows of paths of one length that end at `stop`, and which growths of them are judged.
+
+    Along the longest the memory grows from `context` bars to as many more as are judged; a shorter one, which starts earlier,
+    has a memory in that range too.
+    """
     length = context + int((stop - first).max())
     start = np.maximum(stop - length, 0)
     rows = start[:, None] + np.arange(length)

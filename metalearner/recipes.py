@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from markets import TaskSet
 from markets.synthetic import DriftMomentum, Family, GarleanuPedersen, HiddenMarkov, HiddenMarkovFamily
 from metalearner.base import MetaLearner, MetaPolicy, load_meta
@@ -133,7 +131,8 @@ def tasks(family: Family, name: str, seed: int, quick: bool = False) -> tuple[Ta
     length = family.length if isinstance(family, DriftMomentum) else 400 if memory else 300
     shorter = replace(family, length=length)  # type: ignore[type-var]
     support = SUPPORT if gradient else 1
-    many, few = (256, 64) if quick else (16384 if length <= 200 else 8192, 512)
+    # of 8,192 hidden Markov episodes a memory learns some by heart: 0.96 of the ceiling there, 0.94 on others
+    many, few = (256, 64) if quick else (16384 if length <= 200 else 32768, 512)
     return shorter.sample(many, [seed, 1]).tasks(support), shorter.sample(few, [seed, 2]).tasks(support)
 
 
@@ -153,7 +152,7 @@ class Trained:
 
 
 def trained(name: str, family: Family, seed: int, quick: bool = False, folder: Path | None = None) -> Trained:
-    """Train by the recipe; in one thread, so that several can run beside each other.
+    """Train by the recipe.
 
     Parameters
     ----------
@@ -164,7 +163,6 @@ def trained(name: str, family: Family, seed: int, quick: bool = False, folder: P
     folder : Path, optional
         Where the model and its checkpoint are kept: what is there is not trained again, and what was interrupted goes on.
     """
-    torch.set_num_threads(1)
     begun = time.perf_counter()
     planned = learner(name, family, seed, quick)
     slug = hashlib.sha256(repr((family, planned)).encode()).hexdigest()[:8]  # other settings are another model

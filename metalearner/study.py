@@ -107,11 +107,27 @@ class Study:
         return write_page(path, f"How well do they adapt? {self.family.name}", about + curves + text)
 
 
-def study(made: Mapping[str, Sequence[Trained]], family: Family, *, skip: int, tasks: int) -> Study:
-    """Judge trained learners, each with one or more seeds, on `tasks` unseen episodes of `family`."""
+def study(
+    made: Mapping[str, Sequence[Trained]], family: Family, *, skip: int, tasks: int, episodes: int | None = None
+) -> Study:
+    """Judge trained learners, each with one or more seeds.
+
+    Parameters
+    ----------
+    made : dict
+        Trainings by learner.
+    family : Family
+    skip : int
+        First bars of whole episodes that are left out.
+    tasks : int
+        Unseen episodes that judge against bars seen and steps.
+    episodes : int, optional
+        Unseen whole episodes; by default as many. Where a bar says little, so does an episode: a share of the hidden Markov
+        ceilings is known to one in a hundred after 2,000.
+    """
     whole: dict[str, float] = {}
     rows, bars, steps = {}, {}, {}
-    drawn = family.sample(tasks, SEED)
+    drawn = family.sample(episodes or tasks, SEED)
     ceiling, judged = ceiling_scores(drawn, 1 + skip), drawn.tasks(1 + skip)
     for name, trainings in made.items():
         metas = [one.meta for one in trainings]

@@ -57,6 +57,9 @@ class Training:
     seed : int
     device : {"auto", "cpu", "cuda"}
         ``auto`` is CUDA where there is one. Networks are float32 there too, and money float64: no mixed precision.
+    threads : int
+        Of torch on a CPU, while training. Small networks gain nothing from a second one, and where cores are shared its
+        waiting makes them several times slower.
     """
 
     steps: int = 300
@@ -71,9 +74,10 @@ class Training:
     keep: str = "best"
     seed: int = 0
     device: str = "auto"
+    threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "evaluate_every"):
+        for name in ("steps", "batch", "evaluate_every", "threads"):
             if getattr(self, name) < 1:
                 raise InputError(f"training: {name} is {getattr(self, name)}; it must be at least 1")
         if self.seed < 0:
@@ -192,7 +196,7 @@ def train(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         TextColumn("validation {task.fields[score]}"), transient=False, disable=not progress or ranks.rank > 0,
     )  # fmt: skip
-    with bar:
+    with bar, _threads(training.threads):
         row = bar.add_task(title, total=training.steps, completed=state.step, score=state.score(ceiling))
         if not state.history:
             state.consider(module, _validated(validation, training), 0, math.nan)
@@ -247,6 +251,16 @@ def _validated(validation: Lessons, training: Training) -> float:
         task = int((~torch.isfinite(scores)).nonzero()[0])
         raise FloatingPointError(f"the score of validation task {task} is not finite; look at its prices or rewards")
     return float(scores.mean())
+
+
+@contextlib.contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

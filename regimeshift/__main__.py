@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
 from typing import Annotated, Any, Union
+
+# Before torch is loaded. A second thread of it waits more than it works on networks of this size; when other processes
+# want its core too (two commands at once, CI), everything takes several times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import tyro
 

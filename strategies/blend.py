@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from markets import Bars, InputError
 from strategies.base import Plan, Strategy, planned
+from strategies.policy import PolicyStrategy
 
 
 class Blend(Strategy):
@@ -44,3 +47,36 @@ class Blend(Strategy):
     def adapt(self, bars: Bars) -> Strategy:
         """Each part adapted."""
         return Blend([part.adapt(bars) for part in self.parts], self.name) if self.adapts else self
+
+    def save(self, folder: str | Path) -> Path:
+        """Write each part into a folder of its own, and ``blend.json``.
+
+        Raises
+        ------
+        InputError
+            When a part is not a `PolicyStrategy`: rules are not saved, they are written down.
+        """
+        folder = Path(folder)
+        for k, part in enumerate(self.parts):
+            if not isinstance(part, PolicyStrategy):
+                raise InputError(f"{self.name}: {part.name} is a {type(part).__name__}; only torch policies are saved")
+            part.save(folder / str(k))
+        (folder / "blend.json").write_text(json.dumps({"name": self.name, "parts": len(self.parts)}))
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Blend:
+        """Read what `save` wrote; nothing is unpickled.
+
+        Raises
+        ------
+        InputError
+            When the files are missing or do not belong together.
+        """
+        folder = Path(folder)
+        try:
+            about = json.loads((folder / "blend.json").read_text())
+            name, parts = about["name"], range(about["parts"])
+        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise InputError(f"{folder}: not a saved blend ({error})") from None
+        return cls([PolicyStrategy.load(folder / str(k)) for k in parts], name)

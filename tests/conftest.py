@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+# Two workers and the processes that they start share two cores: threads that wait for each other would burn them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / "numba" / worker)
 
 import hypothesis  # noqa: E402

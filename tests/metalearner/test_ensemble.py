@@ -3,7 +3,7 @@ import pytest
 
 from markets import InputError
 from metalearner import MAML, Ensemble, Training, load_meta
-from strategies import PolicySettings
+from strategies import Blend, PolicySettings
 
 LEARNER = MAML(
     PolicySettings(memory="none", hidden=4), training=Training(steps=2, evaluate_every=2, seed=5, evidence=None)
@@ -37,6 +37,14 @@ def test_save_and_load(ensemble, bars, tmp_path):
     (tmp_path / "e" / "1" / "meta.json").unlink()
     with pytest.raises(InputError, match="1: no trained model there"):
         load_meta(tmp_path / "e")
+
+
+def test_what_adapted_can_be_saved_and_trades_the_same(ensemble, bars, tmp_path):
+    """`regimeshift adapt` on a saved ensemble ended in an AttributeError."""
+    adapted = ensemble.adapt(bars[:1400])
+    again = Blend.load(adapted.save(tmp_path / "adapted"))
+    assert again.name == adapted.name
+    np.testing.assert_array_equal(again.plan(bars).aim, adapted.plan(bars).aim)
 
 
 def test_remembers_the_last_bar_that_any_member_saw(ensemble, tasks):

@@ -52,3 +52,10 @@ def test_adapts_where_a_part_does(bars):
 def test_nothing_to_blend():
     with pytest.raises(InputError, match="nothing to blend"):
         Blend([])
+
+
+def test_what_cannot_be_saved_or_read_is_named(tmp_path):
+    with pytest.raises(InputError, match="equal weight is a EqualWeight; only torch policies are saved"):
+        Blend([EqualWeight()]).save(tmp_path)
+    with pytest.raises(InputError, match="not a saved blend"):
+        Blend.load(tmp_path)
