@@ -7,8 +7,6 @@ et al., "RL²", arXiv 1611.02779).
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,11 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete, Space
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from markets import InputError
+from strategies import saving
 from strategies.networks import Body, Shape
 
 
@@ -306,39 +303,23 @@ class Agent:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the settings and the weights."""
-        digest = hashlib.sha256(json.dumps(self._about()).encode())
-        for name, weight in sorted(self.policy.state_dict().items()):
-            digest.update(name.encode() + weight.detach().cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return saving.fingerprint(self._about(), self.policy)
 
     def save(self, folder: str | Path) -> Path:
         """Write ``agent.json`` and ``weights.safetensors``."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "agent.json").write_text(json.dumps({"name": self.name, **self._about()}, indent=1))
-        weights = {k: v.contiguous().cpu() for k, v in self.policy.state_dict().items()}
-        save_file(weights, folder / "weights.safetensors")
-        return folder
+        return saving.write(folder, "agent.json", {"name": self.name, **self._about()}, self.policy)
 
     @classmethod
     def load(cls, folder: str | Path) -> Agent:
-        """Read what `save` wrote; nothing is unpickled.
+        """Read what `save` wrote.
 
         Raises
         ------
         InputError
             When the files are missing or do not belong together.
         """
-        folder = Path(folder)
-        try:
-            about = json.loads((folder / "agent.json").read_text())
-            with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten, so it must not cost the caller
-                spaces = Spaces.from_dict(about["spaces"])
-                policy = ActorCritic(Shape(**about["settings"]), spaces, about["critic"], about["spread"])
-            policy.load_state_dict(load_file(folder / "weights.safetensors"))
+        with saving.reading(folder, "agent.json", "agent") as about:
+            spaces = Spaces.from_dict(about["spaces"])
+            policy = ActorCritic(Shape(**about["settings"]), spaces, about["critic"], about["spread"])
+            policy.load_state_dict(saving.weights(folder))
             return cls(policy.eval(), about["context"], about["name"])
-        except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError, SafetensorError) as error:
-            raise InputError(f"{folder}: not a saved agent ({error})") from None
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise InputError(f"{folder}: weights and agent.json do not belong together ({reason})") from None

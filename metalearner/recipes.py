@@ -85,7 +85,7 @@ def learner(name: str, family: Family, seed: int = 0, quick: bool = False) -> Me
     if memory:
         steps, rate = (1200, 1e-2) if isinstance(family, DriftMomentum) else (2500, 2e-3)
     if isinstance(family, HiddenMarkov) and family.mean < 0.15:
-        steps, rate = 4000, 1e-3  # where a bar says little, larger steps end in always being long
+        steps, rate = 8000, 1e-3  # where a bar says little, larger steps end in always being long
     if isinstance(family, GarleanuPedersen):
         steps, rate = 300, 1e-2
     if name == "MAML, second order":
@@ -131,8 +131,8 @@ def tasks(family: Family, name: str, seed: int, quick: bool = False) -> tuple[Ta
     length = family.length if isinstance(family, DriftMomentum) else 400 if memory else 300
     shorter = replace(family, length=length)  # type: ignore[type-var]
     support = SUPPORT if gradient else 1
-    # of 8,192 hidden Markov episodes a memory learns some by heart: 0.96 of the ceiling there, 0.94 on others
-    many, few = (256, 64) if quick else (16384 if length <= 200 else 32768, 512)
+    # of 8,192 hidden Markov episodes a memory learnt some by heart: 0.96 of the ceiling there, 0.94 on others
+    many, few = (256, 64) if quick else (65536 if memory and length > 200 else 16384, 512)
     return shorter.sample(many, [seed, 1]).tasks(support), shorter.sample(few, [seed, 2]).tasks(support)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from markets import Bars, InputError
+from strategies import saving
 from strategies.base import Plan, Strategy, planned
 from strategies.policy import PolicyStrategy
 
@@ -66,17 +67,13 @@ class Blend(Strategy):
 
     @classmethod
     def load(cls, folder: str | Path) -> Blend:
-        """Read what `save` wrote; nothing is unpickled.
+        """Read what `save` wrote.
 
         Raises
         ------
         InputError
             When the files are missing or do not belong together.
         """
-        folder = Path(folder)
-        try:
-            about = json.loads((folder / "blend.json").read_text())
-            name, parts = about["name"], range(about["parts"])
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise InputError(f"{folder}: not a saved blend ({error})") from None
-        return cls([PolicyStrategy.load(folder / str(k)) for k in parts], name)
+        with saving.reading(folder, "blend.json", "blend") as about:
+            parts = [PolicyStrategy.load(Path(folder) / str(k)) for k in range(about["parts"])]
+            return cls(parts, about["name"])

@@ -8,8 +8,6 @@ The weights are shared across symbols: one policy trades any universe.
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -17,11 +15,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from markets import Bars, Features, InputError
+from strategies import saving
 from strategies.base import Plan, Strategy
 from strategies.networks import Body, Shape
 from strategies.rules import EqualWeight, InverseVolatility
@@ -182,11 +179,8 @@ class PolicyStrategy(Strategy):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the settings, the context and the weights: two of one name are not one model."""
-        digest = hashlib.sha256(json.dumps([asdict(self.policy.settings), self.context]).encode())
-        for name, weight in sorted(self.policy.state_dict().items()):
-            digest.update(name.encode() + weight.detach().cpu().numpy().tobytes())
-        return digest.hexdigest()
+        """SHA-256 of the settings, the context and the weights."""
+        return saving.fingerprint([asdict(self.policy.settings), self.context], self.policy)
 
     def plan(self, bars: Bars) -> Plan:
         settings = self.policy.settings
@@ -217,38 +211,24 @@ class PolicyStrategy(Strategy):
 
     def save(self, folder: str | Path) -> Path:
         """Write ``strategy.json`` and ``weights.safetensors``."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         seen = None if self.seen_until is None else str(self.seen_until)
         about = {"name": self.name, "context": self.context, "seen_until": seen, "policy": asdict(self.policy.settings)}
-        (folder / "strategy.json").write_text(json.dumps(about, indent=1))
-        save_file(
-            {k: v.contiguous().cpu() for k, v in self.policy.state_dict().items()}, folder / "weights.safetensors"
-        )
-        return folder
+        return saving.write(folder, "strategy.json", about, self.policy)
 
     @classmethod
     def load(cls, folder: str | Path) -> PolicyStrategy:
-        """Read what `save` wrote; nothing is unpickled.
+        """Read what `save` wrote.
 
         Raises
         ------
         InputError
             When the files are missing or do not belong together.
         """
-        folder = Path(folder)
-        try:
-            about = json.loads((folder / "strategy.json").read_text())
-            with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten, so it must not cost the caller
-                policy = Policy(settings_from(about["policy"]))
-            policy.load_state_dict(load_file(folder / "weights.safetensors"))
+        with saving.reading(folder, "strategy.json", "strategy") as about:
+            policy = Policy(settings_from(about["policy"]))
+            policy.load_state_dict(saving.weights(folder))
             seen = about["seen_until"]
-        except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError, SafetensorError) as error:
-            raise InputError(f"{folder}: not a saved strategy ({error})") from None
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise InputError(f"{folder}: weights and strategy.json do not belong together ({reason})") from None
-        return cls(policy.eval(), about["context"], about["name"], None if seen is None else pd.Timestamp(seen))
+            return cls(policy.eval(), about["context"], about["name"], None if seen is None else pd.Timestamp(seen))
 
 
 def settings_from(about: dict) -> PolicySettings:

@@ -82,14 +82,16 @@ class Adapt:
         from regimeshift.console import console, show, writable
 
         family, skip = recipes.FAMILIES[self.family]
-        known = recipes.names(family)
-        unknown = [name for name in self.learners if name not in known]
+        known = {name.lower(): name for name in recipes.names(family)}
+        unknown = [name for name in self.learners if name.lower() not in known]
         if unknown:
-            raise InputError(f"--learners {unknown[0]!r}: {self.family} has recipes for {', '.join(known)}")
+            has = "; ".join(known.values())
+            raise InputError(f"--learners {unknown[0]!r}: {self.family} has recipes for {has}")
         if self.seeds < 1 or self.tasks < 2:
             raise InputError("bench adapt: give at least 1 seed and 2 tasks")
         folder = writable(self.out)
-        jobs = [(name, seed) for name in self.learners or known for seed in range(self.seeds)]
+        wanted = [known[name.lower()] for name in self.learners] or list(known.values())
+        jobs = [(name, seed) for name in wanted for seed in range(self.seeds)]
         made: dict[str, list] = {}
         for name, seed in track(jobs, "training", transient=True, console=console):
             made.setdefault(name, []).append(recipes.trained(name, family, seed, self.quick, folder))

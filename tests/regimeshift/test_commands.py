@@ -296,7 +296,7 @@ def test_bench_ceilings_prints_a_ladder_of_each_family(tmp_path):
 
 
 def test_bench_adapt_judges_learners_and_keeps_them(tmp_path):
-    wanted = ("bench", "adapt", "--quick", "--tasks", "20", "--learners", "scratch", "fine-tune", "--out", "here")
+    wanted = ("bench", "adapt", "--quick", "--tasks", "20", "--learners", "Scratch", "fine-tune", "--out", "here")
     done = call(*wanted, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for text in ("bars seen in the new regime", "gradient steps on 100 bars", "20 unseen tasks, 1 training seeds"):

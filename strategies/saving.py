@@ -1,0 +1,60 @@
+"""A network on disk: a JSON file that says what it is, and its weights as safetensors. Nothing is pickled."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from markets import InputError
+
+WEIGHTS = "weights.safetensors"
+
+
+def fingerprint(about: Any, module: nn.Module) -> str:
+    """SHA-256 of what it is and of its weights: two of one name are not one model."""
+    digest = hashlib.sha256(json.dumps(about).encode())
+    for name, weight in sorted(module.state_dict().items()):
+        digest.update(name.encode() + weight.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write(folder: str | Path, file: str, about: dict[str, Any], module: nn.Module) -> Path:
+    """Write `about` to `file`, and the weights beside it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_text(json.dumps(about, indent=1))
+    save_file({k: v.contiguous().cpu() for k, v in module.state_dict().items()}, folder / WEIGHTS)
+    return folder
+
+
+def weights(folder: str | Path) -> dict[str, torch.Tensor]:
+    """The weights that `write` wrote."""
+    return load_file(Path(folder) / WEIGHTS)
+
+
+@contextlib.contextmanager
+def reading(folder: str | Path, file: str, what: str) -> Iterator[dict[str, Any]]:
+    """What `file` says, for a block that makes the network anew and gives it its `weights`.
+
+    Raises
+    ------
+    InputError
+        When the files are missing or do not belong together.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]):  # what is drawn at first is overwritten, so it must not cost the caller
+            yield json.loads((Path(folder) / file).read_text())
+    except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError, SafetensorError) as error:
+        raise InputError(f"{folder}: not a saved {what} ({error})") from None
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"{folder}: weights and {file} do not belong together ({reason})") from None
