@@ -8,7 +8,6 @@ from pathlib import Path
 from backtests import walk_forward
 from benchmarks.common import finish, options
 from markets import load
-from metalearner import shrunk
 from regimeshift import steps
 from regimeshift.spans import spans
 from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum
@@ -30,7 +29,7 @@ def main() -> None:
             )  # fmt: skip
     rl2 = made["rl2"]
     rules = [InverseVolatility(), EqualWeight(), BuyAndHold(), Momentum(252)]
-    learnt = [rl2, rl2.unadapted(), shrunk(rl2, 1.0, "RL2, whole tilt"), made["finetune"]]
+    learnt = [rl2, rl2.unadapted(), rl2.shrunk(1.0, "RL2, whole tilt"), made["finetune"]]
     result = walk_forward([*learnt, *rules], bars[where.test :])
     steps.show_result(result)
     figures = {name: {k: round(float(v), 4) for k, v in row.items()} for name, row in result.table().iterrows()}

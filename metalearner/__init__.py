@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from metalearner.agents import Agent
-from metalearner.base import MetaLearner, MetaPolicy, load_meta, shrunk
+from metalearner.base import MetaLearner, MetaPolicy, load_meta
 from metalearner.dqn import DQN
 from metalearner.ensemble import Ensemble
 from metalearner.finetune import FineTune
@@ -70,5 +70,4 @@ __all__ = [
     "Training",
     "learners",
     "load_meta",
-    "shrunk",
 ]

@@ -273,10 +273,21 @@ class Agent:
     def forget(self) -> None:
         """Clear the memory: another task."""
         self._state: Tensor | None = None
+        self._action: Tensor | None = None  # not observed yet
         self._last = self.policy.nothing_yet(1, 1, 1)
 
     def act(self, observation: Any) -> Any:
-        """The action on `observation`."""
+        """The action on `observation`.
+
+        Raises
+        ------
+        InputError
+            When a memory was not told what its last action paid.
+        """
+        if self._action is not None and self.context > 1 and self.policy.remembers:
+            raise InputError(
+                f"{self.name} learns from what its actions pay: call observe(reward, done) after each step"
+            )
         policy, actions = self.policy, self.policy.spaces.actions
         seen = policy.spaces.read(np.asarray(observation)[None])[None, None]
         with torch.no_grad():
@@ -290,10 +301,19 @@ class Agent:
         return int(chosen) if isinstance(actions, Choices) else chosen
 
     def observe(self, reward: float, done: bool) -> None:
-        """What the last action paid, and whether its episode is over; the memory lives on."""
+        """What the last action paid, and whether its episode is over; the memory lives on.
+
+        Raises
+        ------
+        InputError
+            When there was no action.
+        """
+        if self._action is None:
+            raise InputError(f"{self.name} has not acted since it last observed: call act(observation) first")
         if self.context > 1:
             paid, over = (torch.full(self._last.shape[:3], float(x)) for x in (reward, done))
             self._last = self.policy.lately(self._action, paid, over)
+        self._action = None
 
     def _about(self) -> dict[str, Any]:
         policy = self.policy

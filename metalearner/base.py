@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from markets import InputError, TaskSet
@@ -81,6 +83,12 @@ class MetaPolicy(ABC):
     def unadapted(self) -> Any:
         """The same policy kept from adapting: the control of every comparison."""
 
+    def shrunk(self, share: float, name: str) -> MetaPolicy:
+        """The same with another share of its tilt."""
+        other = copy.copy(self)
+        other.name, other.policy = name, with_shrink(self.policy, share).eval()
+        return other
+
     def save(self, folder: str | Path) -> Path:
         """Write the policy (as `PolicyStrategy.save` does) and ``meta.json``."""
         folder = Path(self._deployed(self.policy, self.name).save(folder))
@@ -109,13 +117,6 @@ class MetaPolicy(ABC):
         """Take over what `_about` said."""
 
 
-def shrunk(meta: MetaPolicy, share: float, name: str) -> MetaPolicy:
-    """The same meta-policy with another share of its tilt."""
-    other = copy.copy(meta)
-    other.name, other.policy = name, with_shrink(meta.policy, share).eval()
-    return other
-
-
 @dataclass(frozen=True)
 class MetaLearner(ABC):
     """Learns from tasks how to adapt to the next one.
@@ -127,7 +128,7 @@ class MetaLearner(ABC):
     objective : Objective
     training : Training
     context : int
-        Bars of memory before the first that is judged, 1 for none.
+        Bars of memory before the first that is judged, 1 for none; of no meaning to learners whose policy has no memory.
     name : str
     """
 
@@ -136,6 +137,14 @@ class MetaLearner(ABC):
     training: Training = field(default_factory=Training)
     context: int = 1
     name: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.objective, Objective):
+            raise InputError(
+                f"{self.name}: objective is {self.objective!r}; it wants Pathwise(...), PPO(...) or another Objective"
+            )
+        if self.context < 1:
+            raise InputError(f"{self.name}: context is {self.context}; it must be at least 1")
 
     @abstractmethod
     def lessons(self, policy: nn.Module, tasks: Any) -> Lessons:
@@ -177,13 +186,25 @@ class MetaLearner(ABC):
             Called with (metrics, step).
         ceiling : float, optional
             Utility of the best possible on `validation`; progress is shown as a share of it.
+
+        Raises
+        ------
+        InputError
+            When tasks, policy and objective do not go together, or a checkpoint is another training's.
+        FloatingPointError
+            See `train`.
+
+        Warns
+        -----
+        UserWarning
+            When there are too few validation tasks to support a tilt, whatever is learnt.
         """
         with torch.random.fork_rng(devices=[]):  # the start is seeded; the caller's generator is left alone
             torch.manual_seed(self.training.seed)
             policy: Any = self.objective.policy(self.policy, tasks)
             lessons = self.lessons(policy, tasks)
-        choosing, judging = self._split(validation)
-        chosen = self._judged(lessons, policy, choosing)
+            choosing, judging = self._split(validation)
+            chosen = self._judged(lessons, policy, choosing)
         history = train(
             lessons, chosen, self.training, self._said(),
             checkpoint=checkpoint, resume=resume, progress=progress, log=log, title=self.name, ceiling=ceiling,
@@ -195,13 +216,22 @@ class MetaLearner(ABC):
 
     def _split(self, validation: Any) -> tuple[Any, Any]:
         """Validation tasks that choose, and those that weigh the tilt, if any: only a trader has a base to tilt."""
-        tilts = self.training.evidence is not None and isinstance(validation, TaskSet)
-        return _halves(validation) if tilts else (validation, None)
+        if self.training.evidence is None or not isinstance(validation, TaskSet):
+            return validation, None
+        choosing, judging = _halves(validation)
+        if len(judging) < 2:
+            warnings.warn(
+                f"{len(validation)} validation tasks cannot support a tilt, so that the base will be held whatever is learnt: "
+                "at least 4 are needed; give more bars, or validation an earlier start",
+                stacklevel=3,
+            )
+        return choosing, judging
 
     def _weigh(self, policy: Any, used: Lessons, judging: Any) -> None:
         """Leave the policy the share of its tilt that other tasks support, adapting the same way."""
         if judging is not None and self.training.evidence is not None:
-            used.worlds = self.lessons(policy, judging).worlds
+            with torch.random.fork_rng(devices=[]):
+                used.worlds = self.lessons(policy, judging).worlds
             policy.settings = replace(policy.settings, shrink=earned_share(policy, used, self.training.evidence))
 
     def _judged(self, lessons: Lessons, policy: nn.Module, tasks: Any) -> Lessons:
@@ -263,7 +293,7 @@ def load_meta(folder: str | Path) -> MetaPolicy:
     Raises
     ------
     InputError
-        When the folder holds no meta-policy, or one of an unknown learner.
+        When the folder holds no meta-policy, or one of an unknown learner or an earlier version.
     """
     folder = Path(folder)
     kinds = MetaPolicy.kinds
@@ -272,9 +302,16 @@ def load_meta(folder: str | Path) -> MetaPolicy:
         return kinds[about["learner"]].load(about, folder)
     except InputError:
         raise  # it says what is wrong
-    except OSError:
+    except (OSError, SafetensorError) as error:
+        if (folder / "meta.json").exists():
+            raise InputError(
+                f"{folder}: a trained model of which a file cannot be read ({error}); train it again"
+            ) from None
+        other = " but an adapted strategy" if (folder / "strategy.json").exists() else ""
         raise InputError(
-            f"{folder}: no trained model there (meta.json is missing); make one with: regimeshift train"
+            f"{folder}: no trained model there{other} (meta.json is missing); make one with: regimeshift train"
         ) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{folder}/meta.json: not a trained model of {', '.join(kinds)} ({error!r})") from None
+        raise InputError(
+            f"{folder}/meta.json: not a trained model of {', '.join(kinds)} in this version ({error!r}); train it again"
+        ) from None

@@ -166,10 +166,15 @@ class DQN(MetaLearner):
     name: str = "DQN"
 
     def lessons(self, policy: nn.Module, tasks: Any) -> QLearning:
-        assert isinstance(policy, ActorCritic)
-        if not isinstance(policy.spaces.actions, Choices) or policy.remembers or policy.critic:
+        if (
+            not isinstance(policy, ActorCritic)
+            or not isinstance(policy.spaces.actions, Choices)
+            or policy.remembers
+            or policy.critic
+        ):
             raise InputError(
-                "DQN needs discrete actions, a policy with memory='none' and an objective without a critic"
+                "DQN needs environments with discrete actions, a policy with memory='none' and an objective without a critic: "
+                "REINFORCE()"
             )
         return QLearning(policy, self, self.objective.on(tasks, policy, 1))
 

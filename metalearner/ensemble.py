@@ -15,6 +15,8 @@ from typing import Any
 
 from markets import Bars, InputError, TaskSet
 from metalearner.base import MetaLearner, MetaPolicy, load_meta
+from metalearner.objectives import Log
+from metalearner.pathwise import Pathwise
 from strategies import Blend
 
 
@@ -40,6 +42,10 @@ class EnsemblePolicy(MetaPolicy):
         """Of all members'."""
         return hashlib.sha256("".join(m.fingerprint for m in self.members).encode()).hexdigest()
 
+    def shrunk(self, share: float, name: str) -> EnsemblePolicy:
+        """The same with another share of each member's tilt."""
+        return EnsemblePolicy(name, [m.shrunk(share, m.name) for m in self.members])
+
     def adapt(self, task: Bars) -> Blend:
         return Blend([m.adapt(task) for m in self.members], self.name)
 
@@ -62,7 +68,7 @@ class EnsemblePolicy(MetaPolicy):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Trains one learner from several seeds.
+    """Trains one learner from several seeds, to trade: what adapts is a `Blend`, which is saved but not deployed.
 
     Attributes
     ----------
@@ -75,13 +81,25 @@ class Ensemble:
     members: int = 3
 
     def __post_init__(self) -> None:
+        if not isinstance(self.learner, MetaLearner) or not isinstance(self.learner.objective, Pathwise):
+            raise InputError(f"an ensemble is of a learner that trades, as RL2(), not {self.learner!r}")
         if self.members < 1:
             raise InputError(f"an ensemble of {self.members} members trades nothing; it needs at least 1")
 
-    def fit(self, tasks: TaskSet, validation: TaskSet, *, progress: bool = True) -> EnsemblePolicy:
-        """Train the members one after another; see `MetaLearner.fit`."""
-        own = self.learner.training
-        seeded = [replace(self.learner, training=replace(own, seed=own.seed + k)) for k in range(self.members)]
-        return EnsemblePolicy(
-            f"{self.members} × {self.learner.name}", [one.fit(tasks, validation, progress=progress) for one in seeded]
-        )
+    def fit(
+        self,
+        tasks: TaskSet,
+        validation: TaskSet,
+        *,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+        progress: bool = True,
+        log: Log | None = None,
+    ) -> EnsemblePolicy:
+        """Train the members one after another; see `MetaLearner.fit`. Member k's checkpoint has ``-k`` in its name."""
+        own, members = self.learner.training, []
+        for k in range(self.members):
+            one = replace(self.learner, training=replace(own, seed=own.seed + k))
+            place = None if checkpoint is None else Path(checkpoint).with_stem(f"{Path(checkpoint).stem}-{k}")
+            members.append(one.fit(tasks, validation, checkpoint=place, resume=resume, progress=progress, log=log))
+        return EnsemblePolicy(f"{self.members} × {self.learner.name}", members)

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from markets import TaskSet
+from markets import InputError, TaskSet
 from markets.synthetic import Episodes, Family
 from metalearner.base import MetaPolicy
 from metalearner.inner import ByGradient, adapted
@@ -43,7 +43,14 @@ def task_scores(meta: MetaPolicy, tasks: TaskSet, steps: int | None = None) -> n
     Returns
     -------
     ndarray of shape (len(tasks),)
+
+    Raises
+    ------
+    InputError
+        When supports differ in length.
     """
+    if len({task.cut - task.start for task in tasks}) > 1:
+        raise InputError("tasks that are judged together have supports of one length")
     seen, rng = tasks[0].cut - tasks[0].start, np.random.default_rng(0)
     if isinstance(meta, ByGradient):
         inner = meta.inner if steps is None else replace(meta.inner, steps=steps)
@@ -121,8 +128,7 @@ def share(learner: np.ndarray, ceiling: np.ndarray, resamples: int = 2000, seed:
     found = np.empty(resamples)
     for i in range(resamples):
         which, who = rng.integers(0, tasks, tasks), rng.integers(0, seeds, seeds)
-        found[i] = learner.mean(axis=0)[which].mean() if seeds == 1 else learner[who].mean(axis=0)[which].mean()
-        found[i] /= ceiling[which].mean()
+        found[i] = learner[who].mean(axis=0)[which].mean() / ceiling[which].mean()
     low, high = np.quantile(found, [0.025, 0.975])
     return Share(float(learner.mean() / ceiling.mean()), float(low), float(high))
 

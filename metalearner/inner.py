@@ -11,6 +11,8 @@ has its own copy of what adapts (`strategies.networks.call`).
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -234,6 +236,14 @@ class ByGradient(MetaPolicy):
     ):
         super().__init__(*args, **more)
         self.inner, self.step_sizes = inner or Inner(), step_sizes
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights before any step, and of the steps."""
+        digest = hashlib.sha256((super().fingerprint + json.dumps(asdict(self.inner))).encode())
+        for name, sizes in sorted((self.step_sizes or {}).items()):
+            digest.update(name.encode() + sizes.numpy().tobytes())
+        return digest.hexdigest()
 
     def adapt(self, task: Any) -> Any:
         worlds = self.objective.recent(task, self.policy, self.inner.support)

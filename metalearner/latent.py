@@ -100,24 +100,27 @@ class Inferring(Lessons):
     def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
         batch = self.worlds.collect(self.policy, own(self.policy), drawn, "query", rng)
         for (part,) in self.worlds.minibatches([batch], rng):
-            bound = self.evidence(self.worlds.sequences(self.policy, part), self.worlds.numbers(part.drawn), rng)
+            seen, steps = self.worlds.sequences(self.policy, part)
+            bound = part.share * self.evidence(seen, steps, self.worlds.numbers(part.drawn), rng)
             utility = self.worlds.utility(self.policy, own(self.policy), part)
             yield -(utility.sum() + self.weight * bound.sum()) / tasks
 
-    def evidence(self, seen: Tensor, numbers: np.ndarray, rng: np.random.Generator) -> Tensor:
+    def evidence(self, seen: Tensor, steps: Tensor, numbers: np.ndarray, rng: np.random.Generator) -> Tensor:
         """The bound a bar, shape (tasks,).
 
         Parameters
         ----------
         seen : Tensor of shape (tasks, sequences, T, inputs)
             What the memory reads.
+        steps : Tensor of int, shape (tasks, sequences)
+            How many of the T there are.
         numbers : ndarray of shape (tasks,)
             Of the tasks: each draws its own noise, so that it does not matter which process has it.
         rng : Generator
         """
         tasks, many, bars = seen.shape[:3]
         key = int(rng.integers(2**31))
-        x = seen.flatten(0, 1)
+        x, length = seen.flatten(0, 1), steps.flatten().to(seen.device)
         remembered, _ = self.policy.body.memory(x, None)
         mean, spread = remembered.chunk(2, -1)
         before = (
@@ -125,21 +128,32 @@ class Inferring(Lessons):
             torch.cat([torch.ones_like(spread[:, :1]), spread[:, :-1]], 1),
         )
         change = (before[1] / spread).log() + (spread**2 + (mean - before[0]) ** 2) / (2 * before[1] ** 2) - 0.5
-        at, bar = (torch.from_numpy(rng.integers(0, high, _TIMES)) for high in (bars, bars - 1))
-        drawn = [np.random.default_rng([key, int(n)]).standard_normal((many, _TIMES, mean.shape[-1])) for n in numbers]
-        noise = torch.from_numpy(np.concatenate(drawn)).to(mean)
-        z = mean[:, at] + spread[:, at] * noise
-        pairs = torch.cat([z[:, :, None].expand(-1, -1, _TIMES, -1), x[:, None, bar].expand(-1, _TIMES, -1, -1)], -1)
+        met = torch.arange(bars, device=x.device) < length[:, None]
+        change = torch.where(met, change.sum(-1), 0.0).sum(1) / length**2
+        # a belief after `at`, and a bar that it is to explain by the one before
+        chances = [np.random.default_rng([key, int(n)]) for n in numbers]
+        uniform = np.stack([chance.random((many, 2, _TIMES)) for chance in chances]).reshape(tasks * many, 2, _TIMES)
+        normal = np.stack([chance.standard_normal((many, _TIMES, mean.shape[-1])) for chance in chances])
+        pairs_of = torch.stack([length, (length - 1).clamp(min=1)], 1)[..., None]
+        at, bar = (torch.from_numpy(uniform).to(x.device) * pairs_of).long().unbind(1)
+        z = _rows(mean, at) + _rows(spread, at) * torch.from_numpy(normal).flatten(0, 1).to(mean)
+        given, next_ = _rows(x, bar), _rows(x, (bar + 1).clamp(max=bars - 1))
+        pairs = torch.cat([z[:, :, None].expand(-1, -1, _TIMES, -1), given[:, None].expand(-1, _TIMES, -1, -1)], -1)
         noise_scale = self.module.log_noise.clamp(-4, 4)  # type: ignore[operator]
-        error = (self.module["decoder"](pairs) - x[:, None, bar + 1]) / noise_scale.exp()  # type: ignore[index]
+        error = (self.module["decoder"](pairs) - next_[:, None]) / noise_scale.exp()  # type: ignore[index]
         likelihood = -(0.5 * error**2 + noise_scale).sum(-1).mean((1, 2))
-        bound = likelihood - change.sum(-1).mean(1) / bars
-        return bound.unflatten(0, (tasks, many)).mean(1)
+        likelihood = torch.where(length > 1, likelihood, 0.0)  # what lasted one step has no next one
+        return (likelihood - change).unflatten(0, (tasks, many)).mean(1)
 
     def scores(self, rng: np.random.Generator) -> Tensor:
         params = own(self.policy)
         batch = self.worlds.collect(self.policy, params, self.worlds.everything(), "query", rng)
         return self.worlds.score(self.policy, params, batch)
+
+
+def _rows(x: Tensor, at: Tensor) -> Tensor:
+    """Rows `at` (N, K) of each of N sequences."""
+    return x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))
 
 
 @dataclass(frozen=True)
@@ -163,6 +177,9 @@ class Latent(MetaLearner):
     name: str = "latent"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.deployed < 0:
+            raise InputError(f"{self.name}: deployed is {self.deployed}; it must be at least 0")
         if self.policy.memory != "belief":
             raise InputError(f"a latent learner's memory is a belief, not {self.policy.memory!r}; set memory='belief'")
 

@@ -115,6 +115,7 @@ class MAML(MetaLearner):
     name: str = "MAML"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.order not in (1, 2):
             raise InputError(f"order is {self.order}; MAML's is 1 or 2")
         if self.order == 2 and self.inner.optimizer == "adam":

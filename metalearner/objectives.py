@@ -24,6 +24,8 @@ Part = Literal["support", "query"]
 class Worlds(ABC):
     """The tasks of one objective.
 
+    What `collect` returns has the tasks as ``drawn``, and as ``share`` their weight in the loss.
+
     Attributes
     ----------
     identity : str
@@ -69,8 +71,8 @@ class Worlds(ABC):
         """What updates are made of, one after another: parts of `batches`, each of the same tasks in all of them."""
         yield batches
 
-    def sequences(self, policy: nn.Module, batch: Any) -> Tensor:
-        """What a memory reads in `batch`, shape (tasks, sequences of each, T, inputs)."""
+    def sequences(self, policy: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+        """What a memory reads in `batch`, shape (tasks, sequences of each, T, inputs), and how many steps each has."""
         raise NotImplementedError(f"{type(self).__name__} has no sequences to infer a belief from")
 
     def score(self, policy: nn.Module, params: Parameters, batch: Any) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -43,6 +43,13 @@ class CostCurriculum:
     free: float = 0.4
     ramp: float = 0.4
 
+    def __post_init__(self) -> None:
+        if min(self.free, self.ramp) < 0 or self.free + self.ramp > 1:
+            raise InputError(
+                f"curriculum: free is {self.free} and ramp {self.ramp}; they are shares of training, at most 1 together, "
+                "or it would end without ever being charged in full"
+            )
+
     def __call__(self, progress: float) -> float:
         """Share of the cost that is charged at `progress` in [0, 1]."""
         if progress <= self.free:
@@ -57,11 +64,13 @@ class Pathwise(Objective):
     Attributes
     ----------
     costs : Costs
+        Or what `Costs.parse` reads, as "10bp".
     execution : Execution
     utility : Utility
     curriculum : CostCurriculum
     unit : float or None
-        What returns are measured in; by default each task's own volatility, as it was known before the bars judged.
+        Log return a bar that returns are measured in; by default each task's own volatility, as it was known before the bars
+        judged.
     symbols : int
         Each path trades this many symbols, drawn anew; 0 is all. Many small universes instead of one: with all symbols there
         is one market path to remember, and that is what is learnt.
@@ -78,6 +87,11 @@ class Pathwise(Objective):
     truncate: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "costs", Costs.parse(self.costs))
+        if not isinstance(self.utility, Utility):
+            raise InputError(
+                f"objective: utility is {self.utility!r}; it wants one of {', '.join(KINDS)}, as MeanVariance()"
+            )
         if self.unit is not None and not self.unit > 0:
             raise InputError(f"objective: unit is {self.unit}; it must be above 0")
         if self.symbols < 0 or self.truncate < 0:
@@ -94,6 +108,8 @@ class Pathwise(Objective):
 
     def recent(self, bars: Bars, policy: Any, support: int) -> Windows:
         """One task, whose support are the last `support` bars."""
+        if not isinstance(bars, Bars):
+            raise InputError(f"adapting wants Bars, not {type(bars).__name__}; of a task they are `task.support`")
         settings = policy.settings
         held = bars.with_past()
         support = support or max(len(held) - settings.features.lookback - 1, 1)  # 0 is all that there is
@@ -119,6 +135,10 @@ class Pathwise(Objective):
         """
         if not isinstance(settings, PolicySettings):
             raise InputError(f"a policy that trades is described by PolicySettings, not {type(settings).__name__}")
+        if self.truncate and settings.memory == "transformer":
+            raise InputError(
+                "objective: truncate is for memories that go step by step, and a transformer reads all bars anew"
+            )
         return Policy(settings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -139,7 +159,7 @@ _PATHS = 256  # judged in one forward pass
 
 @dataclass(frozen=True)
 class Drawn:
-    """Tasks by number, the symbols that each may see and trade, and the share of the costs that is charged."""
+    """Tasks by number, the symbols that each may see and trade (tasks, few), and the share of the costs that is charged."""
 
     which: np.ndarray
     universe: np.ndarray | None = None
@@ -150,6 +170,7 @@ class Drawn:
 class Window:
     """One part of drawn tasks: first rows, and which of the bars that follow are judged."""
 
+    share: ClassVar[float] = 1.0
     drawn: Drawn
     start: np.ndarray
     counted: Tensor
@@ -225,6 +246,7 @@ class Windows(Worlds):
         rows, features, base = self._seen(batch)
         device = next(iter(params.values())).device
         plan: Aims = call(policy, params, features.to(device), base.to(device), truncate=objective.truncate)
+        plan = plan if drawn.universe is None else self._spread(plan, drawn.universe)
         rules = make_rules(
             _shared_costs(objective.costs, drawn.cost_share), objective.execution, self.fill, self.delistings
         )
@@ -242,19 +264,25 @@ class Windows(Worlds):
         return objective.utility(growth, batch.counted, batch.unit, weights)
 
     def _seen(self, batch: Window) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows (B, T), features (B, T, A, F) and base (B, T, A) of a batch."""
+        """Rows (B, T), features (B, T, A, F) and base (B, T, A) of a batch, A the symbols that each may see."""
         rows = torch.from_numpy(batch.start[:, None] + np.arange(batch.counted.shape[1] + 1))
-        features, base = self.features[rows], self.base[rows]
-        if batch.drawn.universe is not None:
-            mask = torch.from_numpy(batch.drawn.universe)[:, None]
-            features = torch.where(mask[..., None], features, torch.nan)
-            base = base * mask
-            base = base / base.sum(-1, keepdim=True).clamp(min=1e-12)
-        return rows, features, base
+        if batch.drawn.universe is None:
+            return rows, self.features[rows], self.base[rows]
+        # A market of its own: what a policy decides goes by the number of symbols that there are.
+        few = rows[:, :, None], torch.from_numpy(batch.drawn.universe)[:, None]
+        base = self.base[few]
+        return rows, self.features[few], base / base.sum(-1, keepdim=True).clamp(min=1e-12)
 
-    def sequences(self, policy: nn.Module, batch: Window) -> Tensor:
+    def _spread(self, plan: Aims, universe: np.ndarray) -> Aims:
+        """The plan for the symbols of `universe`, with nothing for all others."""
+        at = torch.from_numpy(universe).to(plan.aim.device)[:, None].expand(plan.aim.shape)
+        wide = (*plan.aim.shape[:2], self.base.shape[1])
+        return Aims(*(None if p is None else p.new_zeros(wide).scatter(2, at, p) for p in plan))  # type: ignore[arg-type]
+
+    def sequences(self, policy: nn.Module, batch: Window) -> tuple[Tensor, Tensor]:
         seen, _ = policy.sequences(self._seen(batch)[1].to(next(policy.parameters()).device))  # type: ignore[operator]
-        return seen.unflatten(0, (len(batch.start), -1))
+        seen = seen.unflatten(0, (len(batch.start), -1))
+        return seen, torch.full(seen.shape[:2], seen.shape[2])
 
     def score(self, policy: nn.Module, params: Parameters, batch: Window) -> Tensor:
         """Utility at full costs, some hundred paths at a time: memory stays small whatever is judged."""
@@ -291,6 +319,11 @@ def _spans(first: np.ndarray, stop: np.ndarray, context: int) -> tuple[np.ndarra
     has a memory in that range too.
     """
     length = context + int((stop - first).max())
+    if length > stop.max():
+        raise InputError(
+            f"a context of {context} and {length - context} judged bars are more than the {stop.max()} bars before the end of "
+            "the last task; use a shorter context or more bars"
+        )
     start = np.maximum(stop - length, 0)
     rows = start[:, None] + np.arange(length)
     counted = (rows >= first[:, None]) & (rows < stop[:, None])
@@ -305,12 +338,10 @@ def _volatility(bars: Bars, cuts: np.ndarray, context: int) -> np.ndarray:
 
 
 def _universes(rng: np.random.Generator, paths: int, symbols: int, few: int) -> np.ndarray | None:
-    """A random `few` of the symbols for each path, as a mask (paths, symbols)."""
+    """A random `few` of the symbols for each path, shape (paths, few)."""
     if few <= 0 or few >= symbols:
         return None
-    mask = np.zeros((paths, symbols), dtype=bool)
-    np.put_along_axis(mask, rng.random((paths, symbols)).argsort(axis=1)[:, :few], True, axis=1)
-    return mask
+    return np.sort(rng.random((paths, symbols)).argsort(axis=1)[:, :few], axis=1)
 
 
 _CHARGED = ("commission", "buy_tax", "sell_tax", "fixed", "spread", "quadratic")
@@ -318,4 +349,4 @@ _CHARGED = ("commission", "buy_tax", "sell_tax", "fixed", "spread", "quadratic")
 
 def _shared_costs(costs: Costs, share: float) -> Costs:
     """`costs` with this share of what trading costs; holding costs what it costs."""
-    return replace(costs, **{name: getattr(costs, name) * share for name in _CHARGED if hasattr(costs, name)})
+    return replace(costs, **{name: getattr(costs, name) * share for name in _CHARGED})

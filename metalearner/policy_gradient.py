@@ -14,6 +14,7 @@ optimization algorithms", arXiv 1707.06347)::
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
@@ -104,7 +105,19 @@ class PPO(Objective):
         return Episodes(self, Environments.of(tasks))
 
     def recent(self, task: Any, policy: nn.Module, support: int) -> Episodes:
-        """The one task whose environments ``task()`` makes."""
+        """The one task whose environments ``task()`` makes.
+
+        Raises
+        ------
+        InputError
+            When `task` cannot be called like this.
+        """
+        try:
+            inspect.signature(task).bind()
+        except (TypeError, ValueError):
+            raise InputError(
+                f"adapting wants what makes the task's environments, without arguments, as lambda: family(7); not {task!r}"
+            ) from None
         return Episodes(self, Environments(lambda _: task(), (0,)))
 
     def deploy(self, policy: Any, context: int, name: str, seen_until: pd.Timestamp | None) -> Agent:
@@ -149,7 +162,11 @@ class Episodes(Worlds):
 
     def __init__(self, objective: PPO, environments: Environments):
         self.objective, self.environments = objective, environments
-        self.identity = environments.identity
+
+    @property
+    def identity(self) -> str:  # type: ignore[override]
+        """Of the environments; it takes steps in one of them, so that only a training asks for it."""
+        return self.environments.identity
 
     def draw(self, rng: np.random.Generator, tasks: int, progress: float) -> Drawn:
         return Drawn.all_of(self.environments.draw(rng, tasks), progress)
@@ -213,12 +230,16 @@ class Episodes(Worlds):
             gain = gain - objective.value * (value - batch.target) ** 2
         gain = torch.where(batch.alive, gain, 0.0)
         self._check(gain, batch)
-        return batch.share * gain.sum((1, 2)) / batch.alive.sum((1, 2))
+        return batch.share * gain.sum((1, 2)) / (batch.steps or batch.alive.sum((1, 2)))
 
     def minibatches(self, batches: list[Rollout], rng: np.random.Generator) -> Iterator[list[Rollout]]:
         if self.objective.normalise:
             batches = _alike(batches)
         drawn = batches[0].drawn
+        # Divided by its own number of steps, what ends an episode early would be worth more than what it pays.
+        batches = [
+            replace(b, steps=float(summed(b.alive.sum())) / drawn.total) if b.part == "query" else b for b in batches
+        ]
         for _ in range(self.objective.epochs):
             for places in np.array_split(rng.permutation(drawn.total), min(self.objective.minibatches, drawn.total)):
                 rows = np.flatnonzero(np.isin(drawn.places, places))
@@ -228,8 +249,8 @@ class Episodes(Worlds):
                 parts = [batch[rows] for batch in batches]
                 yield [replace(part, share=share) if part.part == "query" else part for part in parts]
 
-    def sequences(self, policy: nn.Module, batch: Rollout) -> Tensor:
-        return batch.x.to(next(policy.parameters()).device)
+    def sequences(self, policy: nn.Module, batch: Rollout) -> tuple[Tensor, Tensor]:
+        return batch.x.to(next(policy.parameters()).device), batch.alive.sum(-1)
 
     def score(self, policy: nn.Module, params: Parameters, batch: Rollout) -> Tensor:
         """Mean reward of a run."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from markets import TaskSet
 from markets.synthetic import DriftMomentum, Family, GarleanuPedersen, HiddenMarkov, HiddenMarkovFamily
 from metalearner.base import MetaLearner, MetaPolicy, load_meta
+from metalearner.evaluation import ceiling_scores
 from metalearner.finetune import FineTune
 from metalearner.inner import Inner
 from metalearner.latent import Latent
@@ -125,15 +125,23 @@ def names(family: Family) -> tuple[str, ...]:
     return ("no memory",) if isinstance(family, GarleanuPedersen) else ("RL2",)
 
 
-def tasks(family: Family, name: str, seed: int, quick: bool = False) -> tuple[TaskSet, TaskSet]:
-    """Training and validation tasks: whole episodes for a memory, support and query for gradient steps."""
+@dataclass(frozen=True)
+class Lesson:
+    """How many episodes a learner is trained and validated on, of how many bars, and how many of these are the support."""
+
+    train: int
+    validate: int
+    length: int
+    support: int
+
+
+def lesson(family: Family, name: str, quick: bool = False) -> Lesson:
+    """Whole episodes for a memory, support and query for gradient steps."""
     memory, gradient = name in CONTEXT, name not in (*CONTEXT, "no memory")
     length = family.length if isinstance(family, DriftMomentum) else 400 if memory else 300
-    shorter = replace(family, length=length)  # type: ignore[type-var]
-    support = SUPPORT if gradient else 1
     # of 8,192 hidden Markov episodes a memory learnt some by heart: 0.96 of the ceiling there, 0.94 on others
     many, few = (256, 64) if quick else (65536 if memory and length > 200 else 16384, 512)
-    return shorter.sample(many, [seed, 1]).tasks(support), shorter.sample(few, [seed, 2]).tasks(support)
+    return Lesson(many, few, length, SUPPORT if gradient else 1)
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,9 @@ class Trained:
     seconds: float
 
 
-def trained(name: str, family: Family, seed: int, quick: bool = False, folder: Path | None = None) -> Trained:
+def trained(
+    name: str, family: Family, seed: int, quick: bool = False, folder: Path | None = None, progress: bool = False
+) -> Trained:
     """Train by the recipe.
 
     Parameters
@@ -162,24 +172,36 @@ def trained(name: str, family: Family, seed: int, quick: bool = False, folder: P
     quick : bool
     folder : Path, optional
         Where the model and its checkpoint are kept: what is there is not trained again, and what was interrupted goes on.
+    progress : bool
     """
-    begun = time.perf_counter()
-    planned = learner(name, family, seed, quick)
-    slug = hashlib.sha256(repr((family, planned)).encode()).hexdigest()[:8]  # other settings are another model
-    place = (
-        None
-        if folder is None
-        else folder / f"{_plain(family.name)}-{slug}-{_plain(name)}-{seed}{'-quick' if quick else ''}"
-    )
-    if place is not None and (place / "seconds.txt").exists():
-        return Trained(load_meta(place), float((place / "seconds.txt").read_text()))
-    checkpoint = None if place is None else place / "checkpoint.safetensors"
-    meta = planned.fit(*tasks(family, name, seed, quick), checkpoint=checkpoint, resume=True, progress=False)
-    seconds = time.perf_counter() - begun
+    planned, planned_for = learner(name, family, seed, quick), lesson(family, name, quick)
+    place = checkpoint = None
+    spent = 0.0
+    if folder is not None:  # by all settings: other ones are another model
+        slug = hashlib.sha256(repr((family, planned, planned_for)).encode()).hexdigest()[:8]
+        place = folder / f"{_plain(family.name)}-{slug}-{_plain(name)}-{seed}{'-quick' if quick else ''}"
+        checkpoint, clock = place / "checkpoint.safetensors", place / "seconds.txt"
+        spent = float(clock.read_text()) if clock.exists() else 0.0
+        if (place / "meta.json").exists():
+            return Trained(load_meta(place), spent)
+    begun = time.perf_counter() - spent
+
+    def note(*_: Any) -> None:
+        if place is not None:
+            clock.write_text(str(time.perf_counter() - begun))
+
+    shorter: Any = replace(family, length=planned_for.length)  # type: ignore[type-var]
+    train, validate = shorter.sample(planned_for.train, [seed, 1]), shorter.sample(planned_for.validate, [seed, 2])
+    support = planned_for.support
+    meta = planned.fit(
+        train.tasks(support), validate.tasks(support),
+        checkpoint=checkpoint, resume=checkpoint is not None, progress=progress, log=note,
+        ceiling=float(ceiling_scores(validate, support).mean()),
+    )  # fmt: skip
+    note()
     if place is not None:
         meta.save(place)
-        (place / "seconds.txt").write_text(str(seconds))
-    return Trained(meta, seconds)
+    return Trained(meta, time.perf_counter() - begun)
 
 
 def _plain(name: str) -> str:

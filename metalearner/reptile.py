@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from markets import InputError
 from metalearner.base import MetaLearner
 from metalearner.inner import ByGradient, Inner, Stepping, adapted, by_gradient
 from metalearner.training import Lessons
@@ -58,6 +59,11 @@ class Reptile(MetaLearner):
     policy: Any = field(default_factory=lambda: PolicySettings(memory="none"))
     inner: Inner = field(default_factory=Inner)
     name: str = "Reptile"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.inner.optimizer != "sgd" or not self.inner.steps:
+            raise InputError("Reptile follows at least one plain step; set the inner optimizer to sgd")
 
     def lessons(self, policy: nn.Module, tasks: Any) -> Following:
         return Following(policy, self.objective.on(tasks, policy, 1, self.inner.support), self.inner)

@@ -88,6 +88,11 @@ class RL2(MetaLearner):
     deployed: int = 0
     name: str = "RL2"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.deployed < 0:
+            raise InputError(f"{self.name}: deployed is {self.deployed}; it must be at least 0")
+
     def lessons(self, policy: nn.Module, tasks: Any) -> Plain:
         return Plain(policy, self.objective.on(tasks, policy, self.context))
 

@@ -47,8 +47,8 @@ class Environments:
     seeds: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
-        if self.seeds is not None and not len(self.seeds):
-            raise InputError("there are no tasks to choose from: give Environments at least one seed")
+        if self.seeds is not None and (not isinstance(self.seeds, (Sequence, np.ndarray)) or not len(self.seeds)):
+            raise InputError(f"seeds is {self.seeds!r}; Environments wants a sequence of at least one, as range(64)")
 
     @classmethod
     def of(cls, tasks: Any) -> Environments:
@@ -72,7 +72,7 @@ class Environments:
         A name alone says nothing of what a closure holds.
         """
         name = re.sub(r" at 0x[0-9a-f]+", "", repr(self.family))
-        one, digest = self.family(2**31 if self.seeds is None else int(self.seeds[0])), hashlib.sha256()
+        one, digest = self._one(), hashlib.sha256()
         shown, _ = one.reset(seed=0)
         one.action_space.seed(0)
         digest.update(np.asarray(shown).tobytes())
@@ -87,8 +87,15 @@ class Environments:
     @property
     def spaces(self) -> Spaces:
         """Of every task alike."""
-        one = self.family(2**31 if self.seeds is None else int(self.seeds[0]))
+        one = self._one()
+        one.close()
         return Spaces.of(one.observation_space, one.action_space)
+
+    def _one(self) -> gymnasium.Env:
+        one = self.family(2**31 if self.seeds is None else int(self.seeds[0]))
+        if not hasattr(one, "observation_space"):
+            raise InputError(f"the family made {one!r}, which is no gymnasium environment")
+        return one
 
     def draw(self, rng: np.random.Generator, tasks: int) -> np.ndarray:
         """Seeds of some tasks."""
@@ -99,7 +106,13 @@ class Environments:
     def vector(self, seeds: np.ndarray) -> VectorEnv:
         """The tasks of `seeds`, side by side."""
         if hasattr(self.family, "vector"):
-            return self.family.vector(seeds)
+            made = self.family.vector(seeds)
+            mode = made.metadata.get("autoreset_mode")
+            if mode != AutoresetMode.SAME_STEP:
+                raise InputError(
+                    f"the family's vector goes on by {mode}; it must be {AutoresetMode.SAME_STEP}, within the same step"
+                )
+            return made
         makers = [lambda seed=int(seed): self.family(seed) for seed in seeds]
         return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
 
@@ -154,6 +167,9 @@ class Rollout:
         What an action was worth beyond what was expected, and the value that would have been right.
     centre, scale : Tensor of shape (B, 1, 1)
         Of the advantages, for learning.
+    steps : float
+        What the gain of a task is divided by; 0 is its own number of steps, but for a query that is a mean over the tasks: long
+        episodes are not worth less.
     share : float
         Weight of a query's tasks in the loss: the number that it is a part of, by the number that it has.
     """
@@ -176,11 +192,14 @@ class Rollout:
     target: Tensor
     centre: Tensor
     scale: Tensor
+    steps: float = 0.0
     share: float = 1.0
 
     def __getitem__(self, rows: Any) -> Rollout:
         """Some of the tasks."""
-        held: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("part", "share")}
+        held: dict[str, Any] = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("part", "steps", "share")
+        }
         return replace(self, **{name: values[rows] for name, values in held.items()})
 
     def returns(self, run: int | None = None) -> Tensor:
@@ -232,6 +251,11 @@ def rollout(
         Steps after which a meta-episode is cut, whatever the environment says.
     choose : callable, optional
         (head, noise) to actions; by default the policy's own chance.
+
+    Returns
+    -------
+    Rollout
+        Of as many steps as the longest meta-episode took.
     """
     actions, tasks = policy.spaces.actions, len(drawn.seeds)
     shape = (tasks, episodes)

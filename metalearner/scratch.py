@@ -1,12 +1,12 @@
 """No meta-training: learn from what was seen last, from nothing.
 
 Two baselines. `Scratch` trains a fresh policy on the support alone; `RollingRetrain` is the industry's habit of training anew on
-a long rolling window. Their step size is the one that scored best on validation tasks; all other tasks are left unused.
+a long rolling window. Tasks of training are left unused; validation chooses the step size of the first.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from markets import TaskSet
 from metalearner.base import MetaLearner, seen_until
 from metalearner.inner import ByGradient, Inner, Stepping, best_step_size, by_gradient
 from metalearner.objectives import Log
@@ -74,12 +75,27 @@ class Scratch(MetaLearner):
 
 @dataclass(frozen=True)
 class RollingRetrain(Scratch):
-    """Train anew on a rolling window of about four years; attributes as for `Scratch`."""
+    """Train anew on a rolling window of 1,008 bars, four years of days; the attributes not named here are those of `Scratch`.
+
+    Attributes
+    ----------
+    step_sizes : tuple of float
+        Not used: tasks are shorter than the window, so that none could choose. The step size is that of `inner`.
+    """
 
     inner: Inner = field(default_factory=lambda: Inner(steps=200, step_size=0.01, support=1008, optimizer="adam"))
     name: str = "rolling retrain"
 
+    def lessons(self, policy: Any, tasks: Any) -> Stepping:
+        if isinstance(tasks, TaskSet):  # its window begins long before the regime does
+            features = policy.settings.features
+            features.require(tasks.bars.with_past(), more=self.inner.support)
+            first = (max(task.cut - self.inner.support, features.lookback) for task in tasks)
+            tasks = TaskSet(
+                tuple(replace(task, start=min(at, task.start)) for at, task in zip(first, tasks, strict=True))
+            )
+        return super().lessons(policy, tasks)
+
     def used(self, judged: Lessons) -> Stepping:
-        # tasks are shorter than the window, so that none could choose the step size
         assert isinstance(judged, Stepping)
         return judged

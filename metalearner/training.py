@@ -51,7 +51,8 @@ class Training:
     patience : int
         Validations without a gain at full costs before training stops; 0 never stops early.
     evidence : float or None
-        t-statistic of the gain over the base on validation below which the tilt is dropped; None leaves the tilt alone.
+        t-statistic of the gain over the base on validation below which the tilt is dropped; it takes at least 4 validation
+        tasks. None leaves the tilt alone.
     keep : {"best", "last"}
         Weights to end with: those best on validation, or the final ones, where tasks are endless and choosing is noise.
     seed : int
@@ -77,9 +78,16 @@ class Training:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        if self.patience < 0 or (self.evidence is not None and math.isnan(self.evidence)):
+            raise InputError(
+                f"training: patience is {self.patience} and evidence {self.evidence}; at least 0, and a number or None"
+            )
         for name in ("steps", "batch", "evaluate_every", "threads"):
             if getattr(self, name) < 1:
                 raise InputError(f"training: {name} is {getattr(self, name)}; it must be at least 1")
+        for name, value in (("learning_rate", self.learning_rate), ("largest_gradient", self.largest_gradient)):
+            if not value > 0:
+                raise InputError(f"training: {name} is {value}; it must be above 0")
         if self.seed < 0:
             raise InputError(f"training: seed is {self.seed}; it must be at least 0")
         if self.schedule not in ("constant", "cosine", "linear"):
@@ -182,11 +190,18 @@ def train(
     Raises
     ------
     InputError
-        When `resume` finds a checkpoint of another configuration.
+        When `resume` finds a checkpoint of another configuration, or `checkpoint` is no place for a file.
     FloatingPointError
         When a utility or a gradient is not finite, naming the step, and the task and bar or the parameter.
     """
-    module, ranks = lessons.module.to(training.on_device), Ranks.join()
+    if resume and checkpoint is None:
+        raise InputError("there is nothing to resume from: say which checkpoint")
+    if checkpoint is not None and Path(checkpoint).is_dir():
+        raise InputError(
+            f"{checkpoint}: a folder; a checkpoint is a file, as {Path(checkpoint) / 'checkpoint.safetensors'}"
+        )
+    ranks = Ranks.join()  # first: it says which of several GPUs is this process's
+    module = lessons.module.to(training.on_device)
     optimizer = torch.optim.AdamW(lessons.groups(training), lr=training.learning_rate)
     fingerprint = _fingerprint(about, training, lessons.worlds.identity, validation.worlds.identity)
     state = State.fresh(module)

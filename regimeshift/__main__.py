@@ -55,8 +55,8 @@ def main() -> None:
     """Run a command; what the user can mend is one line and status 2, never a traceback."""
     try:
         _run()
-    except KeyboardInterrupt:
-        print("\nregimeshift: interrupted; a training that was under way continues with --resume", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:  # a command that keeps what it did says how to go on
+        print("\nregimeshift: interrupted" + "".join(f"; {hint}" for hint in interrupt.args), file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # `regimeshift data stocks | head`
         sys.stderr.close()

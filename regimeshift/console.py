@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,15 @@ def listing(heads: Sequence[str], rows: Iterable[Sequence[str]], styles: Iterabl
     for row, style in zip(rows, styles, strict=True):
         table.add_row(*(escape(cell) for cell in row), style=style)
     console.print(table, soft_wrap=False)
+
+
+@contextlib.contextmanager
+def kept(how: str) -> Iterator[None]:
+    """A block that an interrupt does not undo: `how` to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(how) from None
 
 
 def writable(path: str | Path) -> Path:

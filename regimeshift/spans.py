@@ -20,6 +20,9 @@ class Spans(NamedTuple):
 def spans(bars: Bars, validation: str | None, test: str | None) -> Spans:
     """The times asked for, or those that leave 30 % for training, 25 % for validation and 45 % for the test.
 
+    With less than ten years these are shares of the bars that follow the features' warm-up; with more they are of the time, to
+    the nearest turn of a year.
+
     Raises
     ------
     InputError

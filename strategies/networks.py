@@ -212,8 +212,9 @@ class _Transformer(nn.Module):
         super().__init__()
         self.width = shape.hidden
         self.embed = nn.Linear(inputs, shape.hidden)
+        # `torch.relu` is not "relu": with that, torch takes a fast path in evaluation, where a penalty hides what it is on
         self.layer = nn.TransformerEncoderLayer(
-            shape.hidden, 4, 2 * shape.hidden, dropout=0.0, batch_first=True, norm_first=True
+            shape.hidden, 4, 2 * shape.hidden, dropout=0.0, batch_first=True, norm_first=True, activation=torch.relu
         )
 
     def forward(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -145,13 +145,14 @@ class Policy(nn.Module):
 
 
 def base_weights(settings: PolicySettings, bars: Bars) -> np.ndarray:
-    """The weights that the policy tilts, shape (T, A)."""
+    """The weights that the policy tilts, shape (T, A), within its limit."""
     if settings.base == "flat":
         return np.zeros(bars.shape)
     rule = (
         InverseVolatility(band=BASES["inverse_volatility"]) if settings.base == "inverse_volatility" else EqualWeight()
     )
-    return rule.plan(bars).aim
+    aim = rule.plan(bars).aim
+    return aim / np.maximum(np.abs(aim).sum(axis=1, keepdims=True) / settings.limit, 1.0)
 
 
 class PolicyStrategy(Strategy):

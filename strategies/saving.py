@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from markets import InputError
@@ -32,7 +32,8 @@ def write(folder: str | Path, file: str, about: dict[str, Any], module: nn.Modul
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / file).write_text(json.dumps(about, indent=1))
-    save_file({k: v.contiguous().cpu() for k, v in module.state_dict().items()}, folder / WEIGHTS)
+    # by bytes, since `save_file` makes a file that nobody else may read: a server has another user
+    (folder / WEIGHTS).write_bytes(save({k: v.contiguous().cpu() for k, v in module.state_dict().items()}))
     return folder
 
 

@@ -34,4 +34,6 @@ class Adapt:
         rows = {"adapted": strategy.plan(bars[-1:]).aim[0], "unadapted": meta.unadapted().plan(bars[-1:]).aim[0]}
         text = pd.DataFrame(rows, index=list(bars.symbols)).map(lambda w: f"{w:+.2%}")
         show(text, f"{meta.name}: target weights after {bars.index[-1]:%Y-%m-%d}", "symbol")
-        console.print(f"Saved {folder}")
+        console.print(
+            f"Saved {folder}, for strategies.{type(strategy).__name__}.load. To deploy it: regimeshift register"
+        )

@@ -49,7 +49,9 @@ class Ceilings:
 class Adapt:
     """Train a learner on a synthetic family and print its share of the best possible, against bars seen and gradient steps.
 
-    Trained models are kept: an interrupted run goes on where it stopped. The whole study is python -m benchmarks.adaptation.
+    A training takes from seconds (scratch) to two minutes (RL2, latent, second order) on drift_momentum, 5 to 15 on the hidden
+    Markov rows. Trained models are kept: an interrupted run goes on where it stopped. The whole study is
+    python -m benchmarks.adaptation.
     """
 
     family: Literal[
@@ -60,7 +62,7 @@ class Adapt:
         "hidden_markov_family",
         "garleanu_pedersen",
     ] = "drift_momentum"
-    """See regimeshift bench ceilings; hidden Markov a, b and c are (mean, stay, cost) = (.1, .99, .1), (.2, .99, .1) and
+    """As in docs/ceilings.md; hidden Markov a, b and c are (mean, stay, cost) = (.1, .99, .1), (.2, .99, .1) and
     (.1, .995, .5)."""
     learners: tuple[str, ...] = ()
     """As RL2 "fine-tune" MAML; by default all that have a recipe for the family."""
@@ -74,12 +76,10 @@ class Adapt:
     """Folder for the trained models and the page with the curves."""
 
     def run(self) -> None:
-        from rich.progress import track
-
         from markets import InputError
         from metalearner import recipes
         from metalearner.study import study
-        from regimeshift.console import console, show, writable
+        from regimeshift.console import console, kept, show, writable
 
         family, skip = recipes.FAMILIES[self.family]
         known = {name.lower(): name for name in recipes.names(family)}
@@ -93,8 +93,10 @@ class Adapt:
         wanted = [known[name.lower()] for name in self.learners] or list(known.values())
         jobs = [(name, seed) for name in wanted for seed in range(self.seeds)]
         made: dict[str, list] = {}
-        for name, seed in track(jobs, "training", transient=True, console=console):
-            made.setdefault(name, []).append(recipes.trained(name, family, seed, self.quick, folder))
+        with kept("what was trained is kept; the same command goes on"):
+            for name, seed in jobs:
+                made.setdefault(name, []).append(recipes.trained(name, family, seed, self.quick, folder, progress=True))
+        console.print(f"{len(jobs)} trained; judging them ...")
         found = study(made, family, skip=skip, tasks=self.tasks)
         show(found.summary, f"{self.family}: share of the ceiling", "learner")
         if len(found.by_bars):

@@ -18,9 +18,10 @@ class Demo:
     out: str = "."
     """Folder for the report and the model."""
     validation: str | None = None
-    """First time of validation, as 2000 or 2000-01-31; by default after 30 % of the data."""
+    """First time of validation, as 2000 or 2000-01-31; by default after 30 % of the bars (their warm-up left out), with ten years
+    or more at the turn of a year."""
     test: str | None = None
-    """First time of the test; by default after 55 % of the data."""
+    """First time of the test; by default after 55 %, likewise."""
     n_regimes: int = 3
     """Number of regimes."""
     steps: int = 300
@@ -34,7 +35,6 @@ class Demo:
 
     def run(self) -> None:
         from backtests import registry, tracking, walk_forward
-        from metalearner import shrunk
         from regimeshift import steps
         from regimeshift.console import command_path, console, writable
         from regimeshift.spans import spans
@@ -73,7 +73,7 @@ class Demo:
             rl2 = made["rl2"]
             rules = [InverseVolatility(), EqualWeight(), BuyAndHold(), Momentum(252)]
             result = walk_forward(
-                [rl2, rl2.unadapted(), shrunk(rl2, 1.0, "RL2, whole tilt"), made["finetune"], *rules],
+                [rl2, rl2.unadapted(), rl2.shrunk(1.0, "RL2, whole tilt"), made["finetune"], *rules],
                 test, costs=self.costs, every=self.every, regimes=regimes.filter(test),
             )  # fmt: skip
             steps.show_result(result)

@@ -20,17 +20,18 @@ class Train:
     """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
     learner: Literal["rl2", "latent", "maml", "anil", "cavia", "reptile", "finetune", "scratch", "rolling"] = "rl2"
     """By reading: rl2 (a memory), latent (a belief). By gradient steps: maml, anil (output layer), cavia (context vector) and
-    reptile from a learnt start; finetune from a pre-trained one; scratch and rolling (four years) from none."""
+    reptile from a learnt start; finetune from a pre-trained one; scratch and rolling (1,008 bars) from none."""
     out: str | None = None
     """Folder of the model; by default models/DATA-LEARNER."""
     validation: str | None = None
-    """First time of validation, as 2000 or 2000-01-31; by default after 30 % of the data."""
+    """First time of validation, as 2000 or 2000-01-31; by default after 30 % of the bars (their warm-up left out), with ten years
+    or more at the turn of a year."""
     test: str | None = None
-    """First time that training must not see; by default after 55 % of the data."""
+    """First time that training must not see; by default after 55 %, likewise."""
     n_regimes: int = 3
     """Number of regimes."""
     steps: int = 300
-    """Updates."""
+    """Updates; scratch and rolling make none before they adapt, and have nothing to resume."""
     costs: str = "10bp"
     """Trading cost a side, as 10bp or 0.1%."""
     seed: int = 0
@@ -43,7 +44,7 @@ class Train:
     def run(self) -> None:
         from backtests import tracking
         from regimeshift import steps
-        from regimeshift.console import console, writable
+        from regimeshift.console import console, kept, writable
         from regimeshift.spans import spans
 
         bars = steps.load_to_learn(self.source)
@@ -54,7 +55,12 @@ class Train:
         console.print(
             f"{len(tasks)} training tasks, {len(validation)} validation tasks from {where.validation:%Y-%m-%d}"
         )
-        with tracking.run(f"train {folder.name}", command="train", **vars(self)):
+        if not self.resume and (folder / "checkpoint.safetensors").exists() and not (folder / "meta.json").exists():
+            console.print(f"Starting over: {folder} has an interrupted training, which --resume would continue.")
+        with (
+            kept(f"{folder} keeps what was learnt; --resume continues it"),
+            tracking.run(f"train {folder.name}", command="train", **vars(self)),
+        ):
             tracking.log_bars(tasks.bars, "training")
             steps.train(
                 self.learner, tasks, validation, folder,

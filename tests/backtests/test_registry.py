@@ -17,7 +17,6 @@ import pytest
 from backtests import registry, walk_forward
 from markets import Bars, Features, InputError
 from markets.features import Calendar, Range, Return
-from metalearner import shrunk
 from strategies import EqualWeight, Policy, PolicySettings, PolicyStrategy
 
 
@@ -85,7 +84,7 @@ def test_what_cannot_be_registered_or_loaded(version, meta, bars, root):
         registry.register("x", meta, root=root)
     with pytest.raises(InputError, match="model name 'a/b'"):
         registry.register("a/b", meta, bars=bars, root=root)
-    other = shrunk(meta, 0.3, "RL2")
+    other = meta.shrunk(0.3, "RL2")
     with pytest.raises(InputError, match="no backtest of this very RL2"):
         registry.register("x", other, walk_forward([meta], bars[1300:], progress=False), root=root)
     close = bars.close.copy()

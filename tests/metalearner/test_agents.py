@@ -3,9 +3,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from families import Walk
 from gymnasium.spaces import Box, Dict, Discrete
 
 from markets import InputError
+from metalearner import PPO, RL2, Environments, Training
 from metalearner.agents import ActorCritic, Agent, Choices, Moves, Spaces
 from strategies.networks import Shape
 
@@ -112,3 +114,39 @@ def test_unknown_spaces_are_named():
         Spaces.of(Box(0, 1, (1,)), Dict())
     with pytest.raises(InputError, match="observations are Dict"):
         Spaces.of(Dict(), Discrete(2))
+
+
+def test_an_agent_with_a_memory_is_told_what_its_actions_pay():
+    """One that was not told did not adapt, and said nothing."""
+    policy = ActorCritic(Shape(memory="gru", hidden=4), Environments(Walk).spaces)
+    agent = Agent(policy, 5)
+    with pytest.raises(InputError, match="has not acted"):
+        agent.observe(0.0, False)
+    agent.act(0)
+    with pytest.raises(InputError, match="call observe"):
+        agent.act(0)
+    agent.observe(0.0, False)
+    agent.act(0)
+    plain = Agent(ActorCritic(Shape(memory="none", hidden=4), Environments(Walk).spaces), 1)
+    assert plain.act(0) == plain.act(0)
+
+
+def test_regression_reading_takes_no_step_in_the_users_world():
+    """`RL2.adapt` made the environment, reset it and acted at random in it: on a broker these are orders."""
+    made = []
+
+    def family(seed):
+        made.append(seed)
+        return Walk(seed)
+
+    training = Training(steps=1, batch=2, evaluate_every=1)
+    meta = RL2(policy=Shape(hidden=4), objective=PPO(runs=2), training=training).fit(
+        family, Environments(family, range(2)), progress=False
+    )
+    made.clear()
+    agent = meta.adapt(lambda: family(7))
+    assert isinstance(agent, Agent)
+    assert made == []
+    for wrong in (family, Walk(7), "walk"):
+        with pytest.raises(InputError, match="without arguments, as lambda"):
+            meta.adapt(wrong)

@@ -1,11 +1,25 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import metalearner.base
 from markets import InputError, TaskSet
-from metalearner import MAML, RL2, FineTune, Inner, Scratch, Training, learners, load_meta, shrunk
+from metalearner import (
+    MAML,
+    RL2,
+    FineTune,
+    Inner,
+    Latent,
+    Reptile,
+    RollingRetrain,
+    Scratch,
+    Training,
+    learners,
+    load_meta,
+)
 from strategies import PolicySettings
 
 
@@ -26,7 +40,7 @@ def test_what_is_no_model(tmp_path, meta):
 
 
 def test_shrunk_changes_the_tilt_alone(meta, bars):
-    none = shrunk(meta, 0.0, "none")
+    none = meta.shrunk(0.0, "none")
     assert (none.name, meta.name) == ("none", "RL2")
     assert np.abs(none.adapt(bars).plan(bars).aim - meta.adapt(bars).plan(bars).aim).max() > 0
 
@@ -130,3 +144,73 @@ def test_regression_scratch_must_earn_its_tilt_too(tasks):
 def test_a_loaded_history_is_what_was_saved(meta, tmp_path):
     again = load_meta(meta.save(tmp_path / "m"))
     assert again.history["step"].tolist() == meta.history["step"].tolist()
+
+
+def test_too_few_validation_tasks_are_said_before_the_training(tasks):
+    """One task that judges is no evidence: the base was held whatever had been learnt, and nothing said so."""
+    few = TaskSet(tasks[1].tasks[:3])
+    with pytest.warns(UserWarning, match="3 validation tasks cannot support a tilt"):
+        RL2(context=20, training=Training(steps=1)).fit(tasks[0], few, progress=False)
+    RL2(context=20, training=Training(steps=1, evidence=None)).fit(tasks[0], few, progress=False)
+
+
+def test_the_global_generator_is_left_alone_by_learners_that_draw_more_than_a_policy(tasks):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    Latent(context=20, training=Training(steps=1)).fit(*tasks, progress=False)
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: RL2(context=0), "context is 0"),
+        (lambda: RL2(deployed=-1), "deployed is -1"),
+        (lambda: Latent(deployed=-1), "deployed is -1"),
+        (lambda: MAML(objective="sharpe"), "objective is 'sharpe'"),
+        (lambda: Reptile(inner=Inner(optimizer="adam")), "follows at least one plain step"),
+    ],
+)
+def test_learners_that_cannot_be(wrong, said):
+    with pytest.raises(InputError, match=said):
+        wrong()
+
+
+def test_regression_a_fingerprint_tells_how_it_adapts(tasks):
+    """The registry takes a backtest for that of this very model by it."""
+    learner = MAML(inner=Inner(steps=1), training=Training(steps=2, evaluate_every=2, evidence=None))
+    meta = learner.fit(*tasks, progress=False)
+    one = meta.fingerprint
+    meta.inner = replace(meta.inner, steps=5)
+    assert meta.fingerprint != one
+    meta.step_sizes = {"body.last.weight": torch.ones(5, 2, 8)}
+    two = meta.fingerprint
+    meta.step_sizes = {"body.last.weight": 2 * torch.ones(5, 2, 8)}
+    assert len({one, two, meta.fingerprint}) == 3
+
+
+def test_rolling_retraining_is_weighed_on_the_window_that_it_retrains_on(tasks, bars):
+    learner = RollingRetrain(inner=Inner(steps=1, support=200, optimizer="adam"))
+    policy = learner.objective.policy(learner.policy, tasks[1])
+    worlds = learner.lessons(policy, tasks[1]).worlds
+    support = worlds.collect(policy, {}, worlds.everything(), "support")
+    assert (support.counted.sum(1) == 200).all()
+    query = worlds.collect(policy, {}, worlds.everything(), "query")
+    assert query.counted.sum(1).tolist() == [t.stop - t.cut for t in tasks[1]]
+    with pytest.raises(InputError, match="are needed"):  # before training, not after
+        RollingRetrain(inner=Inner(support=5000)).fit(*tasks, progress=False)
+
+
+def test_models_of_which_a_file_is_lost(tasks, tmp_path):
+    learner = MAML(training=Training(steps=1, evidence=None), learn_step_sizes=True)
+    folder = learner.fit(*tasks, progress=False).save(tmp_path / "m")
+    (folder / "step_sizes.safetensors").write_bytes(b"cut")
+    with pytest.raises(InputError, match="a file cannot be read"):
+        load_meta(folder)
+    (folder / "step_sizes.safetensors").unlink()
+    with pytest.raises(InputError, match="step_sizes"):
+        load_meta(folder)
+    (folder / "meta.json").unlink()
+    with pytest.raises(InputError, match="but an adapted strategy"):
+        load_meta(folder)

@@ -78,5 +78,5 @@ def test_what_it_cannot_do_is_said():
         (replace(LEARNER, policy=Shape()), Walk),
         (replace(LEARNER, objective=PPO()), Walk),
     ):
-        with pytest.raises(InputError, match="DQN needs discrete actions"):
+        with pytest.raises(InputError, match="DQN needs environments with discrete actions"):
             wrong.fit(family, Environments(family, [0]), progress=False)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from markets import InputError
-from metalearner import MAML, Ensemble, Training, load_meta
+from metalearner import MAML, PPO, RL2, Ensemble, Training, load_meta
 from strategies import Blend, PolicySettings
 
 LEARNER = MAML(
@@ -49,6 +49,30 @@ def test_what_adapted_can_be_saved_and_trades_the_same(ensemble, bars, tmp_path)
 
 def test_remembers_the_last_bar_that_any_member_saw(ensemble, tasks):
     assert ensemble.seen_until == max(m.seen_until for m in ensemble.members) == max(t.times[2] for t in tasks[1])
+
+
+def test_regression_the_tilt_of_every_member_shrinks(ensemble, bars):
+    """It was that of a policy that nobody asked."""
+    none = ensemble.shrunk(0.0, "none")
+    held = none.adapt(bars).plan(bars)
+    np.testing.assert_array_equal(held.aim, none.unadapted().plan(bars).aim)  # the base, whatever was adapted to
+    assert np.abs(held.aim - ensemble.adapt(bars).plan(bars).aim).max() > 0
+
+
+def test_members_have_checkpoints_of_their_own(ensemble, tasks, tmp_path):
+    again = Ensemble(LEARNER, members=2).fit(*tasks, progress=False, checkpoint=tmp_path / "c.safetensors")
+    assert again.fingerprint == ensemble.fingerprint
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c-0.safetensors", "c-1.safetensors"]
+    resumed = Ensemble(LEARNER, members=2).fit(
+        *tasks, progress=False, checkpoint=tmp_path / "c.safetensors", resume=True
+    )
+    assert resumed.fingerprint == ensemble.fingerprint
+
+
+def test_is_of_what_trades():
+    for wrong in (RL2, RL2(objective=PPO())):
+        with pytest.raises(InputError, match="a learner that trades"):
+            Ensemble(wrong)
 
 
 def test_needs_members():

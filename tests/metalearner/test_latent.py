@@ -3,12 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from families import Walk
 
 from markets import InputError
 from markets.synthetic import DriftMomentum
-from metalearner import Latent, Training, load_meta, recipes
+from metalearner import PPO, Environments, Latent, Training, load_meta, recipes
 from metalearner.latent import BeliefPolicy
 from strategies import PolicySettings
+from strategies.networks import Shape
 
 FAMILY = DriftMomentum(drift=0.8, momentum=0.01, length=40)
 
@@ -56,13 +58,43 @@ def test_the_bound_of_a_belief_that_says_nothing_is_that_of_the_noise():
     lessons = learner.lessons(policy, tasks)
     for parameter in [*policy.body.memory.posterior.parameters(), *lessons.module["decoder"].parameters()]:
         torch.nn.init.zeros_(parameter)
-    seen = torch.randn(3, 1, 20, 2)
-    bars = np.random.default_rng(7)
-    bars.integers(2**31)
-    bars.integers(0, 20, 16)
-    bar = bars.integers(0, 19, 16)
-    expected = -0.5 * (seen[:, 0, bar + 1] ** 2).sum(-1).mean(1)
-    torch.testing.assert_close(lessons.evidence(seen, np.arange(3), np.random.default_rng(7)), expected)
+    seen, steps = torch.randn(3, 1, 20, 2), torch.tensor([[20], [9], [1]])
+    found = lessons.evidence(seen, steps, np.arange(3), np.random.default_rng(7))
+    key = int(np.random.default_rng(7).integers(2**31))
+    expected = []
+    for task, length in enumerate((20, 9)):
+        bar = (np.random.default_rng([key, task]).random((1, 2, 16))[0, 1] * (length - 1)).astype(int)
+        expected.append(-0.5 * (seen[task, 0, bar + 1] ** 2).sum(-1).mean())
+    torch.testing.assert_close(found, torch.stack([*expected, torch.tensor(0.0)]))
+
+
+def test_regression_the_bound_is_of_what_was_met_whichever_process_has_it():
+    """Steps after the end were explained too, and how many there were depended on the other tasks of the process."""
+    torch.manual_seed(0)
+    learner = recipes.learner("latent", FAMILY)
+    tasks = FAMILY.sample(3, 0).tasks(1)
+    policy = learner.objective.policy(learner.policy, tasks)
+    lessons = learner.lessons(policy, tasks)
+    seen, steps = torch.randn(3, 1, 20, 2), torch.tensor([[12], [20], [7]])
+    whole = lessons.evidence(seen, steps, np.arange(3), np.random.default_rng(7))
+    seen[0, 0, 12:] = 100.0
+    two = [0, 2]
+    part = lessons.evidence(seen[two, :, :12], steps[two], np.array(two), np.random.default_rng(7))
+    torch.testing.assert_close(part, whole[two])
+
+
+def test_regression_the_bound_weighs_as_much_as_the_utility_of_its_minibatch():
+    """It was counted once a minibatch, but utility as often as there are minibatches."""
+    learner = Latent(
+        policy=Shape(memory="belief", hidden=6), objective=PPO(minibatches=4, epochs=1, runs=2), weight=1.0
+    )
+    policy = learner.objective.policy(learner.policy, Walk)
+    lessons = learner.lessons(policy, Environments(Walk, range(8)))
+    drawn = lessons.worlds.everything()
+    lessons.worlds.utility = lambda policy, params, part: torch.zeros(len(part.drawn.seeds))
+    lessons.evidence = lambda seen, steps, numbers, rng: torch.ones(len(numbers))
+    losses = [loss.item() for loss in lessons.losses(drawn, 8, np.random.default_rng(0))]
+    assert losses == pytest.approx([-1.0] * 4)
 
 
 def test_its_memory_is_a_belief():

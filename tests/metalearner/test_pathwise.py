@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from markets import Costs, Execution, InputError, simulate
+from markets import Costs, Execution, InputError, TaskSet, simulate
 from markets.synthetic import DriftMomentum, GarleanuPedersen
 from metalearner import CostCurriculum, HeldRisk, LogWealth, MeanVariance, Pathwise, PowerUtility
 from metalearner.inner import ADAPTS, Inner, adapted
@@ -72,11 +72,32 @@ def test_a_universe_hides_the_other_symbols(tasks):
     torch.manual_seed(0)
     for parameter in policy.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    mask = np.array([[True, False, False]])
-    before = utility(pathwise, policy, tasks_of([0], universe=mask)).item()
+    first = np.array([[0]])
+    before = utility(pathwise, policy, tasks_of([0], universe=first)).item()
     pathwise.features[:, 1:] += 1.0
-    assert utility(pathwise, policy, tasks_of([0], universe=mask)).item() == before
+    assert utility(pathwise, policy, tasks_of([0], universe=first)).item() == before
     assert utility(pathwise, policy, tasks_of([0])).item() != before
+
+
+@pytest.mark.parametrize("base", ["inverse_volatility", "flat"])
+def test_regression_a_universe_is_a_market_of_its_own(tasks, base):
+    """Of three symbols two are drawn: band and aim went by a third each, though the market that was traded had two."""
+    pathwise, policy = windows(tasks, base=base)
+    torch.manual_seed(0)
+    for parameter in policy.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    both = np.array([0, 2])
+    batch = pathwise.collect(policy, own(policy), tasks_of([0, 1], universe=np.array([both, both])), "query")
+    bars = tasks[0].bars.select([tasks[0].bars.symbols[i] for i in both])
+    alone = Pathwise().on(TaskSet(tuple(replace(task, bars=bars) for task in tasks[0])), policy, 20)
+    with torch.no_grad():
+        narrow = policy(*pathwise._seen(batch)[1:])
+        expected = policy(*alone._seen(alone.collect(policy, own(policy), tasks_of([0, 1]), "query"))[1:])
+    for part, same, spread in zip(narrow, expected, pathwise._spread(narrow, batch.drawn.universe), strict=True):
+        if part is not None:
+            torch.testing.assert_close(part, same)
+            assert torch.equal(spread[:, :, both], part)
+            assert not spread[:, :, 1].any()
 
 
 def test_regression_training_pays_fixed_fees_and_impact_of_the_real_account(tasks):
@@ -120,8 +141,38 @@ def test_an_objective_survives_json():
         costs=Costs(quadratic=0.1), utility=PowerUtility(3.0), unit=0.01, curriculum=CostCurriculum(0.1, 0.2)
     )
     assert Pathwise.from_dict(json.loads(json.dumps(before.to_dict()))) == before
-    with pytest.raises(InputError, match="unit is 0"):
-        Pathwise(unit=0.0)
+    assert Pathwise(costs="20bp").costs == Costs(commission=0.002)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: Pathwise(unit=0.0), "unit is 0"),
+        (lambda: Pathwise(costs="cheap"), "write 10bp"),
+        (lambda: Pathwise(utility="sharpe"), "wants one of .*MeanVariance"),
+        (lambda: Pathwise(utility=MeanVariance), "wants one of"),
+        (lambda: CostCurriculum(0.8, 0.8), "at most 1 together"),
+        (lambda: CostCurriculum(-0.1, 0.1), "at most 1 together"),
+        (lambda: Pathwise(truncate=5).policy(PolicySettings(memory="transformer"), None), "reads all bars anew"),
+    ],
+)
+def test_what_it_cannot_be(wrong, said):
+    with pytest.raises(InputError, match=said):
+        wrong()
+
+
+def test_a_memory_longer_than_the_data(tasks):
+    policy = Policy(PolicySettings())
+    with pytest.raises(InputError, match=r"a context of 5000 and .* judged bars are more than"):
+        Pathwise().on(tasks[0], policy, 5000)
+
+
+def test_what_is_adapted_to_are_bars(tasks):
+    policy = Policy(PolicySettings())
+    for wrong in (tasks[0][0], tasks[0], "stocks"):
+        with pytest.raises(InputError, match="adapting wants Bars, not"):
+            Pathwise().recent(wrong, policy, 20)
+    assert len(Pathwise().recent(tasks[0][0].support, policy, 20)) == 1
 
 
 FAMILY = DriftMomentum(length=30)

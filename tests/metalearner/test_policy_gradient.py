@@ -77,6 +77,36 @@ def test_reinforce_has_the_gradient_of_the_expected_reward():
     torch.testing.assert_close(found, exact, rtol=0, atol=0.05)  # a standard error is 0.016
 
 
+@pytest.mark.parametrize("objective", [REINFORCE(), REINFORCE(episodes=3), PPO(clip=10, epochs=1, minibatches=2)])
+def test_regression_an_episode_is_not_worth_more_for_being_short(objective):
+    """One arm ends at once and pays 1, the other ends after ten steps and pays 3: ascent must prefer the other."""
+
+    class Patience(TwoArms):
+        def reset(self, **options):
+            self.left = 0
+            return super().reset(**options)
+
+        def step(self, action):
+            if not self.left:
+                self.left = 10 if action else 1
+            self.left -= 1
+            shown = np.ones(1, np.float32) if self.left == 0 else np.zeros(1, np.float32)
+            return shown, 1.0 if not action and not self.left else 0.3, not self.left, False, {}
+
+    objective = replace(objective, discount=1.0, normalise=False, baseline="none", entropy=0.0)
+    policy = objective.policy(Shape(memory="none", layers=0), Patience)
+    policy.body.last.weight.data.zero_()
+    policy.body.last.bias.data.zero_()
+    worlds = objective.on(Environments(Patience, range(3000)), policy, 1)
+    rng = np.random.default_rng(0)
+    batch = worlds.collect(policy, own(policy), worlds.everything(), "query", rng)
+    first = replace(batch, alive=batch.alive & (torch.arange(batch.alive.shape[2]) == 0))
+    assert first.alive.sum() == 3000 * objective.episodes
+    loss = sum(worlds.utility(policy, own(policy), part).sum() for (part,) in worlds.minibatches([batch], rng))
+    (found,) = torch.autograd.grad(loss, [policy.body.last.weight])
+    assert found[1, 0] > 0 > found[0, 0]
+
+
 @pytest.mark.parametrize("episodes", [1, 3])
 def test_two_processes_find_the_gradient_that_one_finds(episodes, monkeypatch):
     """Their shares add up, minibatch by minibatch; what they must know of each other is the moments of all advantages."""
@@ -102,7 +132,8 @@ def test_two_processes_find_the_gradient_that_one_finds(episodes, monkeypatch):
     for rank in range(2):
         batch, rng = batch_of(rank, 2)
         next(worlds.minibatches([batch], rng))
-    count, total = ((a + b) for a, b in zip(said[:2], said[4:6], strict=True))
+    count, total = ((a + b) for a, b in zip(said[:2], said[5:7], strict=True))
+    steps = said[4] + said[9]
     mean = total / count
 
     def spread_of(rank):
@@ -115,8 +146,8 @@ def test_two_processes_find_the_gradient_that_one_finds(episodes, monkeypatch):
     squares = spread_of(0) + spread_of(1)
 
     def both():
-        totals = {0: count, 1: total, 2: count, 3: squares}
-        calls = iter(range(4))
+        totals = {0: count, 1: total, 2: count, 3: squares, 4: steps}
+        calls = iter(range(5))
         return lambda x: totals[next(calls)]
 
     shares = []

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from families import TwoArms, Walk
+from gymnasium.vector import SyncVectorEnv
 
 from benchmarks.published_envs import Bandit, Grid, Point, SeedWorld
 from markets import InputError
@@ -138,8 +139,22 @@ def test_regression_closures_of_one_name_are_told_apart():
     one, same, other = (Environments(family(pays), range(3)).identity for pays in (1.0, 1.0, -50.0))
     assert one == same
     assert one != other
-    with pytest.raises(InputError, match="at least one seed"):
-        Environments(TwoArms, [])
+    for wrong in ([], 5):
+        with pytest.raises(InputError, match="wants a sequence of at least one"):
+            Environments(TwoArms, wrong)
+    with pytest.raises(InputError, match="made None, which is no gymnasium environment"):
+        _ = Environments(lambda seed: None, [0]).spaces
+
+
+def test_regression_a_vector_that_resets_within_a_step_of_its_own_is_refused():
+    """The step of the reset was counted, with an action that nobody took."""
+
+    def family(seed):
+        return Walk(seed)
+
+    family.vector = lambda seeds: SyncVectorEnv([partial(Walk, int(s)) for s in seeds])
+    with pytest.raises(InputError, match="within the same step"):
+        Environments(family, range(3)).vector(np.arange(3))
 
 
 def test_regression_a_cut_at_a_time_limit_is_a_cut(monkeypatch):

@@ -14,6 +14,7 @@ import worlds
 from markets import InputError, TaskSet
 from metalearner import RL2, MeanVariance, Pathwise, Training, load_meta
 from metalearner.base import earned_share
+from metalearner.ranks import Ranks
 from metalearner.rl2 import Plain
 from strategies import Policy, PolicySettings
 
@@ -255,3 +256,36 @@ def test_the_last_weights_are_kept_where_asked(tasks):
     assert torch.equal(weights(best), weights(last)) == (best_step == len(best.history) - 1)
     with pytest.raises(InputError, match="keep 'first' is unknown"):
         Training(keep="first")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"learning_rate": -1.0}, "learning_rate is -1"),
+        ({"largest_gradient": 0.0}, "largest_gradient is 0"),
+        ({"patience": -1}, "patience is -1"),
+        ({"evidence": float("nan")}, "evidence nan"),
+        ({"threads": 0}, "threads is 0"),
+    ],
+)
+def test_settings_that_would_learn_nothing(wrong, said):
+    with pytest.raises(InputError, match=said):
+        Training(**wrong)
+
+
+def test_a_checkpoint_is_a_file_and_is_named(tasks, tmp_path):
+    with pytest.raises(InputError, match="a folder; a checkpoint is a file"):
+        fit(tasks, checkpoint=tmp_path)
+    with pytest.raises(InputError, match="say which checkpoint"):
+        fit(tasks, resume=True)
+
+
+def test_regression_the_rank_chooses_the_device_before_the_module_goes_there(tasks, monkeypatch):
+    """Every process put its module on the first GPU."""
+    order = []
+    join = Ranks.join
+    monkeypatch.setattr("metalearner.training.Ranks.join", lambda: order.append("join") or join())
+    to = torch.nn.Module.to
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *at: order.append("to") or to(self, *at))
+    fit(tasks)
+    assert order[:2] == ["join", "to"]

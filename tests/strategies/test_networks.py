@@ -107,3 +107,15 @@ def test_without_layers_the_output_reads_its_input_directly():
 def test_shapes_are_checked(options, message):
     with pytest.raises(InputError, match=message):
         Shape(**options)
+
+
+@pytest.mark.parametrize("memory", ["gru", "transformer", "belief"])
+def test_regression_a_memory_is_the_same_when_deployed(memory):
+    """Torch's fast path, in evaluation without gradients, took the penalties of the transformer for what is hidden."""
+    torch.manual_seed(0)
+    body = Body(3, 2, Shape(memory=memory, hidden=8), spread=1.0)
+    x = torch.randn(4, 30, 3)
+    trained, _ = body(x)
+    with torch.no_grad():
+        deployed, _ = body.eval()(x)
+    torch.testing.assert_close(deployed, trained.detach(), rtol=1e-5, atol=1e-6)
