@@ -184,6 +184,7 @@ def trained(
         spent = float(clock.read_text()) if clock.exists() else 0.0
         if (place / "meta.json").exists():
             return Trained(load_meta(place), spent)
+        place.mkdir(parents=True, exist_ok=True)
     begun = time.perf_counter() - spent
 
     def note(*_: Any) -> None:

@@ -20,8 +20,9 @@ def test_what_is_kept_is_not_trained_again(tmp_path):
     assert again.meta.fingerprint == first.meta.fingerprint
     assert again.seconds == pytest.approx(first.seconds, abs=0.5)
     assert len(list(tmp_path.iterdir())) == 1
+    assert trained("scratch", FAMILY, 0, True, tmp_path / "of its own").seconds > 0  # it has no checkpoint
     assert trained("fine-tune", FAMILY, 1, True, tmp_path).meta.fingerprint != first.meta.fingerprint
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.glob("drift*"))) == 2
 
 
 def test_what_was_interrupted_goes_on_with_its_clock(tmp_path):
