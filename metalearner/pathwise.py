@@ -204,7 +204,10 @@ class Windows(Worlds):
         self.base = torch.from_numpy(base_weights(settings, held))
         starts, cuts, stops = (np.array([getattr(t, what) for t in tasks]) for what in ("start", "cut", "stop"))
         begin = np.maximum(starts, cuts - support) if support else starts
-        self._parts = {"support": _spans(begin, cuts, context), "query": _spans(cuts, stops, context)}
+        self._parts = {
+            "support": _spans(begin, cuts, context, len(held)),
+            "query": _spans(cuts, stops, context, len(held)),
+        }
         known = _volatility(held, cuts, context) if objective.unit is None else np.full(len(cuts), objective.unit)
         self.unit = torch.from_numpy(known)
         self.identity = f"{held.hash} {starts.tolist()} {cuts.tolist()} {stops.tolist()} {context} {support}"
@@ -312,17 +315,17 @@ class Windows(Worlds):
             )
 
 
-def _spans(first: np.ndarray, stop: np.ndarray, context: int) -> tuple[np.ndarray, Tensor]:
+def _spans(first: np.ndarray, stop: np.ndarray, context: int, bars: int) -> tuple[np.ndarray, Tensor]:
     """First rows of paths of one length that end at `stop`, and which growths of them are judged.
 
     Along the longest the memory grows from `context` bars to as many more as are judged; a shorter one, which starts earlier,
     has a memory in that range too.
     """
     length = context + int((stop - first).max())
-    if length > stop.max():
+    if length > bars:
         raise InputError(
-            f"a context of {context} and {length - context} judged bars are more than the {stop.max()} bars before the end of "
-            "the last task; use a shorter context or more bars"
+            f"a context of {context} and {length - context} judged bars are more than the {bars} bars there are; use a shorter "
+            "context or more bars"
         )
     start = np.maximum(stop - length, 0)
     rows = start[:, None] + np.arange(length)
