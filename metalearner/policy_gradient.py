@@ -236,10 +236,11 @@ class Episodes(Worlds):
         if self.objective.normalise:
             batches = _alike(batches)
         drawn = batches[0].drawn
-        # Divided by its own number of steps, what ends an episode early would be worth more than what it pays.
-        batches = [
-            replace(b, steps=float(summed(b.alive.sum())) / drawn.total) if b.part == "query" else b for b in batches
-        ]
+        if self.objective.episodes == 1:
+            # Divided by its own number of steps, what ends an episode early would be worth more than what it pays. The mean
+            # over several episodes is a weight of the task, and hardly that of an episode.
+            steps = [float(summed(b.alive.sum())) / drawn.total if b.part == "query" else 0.0 for b in batches]
+            batches = [replace(batch, steps=mean) for batch, mean in zip(batches, steps, strict=True)]
         for _ in range(self.objective.epochs):
             for places in np.array_split(rng.permutation(drawn.total), min(self.objective.minibatches, drawn.total)):
                 rows = np.flatnonzero(np.isin(drawn.places, places))

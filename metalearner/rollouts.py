@@ -168,8 +168,8 @@ class Rollout:
     centre, scale : Tensor of shape (B, 1, 1)
         Of the advantages, for learning.
     steps : float
-        What the gain of a task is divided by; 0 is its own number of steps, but for a query that is a mean over the tasks: long
-        episodes are not worth less.
+        What the gain of a task is divided by: for a query of one meta-episode a task the mean over all tasks, or short ones
+        would be worth more; 0 is its own number of steps.
     share : float
         Weight of a query's tasks in the loss: the number that it is a part of, by the number that it has.
     """

@@ -77,7 +77,7 @@ def test_reinforce_has_the_gradient_of_the_expected_reward():
     torch.testing.assert_close(found, exact, rtol=0, atol=0.05)  # a standard error is 0.016
 
 
-@pytest.mark.parametrize("objective", [REINFORCE(), REINFORCE(episodes=3), PPO(clip=10, epochs=1, minibatches=2)])
+@pytest.mark.parametrize("objective", [REINFORCE(), REINFORCE(episodes=8), PPO(clip=10, epochs=1, minibatches=2)])
 def test_regression_an_episode_is_not_worth_more_for_being_short(objective):
     """One arm ends at once and pays 1, the other ends after ten steps and pays 3: ascent must prefer the other."""
 
@@ -97,11 +97,9 @@ def test_regression_an_episode_is_not_worth_more_for_being_short(objective):
     policy = objective.policy(Shape(memory="none", layers=0), Patience)
     policy.body.last.weight.data.zero_()
     policy.body.last.bias.data.zero_()
-    worlds = objective.on(Environments(Patience, range(3000)), policy, 1)
+    worlds = objective.on(Environments(Patience, range(3000 // objective.episodes)), policy, 1)
     rng = np.random.default_rng(0)
     batch = worlds.collect(policy, own(policy), worlds.everything(), "query", rng)
-    first = replace(batch, alive=batch.alive & (torch.arange(batch.alive.shape[2]) == 0))
-    assert first.alive.sum() == 3000 * objective.episodes
     loss = sum(worlds.utility(policy, own(policy), part).sum() for (part,) in worlds.minibatches([batch], rng))
     (found,) = torch.autograd.grad(loss, [policy.body.last.weight])
     assert found[1, 0] > 0 > found[0, 0]
@@ -132,8 +130,8 @@ def test_two_processes_find_the_gradient_that_one_finds(episodes, monkeypatch):
     for rank in range(2):
         batch, rng = batch_of(rank, 2)
         next(worlds.minibatches([batch], rng))
-    count, total = ((a + b) for a, b in zip(said[:2], said[5:7], strict=True))
-    steps = said[4] + said[9]
+    count, total = ((a + b) for a, b in zip(said[:2], said[len(said) // 2 :][:2], strict=True))
+    steps = said[4] + said[9] if episodes == 1 else None
     mean = total / count
 
     def spread_of(rank):
