@@ -21,7 +21,7 @@ def main() -> None:
     regimes = steps.fit_regimes(bars, where, 3, chosen.seed)
     tasks, validation = steps.cut_tasks(bars, where, regimes)
     made = {}
-    for learner in steps.LEARNERS:
+    for learner in steps.DEMO_LEARNERS:
         with tempfile.TemporaryDirectory() as folder:
             made[learner] = steps.train(
                 learner, tasks, validation, Path(folder), steps=30 if chosen.quick else 300, costs="10bp",
