@@ -80,7 +80,7 @@ class RollingRetrain(Scratch):
     Attributes
     ----------
     step_sizes : tuple of float
-        Not used: tasks are shorter than the window, so that none could choose. The step size is that of `inner`.
+        Not used: each would mean retraining for every validation task. The step size is that of `inner`.
     """
 
     inner: Inner = field(default_factory=lambda: Inner(steps=200, step_size=0.01, support=1008, optimizer="adam"))
