@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import torch
+from rich.progress import track
 from safetensors import SafetensorError
 from torch import nn
 
@@ -210,7 +211,7 @@ class MetaLearner(ABC):
             checkpoint=checkpoint, resume=resume, progress=progress, log=log, title=self.name, ceiling=ceiling,
         )  # fmt: skip
         used = self.used(chosen)
-        self._weigh(policy, used, judging)
+        self._weigh(policy, used, judging, progress)
         lessons.module.cpu()
         return self.made(lessons, used, seen_until(tasks, validation), history)
 
@@ -227,12 +228,13 @@ class MetaLearner(ABC):
             )
         return choosing, judging
 
-    def _weigh(self, policy: Any, used: Lessons, judging: Any) -> None:
+    def _weigh(self, policy: Any, used: Lessons, judging: Any, progress: bool) -> None:
         """Leave the policy the share of its tilt that other tasks support, adapting the same way."""
         if judging is not None and self.training.evidence is not None:
             with torch.random.fork_rng(devices=[]):
                 used.worlds = self.lessons(policy, judging).worlds
-            policy.settings = replace(policy.settings, shrink=earned_share(policy, used, self.training.evidence))
+            share = earned_share(policy, used, self.training.evidence, progress=progress)
+            policy.settings = replace(policy.settings, shrink=share)
 
     def _judged(self, lessons: Lessons, policy: nn.Module, tasks: Any) -> Lessons:
         """What `lessons` are judged by: others, of the same module."""
@@ -244,7 +246,9 @@ class MetaLearner(ABC):
         return asdict(self) | {"learner": type(self).__name__, "objective": self.objective.to_dict()}
 
 
-def earned_share(policy: Any, validation: Lessons, needed: float, grid=(0.25, 0.5, 0.75, 1.0)) -> float:
+def earned_share(
+    policy: Any, validation: Lessons, needed: float, grid=(0.25, 0.5, 0.75, 1.0), *, progress: bool = False
+) -> float:
     """Share of the tilt that validation supports: the one that gains most over the base, or 0.
 
     Parameters
@@ -264,8 +268,9 @@ def earned_share(policy: Any, validation: Lessons, needed: float, grid=(0.25, 0.
             return validation.scores(np.random.default_rng(0)).numpy()
 
     try:
-        base = utilities(0.0)
-        gains = {share: utilities(share) - base for share in grid}
+        shares = track((0.0, *grid), "weighing the tilt", transient=True, disable=not progress)
+        base, *found = [utilities(share) for share in shares]
+        gains = {share: utility - base for share, utility in zip(grid, found, strict=True)}
     finally:
         policy.settings = own
     best = max(gains, key=lambda share: gains[share].mean())

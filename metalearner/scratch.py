@@ -58,7 +58,7 @@ class Scratch(MetaLearner):
             policy = self.objective.policy(self.policy, tasks)
         choosing, judging = self._split(validation)
         used = self.used(self.lessons(policy.eval(), choosing))
-        self._weigh(policy, used, judging)
+        self._weigh(policy, used, judging, progress)
         return self.made(used, used, seen_until(validation), pd.DataFrame())
 
     def used(self, judged: Lessons) -> Stepping:

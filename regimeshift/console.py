@@ -43,12 +43,12 @@ def listing(heads: Sequence[str], rows: Iterable[Sequence[str]], styles: Iterabl
 
 
 @contextlib.contextmanager
-def kept(how: str) -> Iterator[None]:
-    """A block that an interrupt does not undo: `how` to go on."""
+def kept(how: str, file: Path | None = None) -> Iterator[None]:
+    """A block that an interrupt does not undo, if there is the `file` that remembers: `how` to go on."""
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(how) from None
+        raise KeyboardInterrupt(*([how] if file is None or file.exists() else [])) from None
 
 
 def writable(path: str | Path) -> Path:

@@ -55,10 +55,11 @@ class Train:
         console.print(
             f"{len(tasks)} training tasks, {len(validation)} validation tasks from {where.validation:%Y-%m-%d}"
         )
-        if not self.resume and (folder / "checkpoint.safetensors").exists() and not (folder / "meta.json").exists():
+        checkpoint = folder / "checkpoint.safetensors"
+        if not self.resume and checkpoint.exists() and not (folder / "meta.json").exists():
             console.print(f"Starting over: {folder} has an interrupted training, which --resume would continue.")
         with (
-            kept(f"{folder} keeps what was learnt; --resume continues it"),
+            kept(f"{folder} keeps what was learnt; --resume continues it", checkpoint),
             tracking.run(f"train {folder.name}", command="train", **vars(self)),
         ):
             tracking.log_bars(tasks.bars, "training")

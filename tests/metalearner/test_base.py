@@ -61,7 +61,7 @@ def test_the_tilt_of_fine_tuning_is_judged_after_its_steps(tasks, monkeypatch):
     """It was judged before them: a start that was worth nothing was thrown away with all that the steps made of it."""
     judged = []
 
-    def earned_share(policy, validation, needed):
+    def earned_share(policy, validation, needed, progress):
         judged.append((validation, validation.scores(np.random.default_rng(0)).numpy()))
         return 1.0
 
