@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import time
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -48,7 +47,7 @@ def compared(
     done: dict[tuple[str, str], list[Trained]], key: str, family: Family, tasks: int
 ) -> dict[str, list[float]]:
     """MAML less fine-tuning and less training from scratch, at the same number of steps on the same bars, with intervals."""
-    drawn = replace(family, length=2 * SUPPORT - 1).sample(tasks, [SEED, SUPPORT])  # type: ignore[type-var]
+    drawn = family.lasting(2 * SUPPORT - 1).sample(tasks, [SEED, SUPPORT])
     ceiling, judged = ceiling_scores(drawn, SUPPORT), drawn.tasks(SUPPORT)
     found = {name: np.stack([task_scores(one.meta, judged) for one in done[key, name]])
              for name in ("MAML", "MAML, second order", "fine-tune", "scratch")}  # fmt: skip

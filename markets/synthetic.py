@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -113,6 +113,10 @@ class Family(ABC):
         for holds, what in (*conditions, *common):
             if not holds:
                 raise InputError(f"{self}: {what}")
+
+    def lasting(self, length: int) -> Self:
+        """The same family with episodes of so many bars."""
+        return replace(self, length=length)  # type: ignore[type-var]  # every family is a dataclass
 
     @abstractmethod
     def sample(self, episodes: int, seed: Seed) -> Episodes:

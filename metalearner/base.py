@@ -73,6 +73,11 @@ class MetaPolicy(ABC):
     def adapt(self, task: Any) -> Any:
         """What acts after seeing `task`.
 
+        Raises
+        ------
+        InputError
+            When `task` is neither, or has too few bars.
+
         Parameters
         ----------
         task : Bars or callable
@@ -85,19 +90,32 @@ class MetaPolicy(ABC):
         """The same policy kept from adapting: the control of every comparison."""
 
     def shrunk(self, share: float, name: str) -> MetaPolicy:
-        """The same with another share of its tilt."""
+        """The same with another share of its tilt.
+
+        Parameters
+        ----------
+        share : float
+            In [0, 1].
+        name : str
+        """
         other = copy.copy(self)
         other.name, other.policy = name, with_shrink(self.policy, share).eval()
         return other
 
     def save(self, folder: str | Path) -> Path:
-        """Write the policy (as `PolicyStrategy.save` does) and ``meta.json``."""
+        """Write the policy (as `PolicyStrategy.save` does), and ``meta.json`` last: where it is, everything is."""
         folder = Path(self._deployed(self.policy, self.name).save(folder))
         about = {"learner": self.learner, "name": self.name, "objective": self.objective.to_dict(), **self._about()}
         about["objective"]["kind"] = type(self.objective).__name__
-        (folder / "meta.json").write_text(json.dumps(about, indent=1))
         self.history.to_csv(folder / "history.csv", index=False)
+        self._keep(folder)
+        beside = folder / ".meta.json"
+        beside.write_text(json.dumps(about, indent=1))
+        beside.replace(folder / "meta.json")
         return folder
+
+    def _keep(self, folder: Path) -> None:  # noqa: B027 - most have nothing more
+        """Write what JSON cannot hold."""
 
     def _about(self) -> dict[str, Any]:
         """What a saved one needs besides, for JSON."""
@@ -131,6 +149,11 @@ class MetaLearner(ABC):
     context : int
         Bars of memory before the first that is judged, 1 for none; of no meaning to learners whose policy has no memory.
     name : str
+
+    Raises
+    ------
+    InputError
+        When a setting is out of range, or two do not go together; so do those of every learner.
     """
 
     policy: Shape = field(default_factory=PolicySettings)

@@ -149,7 +149,7 @@ def by_bars(metas: list[MetaPolicy], family: Family, *, tasks: int, query: int, 
     """
     rows = {}
     for bars in seen:
-        drawn = replace(family, length=bars + query - 1).sample(tasks, [seed, bars])  # type: ignore[type-var]
+        drawn = family.lasting(bars + query - 1).sample(tasks, [seed, bars])
         ceiling, judged = ceiling_scores(drawn, bars), drawn.tasks(bars)
         found = share(np.stack([task_scores(meta, judged) for meta in metas]), ceiling)
         control = np.mean([unadapted_scores(meta, judged).mean() for meta in metas]) / ceiling.mean()
@@ -161,7 +161,7 @@ def by_steps(
     metas: list[ByGradient], family: Family, *, tasks: int, support: int, seed: int, steps=STEPS
 ) -> pd.DataFrame:
     """Share of the ceiling against gradient steps on `support` bars, judged on as many; a row a number of steps."""
-    drawn = replace(family, length=2 * support - 1).sample(tasks, [seed, support])  # type: ignore[type-var]
+    drawn = family.lasting(2 * support - 1).sample(tasks, [seed, support])
     ceiling, judged = ceiling_scores(drawn, support), drawn.tasks(support)
     rows = {}
     for k in steps:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from markets import InputError
@@ -29,6 +29,7 @@ from metalearner.base import MetaPolicy
 from metalearner.objectives import Worlds
 from metalearner.training import Lessons
 from strategies.networks import Parameters, own, stack
+from strategies.saving import write_tensors
 
 # Where the names of the parameters that adapt begin.
 ADAPTS = {"all": "", "head": "body.last.", "film": "body.film.", "context": "body.context"}
@@ -49,6 +50,11 @@ class Inner:
         Bars at most; 0 is all that a task has. Of environments, the objective says how many episodes.
     optimizer : {"sgd", "adam"}
         Plain gradient steps, or Adam's.
+
+    Raises
+    ------
+    InputError
+        When one is unknown or out of range.
     """
 
     adapts: Literal["all", "head", "film", "context"] = "all"
@@ -259,11 +265,9 @@ class ByGradient(MetaPolicy):
     def _about(self) -> dict[str, Any]:
         return {"inner": asdict(self.inner), "learnt_step_sizes": self.step_sizes is not None}
 
-    def save(self, folder: str | Path) -> Path:
-        folder = super().save(folder)
+    def _keep(self, folder: Path) -> None:
         if self.step_sizes is not None:
-            save_file({k: v.contiguous() for k, v in self.step_sizes.items()}, folder / "step_sizes.safetensors")
-        return folder
+            write_tensors(folder / "step_sizes.safetensors", self.step_sizes)
 
     def _restore(self, about: dict[str, Any], folder: Path) -> None:
         self.inner = Inner(**about["inner"])

@@ -22,9 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from markets import Bars, InputError, RegimePath
-from metalearner.base import MetaLearner
 from metalearner.objectives import Worlds
-from metalearner.rl2 import InContext
+from metalearner.rl2 import RL2, InContext
 from metalearner.training import Lessons
 from strategies import Policy, PolicySettings
 from strategies.networks import own
@@ -157,29 +156,23 @@ def _rows(x: Tensor, at: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Latent(MetaLearner):
-    """Meta-learning by inference; the attributes not named here are those of `MetaLearner`.
+class Latent(RL2):
+    """Meta-learning by inference; the attributes not named here are those of `RL2`.
 
     Attributes
     ----------
     policy : Shape
         Its memory is ``belief``.
-    deployed : int
-        As for `RL2`.
     weight : float
         w, of the evidence bound against utility a bar.
     """
 
     policy: Any = field(default_factory=lambda: PolicySettings(memory="belief"))
-    context: int = 60
-    deployed: int = 0
     weight: float = 0.01
     name: str = "latent"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.deployed < 0:
-            raise InputError(f"{self.name}: deployed is {self.deployed}; it must be at least 0")
         if self.policy.memory != "belief":
             raise InputError(f"a latent learner's memory is a belief, not {self.policy.memory!r}; set memory='belief'")
 

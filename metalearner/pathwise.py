@@ -38,6 +38,11 @@ class CostCurriculum:
     ----------
     free, ramp : float
         Shares of training without cost, and of raising it.
+
+    Raises
+    ------
+    InputError
+        When one is below 0, or they are more than 1 together.
     """
 
     free: float = 0.4
@@ -76,6 +81,11 @@ class Pathwise(Objective):
         is one market path to remember, and that is what is learnt.
     truncate : int
         Bars over which the gradient runs back through the memory; 0 is all.
+
+    Raises
+    ------
+    InputError
+        When one is of another type or out of range.
     """
 
     costs: Costs = field(default_factory=lambda: Costs.parse("10bp"))
@@ -107,7 +117,13 @@ class Pathwise(Objective):
         return Windows(self, tasks, policy.settings, context, support)
 
     def recent(self, bars: Bars, policy: Any, support: int) -> Windows:
-        """One task, whose support are the last `support` bars."""
+        """One task, whose support are the last `support` bars.
+
+        Raises
+        ------
+        InputError
+            When `bars` are no `Bars`, or too few.
+        """
         if not isinstance(bars, Bars):
             raise InputError(f"adapting wants Bars, not {type(bars).__name__}; of a task they are `task.support`")
         settings = policy.settings

@@ -67,6 +67,11 @@ class PPO(Objective):
         First standard deviation of continuous actions, in units of half the box.
     longest : int
         Steps after which a meta-episode is cut.
+
+    Raises
+    ------
+    InputError
+        When one is unknown or out of range.
     """
 
     episodes: int = 1

@@ -191,7 +191,7 @@ def trained(
         if place is not None:
             clock.write_text(str(time.perf_counter() - begun))
 
-    shorter: Any = replace(family, length=planned_for.length)  # type: ignore[type-var]
+    shorter = family.lasting(planned_for.length)
     train, validate = shorter.sample(planned_for.train, [seed, 1]), shorter.sample(planned_for.validate, [seed, 2])
     support = planned_for.support
     meta = planned.fit(

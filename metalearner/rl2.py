@@ -93,7 +93,7 @@ class RL2(MetaLearner):
         if self.deployed < 0:
             raise InputError(f"{self.name}: deployed is {self.deployed}; it must be at least 0")
 
-    def lessons(self, policy: nn.Module, tasks: Any) -> Plain:
+    def lessons(self, policy: nn.Module, tasks: Any) -> Lessons:
         return Plain(policy, self.objective.on(tasks, policy, self.context))
 
     def made(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -159,7 +159,7 @@ def _texts(table: pd.DataFrame) -> dict[str, str]:
 
 def adapting_seconds(meta: MetaPolicy, family: Family) -> float:
     """Seconds to adapt to one task, and to judge it: gradient steps on its support, or reading it."""
-    judged = replace(family, length=2 * SUPPORT).sample(1, SEED + 2).tasks(SUPPORT)  # type: ignore[type-var]
+    judged = family.lasting(2 * SUPPORT).sample(1, SEED + 2).tasks(SUPPORT)
     times = []
     for _ in range(5):
         begun = time.perf_counter()

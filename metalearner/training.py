@@ -61,6 +61,11 @@ class Training:
     threads : int
         Of torch on a CPU, while training. Small networks gain nothing from a second one, and where cores are shared its
         waiting makes them several times slower.
+
+    Raises
+    ------
+    InputError
+        When one is unknown or out of range, or there is no such device.
     """
 
     steps: int = 300

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,13 @@ def write(folder: str | Path, file: str, about: dict[str, Any], module: nn.Modul
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / file).write_text(json.dumps(about, indent=1))
-    # by bytes, since `save_file` makes a file that nobody else may read: a server has another user
-    (folder / WEIGHTS).write_bytes(save({k: v.contiguous().cpu() for k, v in module.state_dict().items()}))
+    write_tensors(folder / WEIGHTS, module.state_dict())
     return folder
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Tensors by name; whoever may read the folder may read them (``save_file`` lets nobody else: a server is another user)."""
+    path.write_bytes(save({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}))
 
 
 def weights(folder: str | Path) -> dict[str, torch.Tensor]:

@@ -16,7 +16,6 @@ import worlds  # noqa: E402
 # Compilation makes the first example slow; the same examples every time make a red run reproducible.
 hypothesis.settings.register_profile("regimeshift", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.load_profile("regimeshift")
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ class Ceilings:
 class Adapt:
     """Train a learner on a synthetic family and print its share of the best possible, against bars seen and gradient steps.
 
-    A training takes from seconds (scratch) to two minutes (RL2, latent, second order) on drift_momentum, 5 to 15 on the hidden
+    A training takes from seconds (scratch) to two minutes (RL2, latent, second order) on drift_momentum, 3 to 12 on the hidden
     Markov rows. Trained models are kept: an interrupted run goes on where it stopped. The whole study is
     python -m benchmarks.adaptation.
     """

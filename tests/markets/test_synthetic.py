@@ -132,3 +132,10 @@ def test_parameters_that_make_no_market_are_refused(make, what):
 
 def test_every_family_has_a_name_of_its_own():
     assert len({str(f) for f in FAMILIES}) == len(FAMILIES)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_a_family_of_other_length_is_the_same_but_for_that(family):
+    shorter = family.lasting(7)
+    assert shorter.sample(2, 0).returns.shape[:2] == (2, 8)
+    assert shorter.lasting(family.length) == family

@@ -205,6 +205,24 @@ def test_rolling_retraining_is_weighed_on_the_window_that_it_retrains_on(tasks, 
         RollingRetrain(inner=Inner(support=5000)).fit(*tasks, progress=False)
 
 
+def test_regression_a_model_is_there_when_all_of_it_is(tasks, tmp_path, monkeypatch):
+    """Killed between meta.json and the step sizes, a model looked finished and could not be read, nor trained again."""
+    meta = MAML(training=Training(steps=1, evidence=None), learn_step_sizes=True).fit(*tasks, progress=False)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("metalearner.inner.write_tensors", killed)
+        with pytest.raises(KeyboardInterrupt):
+            meta.save(tmp_path / "m")
+    assert not (tmp_path / "m" / "meta.json").exists()
+    folder = meta.save(tmp_path / "m")
+    assert load_meta(folder).fingerprint == meta.fingerprint
+    written = {path.stat().st_mode for path in folder.iterdir()}
+    assert len(written) == 1  # who may read one of its files may read them all
+
+
 def test_models_of_which_a_file_is_lost(tasks, tmp_path):
     learner = MAML(training=Training(steps=1, evidence=None), learn_step_sizes=True)
     folder = learner.fit(*tasks, progress=False).save(tmp_path / "m")

@@ -15,6 +15,13 @@ from strategies.networks import Shape
 FAMILY = DriftMomentum(drift=0.8, momentum=0.01, length=40)
 
 
+def untrained():
+    """Lessons on three tasks."""
+    torch.manual_seed(0)
+    learner, tasks = recipes.learner("latent", FAMILY), FAMILY.sample(3, 0).tasks(1)
+    return learner.lessons(learner.objective.policy(learner.policy, tasks), tasks)
+
+
 @pytest.fixture(scope="module")
 def fitted():
     """A belief that has had a little training on strong drifts, for the evidence alone."""
@@ -51,12 +58,8 @@ def test_save_load_and_plot(fitted, tmp_path):
 
 def test_the_bound_of_a_belief_that_says_nothing_is_that_of_the_noise():
     """With the prior for a posterior there is no divergence, and what is left is the decoder's likelihood."""
-    torch.manual_seed(0)
-    learner = recipes.learner("latent", FAMILY)
-    tasks = FAMILY.sample(3, 0).tasks(1)
-    policy = learner.objective.policy(learner.policy, tasks)
-    lessons = learner.lessons(policy, tasks)
-    for parameter in [*policy.body.memory.posterior.parameters(), *lessons.module["decoder"].parameters()]:
+    lessons = untrained()
+    for parameter in [*lessons.policy.body.memory.posterior.parameters(), *lessons.module["decoder"].parameters()]:
         torch.nn.init.zeros_(parameter)
     seen, steps = torch.randn(3, 1, 20, 2), torch.tensor([[20], [9], [1]])
     found = lessons.evidence(seen, steps, np.arange(3), np.random.default_rng(7))
@@ -70,11 +73,7 @@ def test_the_bound_of_a_belief_that_says_nothing_is_that_of_the_noise():
 
 def test_regression_the_bound_is_of_what_was_met_whichever_process_has_it():
     """Steps after the end were explained too, and how many there were depended on the other tasks of the process."""
-    torch.manual_seed(0)
-    learner = recipes.learner("latent", FAMILY)
-    tasks = FAMILY.sample(3, 0).tasks(1)
-    policy = learner.objective.policy(learner.policy, tasks)
-    lessons = learner.lessons(policy, tasks)
+    lessons = untrained()
     seen, steps = torch.randn(3, 1, 20, 2), torch.tensor([[12], [20], [7]])
     whole = lessons.evidence(seen, steps, np.arange(3), np.random.default_rng(7))
     seen[0, 0, 12:] = 100.0
