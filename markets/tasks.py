@@ -51,7 +51,13 @@ class Task:
 
 @dataclass(frozen=True)
 class TaskSet:
-    """Tasks in order of time, all from one `Bars`."""
+    """Tasks in order of time, all from one `Bars`.
+
+    Raises
+    ------
+    InputError
+        When one is of other bars than the first.
+    """
 
     tasks: tuple[Task, ...]
 

@@ -7,7 +7,7 @@ reinforcement learning", Nature 2015)::
     minimise over θ   E_memory [ huber( r + γ (1 − terminated) max_a' Q(x', a'; θ_old) − Q(x, a; θ) ) ]
 
 Memory and copy are buffers of the module that is learnt, so a checkpoint holds them and a resumed training ends in the same
-bits. Under ``torchrun`` each process remembers what its own tasks met.
+bits. What is remembered is one process's, so that it refuses ``torchrun``.
 """
 
 from __future__ import annotations
