@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from rich.progress import Progress
 
-from backtests.walkforward import Adaptive
+from backtests.walk_forward import Adaptive
 from markets import Bars, InputError
-from markets.bars import FIELDS
+from markets.bars.bars import FIELDS
 from strategies import Plan
-from strategies.base import planned
+from strategies.strategy import planned
 
 
 @dataclass(frozen=True)

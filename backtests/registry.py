@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backtests import tracking
-from backtests.walkforward import Adaptive, WalkForward
+from backtests.walk_forward import Adaptive, WalkForward
 from markets import Bars, InputError
 from strategies import PolicyStrategy
 

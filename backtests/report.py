@@ -14,12 +14,12 @@ from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
 from backtests.metrics import METRICS, formatted
-from markets.pages import write_page
-from markets.sources import SURVIVORSHIP
+from markets.common.pages import write_page
+from markets.data.loading import SURVIVORSHIP
 from markets.tasks import stretches
 
 if TYPE_CHECKING:
-    from backtests.walkforward import WalkForward
+    from backtests.walk_forward import WalkForward
 
 # From calm to wild; light enough to read curves on.
 _SHADES = {"calm": "rgba(120,190,120,.16)", "normal": "rgba(200,200,200,.12)", "crisis": "rgba(220,90,80,.20)"}

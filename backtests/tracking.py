@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from filelock import FileLock
 
-from backtests.walkforward import WalkForward
+from backtests.walk_forward import WalkForward
 from markets import Bars, InputError
 
 if TYPE_CHECKING:

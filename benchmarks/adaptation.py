@@ -1,10 +1,10 @@
 """How near the best possible do the learners come, how fast, and after how many bars and steps?
 
-Every learner is trained by its recipe (`metalearner.recipes`) with three seeds and judged on episodes of other seeds: over
-20,000 whole ones, and by 2,000 tasks a point against bars seen in the new regime and against gradient steps. Scores are
-shares of the ceiling (`strategies.ladder`) with bootstrap 95 % intervals over tasks and training seeds. Models are kept in
-the git-ignored folder ``benchmarks/results/models``: a run that was interrupted goes on where it stopped, and ``--fresh``
-starts over.
+Every learner is trained by its recipe (`metalearner.evaluation.recipes`) with three seeds and judged on episodes of other
+seeds: over 20,000 whole ones, and by 2,000 tasks a point against bars seen in the new regime and against gradient steps.
+Scores are shares of the ceiling (`strategies.ladder`) with bootstrap 95 % intervals over tasks and training seeds. Models are
+kept in the git-ignored folder ``benchmarks/results/models``: a run that was interrupted goes on where it stopped, and
+``--fresh`` starts over.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import torch
 from joblib import Parallel, delayed
 
 from benchmarks.common import RESULTS, finish
-from markets.synthetic import Family, GarleanuPedersen
-from metalearner.evaluation import ceiling_scores, share, task_scores
-from metalearner.recipes import FAMILIES, STEPS, SUPPORT, Trained, names, trained
-from metalearner.study import QUERY, SEED, study
+from markets.synthetic.families import Family, GarleanuPedersen
+from metalearner.evaluation.recipes import FAMILIES, STEPS, SUPPORT, Trained, names, trained
+from metalearner.evaluation.scores import ceiling_scores, share, task_scores
+from metalearner.evaluation.study import QUERY, SEED, study
 from strategies.networks import own
 
 # What the key of a family alone stands for; other learners' keys end in their name.

@@ -16,8 +16,8 @@ import torch
 from benchmarks.common import finish, options
 from benchmarks.published_envs import Bandit, Point, SeedWorld
 from metalearner import MAML, PPO, RL2, Environments, Inner, MetaLearner, MetaPolicy, Training
-from metalearner.inner import ByGradient, stepped
-from metalearner.rollouts import Rollout
+from metalearner.environments.rollouts import Rollout
+from metalearner.learners.inner_loop import ByGradient, stepped
 from strategies.networks import Shape, own
 
 JUDGED_FROM = 1_000_000  # seeds of the tasks that decide; validation has the first ones, training those from 2³¹

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 import markets
 from benchmarks.common import finish, options
 from markets import Bars, ChangePoints, HiddenMarkovRegimes, JumpRegimes, RegimeDetector, VolatilityTrendRegimes
-from markets.regimes import market_returns, recovery
+from markets.regimes.base import market_returns, recovery
 
 K = 3
 # Simulated regimes: two years of calm, less of all else; per cent a day.

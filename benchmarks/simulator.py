@@ -24,9 +24,9 @@ import torch
 import markets
 from benchmarks.common import RESULTS, finish, options
 from markets import Bars, Costs, Execution, Features, simulate
-from markets.accounting import make_market
-from markets.differentiable import equity_paths, equity_paths_reference
-from markets.simulator import run_paths
+from markets.accounting.costs import make_market
+from markets.accounting.differentiable import equity_paths, equity_paths_reference
+from markets.accounting.kernels import run_paths
 
 
 def seconds(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:

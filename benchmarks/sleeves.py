@@ -26,10 +26,10 @@ import numpy as np
 import pandas as pd
 
 from markets import Bars, Costs, Execution, TaskSet, simulate
-from markets.regimes import market_returns
+from markets.regimes.base import market_returns
 from strategies import InverseVolatility, Plan, Strategy
-from strategies.base import planned
-from strategies.neutral import ResidualMomentum, Reversal
+from strategies.long_short import ResidualMomentum, Reversal
+from strategies.strategy import planned
 
 LARGEST = 4.0  # a return of more standard deviations counts as one of so many
 LAG = 2  # bars from a decision to the first return it earns: it is filled at the next close

@@ -31,12 +31,12 @@ from gymnasium import spaces
 
 from benchmarks.common import finish, options
 from markets import TaskSet, load
-from markets.synthetic import DriftMomentum
+from markets.synthetic.families import DriftMomentum
 from metalearner import RL2, Training
-from metalearner.inner import ByGradient, Inner
-from metalearner.pathwise import CostCurriculum, Pathwise, Windows
-from metalearner.rl2 import InContext
-from metalearner.utilities import MeanVariance
+from metalearner.learners.inner_loop import ByGradient, Inner
+from metalearner.learners.rl2 import InContext
+from metalearner.objectives.pathwise import CostCurriculum, Pathwise, Windows
+from metalearner.objectives.utilities import MeanVariance
 from strategies import Policy, PolicySettings
 from strategies.ladder import rungs
 

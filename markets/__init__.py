@@ -2,24 +2,25 @@
 
 import gymnasium
 
-from markets.accounting import Costs, Execution
-from markets.bars import Bars
-from markets.change_points import ChangePoints
-from markets.custom import feature
-from markets.envs import MarketEnv, TaskEnv, VectorMarketEnv
-from markets.errors import InputError
-from markets.features import Features
-from markets.hidden_markov import HiddenMarkovRegimes
-from markets.jump import JumpRegimes
-from markets.ledger import Ledger
-from markets.quality import QualityReport, check
-from markets.regimes import RegimeDetector, RegimePath, load_detector
-from markets.rewards import Reward
-from markets.simulator import simulate
-from markets.sources import load
+from markets.accounting.costs import Costs, Execution
+from markets.accounting.kernels import simulate
+from markets.accounting.ledger import Ledger
+from markets.bars.bars import Bars
+from markets.common.errors import InputError
+from markets.data.loading import load
+from markets.envs.market_env import MarketEnv, TaskEnv, VectorMarketEnv
+from markets.envs.rewards import Reward
+from markets.features.known_units import Told, UnitReturn
+from markets.features.parts import Features
+from markets.features.user_defined import feature
+from markets.quality.report import QualityReport, check
+from markets.regimes.base import RegimeDetector, RegimePath, load_detector
+from markets.regimes.change_points import ChangePoints
+from markets.regimes.hidden_markov import HiddenMarkovRegimes
+from markets.regimes.jump import JumpRegimes
+from markets.regimes.volatility_trend import VolatilityTrendRegimes
+from markets.synthetic import augment
 from markets.tasks import Task, TaskSet
-from markets.told import Told, UnitReturn
-from markets.volatility_trend import VolatilityTrendRegimes
 
 __all__ = [
     "Bars",
@@ -43,6 +44,7 @@ __all__ = [
     "UnitReturn",
     "VectorMarketEnv",
     "VolatilityTrendRegimes",
+    "augment",
     "check",
     "feature",
     "load",

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from markets.bars import Bars
-from markets.errors import InputError
-from markets.regimes import RegimeDetector, RegimePath
+from markets.bars.bars import Bars
+from markets.common.errors import InputError
+from markets.regimes.base import RegimeDetector, RegimePath
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,21 @@
 
 from collections.abc import Callable
 
-from metalearner.agents import Agent
-from metalearner.base import MetaLearner, MetaPolicy, load_meta
-from metalearner.dqn import DQN
-from metalearner.ensemble import Ensemble
-from metalearner.finetune import FineTune
-from metalearner.inner import Inner
-from metalearner.latent import Latent
-from metalearner.maml import MAML
-from metalearner.pathwise import CostCurriculum, Pathwise
-from metalearner.policy_gradient import PPO, REINFORCE
-from metalearner.reptile import Reptile
-from metalearner.rl2 import RL2
-from metalearner.rollouts import Environments
-from metalearner.scratch import RollingRetrain, Scratch
-from metalearner.training import Training
-from metalearner.utilities import (
+from metalearner.environments.agent import Agent
+from metalearner.environments.rollouts import Environments
+from metalearner.learners.base import MetaLearner, MetaPolicy, load_meta
+from metalearner.learners.dqn import DQN
+from metalearner.learners.ensemble import Ensemble
+from metalearner.learners.finetune import FineTune
+from metalearner.learners.inner_loop import Inner
+from metalearner.learners.latent import Latent
+from metalearner.learners.maml import MAML
+from metalearner.learners.reptile import Reptile
+from metalearner.learners.rl2 import RL2
+from metalearner.learners.scratch import RollingRetrain, Scratch
+from metalearner.objectives.pathwise import CostCurriculum, Pathwise
+from metalearner.objectives.policy_gradient import PPO, REINFORCE
+from metalearner.objectives.utilities import (
     DifferentialSharpe,
     DrawdownPenalised,
     HeldRisk,
@@ -25,6 +24,7 @@ from metalearner.utilities import (
     MeanVariance,
     PowerUtility,
 )
+from metalearner.training.loop import Training
 
 
 def learners() -> dict[str, Callable[..., MetaLearner]]:

@@ -59,7 +59,7 @@ def cut_tasks(bars: Bars, where: Spans, regimes: RegimeDetector) -> tuple[TaskSe
 
 def show_regimes(bars: Bars, regimes: RegimeDetector, title: str) -> None:
     """Print the regimes of `bars` as the filter saw them."""
-    from markets.regime_page import described
+    from markets.regimes.page import described
 
     show(described(regimes.filter(bars).table(bars)), title, "regime")
 
@@ -129,7 +129,7 @@ def parse_rule(text: str):
     """A rule from its name, as in ``momentum:252``, or a strategy from a user's file."""
     from markets import InputError
     from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum
-    from strategies.loading import load_strategy
+    from strategies.user_file import load_strategy
 
     if ".py:" in text:
         return load_strategy(text)()
@@ -147,7 +147,7 @@ def parse_rule(text: str):
 def strategy_maker(text: str) -> Callable[[], Strategy | MetaPolicy]:
     """What makes a strategy anew: from a user's file, a model's folder or a rule's name."""
     from metalearner import load_meta
-    from strategies.loading import load_strategy
+    from strategies.user_file import load_strategy
 
     if ".py:" in text:
         return load_strategy(text)  # the file runs once, the strategy is made anew each time

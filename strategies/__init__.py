@@ -1,10 +1,10 @@
 """What can trade a market: plans, rules, torch policies."""
 
-from strategies.base import Plan, Strategy
 from strategies.blend import Blend
-from strategies.neutral import ResidualMomentum, Reversal
+from strategies.long_short import ResidualMomentum, Reversal
 from strategies.policy import Policy, PolicySettings, PolicyStrategy
 from strategies.rules import BuyAndHold, EqualWeight, InverseVolatility, Momentum
+from strategies.strategy import Plan, Strategy
 
 __all__ = [
     "Blend",

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from markets import Bars, InputError
-from strategies import saving
-from strategies.base import Plan, Strategy, planned
+from strategies import serialization as saving
 from strategies.policy import PolicyStrategy
+from strategies.strategy import Plan, Strategy, planned
 
 
 class Blend(Strategy):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import solveh_banded
 
-from markets.synthetic import (
+from markets.synthetic.families import (
     DriftMomentum,
     Episodes,
     Family,
@@ -18,7 +18,7 @@ from markets.synthetic import (
     HiddenMarkovFamily,
     LinearCost,
 )
-from strategies.optimal import (
+from strategies.optimal.optima import (
     DriftMomentumFilter,
     GarleanuPedersenOptimum,
     HiddenMarkovFilter,

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from markets import Bars, Features, InputError
-from strategies import saving
-from strategies.base import Plan, Strategy
+from strategies import serialization as saving
 from strategies.networks import Body, Shape
 from strategies.rules import EqualWeight, InverseVolatility
+from strategies.strategy import Plan, Strategy
 
 # Half-width of each base's own no-trade zone, as a share of an equal weight.
 BASES = {"inverse_volatility": 0.1, "equal_weight": 0.0, "flat": 0.0}

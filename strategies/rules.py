@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from markets import Bars, InputError
-from strategies.base import Plan, Strategy
+from strategies.strategy import Plan, Strategy
 
 
 class EqualWeight(Strategy):

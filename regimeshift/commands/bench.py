@@ -24,7 +24,7 @@ class Ceilings:
         from rich.progress import track
 
         from markets import InputError
-        from markets.synthetic import FAMILIES
+        from markets.synthetic.families import FAMILIES
         from regimeshift.console import console, show
         from strategies.ladder import ladder
 
@@ -77,8 +77,8 @@ class Adapt:
 
     def run(self) -> None:
         from markets import InputError
-        from metalearner import recipes
-        from metalearner.study import study
+        from metalearner.evaluation import recipes
+        from metalearner.evaluation.study import study
         from regimeshift.console import console, kept, show, writable
 
         family, skip = recipes.FAMILIES[self.family]

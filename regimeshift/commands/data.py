@@ -25,7 +25,7 @@ class Show:
         import pandas as pd
 
         from markets import load
-        from markets.sources import SURVIVORSHIP
+        from markets.data.loading import SURVIVORSHIP
         from regimeshift.console import console, show
 
         bars = load(self.source)
@@ -68,8 +68,8 @@ class Check:
 
     def run(self) -> None:
         from markets import load
-        from markets.faults import when
-        from markets.quality import check
+        from markets.quality.findings import when
+        from markets.quality.report import check
         from regimeshift.console import console, listing, writable
 
         if self.page:

@@ -38,7 +38,7 @@ class Regimes:
         import pandas as pd
 
         from markets import InputError, load
-        from markets.regime_page import write_regime_page
+        from markets.regimes.page import write_regime_page
         from regimeshift.console import console
         from regimeshift.steps import make_detector, show_regimes
 

@@ -7,10 +7,10 @@ import worlds
 
 from backtests.lookahead import find_lookahead
 from markets import InputError
-from markets.synthetic import LinearCost
+from markets.synthetic.families import LinearCost
 from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum, Plan, Strategy
-from strategies.loading import load_strategy
-from strategies.optimal import Hindsight
+from strategies.optimal.optima import Hindsight
+from strategies.user_file import load_strategy
 
 
 @pytest.fixture(scope="module")

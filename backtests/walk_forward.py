@@ -1,0 +1,198 @@
+"""Walk-forward: adapt on what is known, trade the next bars, and so on; the money flows through without a break."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from rich.progress import Progress
+
+from backtests.metrics import metrics
+from markets import Bars, Costs, Execution, InputError, Ledger, RegimePath, simulate
+from strategies import Plan, Strategy
+from strategies.strategy import planned
+
+
+class Adaptive(Protocol):
+    """Anything that adapts: a `Strategy`, or what a meta-learner returns."""
+
+    name: str
+
+    def adapt(self, bars: Bars) -> Strategy: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Backtest:
+    """One account over one span.
+
+    Attributes
+    ----------
+    name : str
+    index : DatetimeIndex of shape (T,)
+    symbols : tuple of str, length A
+    equity, cost, traded : ndarray of shape (T,)
+        Money; cost and traded value of the bar that ends at t.
+    weights : ndarray of shape (T, A)
+        Held at the marks.
+    plan : Plan of shape (T, A)
+    fingerprint : str or None
+        Of the model, where it has one.
+    """
+
+    name: str
+    index: pd.DatetimeIndex
+    symbols: tuple[str, ...]
+    equity: np.ndarray
+    cost: np.ndarray
+    traded: np.ndarray
+    weights: np.ndarray
+    plan: Plan
+    fingerprint: str | None = None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """See `backtests.metrics.METRICS` for the conventions."""
+        return metrics(self.index, self.equity, self.cost, self.traded, self.weights)
+
+
+@dataclass(frozen=True, eq=False)
+class WalkForward:
+    """Backtests of several strategies on the same bars under the same rules."""
+
+    backtests: tuple[Backtest, ...]
+    bars: Bars
+    costs: Costs
+    execution: Execution
+    every: int
+    regimes: RegimePath | None = None
+
+    def __iter__(self):
+        return iter(self.backtests)
+
+    def __getitem__(self, name: str | int) -> Backtest:
+        if isinstance(name, int):
+            return self.backtests[name]
+        found = [b for b in self.backtests if b.name == name]
+        if not found:
+            raise KeyError(f"no backtest {name!r}; there are {', '.join(b.name for b in self)}")
+        return found[0]
+
+    def table(self) -> pd.DataFrame:
+        """Metrics, a row a strategy."""
+        return pd.DataFrame({b.name: b.metrics for b in self.backtests}).T
+
+    def ledger(self, name: str | int) -> Ledger:
+        """Every trade of one strategy, and where its equity came from."""
+        plan = self[name].plan
+        return Ledger.of(self.bars, plan.aim, plan.band, plan.rate, costs=self.costs, execution=self.execution)
+
+    def report(self, path: str | Path, title: str | None = None, notes: Iterable[str] = ()) -> Path:
+        """Write a self-contained HTML page; see `backtests.report`."""
+        from backtests.report import write_report
+
+        return write_report(self, path, title, notes)
+
+
+def walk_forward(
+    strategies: Iterable[Adaptive],
+    bars: Bars,
+    *,
+    costs: Costs | str = "10bp",
+    execution: Execution | None = None,
+    every: int = 63,
+    regimes: RegimePath | None = None,
+    jobs: int = 1,
+    progress: bool = True,
+) -> WalkForward:
+    """Backtest strategies on the visible rows of `bars`.
+
+    Every `every` bars a strategy adapts on all bars so far (``bars["2008":]`` still holds what came before 2008) and plans
+    the next `every`; one account then carries out the joined plan. Strategies that do not adapt plan once.
+
+    Parameters
+    ----------
+    strategies : iterable of Strategy or MetaPolicy
+    bars : Bars of shape (T, A)
+    costs : Costs or str
+        A side.
+    execution : Execution, optional
+    every : int
+        Bars from one adaptation to the next.
+    regimes : RegimePath, optional
+        Shown in the report.
+    jobs : int
+        Strategies run in parallel by joblib.
+    progress : bool
+
+    Returns
+    -------
+    WalkForward
+
+    Raises
+    ------
+    InputError
+        No strategies, fewer bars than one needs to warm up, or two of one name.
+
+    Warns
+    -----
+    UserWarning
+        When a model has learnt from bars of the span: that part is in sample.
+    """
+    strategies = list(strategies)
+    if not strategies:
+        raise InputError("there is nothing to backtest; name a model or a rule")
+    for strategy in strategies:
+        seen = getattr(strategy, "seen_until", None)
+        if seen is not None and seen >= bars.index[0]:
+            warnings.warn(
+                f"{strategy.name} has learnt from bars up to {seen}: until then its result is in sample", stacklevel=2
+            )
+    names = [s.name for s in strategies]
+    if len(set(names)) < len(names):
+        raise InputError(f"two strategies are called {max(names, key=names.count)!r}; give each a name of its own")
+    if every < 1:
+        raise InputError(f"every is {every}; it must be at least 1 bar")
+    costs, execution = Costs.parse(costs), execution or Execution()
+    work = [delayed(_run)(s, bars, costs, execution, every) for s in strategies]
+    done = []
+    with Progress(transient=True, disable=not progress) as bar:
+        row = bar.add_task("backtesting", total=len(work))
+        for backtest in Parallel(n_jobs=jobs, return_as="generator")(work):
+            done.append(backtest)
+            bar.advance(row)
+    return WalkForward(tuple(done), bars, costs, execution, every, regimes)
+
+
+def _run(strategy: Adaptive, bars: Bars, costs: Costs, execution: Execution, every: int) -> Backtest:
+    plan = _joined_plan(strategy, bars, every)
+    paths = simulate(bars, plan.aim, plan.band, plan.rate, costs=costs, execution=execution)
+    equity = paths.equity[0]
+    weights = paths.shares[0]
+    weights *= bars.marks  # in place: panels may be large
+    weights /= np.where(equity > 0, equity, np.inf)[:, None]
+    np.nan_to_num(weights, copy=False)  # of symbols not yet listed
+    fingerprint = getattr(strategy, "fingerprint", None)
+    cost, traded = paths.cost[0], paths.traded[0]
+    return Backtest(strategy.name, bars.index, bars.symbols, equity, cost, traded, weights, plan, fingerprint)
+
+
+def _joined_plan(strategy: Adaptive, bars: Bars, every: int) -> Plan:
+    plans = []
+    for first in range(0, len(bars), every):
+        last = min(first + every, len(bars))
+        adapted = strategy.adapt(bars[: first + 1])
+        if len(bars) + bars.past <= adapted.warmup:
+            raise InputError(
+                f"{adapted.name} needs {adapted.warmup} bars to warm up, but {bars.name} has {len(bars) + bars.past}; "
+                "give more bars or a shorter window"
+            )
+        if isinstance(strategy, Strategy) and not strategy.adapts:
+            return planned(adapted, bars)
+        plans.append(planned(adapted, bars[first:last]))
+    return Plan.join(plans)

@@ -1,0 +1,304 @@
+"""The account as a torch function of the plan, twice.
+
+`equity_paths` runs the numba kernel forward and its hand-written adjoint backward: exact first derivatives, fast.
+`equity_paths_reference` says the same rules in plain torch: slow, differentiable as often as one likes, and the
+reference that the kernel is tested against.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from markets.accounting.costs import GONE, OPEN, OUTLAY, POST_FEE, Market, Rules
+from markets.accounting.kernels import DUST, TOLERANCE, adjoint_kernel, in_threads, run_paths, scratch
+
+_EMPTY = np.zeros((0, 0, 0))
+
+
+@overload
+def equity_paths(
+    market: Market, rules: Rules, start: np.ndarray, aim: Tensor, band: Tensor | None = ..., rate: Tensor | None = ...,
+    *, money: float, holdings: Literal[False] = ...,
+) -> Tensor: ...  # fmt: skip
+
+
+@overload
+def equity_paths(
+    market: Market, rules: Rules, start: np.ndarray, aim: Tensor, band: Tensor | None = ..., rate: Tensor | None = ...,
+    *, money: float, holdings: Literal[True],
+) -> tuple[Tensor, Tensor]: ...  # fmt: skip
+
+
+def equity_paths(
+    market: Market,
+    rules: Rules,
+    start: np.ndarray,
+    aim: Tensor,
+    band: Tensor | None = None,
+    rate: Tensor | None = None,
+    *,
+    money: float,
+    holdings: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Equity of B plans of T bars by A symbols, differentiable once in the plan.
+
+    Parameters
+    ----------
+    market, rules : Market, Rules
+        From `markets.accounting.costs.make_market`.
+    start : ndarray of int64, shape (B,)
+        Row of the panel at which each path begins.
+    aim, band, rate : Tensor of shape (B, T, A)
+        As in `markets.accounting.kernels.simulate`; computed in float64.
+    money : float
+        Cash at the start: fixed fees and impact depend on it.
+    holdings : bool
+        Whether to return what is held, too.
+
+    Returns
+    -------
+    equity : Tensor of float64, shape (B, T)
+        Row 0 is `money`.
+    shares : Tensor of float64, shape (B, T, A)
+        Only with `holdings`: what is held at each bar's close; row 0 is 0. What was decided at bar t is held in
+        ``shares[:, t + 1]``, whose value at ``market.fill`` of row t was exposed to the bar's risk.
+
+    Raises
+    ------
+    ValueError
+        For sizing ``outlay`` and ``whole_lots``.
+    """
+    _refuse_outlay(rules)
+    equity, shares = _EquityPaths.apply(market, rules, start, money, aim, band, rate)
+    return (equity, shares) if holdings else equity
+
+
+def _refuse_outlay(rules: Rules) -> None:
+    if rules.sizing == OUTLAY:
+        raise ValueError("sizing outlay and whole_lots have no derivative here; learn with pre_fee or post_fee")
+
+
+class _EquityPaths(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, market, rules, start, money, aim, band, rate):
+        plan = [_EMPTY if p is None else _as_array(p) for p in (aim, band, rate)]
+        aims, bands, rates = plan
+        paths = run_paths(market, rules, start, aims, bands, rates, money)
+        ctx.work = (market, rules, start, plan, paths)
+        ctx.like = (aim, band, rate)
+        ctx.set_materialize_grads(False)  # most callers ask for equity alone: no zeros for the shares
+        return torch.from_numpy(paths.equity).to(aim.device), torch.from_numpy(paths.shares).to(aim.device)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g_equity, g_held):
+        market, rules, start, plan, paths = ctx.work
+        grads = [np.zeros_like(p) for p in plan]
+        g_equity = np.zeros_like(paths.equity) if g_equity is None else _as_array(g_equity)
+        g_held = _EMPTY if g_held is None else _as_array(g_held)
+
+        def run(rows):
+            part, g_part = ([p[rows] if p.size else p for p in x] for x in (plan, grads))
+            states = (paths.cash[rows], paths.equity[rows], paths.shares[rows])
+            after = (g_equity[rows], g_held[rows] if g_held.size else g_held)
+            work = scratch(plan[0].shape[-1])
+            adjoint_kernel(market, start[rows], *part, *states, *after, *g_part, rules, work)
+
+        in_threads(run, len(start), plan[0].size)
+        out = [None if like is None else torch.from_numpy(g).to(like) for g, like in zip(grads, ctx.like, strict=True)]
+        return None, None, None, None, *out
+
+
+def _as_array(tensor: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(tensor.detach().cpu().to(torch.float64).numpy())
+
+
+@overload
+def equity_paths_reference(
+    market: Market, rules: Rules, start: np.ndarray, aim: Tensor, band: Tensor | None = ..., rate: Tensor | None = ...,
+    *, money: float, holdings: Literal[False] = ...,
+) -> Tensor: ...  # fmt: skip
+
+
+@overload
+def equity_paths_reference(
+    market: Market, rules: Rules, start: np.ndarray, aim: Tensor, band: Tensor | None = ..., rate: Tensor | None = ...,
+    *, money: float, holdings: Literal[True],
+) -> tuple[Tensor, Tensor]: ...  # fmt: skip
+
+
+def equity_paths_reference(
+    market: Market,
+    rules: Rules,
+    start: np.ndarray,
+    aim: Tensor,
+    band: Tensor | None = None,
+    rate: Tensor | None = None,
+    *,
+    money: float,
+    holdings: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """`equity_paths` in plain torch, bar by bar; see there for the parameters."""
+    _refuse_outlay(rules)
+    paths, bars, n = aim.shape
+    device = aim.device
+    band = torch.zeros_like(aim) if band is None else band
+    rate = torch.ones_like(aim) if rate is None else rate
+    aim, band, rate = (p.to(torch.float64) for p in (aim, band, rate))
+    panel = [torch.from_numpy(np.array(x)).to(device) for x in market]
+    rows = torch.from_numpy(np.asarray(start)).to(device)
+    cash = torch.full((paths,), money, dtype=torch.float64, device=device)
+    shares = torch.zeros((paths, n), dtype=torch.float64, device=device)
+    equity, held = [cash], [shares]
+    for t in range(bars - 1):
+        at = rows + t
+        fill, state, mark, gap = (x[at] for x in panel[:4])
+        impact = panel[4][at] if panel[4].numel() else torch.zeros_like(fill)
+        alive = equity[-1] > 0
+        called = (equity[-1] < rules.maintenance * (shares.abs() * mark).sum(1))[:, None]
+        money_now = _accrue(cash, shares, mark, gap, rules) if rules.lagged else cash
+        money_now = money_now + torch.where(state == GONE, shares * fill, 0.0).sum(1)
+        shares = torch.where(state == GONE, 0.0, shares)
+        value = money_now + (shares * fill).sum(1)
+        solvent = value > 0
+        plan = (
+            torch.where(called, 0.0, aim[:, t]),
+            torch.where(called, 0.0, band[:, t]),
+            torch.where(called, 1.0, rate[:, t]),
+        )
+        new_cash, new_shares = _fill(
+            money_now, shares, torch.where(solvent, value, 1.0), fill, state == OPEN, impact, *plan, rules
+        )  # fmt: skip
+        if not rules.lagged:
+            new_cash = _accrue(new_cash, new_shares, mark, gap, rules)
+        marked = new_cash + (new_shares * panel[2][at + 1]).sum(1)
+        marked = torch.where(solvent, marked, value)
+        marked = torch.where(alive, marked, cash)
+        closed = marked <= 0
+        cash = torch.where(closed, marked, new_cash)
+        shares = torch.where(closed[:, None], 0.0, new_shares)
+        equity.append(marked)
+        held.append(shares)
+    return (torch.stack(equity, 1), torch.stack(held, 1)) if holdings else torch.stack(equity, 1)
+
+
+def _accrue(cash, shares, mark, gap, rules):
+    rate = _choose(cash > 0, rules.cash_rate, rules.financing_rate)
+    return cash * (1 + rate * gap) + (shares.clamp(max=0) * mark).sum(1) * rules.borrow_rate * gap
+
+
+def _fill(cash, shares, equity, price, is_open, impact, aim, band, rate, rules):
+    value = shares * price
+    current = value / equity[:, None]
+    low, high = aim - band, aim + band
+    edge = torch.where(current < low, low, torch.where(current > high, high, current))
+    wanted = torch.where(edge == current, current, current + rate * (edge - current))
+    wanted = wanted.clamp(rules.lowest, rules.highest)
+    free = torch.where(is_open, wanted, 0.0)
+    stuck = torch.where(is_open, 0.0, current)
+    scale = _scale(free, stuck, rules)
+    target = torch.where(scale < 1, free * scale, free)
+    if rules.turnover < np.inf:
+        change = torch.where(is_open, (target - current).abs(), 0.0).sum(1, keepdim=True)
+        slow = change > rules.turnover * (1 + TOLERANCE)
+        pace = rules.turnover / torch.where(slow, change, rules.turnover)
+        target = torch.where(slow, current + pace * (target - current), target)
+    trades = is_open & ((target - current).abs() > DUST)
+    quadratic = rules.quadratic / equity[:, None]
+
+    def cost(order):
+        size = order.abs()
+        # sqrt has no slope at 0: an order of nothing goes through a harmless 1
+        root = torch.where(size > 0, torch.where(size > 0, size, 1.0).sqrt(), 0.0)
+        share = _choose(order > 0, rules.buy, rules.sell) + impact * root + quadratic * size
+        return share * size + rules.fixed
+
+    def orders(base):
+        return torch.where(trades, target * base[:, None] - value, 0.0)
+
+    def slope(base):
+        return _slope(base, orders, target, impact, quadratic, rules)
+
+    base = equity
+    if rules.sizing == POST_FEE:
+        beyond = torch.zeros_like(base, dtype=torch.bool)  # costs exceed the equity: there is no root
+        with torch.no_grad():
+            for _ in range(50):
+                rise = slope(base)
+                beyond |= rise <= 0
+                base = torch.where(beyond, equity, base - _excess(base, equity, orders, cost, trades) / rise)
+        for _ in range(2):  # two more Newton steps carry the first and the second derivative
+            base = base - _excess(base, equity, orders, cost, trades) / slope(base)
+        base = torch.where(beyond, 0.0, base)
+    order = torch.where(base[:, None] > 0, orders(base), 0.0)
+    paid = torch.where(order != 0, cost(order), 0.0)
+    order = torch.where((order < 0) & (order + paid >= 0), 0.0, order)
+    paid = torch.where(order != 0, paid, 0.0)
+    sells, buys = order.clamp(max=0), order.clamp(min=0)
+    cash = cash - (sells + torch.where(order < 0, paid, 0.0)).sum(1)
+    need = buys + torch.where(order > 0, paid, 0.0)
+    if not rules.borrowing:
+        short = (need.sum(1) > cash)[:, None]
+        buys = torch.where(short, _cut(cash, buys, need, impact, quadratic, rules), buys)
+        need = torch.where(buys > 0, buys + torch.where(buys > 0, cost(buys), 0.0), 0.0)
+    cash = cash - need.sum(1)
+    order = sells + buys
+    held = shares + torch.where(order != 0, order / torch.where(price > 0, price, 1.0), 0.0)
+    dust = trades & (target == 0) & ((held * price).abs() <= DUST * order.abs())
+    return cash, torch.where(dust, held - held.detach(), held)
+
+
+def _scale(free, stuck, rules):
+    scale = torch.ones_like(free[:, 0])
+    if rules.gross < np.inf:
+        gross, held = free.abs().sum(1), stuck.abs().sum(1)
+        over = (gross + held > rules.gross * (1 + TOLERANCE)) & (gross > 0)
+        scale = torch.where(over, (rules.gross - held).clamp(min=0) / torch.where(over, gross, 1.0), scale)
+    if rules.net < np.inf:
+        net, held = free.sum(1), stuck.sum(1)
+        total = scale * net + held
+        room = ((_choose(total > 0, rules.net, -rules.net) - held) / torch.where(net != 0, net, 1.0)).clamp(min=0)
+        binds = (total.abs() > rules.net * (1 + TOLERANCE)) & (room < scale) & (net != 0)
+        scale = torch.where(binds, room, scale)
+    return scale[:, None]
+
+
+def _choose(condition, yes, no):
+    """Float64 `yes` or `no`; torch.where would make two plain numbers float32."""
+    return torch.full(condition.shape, no, dtype=torch.float64, device=condition.device).masked_fill(condition, yes)
+
+
+def _excess(base, equity, orders, cost, trades):
+    order = orders(base)
+    return base + torch.where(trades, cost(order), 0.0).sum(1) - equity
+
+
+def _slope(base, orders, target, impact, quadratic, rules):
+    order = orders(base)
+    size = order.abs()
+    root = torch.where(size > 0, torch.where(size > 0, size, 1.0).sqrt(), 0.0)
+    rising = 1.5 * impact * root + 2 * quadratic * size
+    slope = torch.where(order > 0, rules.buy + rising, -rules.sell - rising)
+    return 1 + torch.where(order != 0, slope * target, 0.0).sum(1)
+
+
+def _cut(cash, buys, need, impact, quadratic, rules):
+    """Buys cut to `cash`: from the smallest to the largest, the first that does not fit takes what is left."""
+    index = buys.argsort(dim=1, stable=True)
+    sorted_need, sorted_buys, k = (x.gather(1, index) for x in (need, buys, impact))
+    total = sorted_need.cumsum(1)
+    fits = total <= cash[:, None]
+    left = cash[:, None] - (total - sorted_need)
+    partial = ((left - rules.fixed) / (1 + rules.buy)).clamp(min=0)
+    for _ in range(12):  # Newton, for impact of either kind
+        root = torch.where(partial > 0, torch.where(partial > 0, partial, 1.0).sqrt(), 0.0)
+        excess = partial * (1 + rules.buy) + (k * root + quadratic * partial) * partial + rules.fixed - left
+        marginal = rules.buy + 1.5 * k * root + 2 * quadratic * partial
+        partial = torch.where(partial > 0, partial - excess / (1 + marginal), 0.0)
+    first = (~fits).cumsum(1) == 1
+    filled = torch.where(fits, sorted_buys, torch.where(first & (sorted_buys > 0), partial, 0.0))
+    return torch.zeros_like(buys).scatter(1, index, filled)

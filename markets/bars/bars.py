@@ -1,0 +1,412 @@
+"""`Bars`, the one market-data type.
+
+A `Bars` knows its own past: ``bars["2008":]`` shows the rows from 2008 on, and still holds the earlier ones as
+`history`, so that a moving average is warm on the first visible row. It never holds anything later than its last
+row. Slicing can therefore not leak the future, and never costs a strategy its warm-up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numba import njit
+
+from markets.bars.resampling import resample
+from markets.common.errors import InputError
+
+FIELDS = ("open", "high", "low", "close", "volume")
+# Bars without a close after which a symbol is taken for gone until it trades again: about a month of days.
+STALE = 21
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """Immutable open/high/low/close/volume bars of T times by A symbols.
+
+    Use `Bars.make` (validated) or `markets.load` to create one; the constructor is for slices of what was validated.
+
+    Attributes
+    ----------
+    index : DatetimeIndex of shape (T,)
+        Bar times, strictly increasing. A bar's values are known at its time and not before.
+    symbols : tuple of str, length A
+    close : ndarray of shape (T, A)
+        Float64, in the quote currency. NaN where a symbol did not trade: such a bar is untradable, and positions keep
+        their last mark.
+    open, high, low : ndarray of shape (T, A) or None
+    volume : ndarray of shape (T, A) or None
+        Shares or contracts.
+    tradable : ndarray of bool, shape (T, A)
+    name : str
+        Where the bars come from, for titles and logs.
+    """
+
+    _index: pd.DatetimeIndex
+    symbols: tuple[str, ...]
+    _fields: dict[str, np.ndarray]
+    _tradable: np.ndarray
+    name: str = "bars"
+    past: int = 0  # rows held before the first visible one
+    _gone_from: tuple[pd.Timestamp | None, ...] = ()  # by symbol; empty when none is delisted
+
+    # ------------------------------------------------------------------ making
+
+    @classmethod
+    def make(
+        cls,
+        index: pd.DatetimeIndex,
+        symbols: Sequence[str],
+        close: np.ndarray,
+        *,
+        open: np.ndarray | None = None,
+        high: np.ndarray | None = None,
+        low: np.ndarray | None = None,
+        volume: np.ndarray | None = None,
+        tradable: np.ndarray | None = None,
+        delisted: Mapping[str, str | pd.Timestamp] | None = None,
+        name: str = "bars",
+    ) -> Bars:
+        """Validate and copy arrays into `Bars`.
+
+        Parameters
+        ----------
+        index : DatetimeIndex of shape (T,)
+        symbols : sequence of str, length A
+        close, open, high, low, volume : array_like of shape (T, A)
+            NaN marks a gap. `open` and `close` must both be there for a bar to be tradable.
+        tradable : array_like of bool, shape (T, A), optional
+            Further bars to rule out; gaps are always untradable.
+        delisted : mapping of str to time, optional
+            First time at which a symbol no longer exists. Without it, a symbol whose closes end is halted: it keeps its
+            last mark for good, and cannot be sold.
+        name : str
+
+        Raises
+        ------
+        InputError
+            Naming the time and the symbol of the first value that is wrong.
+        """
+        index = pd.DatetimeIndex(index)
+        symbols = tuple(str(s) for s in symbols)
+        shape = (len(index), len(symbols))
+        _check_index(index)
+        if len(set(symbols)) < len(symbols):
+            twice = next(s for i, s in enumerate(symbols) if s in symbols[:i])
+            raise InputError(f"symbol {twice!r} stands twice; give every symbol one column")
+        fields: dict[str, np.ndarray] = {}
+        for field, values in zip(FIELDS, (open, high, low, close, volume), strict=True):
+            if values is None:
+                continue
+            # A copy in C order: pandas hands out read-only views, and numba wants to own what it reads.
+            array = np.array(values, dtype=np.float64, order="C", copy=True)
+            if array.shape != shape:
+                raise InputError(f"{field} has shape {array.shape}, but index and symbols make {shape}")
+            fields[field] = array
+        _check_values(index, symbols, fields)
+        mask = np.isfinite(fields["close"])
+        if "open" in fields:
+            mask &= np.isfinite(fields["open"])
+        if tradable is not None:
+            mask &= np.asarray(tradable, dtype=bool)
+        for array in (*fields.values(), mask):
+            array.setflags(write=False)
+        return cls(index, symbols, fields, mask, name, 0, _check_delisted(index, symbols, mask, delisted))
+
+    # ------------------------------------------------------------------ reading
+
+    @property
+    def index(self) -> pd.DatetimeIndex:
+        return self._index[self.past :]
+
+    def _field(self, name: str) -> np.ndarray | None:
+        values = self._fields.get(name)
+        return None if values is None else values[self.past :]
+
+    @property
+    def open(self) -> np.ndarray | None:
+        return self._field("open")
+
+    @property
+    def high(self) -> np.ndarray | None:
+        return self._field("high")
+
+    @property
+    def low(self) -> np.ndarray | None:
+        return self._field("low")
+
+    @property
+    def close(self) -> np.ndarray:
+        return self._fields["close"][self.past :]
+
+    @property
+    def volume(self) -> np.ndarray | None:
+        return self._field("volume")
+
+    @property
+    def tradable(self) -> np.ndarray:
+        return self._tradable[self.past :]
+
+    @property
+    def delisted(self) -> np.ndarray:
+        """Whether a symbol no longer exists, bool of shape (T, A)."""
+        out = np.zeros(self.shape, dtype=bool)
+        for column, time in enumerate(self._gone_from):
+            if time is not None:
+                out[:, column] = self.index >= time
+        return out
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(T, A): visible bars by symbols."""
+        return len(self), len(self.symbols)
+
+    def __len__(self) -> int:
+        return len(self._index) - self.past
+
+    def __repr__(self) -> str:
+        first, last = self.index[0], self.index[-1]
+        extra = f", {self.past} earlier bars held" if self.past else ""
+        return f"Bars({self.name}: {len(self)} bars x {len(self.symbols)} symbols, {first} to {last}{extra})"
+
+    @property
+    def marks(self) -> np.ndarray:
+        """Last known close of every symbol, shape (T, A); NaN before a symbol's first bar.
+
+        Carried forward only, so row t knows nothing later than bar t.
+        """
+        return self._marks[self.past :]
+
+    @cached_property
+    def _marks(self) -> np.ndarray:
+        close = self._fields["close"]
+        if not np.isnan(close).any():
+            return close  # without a gap the closes are the marks
+        marks = carried(close)
+        marks.setflags(write=False)
+        return marks
+
+    @cached_property
+    def listed(self) -> np.ndarray:
+        """Whether a symbol can be counted on to trade, bool of shape (T, A), as it is known at each bar.
+
+        From its first close on, unless it is delisted or its last close is more than `STALE` bars old.
+        """
+        close = self._fields["close"]
+        listed = _recent(close, np.empty(close.shape, dtype=np.bool_))[self.past :] & ~self.delisted
+        listed.setflags(write=False)
+        return listed
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of every value held (the history too), in hexadecimal: the identity of a data set in the logs."""
+        digest = hashlib.sha256(repr((self.symbols, self.past, sorted(self._fields))).encode())
+        digest.update(self._index.as_unit("us").asi8.tobytes())
+        for field in sorted(self._fields):
+            digest.update(self._fields[field].tobytes())
+        digest.update(self._tradable.tobytes())
+        if any(time is not None for time in self._gone_from):
+            digest.update(repr(self._gone_from).encode())
+        return digest.hexdigest()
+
+    @property
+    def years(self) -> float:
+        """Calendar length of the visible span, in years of 365.25 days."""
+        return max((self.index[-1] - self.index[0]).total_seconds(), 1.0) / (365.25 * 86400)
+
+    # ------------------------------------------------------------------ slicing
+
+    def __getitem__(self, span: slice) -> Bars:
+        """Rows of a time span, both ends included, or of a range of integers, Python's way.
+
+        ``bars["2008":"2012"]``, ``bars[:"2007"]``, ``bars[-250:]``. Earlier rows stay held as history; later ones are
+        gone.
+        """
+        if not isinstance(span, slice) or span.step not in (None, 1):
+            raise TypeError('slice bars by time or position, as in bars["2008":"2012"] or bars[-250:]')
+        if any(isinstance(end, (int, np.integer)) for end in (span.start, span.stop)):
+            first, last, _ = span.indices(len(self))
+        else:
+            try:
+                found = self.index.slice_indexer(span.start, span.stop)
+            except (ValueError, TypeError, AttributeError) as error:  # AttributeError: "nan" is a time to pandas
+                raise InputError(
+                    f"{_between(span)} is not a span of time; write times as 2008 or 2008-01-31"
+                ) from error
+            first, last = found.start or 0, len(self) if found.stop is None else found.stop
+        if last <= first:
+            raise InputError(
+                f"no bars from {_between(span)}: {self.name} runs from {self.index[0]} to {self.index[-1]}"
+            )
+        return self._rows(self.past + first, self.past + last)
+
+    def _rows(self, first: int, last: int) -> Bars:
+        fields = {field: values[:last] for field, values in self._fields.items()}
+        return Bars(self._index[:last], self.symbols, fields, self._tradable[:last], self.name, first, self._gone_from)
+
+    def until(self, time: str | pd.Timestamp) -> Bars:
+        """Rows up to and including `time`; nothing later is held."""
+        return self[:time]
+
+    def with_past(self) -> Bars:
+        """The same bars with the history made visible."""
+        return self._rows(0, len(self._index))
+
+    def without_past(self, keep: int = 0) -> Bars:
+        """The same visible rows with at most `keep` rows of history."""
+        cut = max(self.past - keep, 0)
+        fields = {field: values[cut:] for field, values in self._fields.items()}
+        mask = self._tradable[cut:]
+        return Bars(self._index[cut:], self.symbols, fields, mask, self.name, self.past - cut, self._gone_from)
+
+    def with_values(self, **fields: np.ndarray) -> Bars:
+        """Bars with the same times, symbols and delistings but other values, each of the shape of ``with_past()``.
+
+        What could not trade still cannot.
+        """
+        gone = {s: t for s, t in zip(self.symbols, self._gone_from, strict=False) if t is not None}
+        made = Bars.make(self._index, self.symbols, **fields, tradable=self._tradable, delisted=gone, name=self.name)
+        return made._rows(self.past, len(made))
+
+    def select(self, symbols: Sequence[str]) -> Bars:
+        """The same rows for some of the symbols."""
+        unknown = [s for s in symbols if s not in self.symbols]
+        if not len(symbols):
+            raise InputError("select: name at least one symbol")
+        if unknown:
+            raise InputError(f"{self.name} has no symbol {unknown[0]!r}; it has {', '.join(self.symbols)}")
+        columns = [self.symbols.index(s) for s in symbols]
+        fields = {field: np.ascontiguousarray(values[:, columns]) for field, values in self._fields.items()}
+        mask = np.ascontiguousarray(self._tradable[:, columns])
+        for array in (*fields.values(), mask):
+            array.setflags(write=False)
+        gone = tuple(self._gone_from[i] for i in columns) if self._gone_from else ()
+        return Bars(self._index, tuple(symbols), fields, mask, self.name, self.past, gone)
+
+    # ------------------------------------------------------------------ resampling
+
+    def resample(self, rule: str, incomplete: Literal["drop", "keep"] = "drop") -> Bars:
+        """Bars of a longer period, each labelled by the period's end.
+
+        Parameters
+        ----------
+        rule : str
+            A pandas offset: ``"W-FRI"``, ``"1W"`` (until Sunday), ``"ME"``, ``"QE"``, ``"5D"``, ``"1h"``. A row is known
+            when a bar at or after its label has been seen: choose ``"W-FRI"`` and ``"BME"`` for markets that rest at
+            weekends, or a week is not known before Monday's bar.
+        incomplete : {"drop", "keep"}
+            What to do with a last period whose end no bar has reached yet. It is left out, so that half a week never
+            passes for a week; kept, it is labelled by its last bar. The first period starts with the data, wherever in
+            the period that is.
+
+        Returns
+        -------
+        Bars
+            First tradable open, highest high, lowest low, last close, summed volume; NaN where a symbol has no bar in the
+            period. History is resampled as well and stays history: the visible rows are those labelled at or after the
+            first visible bar. A symbol that is delisted within a period is gone from the next row on.
+
+        Raises
+        ------
+        InputError
+            When `rule` is no period or finer than the bars, or no period is complete.
+
+        Notes
+        -----
+        Nothing is known before it happened: at every bar t, ``bars.until(t).resample(rule)`` equals
+        ``bars.resample(rule).until(t)``. See `markets.bars.resampling`.
+        """
+        return resample(self, rule, incomplete)
+
+
+def _between(span: slice) -> str:
+    """A span in words."""
+    return f"{'the start' if span.start is None else span.start} to {'the end' if span.stop is None else span.stop}"
+
+
+@njit(cache=True)
+def carried(close):
+    """`close` (T, A) with each gap filled by the last value before it; NaN before the first."""
+    out = np.empty(close.shape)
+    for t in range(close.shape[0]):
+        for i in range(close.shape[1]):
+            gap = t > 0 and np.isnan(close[t, i])
+            out[t, i] = out[t - 1, i] if gap else close[t, i]
+    return out
+
+
+@njit(cache=True)
+def _recent(close, out):
+    """Whether a symbol had a close within the last `STALE` bars."""
+    last = np.full(close.shape[1], -STALE - 1)
+    for t in range(close.shape[0]):
+        for i in range(close.shape[1]):
+            if not np.isnan(close[t, i]):
+                last[i] = t
+            out[t, i] = t - last[i] <= STALE
+    return out
+
+
+def _check_index(index: pd.DatetimeIndex) -> None:
+    if len(index) < 2:
+        raise InputError(f"{len(index)} bar(s) only; at least 2 are needed to have a return")
+    if index.hasnans:
+        raise InputError(f"bar {int(np.argmax(index.isna()))} has no time")
+    steps = np.diff(index.asi8)
+    if (steps <= 0).any():
+        row = int(np.argmax(steps <= 0)) + 1
+        if steps[row - 1] == 0:
+            raise InputError(f"time {index[row]} stands twice (bars {row - 1} and {row}); keep one of the two")
+        raise InputError(f"times are not sorted: bar {row} ({index[row]}) comes after {index[row - 1]}; sort by time")
+
+
+def _check_delisted(
+    index: pd.DatetimeIndex,
+    symbols: tuple[str, ...],
+    mask: np.ndarray,
+    delisted: Mapping[str, str | pd.Timestamp] | None,
+) -> tuple[pd.Timestamp | None, ...]:
+    if not delisted:
+        return ()
+    unknown = [s for s in delisted if s not in symbols]
+    if unknown:
+        raise InputError(f"delisted: there is no symbol {unknown[0]!r}; there are {', '.join(symbols)}")
+    times = [pd.Timestamp(delisted[s], tz=index.tz) if s in delisted else None for s in symbols]
+    for column, time in enumerate(times):
+        if time is not None and mask[index >= time, column].any():
+            raise InputError(f"{symbols[column]} is delisted from {time}, but trades after")
+    return tuple(times)
+
+
+def _check_values(index: pd.DatetimeIndex, symbols: tuple[str, ...], fields: dict[str, np.ndarray]) -> None:
+    """Raise at the first value that no market can show; NaN is a gap and stays."""
+
+    def refuse(bad: np.ndarray, field: str, why: str) -> None:
+        if bad.any():
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            value = fields[field][row, column]
+            message = f"{field} of {symbols[column]} at {index[row]} (bar {row}) is {value:g}: {why}"
+            raise InputError(message, (row, column, field))
+
+    for field, values in fields.items():
+        refuse(np.isinf(values), field, "values must be finite; leave a gap empty")
+        if field == "volume":
+            refuse(values < 0, field, "a volume cannot be negative")
+        else:
+            refuse(values <= 0, field, "a price must be positive")
+    empty = ~np.isfinite(fields["close"]).any(axis=0)
+    if empty.any():
+        raise InputError(f"symbol {symbols[int(np.argmax(empty))]} has no close at all; leave it out")
+    # Adjusted series round their prices: a hundredth of a per cent of slack is not an inconsistency.
+    slack = 1e-4
+    for field in ("open", "close", "low"):
+        if field in fields and "high" in fields:
+            refuse(fields[field] > fields["high"] * (1 + slack), field, "above the high of the same bar")
+    for field in ("open", "close"):
+        if field in fields and "low" in fields:
+            refuse(fields[field] < fields["low"] * (1 - slack), field, "below the low of the same bar")

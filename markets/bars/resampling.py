@@ -1,0 +1,196 @@
+"""Bars of a longer period: days to weeks, minutes to hours.
+
+A period is an interval that is open on the left and closed on the right, and a row is labelled by the period's end::
+
+    open    of the first bar that could be traded          high    the highest high, low the lowest low
+    close   the last close that there is                   volume  the sum
+
+The label is the end of the period and not the last bar that went into it, for two reasons. A row is then never stamped
+before the last bar in it. And that no further bar would come in a period is not known before the period is over: the
+week of 10 September 2001 had one session, and nobody knew so at its close. With labels at the end,
+``bars.until(t).resample(rule)`` and ``bars.resample(rule).until(t)`` are the same rows, bit for bit, at every bar t.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+from numba import njit
+
+from markets.common.errors import InputError
+
+if TYPE_CHECKING:
+    from markets.bars.bars import Bars
+
+_EXAMPLES = "W-FRI, ME, QE, 5D, 1h or 15min"
+_BEGINNINGS = tuple(getattr(pd.offsets, name) for name in dir(pd.offsets) if name.endswith("Begin"))
+
+
+def resample(bars: Bars, rule: str, incomplete: Literal["drop", "keep"] = "drop") -> Bars:
+    """Aggregate `bars` to the periods of `rule`; see `Bars.resample`."""
+    if incomplete not in ("drop", "keep"):
+        raise InputError(f"incomplete is {incomplete!r}: use 'drop' or 'keep'")
+    index = bars._index
+    dates = _are_dates(index)
+    ends = period_ends(index, rule, dates)
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(ends.asi8)) + 1])
+    stops = np.append(starts[1:], len(index))
+    labels = ends[starts]
+    if labels[-1] > index[-1]:  # the last period is not over
+        if incomplete == "drop":
+            starts, stops, labels = starts[:-1], stops[:-1], labels[:-1]
+        else:
+            labels = pd.DatetimeIndex(labels[:-1].append(index[-1:]))
+    past = int(labels.searchsorted(bars.index[0]))
+    if past == len(labels):
+        raise InputError(
+            f"{bars.name} has no complete period of {rule!r} between {bars.index[0]} and {bars.index[-1]}; "
+            'take a shorter period, or incomplete="keep"'
+        )
+    fields = {field: np.empty((len(labels), len(bars.symbols))) for field in bars._fields}
+    tradable = np.zeros((len(labels), len(bars.symbols)), dtype=bool)
+    none = np.empty((0, 0))
+    _aggregate(
+        starts,
+        stops,
+        *(bars._fields.get(field, none) for field in ("open", "high", "low", "close", "volume")),
+        bars._tradable,
+        *(fields.get(field, none) for field in ("open", "high", "low", "close", "volume")),
+        tradable,
+    )
+    for array in (*fields.values(), tradable):
+        array.setflags(write=False)
+    gone = tuple(
+        None if time is None else _gone(time, index[bars._tradable[:, i]], rule, dates)
+        for i, time in enumerate(bars._gone_from)
+    )
+    return replace(bars, _index=labels, _fields=fields, _tradable=tradable, past=past, _gone_from=gone)
+
+
+def period_ends(index: pd.DatetimeIndex, rule: str, dates: bool) -> pd.DatetimeIndex:
+    """End of the period that each time belongs to, never earlier than the time itself.
+
+    Parameters
+    ----------
+    index : DatetimeIndex of shape (T,)
+        Increasing.
+    rule : str
+        A pandas offset: ``"W-FRI"``, ``"ME"``, ``"5D"``, ``"1h"``. Several days are counted from 1970-01-01, hours and
+        shorter from midnight UTC (of a clock without a zone: from its midnight), so that no label depends on where the
+        data starts.
+    dates : bool
+        Whether the times are dates: a date belongs to the period that it ends. On a clock a period of days lasts until
+        the midnight after its last day, in the index's own zone.
+
+    Returns
+    -------
+    DatetimeIndex of shape (T,)
+
+    Raises
+    ------
+    InputError
+        When `rule` is no period, is named after its start, cannot be counted without a first bar, or splits dates.
+    """
+    try:
+        offset = pd.tseries.frequencies.to_offset(rule)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{rule!r} is no period ({error}); write {_EXAMPLES}") from None
+    if offset is None or offset.n < 1 or isinstance(offset, (*_BEGINNINGS, pd.offsets.BusinessHour)):
+        raise InputError(f"{rule!r} has no end to label a bar by; write {_EXAMPLES}")
+    if isinstance(offset, pd.offsets.Tick):
+        if dates:
+            raise InputError(f"{rule!r} is finer than a day, and the bars are days; bars cannot be split")
+        return _ceiling(index, pd.Timedelta(offset))
+    tick = pd.Timedelta(0) if dates else pd.Timedelta(1, unit=index.unit)
+    days = (index - tick).tz_localize(None).normalize()
+    if isinstance(offset, pd.offsets.Day):
+        number = (days - pd.Timestamp(0)) // pd.Timedelta(days=1)
+        last = pd.Timestamp(0) + pd.to_timedelta(-(-number // offset.n) * offset.n, unit="D")
+    elif offset.n == 1:
+        edges = pd.date_range(offset.rollforward(days[0]), offset.rollforward(days[-1]), freq=offset)
+        last = edges[edges.searchsorted(days)]
+    else:
+        raise InputError(
+            f"{rule!r} would depend on the first bar; take a period that the calendar knows (QE, YE) or days (14D)"
+        )
+    ends = pd.DatetimeIndex(last).as_unit(index.unit) + pd.Timedelta(days=0 if dates else 1)
+    if index.tz is not None:
+        ends = localized(ends, index.tz)
+    return ends.rename(index.name)
+
+
+def _are_dates(index: pd.DatetimeIndex) -> bool:
+    """Whether every time is the first of its day: midnight, or one o'clock where the clocks skip midnight."""
+    clock = index.tz_localize(None)
+    first = clock == clock.normalize()
+    if not first.all() and index.tz is not None:
+        first |= index == localized(clock.normalize(), index.tz)
+    return bool(first.all())
+
+
+def localized(times: pd.DatetimeIndex, zone: tzinfo | str) -> pd.DatetimeIndex:
+    """Times of a clock, in its zone. Where the clock changes: of two times the later one, of none the next that there is."""
+    return times.tz_localize(zone, ambiguous=np.zeros(len(times), dtype=bool), nonexistent="shift_forward")
+
+
+def _ceiling(index: pd.DatetimeIndex, width: pd.Timedelta) -> pd.DatetimeIndex:
+    """Each time rounded up to a multiple of `width` since 1970, UTC."""
+    step = width.as_unit("ns").value
+    ends = pd.DatetimeIndex((-(-index.as_unit("ns").asi8 // step) * step).view("M8[ns]"), name=index.name)
+    ends = ends.as_unit("ns" if index.unit == "ns" else "us")
+    return ends if index.tz is None else ends.tz_localize("UTC").tz_convert(index.tz)
+
+
+def _gone(time: pd.Timestamp, traded: pd.DatetimeIndex, rule: str, dates: bool) -> pd.Timestamp:
+    """First time at which a symbol no longer exists, for rows that last a period.
+
+    The row of the period in which it traded last still has a price, so it is gone with the next one.
+    """
+    if not len(traded):
+        return time
+    last, end = period_ends(pd.DatetimeIndex([traded[-1], time]), rule, dates)
+    if last < end:
+        return time
+    return period_ends(pd.DatetimeIndex([end + pd.Timedelta(1, unit="D" if dates else "us")]), rule, dates)[0]
+
+
+@njit(cache=True, nogil=True)
+def _aggregate(starts, stops, open_, high, low, close, volume, tradable, o, h, l, c, v, mask):
+    """Fill the rows `o, h, l, c, v, mask` (G, A) from bars ``starts[g]:stops[g]``; an absent field has no rows."""
+    opens, highs, lows, volumes = open_.size > 0, high.size > 0, low.size > 0, volume.size > 0
+    for g in range(len(starts)):
+        for i in range(close.shape[1]):
+            c[g, i] = np.nan
+            if opens:
+                o[g, i] = np.nan
+            if highs:
+                h[g, i] = np.nan
+            if lows:
+                l[g, i] = np.nan
+            if volumes:
+                v[g, i] = np.nan
+        for t in range(starts[g], stops[g]):
+            for i in range(close.shape[1]):
+                if not np.isnan(close[t, i]):
+                    c[g, i] = close[t, i]
+                if opens and not np.isnan(open_[t, i]) and (np.isnan(o[g, i]) or (tradable[t, i] and not mask[g, i])):
+                    o[g, i] = open_[t, i]
+                # A bar without a high or low still was where it opened and closed.
+                if highs:
+                    top = high[t, i]
+                    if np.isnan(top):
+                        top = np.fmax(close[t, i], open_[t, i]) if opens else close[t, i]
+                    h[g, i] = np.fmax(h[g, i], top)
+                if lows:
+                    bottom = low[t, i]
+                    if np.isnan(bottom):
+                        bottom = np.fmin(close[t, i], open_[t, i]) if opens else close[t, i]
+                    l[g, i] = np.fmin(l[g, i], bottom)
+                if volumes and not np.isnan(volume[t, i]):
+                    v[g, i] = volume[t, i] if np.isnan(v[g, i]) else v[g, i] + volume[t, i]
+                if tradable[t, i]:
+                    mask[g, i] = True

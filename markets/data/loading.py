@@ -1,0 +1,114 @@
+"""`load`: bars by name, from files, folders and frames, and from vendors.
+
+Nothing is downloaded but where the name says so (``yfinance:``, ``ccxt:``): the packaged sets come inside `skfolio` and
+`arch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+
+from markets.bars.bars import Bars
+from markets.common.errors import InputError
+from markets.data.files import read_path, stem
+from markets.data.tables import Table, read_table
+from markets.data.time_spans import Span
+from markets.data.vendors.vendors import FORMS, fetch, is_vendor
+
+SURVIVORSHIP = {
+    "stocks": "20 US stocks that are still listed in 2022: survivors, so every long-only result is flattered",
+}
+
+
+def load(
+    source: str | Path | pd.DataFrame,
+    *,
+    start: str | date | None = None,
+    end: str | date | None = None,
+    symbols: Sequence[str] | None = None,
+) -> Bars:
+    """Load bars by name, from a file, a folder or a frame, or from a vendor.
+
+    Parameters
+    ----------
+    source : str, Path or DataFrame
+        - ``"stocks"`` (20 US stocks, adjusted daily closes, 1990 to 2022, from skfolio; survivors only), ``"sp500"`` and
+          ``"nasdaq"`` (index, daily OHLCV, 1999 to 2018, from arch);
+        - a ``.csv`` (also ``.csv.gz``, ``.tsv``, ``.txt``) or ``.parquet`` file, or a pandas frame: wide (a time column, then
+          one column of closes a symbol), long (columns time, symbol, open, high, low, close, volume, of which only time
+          and close are needed), or with two levels of columns, as `yfinance.download` returns it. With an ``Adj Close``
+          column, prices are scaled to it;
+        - a folder with a file per symbol, named after it, joined on time;
+        - a folder that is a partitioned Parquet data set (``symbol=SPY/``, ``year=2020/``): only the span and the symbols
+          that are asked for are read;
+        - ``"yfinance:SPY,QQQ"`` or ``"ccxt:binance:BTC/USDT:1h"``, by the ``[vendors]`` extra, through a cache.
+    start, end : str or date, optional
+        The span, both ends included; ``end="2012"`` is the whole of 2012. Nothing outside of it is held: to keep a warm-up
+        in sight, load it too and slice the bars. Symbols without a close in the span are left out.
+    symbols : sequence of str, optional
+        The symbols to keep, in this order.
+
+    Returns
+    -------
+    Bars
+
+    Raises
+    ------
+    InputError
+        Naming the file, the row and the column that are wrong, and what to do.
+    """
+    span = Span.of(start, end)
+    if isinstance(symbols, str):
+        raise InputError(f"symbols is the text {symbols!r}; give a list, as in symbols=[{symbols!r}]")
+    wanted = None if symbols is None else list(symbols)
+    if wanted == []:
+        raise InputError("symbols is empty; name at least one, or leave it out for all")
+    if not isinstance(source, (str, Path, pd.DataFrame)):
+        raise InputError(f"source is {source!r}; give a name, a path or a pandas frame")
+    if isinstance(source, pd.DataFrame):
+        table, name, prefix = read_table(source, "frame", "row {}".format), "frame", ""
+    elif str(source) in PACKAGED:
+        name, prefix = str(source), f"{source}: "
+        table = PACKAGED[name](name)
+    elif isinstance(source, str) and is_vendor(source):
+        table, name, prefix = fetch(source, span, wanted), source, ""
+    else:
+        path = Path(source)
+        if not path.suffix and not path.exists():
+            raise InputError(
+                f"unknown source {str(source)!r}: use {', '.join(PACKAGED)}, {FORMS}, or the path of a CSV or Parquet "
+                "file or folder"
+            )
+        if not path.exists():
+            raise InputError(f"{path}: no such file; check the path, or use one of {', '.join(PACKAGED)}")
+        table, name, prefix = read_path(path, span, wanted), stem(path) if path.is_file() else path.name, f"{path}: "
+    try:
+        if span != Span():
+            table = table.within(span)
+            table = table if wanted else table.traded()
+        if wanted is not None:
+            table = table.select(wanted)
+        return table.bars(name)
+    except InputError as error:
+        raise InputError(f"{prefix}{error}") from None
+
+
+def _stocks(name: str) -> Table:
+    from skfolio.datasets import load_sp500_dataset
+
+    return read_table(load_sp500_dataset(), name, "row {}".format)
+
+
+def _index_set(name: str) -> Table:
+    import arch.data.nasdaq
+    import arch.data.sp500
+
+    frame = {"sp500": arch.data.sp500, "nasdaq": arch.data.nasdaq}[name].load()
+    return read_table(frame.drop(columns="Adj Close", errors="ignore"), name, "row {}".format)
+
+
+PACKAGED = {"stocks": _stocks, "sp500": _index_set, "nasdaq": _index_set}

@@ -1,0 +1,291 @@
+"""`Table`: what a table of text and numbers says about prices.
+
+A table is *wide* (a time column, then one column of closes a symbol) or *long* (columns time, symbol, open, high, low,
+close, volume, of which only time and close are needed; without a symbol column it is one symbol), or has two levels of
+columns, field and symbol, as yfinance makes them. Whatever is wrong is named by the row and the column it stands in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from markets.bars.bars import FIELDS, Bars
+from markets.common.errors import InputError
+from markets.data.parsing import numbers, times
+from markets.data.time_spans import NoRows, Span
+
+FORMATS = (
+    "wide (a time column, then one column of closes a symbol), or long (columns time, symbol, open, high, low, close, "
+    "volume, of which only time and close are needed; without a symbol column the file is one symbol)"
+)
+TIME_COLUMNS = ("date", "datetime", "timestamp", "time", "index")
+SYMBOL_COLUMNS = ("symbol", "ticker", "asset")
+ALIASES = {"adjclose": "adj close", "adj. close": "adj close", "adjusted close": "adj close", "vol": "volume"}
+
+Where = Callable[[int], str]
+"""The name by which the user knows the n-th row of a table."""
+
+
+def plain(name: object) -> str:
+    """A column's name as we look for it: ``<DATE>``, ``Date`` and ``date`` are one; ``Adj_Close`` is ``adj close``."""
+    return str(name).strip(" <>").lower().replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Table:
+    """T sorted times by A symbols that nobody has yet checked for sense.
+
+    Attributes
+    ----------
+    index : DatetimeIndex of shape (T,)
+    symbols : tuple of str, length A
+    fields : dict of str to ndarray of shape (T, A)
+        "close", and any of the other fields of `Bars`.
+    place : callable
+        Where the value of a bar, a symbol and a field stands, in the user's words.
+    """
+
+    index: pd.DatetimeIndex
+    symbols: tuple[str, ...]
+    fields: dict[str, np.ndarray]
+    place: Callable[[int, int, str], str]
+
+    def within(self, span: Span) -> Table:
+        """The rows inside a span.
+
+        Raises
+        ------
+        NoRows
+            If there are none.
+        """
+        rows = span.rows(self.index)
+        if rows.stop <= rows.start:
+            raise NoRows(f"no rows {span}: the data runs from {self.index[0]} to {self.index[-1]}")
+        fields = {field: values[rows] for field, values in self.fields.items()}
+        return Table(self.index[rows], self.symbols, fields, lambda bar, *cell: self.place(bar + rows.start, *cell))
+
+    def select(self, symbols: Sequence[str]) -> Table:
+        """Some of the symbols.
+
+        Raises
+        ------
+        InputError
+            If there is no such symbol.
+        """
+        for symbol in symbols:
+            if symbol not in self.symbols:
+                raise InputError(f"there is no symbol {symbol!r}; there are {', '.join(self.symbols)}")
+        keep = [self.symbols.index(symbol) for symbol in symbols]
+        fields = {field: values[:, keep] for field, values in self.fields.items()}
+        return Table(self.index, tuple(symbols), fields, lambda bar, i, field: self.place(bar, keep[i], field))
+
+    def traded(self) -> Table:
+        """The symbols that have a close at all."""
+        there = np.isfinite(self.fields["close"]).any(axis=0)
+        return self if there.all() else self.select([s for s, here in zip(self.symbols, there, strict=True) if here])
+
+    def bars(self, name: str) -> Bars:
+        """Validate as `Bars`; what is wrong is named by its place."""
+        optional: dict[str, Any] = {field: v for field, v in self.fields.items() if field != "close"}
+        try:
+            return Bars.make(self.index, self.symbols, self.fields["close"], **optional, name=name)
+        except InputError as error:
+            if error.cell is None:
+                raise
+            raise InputError(f"{self.place(*error.cell)}: {error}") from None
+
+
+def joined(tables: dict[str, Table]) -> Table:
+    """One table of many of one symbol each, outer-joined on time; the keys are the names of the files.
+
+    Raises
+    ------
+    InputError
+        If some times have a UTC offset and some have none, or some tables lack a field that others have.
+    """
+    (model_name, model), *others = tables.items()
+    for name, table in others:
+        if (table.index.tz is None) != (model.index.tz is None):
+            aware, naive = (name, model_name) if model.index.tz is None else (model_name, name)
+            raise InputError(
+                f"the times of {aware} have a UTC offset, those of {naive} have none; write all in one way"
+            )
+        odd = sorted(set(table.fields) ^ set(model.fields))
+        if odd:
+            lacks, has = (name, model_name) if odd[0] in model.fields else (model_name, name)
+            raise InputError(f"{lacks} has no column {odd[0]!r}, but {has} has; add it there or take it out everywhere")
+    if len({str(table.index.tz) for table in tables.values()}) > 1:
+        indexes = [table.index.tz_convert("UTC") for table in tables.values()]
+    else:
+        indexes = [table.index for table in tables.values()]
+    index = pd.DatetimeIndex(np.unique(np.concatenate([i.as_unit("ns").asi8 for i in indexes])).view("M8[ns]"))
+    if indexes[0].tz is not None:
+        index = index.tz_localize("UTC").tz_convert(indexes[0].tz)
+    rows = [index.get_indexer(i) for i in indexes]
+    fields = {field: np.full((len(index), len(tables)), np.nan) for field in model.fields}
+    for column, table in enumerate(tables.values()):
+        for field, values in table.fields.items():
+            fields[field][rows[column], column] = values[:, 0]
+    files = list(tables)
+
+    def place(bar: int, symbol: int, field: str) -> str:
+        inside = int(np.flatnonzero(rows[symbol] == bar)[0])
+        return f"{files[symbol]}: {tables[files[symbol]].place(inside, 0, field)}"
+
+    return Table(index, tuple(t.symbols[0] for t in tables.values()), fields, place)
+
+
+def read_table(frame: pd.DataFrame, name: str, where: Where) -> Table:
+    """Read a wide, long or two-level frame.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Its times are in a column, or are its index.
+    name : str
+        What the one symbol of a table without a symbol column is called.
+    where : callable
+        The user's name of the n-th row, such as ``row 3``.
+
+    Raises
+    ------
+    InputError
+        Naming the row and the column of the first thing that is wrong.
+    """
+    if isinstance(frame.index, pd.DatetimeIndex) or plain(frame.index.name or "") in TIME_COLUMNS:
+        frame = frame.rename_axis(index=str(frame.index.name or "date"))
+        if frame.columns.nlevels == 1:
+            frame = frame.reset_index()
+    if frame.columns.nlevels == 2:
+        return _from_levels(frame, where)
+    frame = frame.rename(columns=lambda column: str(column).strip())
+    if frame.empty or frame.shape[1] < 2:
+        raise InputError(f"no rows or no price columns; it should be {FORMATS}")
+    if frame.columns.has_duplicates:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise InputError(f"column {twice!r} stands twice in the header; give each a name of its own")
+    known = {plain(column): column for column in frame.columns}
+    is_long = "close" in known or any(c in known for c in SYMBOL_COLUMNS)
+    if is_long:
+        known = {ALIASES.get(key, key): column for key, column in known.items()}
+    time_column = next((known[c] for c in TIME_COLUMNS if c in known), frame.columns[0])
+    if "date" in known and "time" in known:
+        clock = frame[known["date"]].astype(str) + " " + frame[known["time"]].astype(str)
+        index = times(clock, f"{known['date']} {known['time']}", where)
+    else:
+        index = times(frame[time_column], time_column, where)
+    if is_long:
+        return _from_long(frame, known, index, name, where)
+    if {"open", "high", "low"} <= known.keys():
+        raise InputError(f"column 'close' is missing (there are {', '.join(frame.columns)}); name it so")
+    columns = [c for c in frame.columns if c not in (time_column, known.get("time"))]
+    _check_order(index, where)
+    close = np.column_stack(list(numbers({c: frame[c] for c in columns}, where).values()))
+    return Table(index, tuple(columns), {"close": close}, lambda bar, i, _: f"{where(bar)}, column {columns[i]!r}")
+
+
+def _from_long(frame: pd.DataFrame, known: dict[str, str], index: pd.DatetimeIndex, name: str, where: Where) -> Table:
+    if "close" not in known:
+        raise InputError(f"column 'close' is missing (there are {', '.join(frame.columns)}); it should be {FORMATS}")
+    present = [field for field in (*FIELDS, "adj close") if field in known]
+    read = numbers({known[field]: frame[known[field]] for field in present}, where)
+    values = {field: read[known[field]] for field in present}
+    symbol_column = next((known[c] for c in SYMBOL_COLUMNS if c in known), None)
+
+    def at(row: int, field: str) -> str:
+        return f"{where(row)}, column {known[field]!r}"
+
+    if symbol_column is None:
+        _check_order(index, where)
+        fields = {f: v[:, None] for f, v in values.items()}
+        return _adjusted(Table(index, (name,), fields, lambda bar, _, field: at(bar, field)))
+    nameless = frame[symbol_column].isna().to_numpy()
+    if nameless.any():
+        raise InputError(f"{where(int(np.argmax(nameless)))}, column {symbol_column!r}: no symbol")
+    labels = frame[symbol_column].astype(str).str.strip().to_numpy(dtype=object)
+    column_of, symbols = pd.factorize(labels, sort=True)
+    every = pd.DatetimeIndex(index.unique()).sort_values()
+    row_of = every.get_indexer(index)
+    for column, symbol in enumerate(symbols):
+        rows = np.flatnonzero(column_of == column)
+        steps = np.diff(row_of[rows])
+        if (steps <= 0).any():
+            after = int(np.argmax(steps <= 0)) + 1
+            what = "stands twice" if steps[after - 1] == 0 else "comes out of order; sort by time"
+            raise InputError(f"{where(rows[after])}: {symbol} at {index[rows[after]]} {what}")
+    wide = {}
+    for field, column_values in values.items():
+        wide[field] = np.full((len(every), len(symbols)), np.nan)
+        wide[field][row_of, column_of] = column_values
+
+    def place(bar: int, symbol: int, field: str) -> str:
+        return at(int(np.flatnonzero((row_of == bar) & (column_of == symbol))[0]), field)
+
+    return _adjusted(Table(every, tuple(symbols), wide, place))
+
+
+def _from_levels(frame: pd.DataFrame, where: Where) -> Table:
+    """A frame whose columns have two levels, field and symbol in either order, as `yfinance.download` returns it."""
+    levels = [[plain(v) for v in frame.columns.get_level_values(i)] for i in (0, 1)]
+    field_level = next((i for i in (0, 1) if "close" in levels[i]), None)
+    if field_level is None:
+        raise InputError("neither level of the columns has a 'close'; the two levels should be field and symbol")
+    index = times(pd.Series(frame.index), str(frame.index.name), where)
+    _check_order(index, where)
+    symbols = list(dict.fromkeys(str(v) for v in frame.columns.get_level_values(1 - field_level)))
+    labels: dict[tuple[str, int], str] = {}
+    columns = {}
+    for i, label in enumerate(frame.columns):
+        field = ALIASES.get(levels[field_level][i], levels[field_level][i])
+        key, text = (field, symbols.index(str(label[1 - field_level]))), ", ".join(map(str, label))
+        if key in labels:
+            raise InputError(f"column {text!r} stands twice in the header; give each a name of its own")
+        if field in (*FIELDS, "adj close"):
+            labels[key], columns[text] = text, frame.iloc[:, i]
+    read = numbers(columns, where)
+    fields: dict[str, np.ndarray] = {}
+    for (field, symbol), text in labels.items():
+        fields.setdefault(field, np.full((len(index), len(symbols)), np.nan))[:, symbol] = read[text]
+
+    def place(bar: int, symbol: int, field: str) -> str:
+        return f"{where(bar)}, column {labels[field, symbol]!r}"
+
+    return _adjusted(Table(index, tuple(symbols), fields, place))
+
+
+def _adjusted(table: Table) -> Table:
+    """Scale whole bars to the adjusted close, so that open-to-close stays what it was under splits and dividends."""
+    if "adj close" not in table.fields:
+        return table
+    for field in ("close", "adj close"):
+        values = table.fields[field]
+        if (values <= 0).any():
+            bar, symbol = (int(i) for i in np.argwhere(values <= 0)[0])
+            where = table.place(bar, symbol, field)
+            raise InputError(f"{where}: {field} is {values[bar, symbol]:g}: a price must be positive")
+    fields = dict(table.fields)
+    scale = fields.pop("adj close") / fields["close"]
+    return replace(table, fields={field: v if field == "volume" else v * scale for field, v in fields.items()})
+
+
+def _check_order(index: pd.DatetimeIndex, where: Where) -> None:
+    steps = np.diff(index.asi8)
+    if (steps > 0).all():
+        return
+    if (steps < 0).all():
+        raise InputError(f"{where(1)}: times are not sorted: newest first; turn the rows round")
+    row = int(np.argmax(steps <= 0)) + 1
+    if steps[row - 1] < 0:
+        message = f"times are not sorted: {index[row]} comes after {index[row - 1]}; sort by time"
+    elif index.tz is None and index[row] != index[row].normalize():
+        message = (
+            f"time {index[row]} stands twice; keep one, or if a clock was put back, write times with their UTC offset"
+        )
+    else:
+        message = f"time {index[row]} stands twice; keep one of the two"
+    raise InputError(f"{where(row)}: {message}")

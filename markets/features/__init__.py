@@ -1,0 +1,39 @@
+"""What a policy sees of a market: causal features, the library's and a user's own."""
+
+from markets.features.known_units import Told, UnitReturn
+from markets.features.parts import (
+    AboveAverage,
+    Calendar,
+    Drawdown,
+    Features,
+    Part,
+    Range,
+    Rank,
+    Return,
+    Trend,
+    Volatility,
+    VolatilityRatio,
+    VolumeSurprise,
+)
+from markets.features.program import FeatureStream
+from markets.features.user_defined import Custom, feature
+
+__all__ = [
+    "AboveAverage",
+    "Calendar",
+    "Custom",
+    "Drawdown",
+    "FeatureStream",
+    "Features",
+    "Part",
+    "Range",
+    "Rank",
+    "Return",
+    "Told",
+    "Trend",
+    "UnitReturn",
+    "Volatility",
+    "VolatilityRatio",
+    "VolumeSurprise",
+    "feature",
+]

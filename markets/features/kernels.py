@@ -1,0 +1,339 @@
+"""The arithmetic of `markets.features.parts`: one update a bar, of all features of all symbols, on a state of fixed size.
+
+Whole panels, blocks of rows and a live stream are the same function folded over more or fewer bars; they agree to the
+bit because there is nothing else. A composition of features is a small program: rows of (code, column, n, m, volatility,
+place), interpreted bar by bar, each step a loop over the symbols. A ring buffer holds the last log closes; what a
+feature remembers besides stands in rows of `State.room`, at its `place`.
+
+In the notation of the code: l is the log of the last known close, the age of a symbol counts bars since its first close,
+and a bar without a close is a bar without a return.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from markets.bars.bars import STALE
+
+# A price that never moves has no volatility to divide by.
+SMALLEST_VOLATILITY = 1e-6
+# Eight standard deviations: beyond, only the sign is news, and a broken price must not blow up a network.
+LARGEST = 8.0
+
+RETURN, ABOVE, RATIO, VOLATILITY, TREND, DRAWDOWN, RANGE, VOLUME, RANK, CALENDAR, CUSTOM = range(11)
+
+# Trend: bars of price and of signal over which standard deviations are taken, and the length at which an average of
+# decay 1 − 1/n is cut, in n (2 % of its weight lies beyond), so that a row reads a definite stretch of the past.
+PRICES, SIGNALS, CUT = 63, 252, 4
+# Rows of room that Trend needs before its ring of signals.
+_FAST, _SLOW, _MEAN, _SPREAD, _SIGNAL_MEAN, _SIGNAL_SPREAD, TREND_ROWS = range(7)
+# Mean squared log range of a driftless random walk, in units of its variance (Parkinson 1980).
+_PARKINSON = 4 * np.log(2)
+
+# As in `markets.accounting.kernels`: nothing here allocates.
+_kernel = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+
+
+class State(NamedTuple):
+    """What is remembered from bar to bar, by symbol."""
+
+    bars: np.ndarray  # (1,) bars seen
+    age: np.ndarray  # (A,) bars since the first close; -1 before it
+    since: np.ndarray  # (A,) bars since the last close
+    known: np.ndarray  # (A,) whether this bar's features are
+    base: np.ndarray  # (A,) log of the first close: sums of l − base stay small and exact
+    logs: np.ndarray  # (depth, A) ring of l
+    squares: np.ndarray  # (S, A) sum of squared returns over each of the volatility windows
+    sigma: np.ndarray  # (S, A) its root mean
+    room: np.ndarray  # (R, A) sums, averages and rings of the features
+    peaks: np.ndarray  # (P, A) bar of the highest close in each drawdown's window
+
+
+def make_state(symbols: int, depth: int, windows: int, rows: int, peaks: int) -> State:
+    """The state before the first bar."""
+    return State(
+        bars=np.zeros(1, dtype=np.int64),
+        age=np.full(symbols, -1),
+        since=np.zeros(symbols, dtype=np.int64),
+        known=np.zeros(symbols, dtype=np.bool_),
+        base=np.zeros(symbols),
+        logs=np.zeros((depth, symbols)),
+        squares=np.zeros((windows, symbols)),
+        sigma=np.zeros((windows, symbols)),
+        room=np.zeros((rows, symbols)),
+        peaks=np.zeros((peaks, symbols), dtype=np.int64),
+    )
+
+
+@_kernel
+def fold(logs, ranges, volume, clock, custom, gone, steps, windows, lookback, s, out):
+    """Take `logs.shape[0]` more bars into the state, and write their features, unless `out` has no rows.
+
+    Parameters
+    ----------
+    logs : ndarray of shape (T, A)
+        Log closes, NaN in a gap.
+    ranges : ndarray of shape (T, A)
+        Squared log of high over low; no rows where no feature reads it, as in the next three.
+    volume : ndarray of shape (T, A)
+    clock : ndarray of shape (T, 4)
+    custom : ndarray of shape (T, A, C)
+        Users' features.
+    gone : ndarray of bool, shape (T, A)
+        Delisted; no rows where no symbol is.
+    steps : ndarray of int, shape (P, 6)
+        Code, column, n, m, volatility slot, place.
+    windows : ndarray of int, shape (S,)
+    lookback : int
+    s : State
+    out : ndarray of shape (T or 0, A, F)
+    """
+    wanted = out.shape[0] > 0
+    for row in range(logs.shape[0]):
+        t = s.bars[0]
+        _take(logs, row, t, s)
+        for k in range(windows.size):
+            _volatility(windows[k], k, t, s)
+        for a in range(s.age.size):
+            listed = s.age[a] >= 0 and s.since[a] <= STALE and not (gone.shape[0] > 0 and gone[row, a])
+            s.known[a] = wanted and listed and s.age[a] >= lookback
+            if wanted and not s.known[a]:
+                for f in range(out.shape[2]):
+                    out[row, a, f] = np.nan
+        for k in range(steps.shape[0]):
+            code, f, n, m, slot, place = steps[k, 0], steps[k, 1], steps[k, 2], steps[k, 3], steps[k, 4], steps[k, 5]
+            if code == RETURN:
+                _return(n, slot, t, s, row, f, out)
+            elif code == ABOVE:
+                _above_average(n, slot, place, t, s, row, f, out)
+            elif code == RATIO:
+                for a in range(s.age.size):
+                    if s.known[a]:
+                        out[row, a, f] = _bounded(np.log(s.sigma[m, a] / s.sigma[slot, a]))
+            elif code == VOLATILITY:
+                _own_level(n, m, slot, place, t, s, row, f, out)
+            elif code == TREND:
+                _trend(n, m, place, t, s, row, f, out)
+            elif code == DRAWDOWN:
+                _drawdown(n, slot, place, t, s, row, f, out)
+            elif code == RANGE:
+                _range(ranges, n, slot, place, t, s, row, f, out)
+            elif code == VOLUME:
+                _volume(volume, n, place, t, s, row, f, out)
+            elif code == RANK:
+                _rank(gone, n, place, t, s, row, f, out)
+            elif code == CALENDAR:
+                for a in range(s.age.size):
+                    if s.known[a]:
+                        for j in range(4):
+                            out[row, a, f + j] = clock[row, j]
+            elif code == CUSTOM:
+                for a in range(s.age.size):
+                    if s.known[a]:
+                        x = custom[row, a, n]
+                        out[row, a, f] = x if np.isnan(x) else _bounded(x)
+        s.bars[0] = t + 1
+
+
+@_kernel
+def _bounded(x):
+    return min(max(x, -LARGEST), LARGEST)
+
+
+@_kernel
+def _take(logs, row, t, s):
+    """The new log close into the ring; in a gap the last one stands."""
+    depth = s.logs.shape[0]
+    now, before = t % depth, (t - 1) % depth
+    for a in range(s.age.size):
+        x = logs[row, a]
+        if s.age[a] >= 0:
+            s.age[a] += 1
+        if not np.isnan(x):
+            if s.age[a] < 0:
+                s.age[a] = 0
+                s.base[a] = x
+            s.since[a] = 0
+            s.logs[now, a] = x
+        elif s.age[a] >= 0:
+            s.since[a] += 1
+            s.logs[now, a] = s.logs[before, a]
+
+
+@_kernel
+def _volatility(n, k, t, s):
+    depth = s.logs.shape[0]
+    now, before, old, older = t % depth, (t - 1) % depth, (t - n) % depth, (t - n - 1) % depth
+    for a in range(s.age.size):
+        if s.age[a] > 0:
+            s.squares[k, a] += (s.logs[now, a] - s.logs[before, a]) ** 2
+        if s.age[a] > n:
+            s.squares[k, a] -= (s.logs[old, a] - s.logs[older, a]) ** 2
+        s.sigma[k, a] = max(np.sqrt(max(s.squares[k, a], 0.0) / n), SMALLEST_VOLATILITY)
+
+
+@_kernel
+def _return(n, slot, t, s, row, f, out):
+    depth = s.logs.shape[0]
+    now, old, scale = t % depth, (t - n) % depth, np.sqrt(n)
+    for a in range(s.age.size):
+        if s.known[a]:
+            out[row, a, f] = _bounded((s.logs[now, a] - s.logs[old, a]) / (s.sigma[slot, a] * scale))
+
+
+@_kernel
+def _above_average(n, slot, place, t, s, row, f, out):
+    depth = s.logs.shape[0]
+    now, old, scale = t % depth, (t - n) % depth, np.sqrt(n)
+    for a in range(s.age.size):
+        if s.age[a] >= 0:
+            s.room[place, a] += s.logs[now, a] - s.base[a]
+            if s.age[a] >= n:
+                s.room[place, a] -= s.logs[old, a] - s.base[a]
+        if s.known[a]:
+            distance = s.logs[now, a] - s.base[a] - s.room[place, a] / n
+            out[row, a, f] = _bounded(distance / (s.sigma[slot, a] * scale))
+
+
+@_kernel
+def _own_level(n, m, slot, place, t, s, row, f, out):
+    """Level of volatility: log σ_n less its mean over m bars: a sum, then a ring of m."""
+    ring = place + 1 + t % m
+    for a in range(s.age.size):
+        if s.age[a] >= n:
+            level = np.log(s.sigma[slot, a])
+            s.room[place, a] += level
+            if s.age[a] >= n + m:
+                s.room[place, a] -= s.room[ring, a]
+            s.room[ring, a] = level
+            if s.known[a]:
+                out[row, a, f] = _bounded(level - s.room[place, a] / m)
+
+
+@_kernel
+def _slide(room, mean, spread, a, x, old, seen, n):
+    """Mean and sum of squared deviations of the last n values, after `x` came and `old` went (Welford 1962)."""
+    before = room[mean, a]
+    if seen <= n:
+        room[mean, a] += (x - before) / seen
+        room[spread, a] += (x - before) * (x - room[mean, a])
+    else:
+        room[mean, a] += (x - old) / n
+        room[spread, a] += (x - old) * (x - room[mean, a] + old - before)
+
+
+@_kernel
+def _deviation(spread, n):
+    return max(np.sqrt(max(spread, 0.0) / n), SMALLEST_VOLATILITY)
+
+
+@_kernel
+def _average(room, place, a, x, old, full, n):
+    """Exponential average of decay 1 − 1/n over the last CUT · n values; `old` is the one that went, if `full`."""
+    decay = 1 - 1 / n
+    lost = decay ** (CUT * n)
+    room[place, a] = decay * room[place, a] + x
+    if full:
+        room[place, a] -= lost * old
+    return room[place, a] * (1 - decay) / (1 - lost)
+
+
+@_kernel
+def _trend(fast, slow, place, t, s, row, f, out):
+    depth = s.logs.shape[0]
+    now, old = t % depth, (t - PRICES) % depth
+    old_fast, old_slow = (t - CUT * fast) % depth, (t - CUT * slow) % depth
+    ring = place + TREND_ROWS + t % SIGNALS
+    ready = max(CUT * slow, PRICES) - 1  # age of the first signal
+    for a in range(s.age.size):
+        age, base = s.age[a], s.base[a]
+        if age < 0:
+            continue
+        x = s.logs[now, a] - base
+        quick = _average(s.room, place + _FAST, a, x, s.logs[old_fast, a] - base, age >= CUT * fast, fast)
+        steady = _average(s.room, place + _SLOW, a, x, s.logs[old_slow, a] - base, age >= CUT * slow, slow)
+        _slide(s.room, place + _MEAN, place + _SPREAD, a, x, s.logs[old, a] - base, age + 1, PRICES)
+        if age < ready:
+            continue
+        signal = (quick - steady) / _deviation(s.room[place + _SPREAD, a], PRICES)
+        seen = age - ready + 1
+        _slide(s.room, place + _SIGNAL_MEAN, place + _SIGNAL_SPREAD, a, signal, s.room[ring, a], seen, SIGNALS)
+        s.room[ring, a] = signal
+        if s.known[a]:
+            out[row, a, f] = _bounded(signal / _deviation(s.room[place + _SIGNAL_SPREAD, a], SIGNALS))
+
+
+@_kernel
+def _drawdown(n, slot, place, t, s, row, f, out):
+    depth = s.logs.shape[0]
+    now, scale = t % depth, np.sqrt(n)
+    for a in range(s.age.size):
+        if s.age[a] < 0:
+            continue
+        peak = s.peaks[place, a]
+        if s.age[a] == 0 or s.logs[now, a] >= s.logs[peak % depth, a]:
+            peak = t
+        elif peak <= t - n:  # it left the window: look for the highest of what is there
+            peak = max(t - n + 1, t - s.age[a])
+            for other in range(peak + 1, t + 1):
+                if s.logs[other % depth, a] >= s.logs[peak % depth, a]:
+                    peak = other
+        s.peaks[place, a] = peak
+        if s.known[a]:
+            out[row, a, f] = _bounded((s.logs[now, a] - s.logs[peak % depth, a]) / (s.sigma[slot, a] * scale))
+
+
+@_kernel
+def _window_sum(room, place, a, x, age, n, t):
+    """Sum of the last n values: the sum, then a ring of n."""
+    ring = place + 1 + t % n
+    room[place, a] += x
+    if age >= n:
+        room[place, a] -= room[ring, a]
+    room[ring, a] = x
+    return room[place, a]
+
+
+@_kernel
+def _range(ranges, n, slot, place, t, s, row, f, out):
+    for a in range(s.age.size):
+        if s.age[a] < 0:
+            continue
+        x = 0.0 if np.isnan(ranges[row, a]) else ranges[row, a]
+        total = _window_sum(s.room, place, a, x, s.age[a], n, t)
+        if s.known[a]:
+            by_range = max(np.sqrt(max(total, 0.0) / (_PARKINSON * n)), SMALLEST_VOLATILITY)
+            out[row, a, f] = _bounded(np.log(by_range / s.sigma[slot, a]))
+
+
+@_kernel
+def _volume(volume, n, place, t, s, row, f, out):
+    for a in range(s.age.size):
+        if s.age[a] < 0:
+            continue
+        x = 0.0 if np.isnan(volume[row, a]) else volume[row, a]
+        usual = max(s.room[place, a], 0.0) / n
+        _window_sum(s.room, place, a, x, s.age[a], n, t)
+        if s.known[a]:
+            ratio = x / usual if x > 0 else 0.0
+            out[row, a, f] = _bounded(np.log(0.5 + 0.5 * ratio))
+
+
+@_kernel
+def _rank(gone, n, place, t, s, row, f, out):
+    depth = s.logs.shape[0]
+    now, old = t % depth, (t - n) % depth
+    ranked = 0
+    for a in range(s.age.size):
+        there = s.age[a] >= n and s.since[a] <= STALE and not (gone.shape[0] > 0 and gone[row, a])
+        s.room[place, a] = s.logs[now, a] - s.logs[old, a] if there else np.nan
+        ranked += there
+    for a in range(s.age.size):
+        if s.known[a]:
+            balance = 0  # symbols below less symbols above; ties cancel
+            for other in range(s.age.size):
+                balance += int(s.room[place, other] < s.room[place, a]) - int(s.room[place, other] > s.room[place, a])
+            out[row, a, f] = balance / max(ranked - 1, 1)

@@ -1,0 +1,69 @@
+"""Features for markets whose units are known, such as the synthetic ones: nothing is estimated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from markets.bars.bars import Bars
+from markets.common.errors import InputError
+from markets.features.parts import ByFunction, Part
+
+
+@dataclass(frozen=True)
+class UnitReturn(ByFunction, Part):
+    """Simple return in a fixed unit, ``(P_t / P_{t-1} − 1) / unit``.
+
+    Attributes
+    ----------
+    unit : float
+        For a synthetic family its ``scale``, so that the feature is the r of the formulas.
+    """
+
+    unit: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.unit > 0:
+            raise InputError(f"features: the unit of a return must be above 0, not {self.unit}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("unit_return",)
+
+    @property
+    def lookback(self) -> int:
+        return 1
+
+    def values(self, bars: Bars) -> np.ndarray:
+        marks = bars.marks
+        out = np.full(bars.shape, np.nan)
+        out[1:] = (marks[1:] / marks[:-1] - 1) / self.unit
+        return out
+
+
+@dataclass(frozen=True)
+class Told(ByFunction, Part):
+    """The log price of one symbol, told to all: a signal that synthetic families send along as a symbol that does not trade.
+
+    Attributes
+    ----------
+    symbol : str
+    """
+
+    symbol: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (f"told_{self.symbol.replace(' ', '_')}",)
+
+    @property
+    def lookback(self) -> int:
+        return 0
+
+    def values(self, bars: Bars) -> np.ndarray:
+        if self.symbol not in bars.symbols:
+            raise InputError(f"the feature {self.names[0]} reads {self.symbol!r}, but {bars.name} has no such symbol")
+        told = np.log(bars.marks[:, list(bars.symbols).index(self.symbol)])
+        return np.broadcast_to(told[:, None], bars.shape).copy()

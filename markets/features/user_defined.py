@@ -1,0 +1,208 @@
+"""Features of a user's own: a function of bars under a decorator, checked for look-ahead when it is defined.
+
+.. code-block:: python
+
+    from markets import Features, feature
+    from markets.features.parts import Return
+
+    @feature(lookback=20)
+    def stretch(bars):
+        high = pd.DataFrame(bars.marks).rolling(21).max()
+        return np.log(bars.marks / high.to_numpy())
+
+    features = Features(parts=(Return(21), stretch))
+
+The check runs the function on a small synthetic panel with gaps, then on the same panel cut off after a bar, and with
+everything after that bar replaced: the rows up to it must be bit-identical. So a shift the wrong way, a ``bfill``, a centred
+window or a statistic of the whole sample do not get far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from markets.bars.bars import FIELDS, Bars
+from markets.common.errors import InputError
+from markets.features.parts import ByFunction, Part
+
+Function = Callable[[Bars], np.ndarray]
+
+# By name: a saved model knows its features by name, and no code is ever stored.
+_FUNCTIONS: dict[str, Function] = {}
+# Rows of the panel past the lookback, and how many of them are taken for the last.
+_ROWS, _CUTS = 60, 12
+
+
+@dataclass(frozen=True)
+class Custom(ByFunction, Part):
+    """A user's function as a part of `Features`; made by `feature`. Called with bars, it is the function.
+
+    Attributes
+    ----------
+    name : str
+    bars : int
+        Lookback.
+    reads : tuple of str
+        Fields besides the close.
+    """
+
+    name: str
+    bars: int
+    reads: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name not in _FUNCTIONS:
+            raise InputError(
+                f"the feature {self.name!r} is not defined; import the file that has it under @feature before the model is loaded"
+            )
+
+    def __call__(self, bars: Bars) -> np.ndarray:
+        return _FUNCTIONS[self.name](bars)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    @property
+    def lookback(self) -> int:
+        return self.bars
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.reads
+
+    def values(self, bars: Bars) -> np.ndarray:
+        return _called(self.name, _FUNCTIONS[self.name], bars)
+
+
+def feature(lookback: int, *, needs: tuple[str, ...] = ()) -> Callable[[Function], Custom]:
+    """Make a function of `Bars` to an array of shape (T, A) a part of `Features`.
+
+    Its values are bounded and blanked like any other feature's: NaN for a symbol's first bars and while it is not listed.
+
+    Parameters
+    ----------
+    lookback : int
+        Earlier bars that a row reads. More are given, and must make no difference beyond rounding.
+    needs : tuple of str
+        What it reads besides the close, of open, high, low, volume and index (the bars' times).
+
+    Raises
+    ------
+    InputError
+        When a row changes with later bars, reads further back than `lookback` or what `needs` does not name, is not known
+        after the lookback, or two calls on the same bars differ; naming the row and what differed.
+    """
+    if not isinstance(lookback, int):
+        raise InputError(
+            f"@feature: write how many earlier bars a row reads, as in @feature(lookback=20), not {lookback!r}"
+        )
+    if lookback < 0:
+        raise InputError(f"@feature: lookback is {lookback}; it must be at least 0")
+    unknown = [name for name in needs if name not in (*FIELDS, "index")]
+    if unknown:
+        raise InputError(f"@feature: bars have no {unknown[0]!r}; they have {', '.join(FIELDS)} and index")
+
+    def register(function: Function) -> Custom:
+        name = function.__name__
+        check_causal(name, function, lookback, needs)
+        _FUNCTIONS[name] = function
+        return Custom(name, lookback, tuple(needs))
+
+    return register
+
+
+def check_causal(name: str, function: Function, lookback: int, needs: tuple[str, ...] = ()) -> None:
+    """Raise `InputError` when a row of `function` depends on later bars, or on more than `lookback` and `needs` say."""
+    bars, other = (_panel(lookback + _ROWS, needs, seed) for seed in (1, 2))
+    try:
+        whole = _called(name, function, bars)
+    except (TypeError, AttributeError) as error:
+        if None not in (bars.open, bars.high, bars.low, bars.volume):
+            raise
+        raise InputError(
+            f"the feature {name} fails on bars that have no more than {', '.join(bars._fields)} ({error}); "
+            "name what it reads in needs"
+        ) from error
+    if difference := _difference(bars, _called(name, function, bars), whole):
+        raise InputError(
+            f"the feature {name} has two answers for the same bars: {difference}; seed what is random in it"
+        )
+    moved = _bars(bars.index + pd.Timedelta("100h"), bars._fields)
+    if "index" not in needs and (difference := _difference(bars, _called(name, function, moved), whole)):
+        raise InputError(
+            f"the feature {name} reads the bars' times: {difference} four days later; say needs=('index',)"
+        )
+    last = len(bars) - 1
+    # some of the cuts are at a gap: what is filled backwards shows nowhere else
+    gaps = np.flatnonzero(np.isnan(bars.close[:last]).any(axis=1))
+    cuts = np.append(np.linspace(lookback, last - 1, _CUTS).astype(int), gaps[gaps >= lookback][-_CUTS:])
+    for t in sorted({max(int(cut), 1) for cut in cuts}):
+        fields = {f: np.vstack([bars._fields[f][: t + 1], other._fields[f][t + 1 :]]) for f in bars._fields}
+        changed = _bars(bars.index, fields)
+        for what, later in (("cut off", bars[: t + 1]), ("replaced", changed)):
+            if difference := _difference(bars, _called(name, function, later)[: t + 1], whole):
+                raise InputError(
+                    f"the feature {name} looks ahead: {difference} when the bars after row {t} are {what}; "
+                    "a row may read its own bar and earlier ones only"
+                )
+    known = np.isfinite(whole[lookback:, 0])  # this symbol has no gaps
+    if not known.all():
+        row = lookback + int(np.argmin(known))
+        raise InputError(
+            f"the feature {name} is {whole[row, 0]} in row {row} of a symbol without gaps, though its lookback is {lookback}: "
+            "give it a longer one, or mend the function"
+        )
+    short = _called(name, function, bars[last - lookback :].without_past())[-1] if lookback else whole[-1]
+    if not np.allclose(short, whole[-1], rtol=1e-6, atol=1e-9, equal_nan=True):
+        a = int(np.argmax(~np.isclose(short, whole[-1], rtol=1e-6, atol=1e-9, equal_nan=True)))
+        raise InputError(
+            f"the feature {name} reads more than its lookback of {lookback}: row {last} of {bars.symbols[a]} is "
+            f"{whole[-1, a]:.10g} on all bars, but {short[a]:.10g} on the last {lookback + 1}; give it a longer lookback"
+        )
+
+
+def _difference(bars: Bars, found: np.ndarray, whole: np.ndarray) -> str:
+    """Where `found` departs from the first rows of `whole` by as little as a bit; empty if nowhere."""
+    expected = whole[: len(found)]
+    differs = (found != expected) & ~(np.isnan(found) & np.isnan(expected))
+    if not differs.any():
+        return ""
+    row, a = (int(i) for i in np.argwhere(differs)[-1])
+    return f"row {row} of {bars.symbols[a]} goes from {expected[row, a]:.17g} to {found[row, a]:.17g}"
+
+
+def _called(name: str, function: Function, bars: Bars) -> np.ndarray:
+    found = np.asarray(function(bars), dtype=np.float64)
+    if found.shape != bars.shape:
+        raise InputError(
+            f"the feature {name} gives shape {found.shape}; bars of shape {bars.shape} need one value each"
+        )
+    return found
+
+
+def _panel(length: int, needs: tuple[str, ...], seed: int) -> Bars:
+    """Three symbols with the fields of `needs`: one whole, one with gaps, one with gaps and a late listing."""
+    rng = np.random.default_rng(seed)
+    close = 50 * np.exp(np.cumsum(rng.normal(0, 0.02, (length, 3)), axis=0))
+    open_ = close * np.exp(rng.normal(0, 0.005, close.shape))
+    high = np.maximum(open_, close) * np.exp(np.abs(rng.normal(0, 0.005, close.shape)))
+    low = np.minimum(open_, close) * np.exp(-np.abs(rng.normal(0, 0.005, close.shape)))
+    volume = rng.uniform(1e4, 1e6, close.shape)
+    # the gaps stand where they stand whatever the seed
+    gap = np.random.default_rng(0).random(close.shape) < [0, 0.15, 0.15]
+    gap[: length // 4, 2] = True
+    gap[-1] = False
+    values = dict(zip(FIELDS, (open_, high, low, close, volume), strict=True))
+    fields = {f: np.where(gap, np.nan, x) for f, x in values.items() if f in (*needs, "close")}
+    return _bars(pd.date_range("2020-01-01", periods=length, freq="D"), fields)
+
+
+def _bars(index: pd.DatetimeIndex, values: dict[str, np.ndarray]) -> Bars:
+    close, rest = values["close"], {name: array for name, array in values.items() if name != "close"}
+    return Bars.make(index, ["A", "B", "C"], close, **rest)  # type: ignore[arg-type]

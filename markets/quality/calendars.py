@@ -1,0 +1,335 @@
+"""Sessions: when an exchange was open, which exchange the bars look like, and where they disagree with it.
+
+The calendars are those of exchange-calendars (holidays, early closes, unscheduled closures such as 11 to 14 September
+2001); ``"24/7"`` and ``"24/5"`` are every day and every weekday, from midnight to midnight UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from markets.bars.resampling import localized
+from markets.common.errors import InputError
+from markets.quality.findings import Finding, listed, when
+
+DAY = pd.Timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Trading days and hours of an exchange.
+
+    Attributes
+    ----------
+    name : str
+    zone : str
+    days : DatetimeIndex of shape (S,)
+        Dates, without a zone.
+    opens, closes : DatetimeIndex of shape (S,)
+        UTC.
+    trading : ndarray of shape (S,)
+        Length of each session without its break, in seconds.
+    """
+
+    name: str
+    zone: str
+    days: pd.DatetimeIndex
+    opens: pd.DatetimeIndex
+    closes: pd.DatetimeIndex
+    trading: np.ndarray
+
+
+@lru_cache(maxsize=8)
+def sessions(name: str, first: pd.Timestamp, last: pd.Timestamp) -> Sessions:
+    """Sessions of a calendar between two dates, both included.
+
+    Parameters
+    ----------
+    name : str
+        ``"24/7"``, ``"24/5"``, or an exchange by its market identifier code: ``"XNYS"``, ``"XLON"``, ``"XTKS"``.
+    first, last : Timestamp
+        Dates without a zone.
+
+    Raises
+    ------
+    InputError
+        When there is no such calendar, or it does not reach as far.
+    """
+    if name in ("24/7", "24/5"):
+        days = pd.date_range(first, last, freq="D")
+        days = days if name == "24/7" else days[days.day_of_week < 5]
+        opens = days.tz_localize("UTC")
+        return Sessions(name, "UTC", days, opens, opens + DAY, np.full(len(days), 86400.0))
+    import exchange_calendars
+
+    try:
+        # A week more at either end: a span must hold a session to be one.
+        calendar = exchange_calendars.get_calendar(name, start=first - 7 * DAY, end=last + 7 * DAY)
+    except exchange_calendars.errors.InvalidCalendarName:
+        raise InputError(
+            f"calendar {name!r} is unknown; use 24/7, 24/5 or an exchange's code as XNYS, XLON or XTKS"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"calendar {name!r} cannot be had from {when(first)} to {when(last)}: {error}") from None
+    table = calendar.schedule.loc[first:last]
+    rest = (table["break_end"] - table["break_start"]).fillna(pd.Timedelta(0))
+    trading = (table["close"] - table["open"] - rest).dt.total_seconds().to_numpy()
+    return Sessions(
+        name,
+        str(calendar.tz),
+        pd.DatetimeIndex(table.index),
+        pd.DatetimeIndex(table["open"]),
+        pd.DatetimeIndex(table["close"]),
+        trading,
+    )
+
+
+def check_index(
+    index: pd.DatetimeIndex, calendar: str | None
+) -> tuple[list[Finding], dict[str, str], pd.DatetimeIndex]:
+    """Compare bar times with a calendar.
+
+    Parameters
+    ----------
+    index : DatetimeIndex of shape (T,)
+    calendar : str or None
+        See `sessions`. None guesses, where that is clear.
+
+    Returns
+    -------
+    findings : list of Finding
+    facts : dict of str to str
+        ``spacing``, ``times`` and ``calendar``, in words.
+    missing : DatetimeIndex
+        Sessions without a bar, as dates without a zone.
+    """
+    steps = index[1:] - index[:-1]
+    step = pd.Timedelta(steps.to_series().median()) if len(steps) else DAY
+    zone = f"zone {index.tz}" if index.tz is not None else "no time zone"
+    none = pd.DatetimeIndex([])
+    if step > 4 * DAY:
+        facts = {"spacing": f"about {step / DAY:.0f} days", "times": zone}
+        return [], facts | {"calendar": "not checked: a bar is longer than a session"}, none
+    if step >= pd.Timedelta(hours=20):
+        return _check_days(index, calendar, zone)
+    regular = float((steps == step).mean())
+    spacing = str(step).removeprefix("0 days ") + ("" if regular > 0.5 else ", irregular")
+    return _check_hours(index, calendar, step, regular > 0.5, {"spacing": spacing, "times": zone})
+
+
+# ---------------------------------------------------------------------- days
+
+
+def _check_days(
+    index: pd.DatetimeIndex, calendar: str | None, zone: str
+) -> tuple[list[Finding], dict[str, str], pd.DatetimeIndex]:
+    own = index.tz_localize(None)
+    why = "as asked"
+    if calendar is None:
+        calendar, why = guess_days(own.normalize())
+    at = sessions(calendar, *_reach(own)) if calendar else None
+    local = own
+    midnight = bool((own == own.normalize()).all())
+    if at is not None and index.tz is not None and not midnight:
+        local = index.tz_convert(at.zone).tz_localize(None)
+    dates = local.normalize()
+    findings, times = _stamps(index, local, at)
+    facts = {"spacing": "daily", "times": f"{zone}, {times}"}
+    if at is None:
+        return findings, facts | {"calendar": why}, pd.DatetimeIndex([])
+    days = at.days[(at.days >= dates[0]) & (at.days <= dates[-1])]
+    extra = ~dates.isin(days)
+    missing = days[~days.isin(dates)]
+    if len(missing):
+        findings.append(_missing(missing, days, index, dates, at.name))
+    if extra.any():
+        rows = np.flatnonzero(extra)
+        detail = f"{at.name} was closed on {listed(dates[extra])}"
+        findings.append(_finding("extra session", "warning", index, rows, detail))
+    agreed = len(days) - len(missing)
+    facts["calendar"] = f"{at.name}, {why}; bars on {agreed:,} of {len(days):,} sessions"
+    return findings, facts, missing
+
+
+def guess_days(dates: pd.DatetimeIndex) -> tuple[str | None, str]:
+    """Calendar that daily bars follow and why it is thought so; None where that is not clear.
+
+    Weekends with bars tell ``24/7``, weekday holidays of New York with bars tell ``24/5``, holidays without bars ``XNYS``.
+    """
+    every = pd.date_range(dates[0], dates[-1], freq="D")
+    weekend = every[every.day_of_week >= 5]
+    share = float(weekend.isin(dates).mean()) if len(weekend) else 0.0
+    if share >= 0.8:
+        return "24/7", f"guessed: bars on {share:.0%} of the weekend days"
+    if share > 0.02 and weekend.isin(dates).sum() > 2:
+        return None, f"not guessed: bars on {share:.0%} of the weekend days; name one with calendar="
+    weekdays = every[every.day_of_week < 5]
+    holidays = weekdays[~weekdays.isin(sessions("XNYS", *_reach(dates)).days)]
+    if len(holidays) < 3:
+        return "XNYS", "by default: too few holidays to tell"
+    share = float(holidays.isin(dates).mean())
+    if share <= 0.2:
+        return "XNYS", f"guessed: no bars on {1 - share:.0%} of its {len(holidays):,} holidays"
+    if share >= 0.8:
+        return "24/5", f"guessed: bars on {share:.0%} of New York's {len(holidays):,} holidays, none at weekends"
+    return None, f"not guessed: bars on {share:.0%} of New York's holidays; name one with calendar="
+
+
+def _reach(own: pd.DatetimeIndex) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """First and last date of which sessions are wanted: another zone may be a day off, and a weekend has none."""
+    return own[0].normalize() - 7 * DAY, own[-1].normalize() + 7 * DAY
+
+
+def _stamps(index: pd.DatetimeIndex, local: pd.DatetimeIndex, at: Sessions | None) -> tuple[list[Finding], str]:
+    """Time of day of daily bars: where most of them stand, and which do not."""
+    clock = local - local.normalize()
+    counts = clock.value_counts()
+    usual = [pd.Timedelta(counts.index[0])]
+    # A clock without summer time shows an exchange's close at two hours.
+    if (
+        len(counts) > 1
+        and abs(counts.index[1] - counts.index[0]) == pd.Timedelta(hours=1)
+        and counts.iloc[1] > 0.2 * len(index)
+    ):
+        usual.append(pd.Timedelta(counts.index[1]))
+    odd = ~clock.isin(usual)
+    if at is not None:  # early closes, by the exchange's clock or by UTC
+        odd &= ~local.isin(at.closes.tz_convert(at.zone).tz_localize(None)) & ~local.isin(at.closes.tz_localize(None))
+    name = " and ".join(str(t).removeprefix("0 days ")[:5] for t in usual)
+    midnight = usual == [pd.Timedelta(0)]
+    words = "dates, known at that day's close" if midnight else f"stamped at {name}"
+    findings = []
+    if odd.any():
+        rows = np.flatnonzero(odd)
+        tail = "; the last bar may be unfinished" if rows[-1] == len(index) - 1 else ""
+        detail = f"not at {name} like the others: {listed(local[odd])}{tail}"
+        findings.append(_finding("bar time", "warning", index, rows, detail))
+    twice = np.flatnonzero(local.normalize()[1:] == local.normalize()[:-1]) + 1
+    if len(twice):
+        detail = f"a second bar on the same day: {listed(local[twice])}"
+        findings.append(_finding("bar time", "warning", index, twice, detail))
+    return findings, words
+
+
+def _missing(
+    missing: pd.DatetimeIndex, days: pd.DatetimeIndex, index: pd.DatetimeIndex, dates: pd.DatetimeIndex, name: str
+) -> Finding:
+    """Sessions without a bar; marked between the bars on either side."""
+    place = days.searchsorted(missing)
+    run = np.concatenate([[True], np.diff(place) > 1])
+    lengths = np.diff(np.append(np.flatnonzero(run), len(run)))
+    first = missing[run][int(np.argmax(lengths))]
+    after = np.minimum(dates.searchsorted(missing[run]), len(index) - 1)
+    rows = np.column_stack([np.maximum(after - 1, 0), after])
+    longest = f", the longest hole {lengths.max():,} from {when(first)}" if lengths.max() > 1 else ""
+    detail = f"{name} was open on {listed(missing)}{longest}"
+    severity = "error" if 2 * len(missing) > len(days) else "warning"
+    stamps = missing if index.tz is None else localized(missing, index.tz)
+    return Finding("(all)", "missing session", severity, stamps[0], stamps[-1], len(missing), detail, rows)
+
+
+def _finding(
+    kind: str, severity: str, index: pd.DatetimeIndex, rows: np.ndarray, detail: str, count: int = 0
+) -> Finding:
+    spans = np.column_stack([rows, rows])
+    return Finding("(all)", kind, severity, index[rows[0]], index[rows[-1]], count or len(rows), detail, spans)
+
+
+# ---------------------------------------------------------------------- hours
+
+
+def _check_hours(
+    index: pd.DatetimeIndex, calendar: str | None, step: pd.Timedelta, regular: bool, facts: dict[str, str]
+) -> tuple[list[Finding], dict[str, str], pd.DatetimeIndex]:
+    at, utc, why = _fit_hours(index, calendar)
+    if at is None:
+        facts["calendar"] = why
+        return [], facts, pd.DatetimeIndex([])
+    number, inside = _session_of(utc, at)
+    findings = []
+    have = np.bincount(number[inside], minlength=len(at.days))
+    seen = np.arange(len(at.days)) >= (number[inside][0] if inside.any() else 0)
+    seen &= np.arange(len(at.days)) <= (number[inside][-1] if inside.any() else -1)
+    missing = at.days[seen & (have == 0)]
+    if len(missing):
+        dates = pd.DatetimeIndex(at.days[np.clip(number, 0, None)])
+        findings.append(_missing(missing, at.days[seen], index, dates, at.name))
+    # The first and the last session are cut by the data, and belong to nobody.
+    whole = seen & (have > 0)
+    whole[np.flatnonzero(whole)[[0, -1]] if whole.any() else []] = False
+    short = np.where(whole, np.floor(at.trading / step.total_seconds()) - have, 0.0)
+    if regular and (short >= 1).any():
+        rows = np.flatnonzero(inside & (short[np.clip(number, 0, None)] >= 1))
+        worst = int(np.argmax(short))
+        most = f"{short[worst]:.0f} of {short[worst] + have[worst]:.0f} on {when(at.days[worst])}"
+        count = int(short[short >= 1].sum())
+        detail = f"in {(short >= 1).sum():,} sessions; at most {most}"
+        findings.append(_finding("missing bars", "warning", index, rows, detail, count))
+    if not inside.all():
+        rows = np.flatnonzero(~inside)
+        share = len(rows) / len(index)
+        what = "another zone or another calendar?" if share > 0.5 else "trade before or after hours?"
+        detail = f"{share:.1%} of the bars are outside of {at.name}'s hours: {listed(index[rows])}; {what}"
+        findings.append(_finding("off hours", "warning" if share > 0.5 else "note", index, rows, detail))
+    stamped = _stamped(utc, number, inside, at, whole)
+    if stamped == "start":
+        detail = (
+            f"bars seem to be stamped at their start: the first of a session at its open, none at its close. Add {step} "
+            "to the times, or every value is known one bar early"
+        )
+        findings.append(_finding("bar time", "warning", index, np.array([0, len(index) - 1]), detail, len(index)))
+    facts["times"] += {"start": ", stamped at their start", "end": ", stamped at their end"}.get(
+        stamped, ", stamped at start or end: the times do not tell; they should be ends"
+    )
+    facts["calendar"] = f"{at.name}, {why}; bars in {(have > 0).sum():,} of {seen.sum():,} sessions"
+    return findings, facts, missing
+
+
+def _fit_hours(index: pd.DatetimeIndex, calendar: str | None) -> tuple[Sessions | None, pd.DatetimeIndex, str]:
+    """The sessions to compare with, the bar times as UTC, and how both were come by."""
+    own = index.tz_localize(None).normalize()
+    every = pd.date_range(own[0], own[-1], freq="D")
+    weekend = every[every.day_of_week >= 5]
+    days = own.unique()
+    if calendar is None and len(weekend) and weekend.isin(days).mean() >= 0.8:
+        return sessions("24/7", *_reach(own)), _utc(index, "UTC"), "guessed: bars at weekends"
+    at = sessions(calendar or "XNYS", *_reach(own))
+    zones = [at.zone] if index.tz is not None else [at.zone, "UTC"]
+    fits = [float(_session_of(_utc(index, zone), at)[1].mean()) for zone in zones]
+    best = int(np.argmax(fits))
+    read = "" if index.tz is not None else f", times without a zone read as {zones[best]}"
+    if calendar is not None:
+        return at, _utc(index, zones[best]), f"as asked{read}"
+    if fits[best] >= 0.98:
+        return at, _utc(index, zones[best]), f"guessed: {fits[best]:.1%} of the bars in its hours{read}"
+    why = f"not guessed: {fits[best]:.0%} of the bars in New York's hours, none at weekends; name one with calendar="
+    return None, index, why
+
+
+def _utc(index: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:
+    if index.tz is None:
+        index = localized(index, zone)
+    return index.tz_convert("UTC")
+
+
+def _session_of(utc: pd.DatetimeIndex, at: Sessions) -> tuple[np.ndarray, np.ndarray]:
+    """Number of the session that had opened last at each time, and whether the time is within it."""
+    number = at.opens.searchsorted(utc, side="right") - 1
+    return number, (number >= 0) & (utc <= at.closes[np.clip(number, 0, None)])
+
+
+def _stamped(utc: pd.DatetimeIndex, number: np.ndarray, inside: np.ndarray, at: Sessions, whole: np.ndarray) -> str:
+    """Whether bars stand at their "start" or "end"; "" where sessions have no night between them, or too few are whole."""
+    if at.name in ("24/7", "24/5") or whole.sum() < 3:
+        return ""
+    opened, closed = np.zeros(len(at.days), dtype=bool), np.zeros(len(at.days), dtype=bool)
+    opened[number[inside & (utc == at.opens[np.clip(number, 0, None)])]] = True
+    closed[number[inside & (utc == at.closes[np.clip(number, 0, None)])]] = True
+    at_open, at_close = opened[whole].mean(), closed[whole].mean()
+    if at_open > 0.8 and at_close < 0.2:
+        return "start"
+    return "end" if at_close > 0.8 and at_open < 0.2 else ""

@@ -1,0 +1,197 @@
+"""The page of a quality report: one HTML file that needs nothing else, not even a network."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from markets.common.pages import write_page
+from markets.quality.findings import SEVERITIES, Finding, when
+
+if TYPE_CHECKING:
+    from markets.quality.report import QualityReport
+
+_HEADS = ("symbol", "kind", "severity", "first", "last", "count", "detail")
+_PANELS = 12  # symbols whose prices are drawn: those with the worst findings
+_POINTS = 2000  # of a curve, besides what is marked
+_ROWS, _COLUMNS = 60, 240  # of the heat map
+# Symbol and colour of what is marked on the prices.
+_MARKS = {
+    "split": ("diamond", "#b5179e"),
+    "spike": ("triangle-up", "#d62828"),
+    "outlier": ("circle-open", "#e67700"),
+    "out of line": ("x", "#d62828"),
+    "stale": ("line-ew-open", "#1864ab"),
+    "zero volume": ("square-open", "#5c940d"),
+    "gap": ("cross-thin-open", "#868e96"),
+    "late listing": ("triangle-right-open", "#495057"),
+    "early end": ("triangle-left-open", "#495057"),
+    "partial bar": ("hexagon-open", "#868e96"),
+}
+_STYLE = """
+th,td{text-align:left;vertical-align:top} .number{text-align:right} .time{white-space:nowrap}
+.error td:nth-child(3){color:#c92a2a;font-weight:600} .warning td:nth-child(3){color:#d9480f} .note td:nth-child(3){color:#5a6a7a}
+"""
+
+
+def write_quality_page(report: QualityReport, path: str | Path) -> Path:
+    """Facts, the table of findings, prices with the findings marked, and a heat map of missing bars.
+
+    Parameters
+    ----------
+    report : QualityReport
+    path : str or Path
+        An ``.html`` file, written in one move.
+
+    Raises
+    ------
+    InputError
+        When the folder is not there or cannot be written to.
+    """
+    bars = report.bars
+    title = f"{bars.name}: quality of the data"
+    counts = [(severity, int((report.table["severity"] == severity).sum())) for severity in SEVERITIES]
+    found = ", ".join(f"{n} {severity}{'s' if n != 1 else ''}" for severity, n in counts if n) or "nothing found"
+    about = (
+        f"{len(bars):,} bars of {len(bars.symbols):,} symbol{'s' if len(bars.symbols) > 1 else ''}, "
+        f"{bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}: {found}."
+    )
+    facts = "".join(f"<li>{html.escape(f'{name}: {fact}')}</li>" for name, fact in report.facts.items())
+    drawn = worst_symbols(report)
+    config = {"displaylogo": False, "displayModeBar": False}
+    prices = _prices(report, drawn).to_html(full_html=False, include_plotlyjs=True, div_id="prices", config=config)
+    missing = _missing(report).to_html(full_html=False, include_plotlyjs=False, div_id="missing", config=config)
+    rest = len(bars.symbols) - len(drawn)
+    left_out = f" {rest:,} further symbols are not drawn." if rest else ""
+    body = (
+        f"<p class=about>{html.escape(about)}</p><ul>{facts}</ul>"
+        f"<div class=wide>{_table(report.findings)}</div>"
+        f"<h2>Closes, findings marked</h2><p class=about>Worst first, on a log scale.{left_out}</p>{prices}"
+        f"<h2>Missing bars</h2><p class=about>Share of the bars that a symbol lacks, by time; the top row is the share of "
+        f"the calendar's sessions that have no bar at all. White where a symbol was not listed, and where nobody has a "
+        f"bar.</p>{missing}"
+    )
+    return write_page(path, title, body, _STYLE)
+
+
+def worst_symbols(report: QualityReport) -> list[str]:
+    """Symbols to draw: in the order of their worst finding, then as they come; at most `_PANELS`."""
+    found = list(dict.fromkeys(f.symbol for f in report.findings if f.symbol in report.bars.symbols))
+    return [*found, *(s for s in report.bars.symbols if s not in set(found))][:_PANELS]
+
+
+def _table(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return "<p>No finding.</p>"
+    rows = []
+    for f in findings:
+        cells = (
+            f"<td>{html.escape(f.symbol)}</td><td>{f.kind}</td><td>{f.severity}</td><td class=time>{when(f.first)}</td>"
+            f"<td class=time>{when(f.last)}</td><td class=number>{f.count:,}</td><td>{html.escape(f.detail)}</td>"
+        )
+        rows.append(f"<tr class={f.severity}>{cells}</tr>")
+    head = "".join(f"<th{' class=number' if c == 'count' else ''}>{c}</th>" for c in _HEADS)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _prices(report: QualityReport, symbols: list[str]) -> go.Figure:
+    bars = report.bars
+    columns = 1 if len(symbols) == 1 else 2
+    lines = -(-len(symbols) // columns)
+    figure = make_subplots(
+        rows=lines, cols=columns, subplot_titles=symbols, shared_xaxes="all",
+        vertical_spacing=0.28 / (lines + 1), horizontal_spacing=0.06,
+    )  # fmt: skip
+    shown: set[str] = set()
+    for i, symbol in enumerate(symbols):
+        place = {"row": i // columns + 1, "col": i % columns + 1}
+        column = bars.symbols.index(symbol)
+        close = bars.close[:, column]
+        marks = pd.Series(close).ffill().to_numpy()  # where a gap is drawn
+        rows = thinned(close, _POINTS)
+        figure.add_scatter(
+            x=bars.index[rows], y=close[rows], mode="lines", line={"width": 1, "color": "#495057"}, showlegend=False,
+            hovertemplate="%{x}<br>%{y:.6g}<extra></extra>", **place,
+        )  # fmt: skip
+        for finding in report.findings:
+            if finding.symbol != symbol or finding.kind not in _MARKS:
+                continue
+            shape, colour = _MARKS[finding.kind]
+            at = finding.rows[np.linspace(0, len(finding.rows) - 1, min(len(finding.rows), _POINTS)).astype(int)]
+            # A run is drawn from its first to its last bar, a single bar as a mark.
+            x = np.column_stack([at, np.full(len(at), -1)]).ravel()
+            y = np.where(x >= 0, marks[x], np.nan)
+            figure.add_scatter(
+                x=bars.index[np.maximum(x, 0)], y=y, mode="lines+markers", line={"width": 4, "color": colour},
+                marker={"symbol": shape, "size": 9, "color": colour, "line": {"width": 2, "color": colour}},
+                name=finding.kind, legendgroup=finding.kind, showlegend=finding.kind not in shown,
+                hovertemplate=f"%{{x}}<br>{finding.detail}<extra>{finding.kind}</extra>", **place,
+            )  # fmt: skip
+            shown.add(finding.kind)
+    figure.update_yaxes(type="log", nticks=5)
+    figure.update_layout(
+        height=90 + 230 * lines, template="plotly_white", margin={"l": 50, "r": 20, "t": 60, "b": 30},
+        legend={"orientation": "h", "y": 1 + 40 / (230 * lines), "x": 0, "yanchor": "bottom"},
+    )  # fmt: skip
+    return figure
+
+
+def thinned(values: np.ndarray, most: int) -> np.ndarray:
+    """Rows that keep a curve's looks: the lowest and the highest value of each of ``most / 2`` stretches.
+
+    A gap of a whole stretch stays a gap.
+    """
+    if len(values) <= most:
+        return np.arange(len(values))
+    edges = np.linspace(0, len(values), most // 2 + 1).astype(int)
+    keep = [0, len(values) - 1]
+    for first, last in pairwise(edges):
+        part = values[first:last]
+        if np.isnan(part).all():
+            keep.append(first)
+        else:
+            keep += [first + int(np.nanargmin(part)), first + int(np.nanargmax(part))]
+    return np.unique(keep)
+
+
+def _missing(report: QualityReport) -> go.Figure:
+    bars = report.bars
+    own = bars.index.tz_localize(None)
+    gaps = [f.symbol for f in report.findings if f.kind == "gap"]
+    symbols = [*gaps, *(s for s in bars.symbols if s not in set(gaps))][:_ROWS]
+    edges = pd.date_range(own[0], own[-1], periods=min(_COLUMNS, len(bars)) + 1)
+    bucket = np.clip(edges.searchsorted(own, side="right") - 1, 0, len(edges) - 2)
+    share = np.full((len(symbols) + 1, len(edges) - 1), np.nan)
+    for i, symbol in enumerate(symbols):
+        column = bars.close[:, bars.symbols.index(symbol)]
+        there = np.flatnonzero(np.isfinite(column))
+        if len(there):
+            life = slice(there[0], there[-1] + 1)
+            bars_in = np.bincount(bucket[life], minlength=len(edges) - 1)
+            gaps_in = np.bincount(bucket[life], weights=np.isnan(column[life]), minlength=len(edges) - 1)
+            share[i] = np.where(bars_in > 0, gaps_in / np.maximum(bars_in, 1), np.nan)
+    lost = np.bincount(
+        np.clip(edges.searchsorted(report.missing, side="right") - 1, 0, len(edges) - 2), minlength=len(edges) - 1
+    )
+    days = np.bincount(bucket[np.flatnonzero(np.diff(own.normalize().asi8, prepend=-1))], minlength=len(edges) - 1)
+    share[-1] = np.where(lost + days > 0, lost / np.maximum(lost + days, 1), np.nan)
+    figure = go.Figure(
+        go.Heatmap(
+            x=edges[:-1], y=[*symbols, "(calendar)"], z=share, zmin=0, zmax=1, colorbar={"tickformat": ".0%"},
+            colorscale=[[0, "#dbe9f4"], [0.001, "#ffd8a8"], [1, "#c92a2a"]],
+            hovertemplate="%{y}, from %{x}<br>%{z:.0%} missing<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_layout(
+        height=120 + 22 * (len(symbols) + 1), template="plotly_white", margin={"l": 90, "r": 20, "t": 20, "b": 40}
+    )
+    figure.update_yaxes(type="category")
+    return figure

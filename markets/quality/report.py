@@ -1,0 +1,132 @@
+"""`check`: what is wrong with a data set, before anything is built on it.
+
+The faults of single symbols are in `markets.quality.findings`, those of the bar times in `markets.quality.calendars`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from markets.bars.bars import FIELDS, Bars
+from markets.common.errors import InputError
+from markets.data.loading import SURVIVORSHIP
+from markets.quality.calendars import check_index
+from markets.quality.findings import SEVERITIES, Finding, faults
+
+_COLUMNS = [f.name for f in fields(Finding) if f.name != "rows"]
+# A panel of which some symbol should have gone by now: of US listings, several per cent do in a year.
+_MANY, _LONG = 5, 2.0
+
+
+@dataclass(frozen=True)
+class QualityReport:
+    """What `check` found.
+
+    Attributes
+    ----------
+    bars : Bars
+    findings : tuple of Finding
+        Worst first; one for each kind and symbol.
+    facts : dict of str to str
+        How the data was read: ``spacing``, ``times``, ``calendar``.
+    missing : DatetimeIndex
+        Sessions of the calendar without any bar, as dates.
+    """
+
+    bars: Bars
+    findings: tuple[Finding, ...]
+    facts: dict[str, str]
+    missing: pd.DatetimeIndex
+
+    @property
+    def ok(self) -> bool:
+        """Whether the data is usable: nothing of severity "error"."""
+        return not any(finding.severity == "error" for finding in self.findings)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Findings, worst first: columns symbol, kind, severity, first, last, count, detail."""
+        rows = [[getattr(finding, column) for column in _COLUMNS] for finding in self.findings]
+        return pd.DataFrame(rows, columns=_COLUMNS)
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """One row a symbol: first and last close, bars, and the count of each kind of finding."""
+        there = np.isfinite(self.bars.close)
+        index = self.bars.index
+        last = len(index) - 1 - np.argmax(there[::-1], axis=0)
+        base = pd.DataFrame(
+            {"first": index[np.argmax(there, axis=0)], "last": index[last], "bars": there.sum(axis=0)},
+            index=pd.Index(self.bars.symbols, name="symbol"),
+        )
+        own = self.table[self.table["symbol"].isin(self.bars.symbols)]
+        counts = own.pivot(index="symbol", columns="kind", values="count").reindex(base.index)
+        return base.join(counts.fillna(0).astype(np.int64))
+
+    def page(self, path: str | Path) -> Path:
+        """Write the report as one HTML file that needs nothing else; returns its path."""
+        from markets.quality.page import write_quality_page
+
+        return write_quality_page(self, path)
+
+
+def check(bars: Bars, calendar: str | None = None, stale: int = 10) -> QualityReport:
+    """Look for gaps, stale runs, outliers, suspected splits, zero volumes, calendar holes and their kind.
+
+    Prices that no market can show (negative, infinite, a close above its high) never become `Bars` at all.
+
+    Parameters
+    ----------
+    bars : Bars
+        The visible rows are checked.
+    calendar : str, optional
+        ``"XNYS"`` or another exchange's code, ``"24/5"`` or ``"24/7"``. By default it is guessed where the bars make it
+        clear, and the report says what was guessed.
+    stale : int
+        Bars with one and the same close that are suspicious; more where unchanged closes are common, as in minutes.
+
+    Returns
+    -------
+    QualityReport
+
+    Raises
+    ------
+    InputError
+        When the calendar is unknown or does not reach as far, or `stale` is below 2.
+    """
+    if not isinstance(bars, Bars):
+        raise InputError(f"check looks at Bars, not at {bars!r}; write check(load(...))")
+    if stale < 2:
+        raise InputError(f"stale is {stale}: two bars at least can have the same close")
+    index = bars.index
+    findings, facts, missing = check_index(index, calendar)
+    arrays = {field: getattr(bars, field) for field in FIELDS if getattr(bars, field) is not None}
+    ends = bars._gone_from or (None,) * len(bars.symbols)
+    for i, symbol in enumerate(bars.symbols):
+        if np.isnan(bars.close[:, i]).all():  # a slice before its listing or after its end
+            detail = "no close in this span"
+            findings.append(Finding(symbol, "no return", "note", index[0], index[-1], len(index), detail))
+            continue
+        columns = {field: np.ascontiguousarray(values[:, i]) for field, values in arrays.items()}
+        findings.extend(faults(symbol, index, columns, ends[i], stale))
+    findings.extend(_survivorship(bars))
+    order = {severity: rank for rank, severity in enumerate(SEVERITIES)}
+    findings.sort(key=lambda finding: (order[finding.severity], -finding.count))
+    return QualityReport(bars, tuple(findings), facts, missing)
+
+
+def _survivorship(bars: Bars) -> list[Finding]:
+    known = SURVIVORSHIP.get(bars.name)
+    ended = np.isnan(bars.close[-1]) | bars.delisted[-1]
+    if known is None and (ended.any() or len(bars.symbols) < _MANY or bars.years < _LONG):
+        return []
+    detail = known or (
+        f"not one of {len(bars.symbols)} symbols ends in {bars.years:.0f} years: if they were chosen because they are still "
+        "there, every long-only result is flattered"
+    )
+    return [Finding("(all)", "survivorship", "note", bars.index[0], bars.index[-1], len(bars.symbols), detail)]

@@ -1,0 +1,29 @@
+"""Which regime the market is in, as it was known at each bar."""
+
+from markets.regimes.base import (
+    Recovery,
+    RegimeDetector,
+    RegimePath,
+    load_detector,
+    market_returns,
+    recovery,
+    regime_names,
+)
+from markets.regimes.change_points import ChangePoints
+from markets.regimes.hidden_markov import HiddenMarkovRegimes
+from markets.regimes.jump import JumpRegimes
+from markets.regimes.volatility_trend import VolatilityTrendRegimes
+
+__all__ = [
+    "ChangePoints",
+    "HiddenMarkovRegimes",
+    "JumpRegimes",
+    "Recovery",
+    "RegimeDetector",
+    "RegimePath",
+    "VolatilityTrendRegimes",
+    "load_detector",
+    "market_returns",
+    "recovery",
+    "regime_names",
+]

@@ -1,0 +1,180 @@
+"""A statistical jump model: clusters in time, where each change of cluster costs a fixed penalty.
+
+States s_t and centres c minimise ``Σ_t ½ |z_t − c_{s_t}|² + λ Σ_t 1[s_t ≠ s_{t−1}]`` (Bemporad et al., "Fitting jump models",
+Automatica 2018; Nystrup, Lindström and Madsen, "Learning hidden Markov models with persistent states by penalizing jumps",
+Expert Systems with Applications 2020). Fit and prediction are the `jumpmodels` library's. Online, ``V_t(k) = ½ |z_t − c_k|²
++ min_j (V_{t−1}(j) + λ 1[j ≠ k])`` and the regime is the k with the least V_t, which reads nothing after bar t.
+
+Features z are exponentially weighted with half-lives in bars: the log of downside deviation, and mean over downside
+deviation, the Sortino ratio (Shu, Yu and Mulvey, "Downside risk reduction using regime-switching signals: a statistical jump
+model approach", Journal of Asset Management 2024). Their bull and bear markets are ``JumpRegimes(2, penalty=50,
+deviations=(10,), sortinos=(20, 60))``. The default here has deviations alone: it is to find levels of volatility, and a noisy
+Sortino ratio pulls the centres apart along something else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+
+from markets.bars.bars import Bars
+from markets.common.errors import InputError
+from markets.regimes.base import RegimeDetector, RegimePath, market_returns
+
+if TYPE_CHECKING:
+    from jumpmodels.jump import JumpModel
+
+# Standard deviations of the fitted span beyond which a feature is cut.
+CLIP = 3.0
+# Below this share of the market's volatility, downside deviation counts as that: its log must stay finite.
+SMALLEST_DEVIATION = 0.01
+
+
+class JumpRegimes(RegimeDetector):
+    """Statistical jump model with online prediction; probabilities are 0 or 1.
+
+    Features are standardised and cut at three standard deviations of the span that was fitted. Until `warmup` returns have
+    been seen, a bar has the shares of time that the regimes had in that span. A bar without a return changes nothing.
+
+    Parameters
+    ----------
+    n_regimes : int
+    penalty : float
+        λ, the cost of a jump: larger means fewer.
+    deviations : tuple of int
+        Half-lives of the log downside deviations.
+    sortinos : tuple of int
+        Half-lives of the Sortino ratios.
+    restarts : int
+    seed : int
+
+    Attributes
+    ----------
+    centers : ndarray of shape (K, F)
+        In standardised features; after `fit`, as below.
+    location, scale : ndarray of shape (F,)
+    shares : ndarray of shape (K,)
+    smallest : float
+        The smallest downside deviation, per cent a bar.
+    """
+
+    centers: np.ndarray
+    location: np.ndarray
+    scale: np.ndarray
+    shares: np.ndarray
+    smallest: float
+
+    def __init__(
+        self,
+        n_regimes: int = 3,
+        *,
+        penalty: float = 20.0,
+        deviations: tuple[int, ...] = (5, 20),
+        sortinos: tuple[int, ...] = (),
+        restarts: int = 10,
+        seed: int = 0,
+    ):
+        self.n_regimes = n_regimes
+        self.penalty = penalty
+        self.deviations = tuple(int(h) for h in deviations)
+        self.sortinos = tuple(int(h) for h in sortinos)
+        self.restarts = restarts
+        self.seed = seed
+        self._check_counts(n_regimes=1, restarts=1, seed=0)
+        if not (np.isfinite(penalty) and penalty >= 0):
+            raise InputError(f"penalty is {penalty}; it must be a number of at least 0")
+        half_lives = self.deviations + self.sortinos
+        if not half_lives or not all(np.isfinite(h) and h > 0 for h in half_lives):
+            raise InputError(
+                f"deviations {deviations} and sortinos {sortinos}: half-lives must be above 0, one at least"
+            )
+
+    @property
+    def warmup(self) -> int:
+        """Returns after which the slowest average is mostly made of what was seen."""
+        return int(np.ceil(max(self.deviations + self.sortinos)))
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        k, f = self.n_regimes, len(self.deviations) + len(self.sortinos)
+        return {"centers": (k, f), "location": (f,), "scale": (f,), "shares": (k,), "smallest": ()}
+
+    def fit(self, bars: Bars) -> JumpRegimes:
+        """Fit on all that `bars` holds, history included.
+
+        Raises
+        ------
+        InputError
+            Too few bars for the number of regimes, prices that do not move, or a regime that no bar belongs to.
+        """
+        k = self.n_regimes
+        returns = self._returns_to_fit(bars, self.warmup + 20 * k)
+        self.smallest = float(SMALLEST_DEVIATION * returns.std())
+        features = self._features(returns)[self.warmup :]
+        self.location, self.scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-12)
+        model = self._model()
+        model.fit(self._standardised(features), ret_ser=returns[self.warmup :], sort_by="vol")
+        labels = np.asarray(model.labels_)
+        held = np.bincount(labels, minlength=k)
+        if not held.all() or not np.isfinite(model.centers_).all():
+            raise InputError(
+                f"{bars.name}: at a penalty of {self.penalty:g} only {(held > 0).sum()} of {k} regimes have any bar; ask for "
+                "fewer regimes, or take a smaller penalty"
+            )
+        self.centers, self.shares = np.array(model.centers_), held / held.sum()
+        return self
+
+    def filter(self, bars: Bars) -> RegimePath:
+        """Regime of each visible bar, from that bar and earlier ones alone, by the library's online prediction."""
+        return self._path(bars, online=True)
+
+    def hindsight(self, bars: Bars) -> RegimePath:
+        """The cheapest sequence of regimes for the whole span."""
+        return self._path(bars, online=False)
+
+    def _path(self, bars: Bars, online: bool) -> RegimePath:
+        self._require_fit()
+        returns = market_returns(bars.with_past()) * 100
+        known = np.isfinite(returns)
+        # the library's recursion would never recover from a NaN: bars without a return keep the regime before them
+        seen = np.cumsum(known) - 1
+        warm = seen >= self.warmup
+        probabilities = np.broadcast_to(self.shares, (len(returns), self.n_regimes)).copy()
+        if warm.any():
+            features = self._standardised(self._features(returns[known])[self.warmup :])
+            model = self._model()
+            model.centers_, model.feat_weights = self.centers, None
+            model.check_jump_penalty_mx()
+            found = model.predict_online(features) if online else model.predict(features)
+            probabilities[warm] = np.eye(self.n_regimes)[np.asarray(found)[seen[warm] - self.warmup]]
+        return RegimePath(bars.index, probabilities[bars.past :], self.names)
+
+    def _model(self) -> JumpModel:
+        from jumpmodels.jump import JumpModel  # brings scikit-learn and matplotlib, which nothing else here needs
+
+        return JumpModel(self.n_regimes, self.penalty, n_init=self.restarts, random_state=self.seed)
+
+    def _standardised(self, features: np.ndarray) -> np.ndarray:
+        return np.clip((features - self.location) / self.scale, -CLIP, CLIP)
+
+    def _features(self, returns: np.ndarray) -> np.ndarray:
+        """Features of returns without gaps, (T, F)."""
+        half_lives = np.array(self.deviations + self.sortinos, dtype=np.float64)
+        return _features(returns, half_lives, len(self.deviations), self.smallest)
+
+
+@njit(cache=True, nogil=True)
+def _features(returns, half_lives, deviations, smallest):
+    """Exponentially weighted from the first return on, weights normalised; row t from returns up to t."""
+    out = np.empty((returns.size, half_lives.size))
+    for f in range(half_lives.size):
+        keep = 0.5 ** (1 / half_lives[f])
+        total, below, weight = 0.0, 0.0, 0.0
+        for t in range(returns.size):
+            weight = keep * weight + 1
+            total = keep * total + returns[t]
+            below = keep * below + min(returns[t], 0.0) ** 2
+            deviation = max(np.sqrt(below / weight), smallest)
+            out[t, f] = np.log(deviation) if f < deviations else total / weight / deviation
+    return out

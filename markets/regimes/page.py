@@ -1,0 +1,233 @@
+"""A page of regimes: what was seen live, what one sees in hindsight, and what the difference would have flattered.
+
+One HTML file that needs nothing else, not even a network.
+"""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from markets.bars.bars import Bars
+from markets.common.pages import write_page
+from markets.data.loading import SURVIVORSHIP
+from markets.regimes.base import RegimeDetector, RegimePath, market_returns, recovery
+
+# From the calmest to the wildest, light enough to read a curve on: red, green, blue.
+_SHADES = np.array([[196, 228, 196], [246, 231, 180], [240, 176, 168]])
+
+
+def look_ahead(bars: Bars, live: RegimePath, others: dict[str, RegimePath]) -> pd.DataFrame:
+    """What labels that know later bars would have seemed worth.
+
+    The rule is trivial, free of costs and the same for all: hold the market over the next bar unless this bar's label is the
+    wildest regime.
+
+    Parameters
+    ----------
+    bars : Bars
+    live : RegimePath
+        Of the same visible bars, by `filter`.
+    others : dict of str to RegimePath
+        By name; with the same regimes.
+
+    Returns
+    -------
+    DataFrame
+        A row for always holding, for the live labels, and for each of the others. ``agreement``: share of bars with the live
+        label. ``earlier``: bars by which its switches come before the live labels follow, on average over those that they
+        follow at all; ``missed``: the share that they do not. ``Sharpe``, ``growth`` a year and ``drawdown`` of the rule.
+    """
+    returns, per_year = market_returns(bars), len(bars) / bars.years
+    rows: dict[str, dict[str, float]] = {}
+    rows["always in the market"] = {"switches": 0} | _rule(returns, np.ones(len(bars), dtype=bool), per_year)
+    for name, path in ({"seen live": live} | others).items():
+        rows[name] = {"switches": int((np.diff(path.labels) != 0).sum())}
+        if path is not live:
+            found = recovery(live.labels, path.labels)
+            rows[name] |= {"agreement": found.accuracy, "earlier": found.delay, "missed": found.missed}
+        rows[name] |= _rule(returns, path.labels < len(path.names) - 1, per_year)
+    return pd.DataFrame(rows).T[["switches", "agreement", "earlier", "missed", "Sharpe", "growth", "drawdown"]]
+
+
+def _rule(returns: np.ndarray, inside: np.ndarray, per_year: float) -> dict[str, float]:
+    """Sharpe ratio (ddof 1, risk-free rate 0), growth and deepest fall of holding bar t + 1 where `inside` at t."""
+    earned = np.nan_to_num(returns[1:]) * inside[:-1]
+    spread = earned.std(ddof=1) if len(earned) > 1 else 0.0
+    wealth = np.append(1.0, np.cumprod(1 + earned))
+    return {
+        "Sharpe": float(earned.mean() / spread * np.sqrt(per_year)) if spread > 0 else np.nan,
+        "growth": float(wealth[-1] ** (per_year / len(earned)) - 1),
+        "drawdown": float((wealth / np.maximum.accumulate(wealth)).min() - 1),
+    }
+
+
+def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: str | Path) -> Path:
+    """Prices with the regimes shaded, their table, and live labels beside those in hindsight.
+
+    Parameters
+    ----------
+    bars : Bars
+        All that is shown.
+    past : Bars
+        The first part of `bars`, which `detector` was fitted on.
+    detector : RegimeDetector
+        With a `hindsight`.
+    path : str or Path
+        An ``.html`` file, written in one move.
+
+    Raises
+    ------
+    InputError
+        When the folder is not there or cannot be written to.
+    """
+    live, after = detector.filter(bars), detector.hindsight(bars)
+    rest = bars[len(past) :]
+    everything = type(detector)(**detector.get_params()).fit(bars)
+    seen = detector.filter(rest)
+    others = {
+        "in hindsight": detector.hindsight(rest),
+        "in hindsight, fitted on everything": everything.hindsight(rest),
+    }
+    title = f"{bars.name}: regimes, {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}"
+    about = (
+        f"{detector!r}. Fitted on {past.index[0]:%Y-%m-%d} to {past.index[-1]:%Y-%m-%d}, left of the dashed line, and on nothing "
+        "after it. Above, each bar has the label that was known at that bar, from it and earlier bars. Below, the same fit has "
+        "read the whole span first: nobody could have traded on it."
+    )
+    curves = _figure(bars, live, after, past.index[-1]).to_html(
+        full_html=False, include_plotlyjs=True, div_id="regimes", config={"displaylogo": False}
+    )
+    worth = (
+        f"From {rest.index[0]:%Y-%m-%d} on. The rule holds the market over the next bar unless the label is "
+        f"“{live.names[-1]}”, without costs. The difference between its rows is no skill: it is look-ahead."
+    )
+    note = f"<p>Survivorship: {html.escape(SURVIVORSHIP[bars.name])}.</p>" if bars.name in SURVIVORSHIP else ""
+    body = (
+        f"<p>{html.escape(about)}</p>{curves}"
+        f"<div class=sides><div><h2>As seen live from {rest.index[0]:%Y-%m-%d} on</h2>{_table(described(seen.table(rest)))}</div>"
+        f"<div><h2>From a bar to the next</h2>{_table(_transitions(seen))}</div></div>"
+        f"<h2>What hindsight would have flattered</h2><p>{html.escape(worth)}</p>"
+        f"{_table(_look_ahead_text(look_ahead(rest, seen, others)))}{note}"
+    )
+    return write_page(path, title, body, "p{max-width:900px} .sides{display:flex;flex-wrap:wrap;gap:0 48px}")
+
+
+def described(table: pd.DataFrame) -> pd.DataFrame:
+    """`RegimePath.table` as text."""
+    text = table.astype(object)
+    for column in ("share", "mean", "volatility", "drawdown"):
+        text[column] = [_percent(v) for v in table[column]]
+    for column in ("bars", "episodes"):
+        text[column] = [f"{v:,}" for v in table[column]]
+    text["duration"] = [_number(v, 0, " bars") for v in table["duration"]]
+    return text
+
+
+def _look_ahead_text(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "switches": [_number(v, 0) for v in table["switches"]],
+            "agrees with live": [_percent(v) for v in table["agreement"]],
+            "switches earlier by": [_number(v, 1, " bars") for v in table["earlier"]],
+            "never seen live": [_percent(v) for v in table["missed"]],
+            "Sharpe of the rule": [_number(v, 2) for v in table["Sharpe"]],
+            "growth a year": [_percent(v) for v in table["growth"]],
+            "drawdown": [_percent(v) for v in table["drawdown"]],
+        },
+        index=table.index,
+    )
+
+
+def _transitions(path: RegimePath) -> pd.DataFrame:
+    columns = [f"to {name}" for name in path.names]
+    return pd.DataFrame(
+        [[_percent(v) for v in row] for row in path.transitions], index=list(path.names), columns=columns
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}" if np.isfinite(value) else "–"
+
+
+def _number(value: float, digits: int, unit: str = "") -> str:
+    return f"{value:,.{digits}f}{unit}" if np.isfinite(value) else "–"
+
+
+def _table(text: pd.DataFrame) -> str:
+    head = "".join(f"<th>{html.escape(str(c))}</th>" for c in text.columns)
+    body = "".join(
+        f"<tr><td>{html.escape(str(name))}</td>" + "".join(f"<td>{html.escape(str(v))}</td>" for v in row) + "</tr>"
+        for name, row in zip(text.index, text.to_numpy(), strict=True)
+    )
+    return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _figure(bars: Bars, live: RegimePath, after: RegimePath, fitted: pd.Timestamp) -> go.Figure:
+    """Price twice, over the live labels and over those in hindsight."""
+    both = {"secondary_y": True}
+    figure = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07, specs=[[both], [both]],
+        subplot_titles=("As seen live, bar by bar", "In hindsight, with the whole span known"),
+    )  # fmt: skip
+    if len(bars.symbols) == 1:
+        price, name = bars.marks[:, 0], f"{bars.symbols[0]} (log scale)"
+    else:
+        price, name = np.cumprod(1 + np.nan_to_num(market_returns(bars))), "mean of the symbols (start = 1, log scale)"
+    line = {"color": "#1c2733", "width": 1.2}
+    for row, path in enumerate((live, after), start=1):
+        for k, regime in enumerate(path.names):
+            x, y = _towers(path.index, path.labels == k)
+            shade = {"mode": "lines", "line": {"width": 0}, "fill": "tozeroy", "fillcolor": _shade(k, len(path.names))}
+            figure.add_scatter(
+                x=x,
+                y=y,
+                **shade,
+                name=regime,
+                legendgroup=regime,
+                showlegend=row == 1,
+                hoverinfo="skip",
+                row=row,
+                col=1,
+            )
+        figure.add_scatter(
+            x=bars.index, y=price, mode="lines", line=line, name=name, legendgroup="price", showlegend=row == 1,
+            row=row, col=1, secondary_y=True,
+        )  # fmt: skip
+        figure.add_vline(x=fitted, line={"dash": "dash", "width": 1.2, "color": "#5a6a7a"}, row=row, col=1)
+    figure.update_yaxes(range=[0, 1], visible=False, fixedrange=True, secondary_y=False)
+    figure.update_yaxes(
+        type="log", secondary_y=True, side="left", showgrid=False, tickmode="array", tickvals=_ticks(price)
+    )
+    figure.update_xaxes(showgrid=False, range=[bars.index[0], bars.index[-1]])
+    figure.update_layout(
+        height=720, template="plotly_white", hovermode="x unified", margin={"l": 60, "r": 20, "t": 70, "b": 30},
+        legend={"orientation": "h", "y": 1.1, "x": 0},
+    )  # fmt: skip
+    return figure
+
+
+def _towers(index: pd.DatetimeIndex, inside: np.ndarray) -> tuple[pd.DatetimeIndex, np.ndarray]:
+    """Corners of a curve that is one from each bar inside to the next bar, and zero elsewhere."""
+    edges = np.flatnonzero(np.diff(inside.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
+    corners = np.repeat(np.minimum(edges, len(index) - 1), 2, axis=1).ravel()
+    return index[corners], np.tile([0, 1, 1, 0], len(edges))
+
+
+def _ticks(price: np.ndarray) -> list[float]:
+    """1, 2 and 5 times the powers of ten that the price passes through."""
+    low, high = np.nanmin(price), np.nanmax(price)
+    powers = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    return [float(tick) for tick in np.outer(10.0**powers, [1, 2, 5]).ravel() if low / 2 < tick < high * 2]
+
+
+def _shade(k: int, count: int) -> str:
+    """Colour of the regime of rank k, from the calmest to the wildest."""
+    rank = k / max(count - 1, 1)
+    red, green, blue = (np.interp(rank, [0, 0.5, 1], _SHADES[:, c]) for c in range(3))
+    return f"rgb({red:.0f},{green:.0f},{blue:.0f})"

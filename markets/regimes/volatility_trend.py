@@ -1,0 +1,150 @@
+"""Regimes by rule: how volatile the market has been lately, and whether it rises or falls.
+
+Realised volatility is the root mean square of the market's last `window` returns, the trend the sum of its last `trend` log
+returns. Levels of volatility are cut at quantiles of the span that was fitted, and stay where they are from then on: later
+bars move between the levels, never the levels themselves.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from markets.bars.bars import Bars
+from markets.common.errors import InputError
+from markets.regimes.base import RegimeDetector, RegimePath, market_returns, regime_names
+
+
+class VolatilityTrendRegimes(RegimeDetector):
+    """Levels of realised volatility, each split by the sign of the trend.
+
+    A level that is split is ordered *rising* before *falling*; levels are ordered by volatility. Until `window` (and `trend`)
+    returns have been seen, a bar has the shares of time that the regimes had in the span that was fitted. A bar without a
+    return changes nothing.
+
+    Parameters
+    ----------
+    n_regimes : int
+        All in all; with a trend it is even, two to a level.
+    window : int
+        Returns that realised volatility is taken over.
+    trend : int
+        Returns that the trend is taken over; 0 for levels of volatility alone.
+
+    Attributes
+    ----------
+    edges : ndarray of shape (levels − 1,)
+        Per cent a bar, ascending: a level runs up to its edge. After `fit`, as below.
+    shares : ndarray of shape (K,)
+    """
+
+    edges: np.ndarray
+    shares: np.ndarray
+
+    def __init__(self, n_regimes: int = 4, *, window: int = 21, trend: int = 126):
+        self.n_regimes = n_regimes
+        self.window = window
+        self.trend = trend
+        self._check_counts(n_regimes=1, window=2, trend=0)
+        if trend and n_regimes % 2:
+            raise InputError(
+                f"n_regimes is {n_regimes}; with a trend it must be even, rising and falling at each level: give "
+                f"{n_regimes + 1}, or trend=0 for volatility alone"
+            )
+
+    @property
+    def levels(self) -> int:
+        """Levels of volatility."""
+        return self.n_regimes // 2 if self.trend else self.n_regimes
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """From the calmest regime to the wildest."""
+        levels = regime_names(self.levels)
+        return tuple(f"{level} {way}" for level in levels for way in ("rising", "falling")) if self.trend else levels
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"edges": (self.levels - 1,), "shares": (self.n_regimes,)}
+
+    def fit(self, bars: Bars) -> VolatilityTrendRegimes:
+        """Take the quantiles of all that `bars` holds, history included.
+
+        Raises
+        ------
+        InputError
+            Too few bars for the number of regimes and the windows, prices that do not move, or a volatility that is the
+            same so often that its quantiles coincide.
+        """
+        returns = self._returns_to_fit(bars, max(20 * self.n_regimes, 2 * self.window, 2 * self.trend))
+        volatility = _realised(returns, self.window, False)
+        known = np.sort(volatility[np.isfinite(volatility)])
+        edges = np.quantile(known, np.arange(1, self.levels) / self.levels)
+        counts = np.diff(np.searchsorted(known, edges, side="left"), prepend=0, append=len(known))
+        if not counts.all():
+            raise InputError(
+                f"{bars.name}: realised volatility is the same too often to cut it into {self.levels} levels; ask for fewer "
+                "regimes, or take a longer window"
+            )
+        self.edges = edges
+        labels = self._labels(returns, False)
+        self.shares = np.bincount(labels[labels >= 0], minlength=self.n_regimes) / (labels >= 0).sum()
+        return self
+
+    def filter(self, bars: Bars) -> RegimePath:
+        """Regime of each visible bar, from that bar and earlier ones alone; probabilities are 0 or 1."""
+        return self._path(bars, False)
+
+    def hindsight(self, bars: Bars) -> RegimePath:
+        """The same with windows centred on the bar, as plots in articles like to have them."""
+        return self._path(bars, True)
+
+    def _path(self, bars: Bars, centred: bool) -> RegimePath:
+        self._require_fit()
+        returns = market_returns(bars.with_past()) * 100
+        known = np.isfinite(returns)
+        labels = np.full(len(returns), -1)
+        # a bar without a return keeps the label before it
+        last = np.cumsum(known) - 1
+        labels[last >= 0] = self._labels(returns[known], centred)[last[last >= 0]]
+        probabilities = np.where(labels[:, None] < 0, self.shares, np.eye(self.n_regimes)[labels])
+        return RegimePath(bars.index, probabilities[bars.past :], self.names)
+
+    def _labels(self, returns: np.ndarray, centred: bool) -> np.ndarray:
+        """Label of each return, -1 where windows are not full."""
+        volatility = _realised(returns, self.window, centred)
+        labels = np.searchsorted(self.edges, volatility, side="right")
+        known = np.isfinite(volatility)
+        if self.trend:
+            trend = _trend(returns, self.trend, centred)
+            known &= np.isfinite(trend)
+            labels = 2 * labels + (trend < 0)
+        return np.where(known, labels, -1)
+
+
+@njit(cache=True, nogil=True)
+def _realised(returns, window, centred):
+    """Root mean square over a window that ends at the bar, or is centred on it; NaN where it is not full.
+
+    Each window is summed afresh: a running sum would carry the rounding of bars long gone.
+    """
+    out = np.full(returns.size, np.nan)
+    ahead = window // 2 if centred else 0
+    for t in range(window - 1 - ahead, returns.size - ahead):
+        total = 0.0
+        for s in range(t + ahead - window + 1, t + ahead + 1):
+            total += returns[s] ** 2
+        out[t] = np.sqrt(total / window)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _trend(returns, window, centred):
+    """Sum of log returns over the same windows; returns in per cent."""
+    out = np.full(returns.size, np.nan)
+    ahead = window // 2 if centred else 0
+    for t in range(window - 1 - ahead, returns.size - ahead):
+        total = 0.0
+        for s in range(t + ahead - window + 1, t + ahead + 1):
+            total += np.log(max(1 + returns[s] / 100, 1e-12))
+        out[t] = total
+    return out

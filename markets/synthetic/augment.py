@@ -1,0 +1,303 @@
+"""More markets like the one there was: paths drawn from past bars, for training on.
+
+A bar is taken apart into its ratios to the last known close before it, ``log(open, high, low, close / P_{t−1})``; what is
+drawn, scaled or mirrored are whole bars of these, all symbols together, so that the cross-section, the gaps and the volumes
+of a bar stay what they were; then prices are multiplied up again. Low ≤ open, close ≤ high holds because it held.
+
+===========  =================================================================================================
+`bootstrap`  blocks of one regime (the stationary bootstrap: Politis and Romano, Journal of the American
+             Statistical Association 1994)
+`switching`  a regime path from a transition matrix, then blocks of each regime's bars
+`garch`      the same, bar by bar, with volatility that follows a GARCH(1,1) fitted in each regime (filtered
+             historical simulation: Barone-Adesi, Giannopoulos and Vosper, Journal of Futures Markets 1999)
+`rescale`    every log ratio by one factor: a market calmer or wilder by so much
+`flip`       up for down
+===========  =================================================================================================
+
+Only the visible bars are drawn from. What is drawn has no dates of its own: it is given those of the bars, on and on, and
+holds no history; a symbol that no drawn bar has stands at its last mark in the first. Everything is decided by `seed`, an
+int or a generator that is moved on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from markets.bars.bars import FIELDS, Bars
+from markets.common.errors import InputError
+from markets.regimes.base import RegimePath, market_returns
+
+Seed = int | np.random.Generator
+
+_PRICES = FIELDS[:4]
+# Bars that a regime must have to be drawn from, and to have a GARCH fitted.
+FEWEST, FEWEST_GARCH = 20, 100
+
+
+def bootstrap(
+    bars: Bars, path: RegimePath, regime: str | int, *, length: int | None = None, block: float = 20, seed: Seed
+) -> Bars:
+    """Blocks of random length from the bars of one regime, strung together.
+
+    Parameters
+    ----------
+    bars : Bars
+    path : RegimePath
+        Of these bars, from a detector's `filter`.
+    regime : str or int
+        Name or number.
+    length : int, optional
+        Bars to make; by default as many as there are.
+    block : float
+        Mean length of a block, which is geometric. Within a block bars follow one another as they did, but from one stretch
+        of the regime to its next, and from its last bar to its first.
+    seed : int or Generator
+
+    Raises
+    ------
+    InputError
+        When the regime is unknown or has fewer than `FEWEST` bars.
+    """
+    rng = np.random.default_rng(seed)
+    if regime not in path.names and regime not in range(len(path.names)):
+        raise InputError(f"regime {regime!r} is unknown; there are {', '.join(path.names)}")
+    k = path.names.index(regime) if isinstance(regime, str) else int(regime)
+    labels = np.full(_length(bars, length), k)
+    rows = _draw(_rows(bars, path, labels, FEWEST), labels, block, rng)
+    return _strung(bars, rows, np.ones(len(rows)), f"{bars.name}, bootstrap of {path.names[k]}")
+
+
+def switching(
+    bars: Bars, path: RegimePath, transition: np.ndarray, *, length: int | None = None, block: float = 20, seed: Seed
+) -> Bars:
+    """A regime path from the transition matrix, and blocks of each regime's bars along it.
+
+    Parameters
+    ----------
+    bars : Bars
+    path : RegimePath
+        Of these bars.
+    transition : ndarray of shape (K, K)
+        The detector's: row i holds the probabilities to go from i. The path starts in the regime of a random bar.
+    length : int, optional
+    block : float
+        Mean length of a block; a new one begins with every regime too.
+    seed : int or Generator
+
+    Raises
+    ------
+    InputError
+        When the matrix is not one of probabilities of the path's regimes, or reaches one with fewer than `FEWEST` bars.
+    """
+    rng = np.random.default_rng(seed)
+    labels = _labels(path, transition, _length(bars, length), rng)
+    rows = _draw(_rows(bars, path, labels, FEWEST), labels, block, rng)
+    return _strung(bars, rows, np.ones(len(rows)), f"{bars.name}, switching")
+
+
+def garch(bars: Bars, path: RegimePath, transition: np.ndarray, *, length: int | None = None, seed: Seed) -> Bars:
+    """A regime path, and along it bars drawn one by one and scaled to a GARCH volatility of the regime's own.
+
+    In each regime ``h_{t+1} = ω + α ε_t² + β h_t`` is fitted to the market's log return by quasi-maximum likelihood (arch).
+    A bar drawn from row r is scaled by ``sqrt(h_t / h_r)``, h_r being the variance that the fit gave it where it stood; ε_t is
+    the market's return so scaled. A regime begins at the mean of its fitted variances. A fit reads the bars of its regime as
+    though they followed one another.
+
+    Parameters
+    ----------
+    bars : Bars
+    path : RegimePath
+        Of these bars.
+    transition : ndarray of shape (K, K)
+    length : int, optional
+    seed : int or Generator
+
+    Raises
+    ------
+    InputError
+        As `switching`, of regimes with fewer than `FEWEST_GARCH` bars; and when a fit does not converge.
+    """
+    rng = np.random.default_rng(seed)
+    labels = _labels(path, transition, _length(bars, length), rng)
+    there = _rows(bars, path, labels, FEWEST_GARCH)
+    rows = _draw(there, labels, 1, rng)
+    returns = np.log1p(market_returns(bars)) * 100
+    fits = {k: _fit_garch(returns[found], path.names[k]) for k, found in there.items()}
+    fitted = np.full(len(bars), np.nan)
+    for k, found in there.items():
+        fitted[found] = fits[k][3]
+    scale, h, before = np.empty(len(rows)), 0.0, -1
+    for t, (row, k) in enumerate(zip(rows.tolist(), labels.tolist(), strict=True)):
+        omega, alpha, beta, variances = fits[k]
+        if k != before:
+            h, before = float(variances.mean()), k
+        scale[t] = np.sqrt(h / fitted[row])
+        h = omega + alpha * (scale[t] * returns[row]) ** 2 + beta * h
+    return _strung(bars, rows, scale, f"{bars.name}, GARCH")
+
+
+def rescale(bars: Bars, *, widest: float = 2.0, seed: Seed) -> Bars:
+    """The same bars with every log ratio times one random factor between ``1 / widest`` and `widest`, log-uniform.
+
+    The factor is one for all symbols and bars: returns, ranges and drift grow together, the Sharpe ratio of log returns stays.
+    """
+    if not 1 <= widest < np.inf:
+        raise InputError(f"widest is {widest}; it must be at least 1")
+    factor = float(np.exp(np.random.default_rng(seed).uniform(-1, 1) * np.log(widest)))
+    return _rebuilt(bars, factor, f"{bars.name}, volatility times {factor:.2f}")
+
+
+def flip(bars: Bars, *, symmetric: bool, seed: Seed) -> Bars:
+    """The bars or, with probability one half, their mirror image: every price P becomes ``P_0² / P``, highs become lows.
+
+    Parameters
+    ----------
+    bars : Bars
+    symmetric : bool
+        Whether down is as likely as up here. It is for exchange rates, whose mirror is the rate quoted the other way round, for
+        spreads, and for synthetic families without drift; it is not for shares and their indices, which are paid for being
+        held and fall faster than they rise, so it is nothing for a long-only policy.
+    seed : int or Generator
+
+    Raises
+    ------
+    InputError
+        Unless `symmetric`.
+    """
+    if not symmetric:
+        raise InputError(
+            "flip: the mirror image of shares is no market that there could be; "
+            "say symmetric=True for exchange rates, spreads and the like"
+        )
+    if np.random.default_rng(seed).random() < 0.5:
+        return bars
+    return _rebuilt(bars, -1.0, f"{bars.name}, mirrored")
+
+
+# ------------------------------------------------------------------------------------------------- drawing
+
+
+def _length(bars: Bars, length: int | None) -> int:
+    if length is not None and length < 2:
+        raise InputError(f"length is {length}; at least 2 bars are needed to have a return")
+    return len(bars) if length is None else length
+
+
+def _labels(path: RegimePath, transition: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
+    """A path of the chain, shape (length,), from the regime of a random bar."""
+    matrix, k = np.asarray(transition, dtype=np.float64), len(path.names)
+    if matrix.shape != (k, k) or not (matrix >= 0).all() or not np.allclose(matrix.sum(axis=1), 1, atol=1e-6):
+        raise InputError(
+            f"transition must be {k} x {k} with rows of probabilities, one row a regime; got {matrix.tolist()}"
+        )
+    upto = matrix.cumsum(axis=1)
+    labels = np.empty(length, dtype=np.int64)
+    labels[0] = rng.choice(path.labels)
+    for t, chance in enumerate(rng.random(length - 1), start=1):
+        labels[t] = min(np.searchsorted(upto[labels[t - 1]], chance, side="right"), k - 1)
+    return labels
+
+
+def _rows(bars: Bars, path: RegimePath, labels: np.ndarray, fewest: int) -> dict[int, np.ndarray]:
+    """Visible rows of each regime in `labels`, but for rows with no close before them."""
+    if not path.index.equals(bars.index):
+        raise InputError(
+            f"the regime path has {len(path.index)} bars that are not those of {bars.name}; filter these bars"
+        )
+    usable = np.isfinite(market_returns(bars))
+    rows = {int(k): np.flatnonzero((path.labels == k) & usable) for k in np.unique(labels)}
+    for k, found in rows.items():
+        if len(found) < fewest:
+            raise InputError(
+                f"regime {path.names[k]!r} has {len(found)} bars in {bars.name}, and {fewest} are needed to draw from; "
+                "give more bars, or a detector with fewer regimes"
+            )
+    return rows
+
+
+def _draw(there: dict[int, np.ndarray], labels: np.ndarray, block: float, rng: np.random.Generator) -> np.ndarray:
+    """Rows in blocks of mean length `block`, each bar from the rows of its label; a block goes round at their end."""
+    if not 1 <= block < np.inf:
+        raise InputError(f"block is {block}; a mean length is at least 1 bar")
+    at = np.arange(len(labels))
+    begins = rng.random(len(labels)) < 1 / block
+    begins[0] = True
+    begins[1:] |= labels[1:] != labels[:-1]
+    begun = np.maximum.accumulate(np.where(begins, at, 0))
+    start = rng.random(len(labels))[begun]
+    rows = np.empty(len(labels), dtype=np.int64)
+    for k, found in there.items():
+        here = labels == k
+        rows[here] = found[((start * len(found)).astype(np.int64) + at - begun)[here] % len(found)]
+    return rows
+
+
+def _fit_garch(returns: np.ndarray, name: str) -> tuple[float, float, float, np.ndarray]:
+    """(ω, α, β, fitted variances) of per-cent returns about zero."""
+    from arch import arch_model  # takes a second to import
+
+    fit = arch_model(returns, mean="Zero", p=1, q=1, rescale=False).fit(disp="off", show_warning=False)
+    if fit.convergence_flag:
+        raise InputError(
+            f"GARCH: the fit to the {len(returns)} bars of regime {name!r} does not converge; use switching"
+        )
+    omega, alpha, beta = (float(fit.params[p]) for p in ("omega", "alpha[1]", "beta[1]"))
+    return omega, alpha, beta, np.asarray(fit.conditional_volatility) ** 2
+
+
+# ------------------------------------------------------------------------------------------------ building
+
+
+def _strung(bars: Bars, rows: np.ndarray, scale: np.ndarray, name: str) -> Bars:
+    """Bars of the visible `rows` one after the other, their log ratios times `scale`, from the level of the last marks."""
+    held = bars.with_past()
+    unmarked = np.isnan(bars.marks[-1])
+    if unmarked.any():
+        raise InputError(
+            f"{bars.name} has no close of {bars.symbols[int(np.argmax(unmarked))]} in this span; leave it out"
+        )
+    rows = rows + bars.past
+    before = np.log(held.marks[rows - 1])
+    ratios = {f: scale[:, None] * (np.log(held._fields[f][rows]) - before) for f in _PRICES if f in held._fields}
+    moves = np.vstack([np.log(bars.marks[-1]), np.nan_to_num(ratios["close"][:-1])])
+    level = np.cumsum(moves, axis=0)
+    fields = {f: np.exp(level + ratio) for f, ratio in ratios.items()}
+    absent = np.isnan(fields["close"]).all(axis=0)  # bars must have a close of every symbol
+    fields["close"][0, absent] = bars.marks[-1, absent]
+    if bars.volume is not None:
+        fields["volume"] = held._fields["volume"][rows]
+    return _made(_times(bars.index, len(rows)), bars.symbols, fields, held.tradable[rows], {}, name)
+
+
+def _rebuilt(bars: Bars, factor: float, name: str) -> Bars:
+    """Every price P of the bars and of their history as ``P_0 (P / P_0)^factor``, P_0 a symbol's first close."""
+    held = bars.with_past()
+    marks = held.marks
+    first = marks[np.isfinite(marks).argmax(axis=0), np.arange(marks.shape[1])]
+    swap = {"high": "low", "low": "high"} if factor < 0 else {}
+    fields = {
+        swap.get(f, f): first * (x / first) ** factor if f in _PRICES else x for f, x in held._fields.items()
+    }  # fmt: skip
+    gone = {s: time for s, time in zip(held.symbols, held._gone_from, strict=False) if time is not None}
+    made = _made(held.index, held.symbols, fields, held.tradable, gone, name)
+    return made._rows(bars.past, len(held))
+
+
+def _made(index, symbols, fields: dict[str, np.ndarray], tradable: np.ndarray, gone: dict, name: str) -> Bars:
+    """Validated bars; what vendors round beyond a high or low, and a scale may have widened, moves these."""
+    traded = [fields[f] for f in ("open", "close") if f in fields]
+    for f, furthest in (("high", np.fmax), ("low", np.fmin)):
+        if f in fields:
+            known = np.isfinite(fields[f])
+            fields[f] = np.where(known, furthest.reduce([fields[f], *traded]), np.nan)
+    rest = {f: x for f, x in fields.items() if f != "close"}
+    return Bars.make(index, symbols, fields["close"], **rest, tradable=tradable, delisted=gone, name=name)
+
+
+def _times(index: pd.DatetimeIndex, length: int) -> pd.DatetimeIndex:
+    """The first `length` times; past the last, their steps over again."""
+    steps = np.resize(np.diff(index.asi8), length - 1)
+    ticks = index.asi8[0] + np.append(0, np.cumsum(steps))
+    times = pd.DatetimeIndex(ticks.view(f"M8[{index.unit}]"))
+    return times if index.tz is None else times.tz_localize("UTC").tz_convert(index.tz)

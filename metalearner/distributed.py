@@ -1,0 +1,66 @@
+"""The processes of one ``torchrun``: each takes its share of the tasks, one all-reduce adds up what they found.
+
+Not `DistributedDataParallel`, which does not carry higher-order gradients.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from markets import InputError
+from metalearner.objective import Worlds
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One process: its number, and how many there are."""
+
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def join(cls) -> Ranks:
+        """The processes that ``torchrun`` started; alone without it."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        if not dist.is_initialized():
+            if torch.cuda.is_available():
+                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+            dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    def share(self, worlds: Worlds, drawn: Any) -> Any:
+        """The part of the drawn tasks that is for this process."""
+        if worlds.size(drawn) < self.world:
+            raise InputError(
+                f"{worlds.size(drawn)} tasks a step are too few for {self.world} processes; raise batch or start fewer"
+            )
+        return drawn if self.world == 1 else worlds.share(drawn, self.rank, self.world)
+
+    def add_up(self, module: nn.Module, loss: Tensor) -> float:
+        """Sum the gradients of `module` and the losses over all processes, in one all-reduce."""
+        if self.world == 1:
+            return float(loss)
+        held = [p for p in module.parameters() if p.grad is not None]  # the same ones in every process
+        flat = torch.cat([*(p.grad.flatten() for p in held), loss.to(held[0]).reshape(1)])  # type: ignore[union-attr]
+        dist.all_reduce(flat)
+        at = 0
+        for p in held:
+            p.grad = flat[at : at + p.numel()].view_as(p).clone()
+            at += p.numel()
+        return float(flat[-1])
+
+
+def summed(value: Tensor) -> Tensor:
+    """The sum of `value` over all processes."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    total = value.clone()
+    dist.all_reduce(total)
+    return total

@@ -1,0 +1,1 @@
+"""Gymnasium families, and policies that act in them."""

@@ -1,0 +1,168 @@
+"""A study of learners on one family: their shares of the ceiling as a table, as curves and as a page."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from markets.common.pages import write_page
+from markets.synthetic.families import Family
+from metalearner.evaluation.recipes import CONTEXT, SUPPORT, Trained
+from metalearner.evaluation.scores import by_bars, by_steps, ceiling_scores, rung_scores, share, task_scores
+from metalearner.learners.base import MetaPolicy
+from metalearner.learners.inner_loop import ByGradient
+from strategies.ladder import rungs
+
+QUERY = 60  # bars that judge after those seen
+SEED = 20_000  # of the episodes that judge; trainings draw from [seed, 1] and [seed, 2]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What was found of learners on a family.
+
+    Attributes
+    ----------
+    family : Family
+    skip : int
+        First bars of whole episodes that were left out.
+    whole : dict of float
+        Share of the ceiling over whole episodes, of the learners that are not confined to a support.
+    ladder : dict of float
+        The same of the rungs that are no ceiling, on the same episodes.
+    bars, steps : dict of DataFrame
+        By learner: mean, low and high against bars seen, and against gradient steps.
+    summary : DataFrame
+        A row a learner, as text: over whole episodes, unadapted, seconds of training and milliseconds of adapting.
+    """
+
+    family: Family
+    skip: int
+    whole: dict[str, float]
+    ladder: dict[str, float]
+    bars: dict[str, pd.DataFrame]
+    steps: dict[str, pd.DataFrame]
+    summary: pd.DataFrame
+
+    @property
+    def by_bars(self) -> pd.DataFrame:
+        """Against bars seen, a row a learner, as text."""
+        return pd.DataFrame({name: _texts(table) for name, table in self.bars.items()}).T
+
+    @property
+    def by_steps(self) -> pd.DataFrame:
+        """Against gradient steps, a row a learner, as text."""
+        return pd.DataFrame({name: _texts(table) for name, table in self.steps.items()}).T
+
+    def page(self, path: str | Path) -> Path:
+        """Write a self-contained HTML page with both curves and the tables."""
+        from plotly.subplots import make_subplots
+
+        titles = ["bars seen in the new regime", f"gradient steps on {SUPPORT} bars"]
+        figure = make_subplots(
+            rows=1, cols=2, shared_yaxes=True, x_title="", subplot_titles=titles, horizontal_spacing=0.03
+        )
+        names = list(dict.fromkeys([*self.bars, *self.steps]))
+        for column, tables in ((1, self.bars), (2, self.steps)):
+            for name, table in tables.items():
+                hue = f"hsl({(names.index(name) * 47) % 360}, 65%, 45%)"
+                # steps of 0 have no logarithm; they stand at a half
+                at = np.maximum(table.index.to_numpy(dtype=float), 0.5)
+                spread = {
+                    "array": table["high"] - table["mean"],
+                    "arrayminus": table["mean"] - table["low"],
+                    "width": 2,
+                }
+                figure.add_scatter(
+                    x=at, y=table["mean"], error_y=spread, name=name, line={"color": hue}, legendgroup=name,
+                    showlegend=column == 1 or name not in self.bars, text=[str(k) for k in table.index],
+                    hovertemplate="%{text}: %{y:.3f}", row=1, col=column,
+                )  # fmt: skip
+                figure.update_xaxes(type="log", tickvals=at, ticktext=[str(k) for k in table.index], row=1, col=column)
+        figure.add_hline(y=1, line={"dash": "dot", "color": "#333"})
+        figure.add_hline(y=0, line={"color": "#999"})
+        figure.update_yaxes(range=[-0.5, 1.05])
+        figure.update_layout(
+            template="plotly_white", height=440, margin={"t": 50, "b": 40}, yaxis_title="share of the ceiling"
+        )
+        curves = figure.to_html(full_html=False, include_plotlyjs=True) if names else ""
+        others = ", ".join(f"{name} {value:.3f}" for name, value in self.ladder.items())
+        about = (
+            f"<p class=about>{html.escape(repr(self.family))}. A share of 1 is the best possible trader, 0 holds nothing. "
+            f"The first {self.skip} bars of whole episodes are left out; after the bars seen, {QUERY} bars judge. Intervals are "
+            f"95 % bootstraps over tasks and training seeds.</p><p class=about>Others on the ladder: {html.escape(others)}.</p>"
+        )
+        headed = {"Learners": self.summary, "Against bars seen": self.by_bars, "Against gradient steps": self.by_steps}
+        text = "".join(
+            f"<h2>{heading}</h2><div class=wide>{table.to_html(border=0, na_rep='')}</div>"
+            for heading, table in headed.items()
+            if len(table)
+        )
+        return write_page(path, f"How well do they adapt? {self.family.name}", about + curves + text)
+
+
+def study(
+    made: Mapping[str, Sequence[Trained]], family: Family, *, skip: int, tasks: int, episodes: int | None = None
+) -> Study:
+    """Judge trained learners, each with one or more seeds.
+
+    Parameters
+    ----------
+    made : dict
+        Trainings by learner.
+    family : Family
+    skip : int
+        First bars of whole episodes that are left out.
+    tasks : int
+        Unseen episodes that judge against bars seen and steps.
+    episodes : int, optional
+        Unseen whole episodes; by default as many. Where a bar says little, so does an episode: a share of the hidden Markov
+        ceilings is known to one in a hundred after 2,000.
+    """
+    whole: dict[str, float] = {}
+    rows, bars, steps = {}, {}, {}
+    drawn = family.sample(episodes or tasks, SEED)
+    ceiling, judged = ceiling_scores(drawn, 1 + skip), drawn.tasks(1 + skip)
+    for name, trainings in made.items():
+        metas = [one.meta for one in trainings]
+        row: dict[str, str] = {}
+        if name in (*CONTEXT, "no memory"):
+            found = share(np.stack([task_scores(meta, judged) for meta in metas]), ceiling)
+            whole[name], row["whole episode"] = found.mean, str(found)
+        if name != "no memory":
+            table = bars[name] = by_bars(metas, family, tasks=tasks, query=QUERY, seed=SEED)
+            row["unadapted"] = f"{table['unadapted'].mean():.3f}"
+        gradient = [meta for meta in metas if isinstance(meta, ByGradient)]
+        if gradient:
+            steps[name] = by_steps(gradient, family, tasks=tasks, support=SUPPORT, seed=SEED)
+        row["training s"] = f"{np.median([one.seconds for one in trainings]):.0f}"
+        row["adapting ms"] = f"{1e3 * adapting_seconds(metas[0], family):.1f}"
+        rows[name] = row
+    ladder = {
+        name: float(rung_scores(weights(drawn), drawn, 1 + skip).mean() / ceiling.mean())
+        for name, is_ceiling, weights in rungs(family)
+        if not is_ceiling and name != "hindsight"
+    }
+    return Study(family, skip, whole, ladder, bars, steps, pd.DataFrame(rows).T.fillna(""))
+
+
+def _texts(table: pd.DataFrame) -> dict[str, str]:
+    """Means and half-widths of the intervals, short enough for a terminal."""
+    return {str(k): f"{row['mean']:.2f}±{f'{(row.high - row.low) / 2:.2f}'.lstrip('0')}" for k, row in table.iterrows()}
+
+
+def adapting_seconds(meta: MetaPolicy, family: Family) -> float:
+    """Seconds to adapt to one task, and to judge it: gradient steps on its support, or reading it."""
+    judged = family.lasting(2 * SUPPORT).sample(1, SEED + 2).tasks(SUPPORT)
+    times = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        task_scores(meta, judged)
+        times.append(time.perf_counter() - begun)
+    return min(times)

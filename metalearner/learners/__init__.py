@@ -1,0 +1,1 @@
+"""Learners: how a policy is trained so that it adapts."""

@@ -1,0 +1,105 @@
+"""The same learner from several seeds, and what they make of it on average.
+
+Where data are few, a network's weights owe much to its seed; the mean of several plans owes less (Lakshminarayanan, Pritzel
+and Blundell, "Simple and scalable predictive uncertainty estimation using deep ensembles", NeurIPS 2017).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from markets import Bars, InputError, TaskSet
+from metalearner.learners.base import MetaLearner, MetaPolicy, load_meta
+from metalearner.objective import Log
+from metalearner.objectives.pathwise import Pathwise
+from strategies import Blend
+
+
+class EnsemblePolicy(MetaPolicy):
+    """Several meta-policies that trade together, each with the same share of the account.
+
+    Parameters
+    ----------
+    name : str
+    members : sequence of MetaPolicy
+    """
+
+    learner = "ensemble"
+
+    def __init__(self, name: str, members: Sequence[MetaPolicy]):
+        first = members[0]
+        seen = [m.seen_until for m in members if m.seen_until is not None]
+        super().__init__(name, first.policy, first.context, first.objective, max(seen, default=None), first.history)
+        self.members = tuple(members)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all members'."""
+        return hashlib.sha256("".join(m.fingerprint for m in self.members).encode()).hexdigest()
+
+    def shrunk(self, share: float, name: str) -> EnsemblePolicy:
+        """The same with another share of each member's tilt."""
+        return EnsemblePolicy(name, [m.shrunk(share, m.name) for m in self.members])
+
+    def adapt(self, task: Bars) -> Blend:
+        return Blend([m.adapt(task) for m in self.members], self.name)
+
+    def unadapted(self) -> Blend:
+        return Blend([m.unadapted() for m in self.members], f"{self.name}, unadapted")
+
+    def save(self, folder: str | Path) -> Path:
+        """Write each member into a folder of its own, and ``meta.json``."""
+        folder = Path(folder)
+        for k, member in enumerate(self.members):
+            member.save(folder / str(k))
+        about = {"learner": self.learner, "name": self.name, "members": len(self.members)}
+        (folder / "meta.json").write_text(json.dumps(about, indent=1))
+        return folder
+
+    @classmethod
+    def load(cls, about: dict[str, Any], folder: Path) -> EnsemblePolicy:
+        return cls(about["name"], [load_meta(folder / str(k)) for k in range(about["members"])])
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Trains one learner from several seeds, to trade: what adapts is a `Blend`, which is saved but not deployed.
+
+    Attributes
+    ----------
+    learner : MetaLearner
+        Its seed is the first.
+    members : int
+    """
+
+    learner: MetaLearner
+    members: int = 3
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.learner, MetaLearner) or not isinstance(self.learner.objective, Pathwise):
+            raise InputError(f"an ensemble is of a learner that trades, as RL2(), not {self.learner!r}")
+        if self.members < 1:
+            raise InputError(f"an ensemble of {self.members} members trades nothing; it needs at least 1")
+
+    def fit(
+        self,
+        tasks: TaskSet,
+        validation: TaskSet,
+        *,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+        progress: bool = True,
+        log: Log | None = None,
+    ) -> EnsemblePolicy:
+        """Train the members one after another; see `MetaLearner.fit`. Member k's checkpoint has ``-k`` in its name."""
+        own, members = self.learner.training, []
+        for k in range(self.members):
+            one = replace(self.learner, training=replace(own, seed=own.seed + k))
+            place = None if checkpoint is None else Path(checkpoint).with_stem(f"{Path(checkpoint).stem}-{k}")
+            members.append(one.fit(tasks, validation, checkpoint=place, resume=resume, progress=progress, log=log))
+        return EnsemblePolicy(f"{self.members} × {self.learner.name}", members)

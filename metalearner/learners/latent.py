@@ -1,0 +1,188 @@
+"""A belief over what the regime is, inferred as bars come in, and a policy that reads it.
+
+An encoder makes of the history up to bar t a normal belief ``q_t(z) = N(μ_t, σ_t²)`` over a latent task variable; the policy sees
+its mean and its spread, so that it can act on what it does not know yet. The belief is trained to say what any bar of the
+task will be followed by, and to change no more than it must (Zintgraf et al., "VariBAD", ICLR 2020; Rakelly et al., "PEARL",
+ICML 2019)::
+
+    maximise   E[ utility ]  +  w · E_t[ E_{z~q_t} Σ_s log p(x_{s+1} | x_s, z) / T  −  KL(q_t ‖ q_{t−1}) / T ],   q_{−1} = N(0, 1)
+
+Utility's gradient reaches the encoder too: the market is not moved by the trader, so it is exact and does no harm there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from markets import Bars, InputError, RegimePath
+from metalearner.learners.rl2 import RL2, InContext
+from metalearner.objective import Worlds
+from metalearner.training.loop import Lessons
+from strategies import Policy, PolicySettings
+from strategies.networks import own
+
+_TIMES = 16  # beliefs, and bars that each must explain, drawn a path and update
+
+
+class BeliefPolicy(InContext):
+    """A policy that reads its own belief."""
+
+    learner = "latent"
+
+    def belief(self, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the belief at each visible bar, its memory starting where the features do.
+
+        Parameters
+        ----------
+        bars : Bars of shape (T, A)
+
+        Returns
+        -------
+        mean, spread : ndarray of shape (T, A, latent)
+        """
+        policy: Policy = self.policy
+        policy.settings.features.require(bars.with_past())
+        grown = torch.from_numpy(policy.settings.features.compute(bars.with_past())).float()
+        seen, _ = policy.sequences(grown[None])
+        with torch.no_grad():
+            remembered, _ = policy.body.memory(seen, None)
+        mean, spread = (
+            remembered.transpose(0, 1)[bars.past :].double().numpy().reshape(*bars.shape, 2, -1).swapaxes(0, 2)
+        )
+        return mean.swapaxes(0, 1), spread.swapaxes(0, 1)
+
+    def plot_belief(self, bars: Bars, regimes: RegimePath | None = None) -> Any:
+        """The belief's mean, averaged over symbols, with its spread as a ribbon, and the regimes behind it.
+
+        Returns
+        -------
+        plotly Figure
+        """
+        import plotly.graph_objects as go
+
+        mean, spread = (x.mean(axis=1) for x in self.belief(bars))
+        figure = go.Figure(layout={"title": f"{self.name}: belief on {bars.name}", "template": "plotly_white"})
+        time = bars.index
+        for k in range(mean.shape[1]):
+            low, high = mean[:, k] - spread[:, k], mean[:, k] + spread[:, k]
+            hue = f"hsla({(k * 137) % 360}, 60%, 45%, "
+            figure.add_scatter(x=time, y=high, line={"width": 0}, showlegend=False, hoverinfo="skip")
+            figure.add_scatter(x=time, y=low, line={"width": 0}, fill="tonexty", fillcolor=hue + "0.15)",
+                               showlegend=False, hoverinfo="skip")  # fmt: skip
+            figure.add_scatter(x=time, y=mean[:, k], line={"color": hue + "1)"}, name=f"z{k + 1} ± 1 s.d.")
+        if regimes is not None:
+            figure.add_scatter(
+                x=regimes.index, y=regimes.labels, yaxis="y2", line={"color": "#999", "shape": "hv"}, name="regime"
+            )
+            ticks = {"tickvals": list(range(len(regimes.names))), "ticktext": list(regimes.names)}
+            figure.update_layout(yaxis2={"overlaying": "y", "side": "right", "showgrid": False, **ticks})
+        return figure
+
+
+class Inferring(Lessons):
+    """Utility of the query and the evidence bound of the belief."""
+
+    def __init__(self, policy: Any, worlds: Worlds, weight: float):
+        inputs, shape = policy.body.memory.gru.input_size, policy.body.shape
+        decoder = nn.Sequential(nn.Linear(inputs + shape.latent, 32), nn.Tanh(), nn.Linear(32, inputs))
+        self.policy, self.worlds, self.weight = policy, worlds, weight
+        self.module = nn.ModuleDict({"policy": policy, "decoder": decoder})
+        self.module.register_parameter("log_noise", nn.Parameter(torch.zeros(inputs)))
+
+    def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
+        batch = self.worlds.collect(self.policy, own(self.policy), drawn, "query", rng)
+        for (part,) in self.worlds.minibatches([batch], rng):
+            seen, steps = self.worlds.sequences(self.policy, part)
+            bound = part.share * self.evidence(seen, steps, self.worlds.numbers(part.drawn), rng)
+            utility = self.worlds.utility(self.policy, own(self.policy), part)
+            yield -(utility.sum() + self.weight * bound.sum()) / tasks
+
+    def evidence(self, seen: Tensor, steps: Tensor, numbers: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """The bound a bar, shape (tasks,).
+
+        Parameters
+        ----------
+        seen : Tensor of shape (tasks, sequences, T, inputs)
+            What the memory reads.
+        steps : Tensor of int, shape (tasks, sequences)
+            How many of the T there are.
+        numbers : ndarray of shape (tasks,)
+            Of the tasks: each draws its own noise, so that it does not matter which process has it.
+        rng : Generator
+        """
+        tasks, many, bars = seen.shape[:3]
+        key = int(rng.integers(2**31))
+        x, length = seen.flatten(0, 1), steps.flatten().to(seen.device)
+        remembered, _ = self.policy.body.memory(x, None)
+        mean, spread = remembered.chunk(2, -1)
+        before = (
+            torch.cat([torch.zeros_like(mean[:, :1]), mean[:, :-1]], 1),
+            torch.cat([torch.ones_like(spread[:, :1]), spread[:, :-1]], 1),
+        )
+        change = (before[1] / spread).log() + (spread**2 + (mean - before[0]) ** 2) / (2 * before[1] ** 2) - 0.5
+        met = torch.arange(bars, device=x.device) < length[:, None]
+        change = torch.where(met, change.sum(-1), 0.0).sum(1) / length**2
+        # a belief after `at`, and a bar that it is to explain by the one before
+        chances = [np.random.default_rng([key, int(n)]) for n in numbers]
+        uniform = np.stack([chance.random((many, 2, _TIMES)) for chance in chances]).reshape(tasks * many, 2, _TIMES)
+        normal = np.stack([chance.standard_normal((many, _TIMES, mean.shape[-1])) for chance in chances])
+        pairs_of = torch.stack([length, (length - 1).clamp(min=1)], 1)[..., None]
+        at, bar = (torch.from_numpy(uniform).to(x.device) * pairs_of).long().unbind(1)
+        z = _rows(mean, at) + _rows(spread, at) * torch.from_numpy(normal).flatten(0, 1).to(mean)
+        given, next_ = _rows(x, bar), _rows(x, (bar + 1).clamp(max=bars - 1))
+        pairs = torch.cat([z[:, :, None].expand(-1, -1, _TIMES, -1), given[:, None].expand(-1, _TIMES, -1, -1)], -1)
+        noise_scale = self.module.log_noise.clamp(-4, 4)  # type: ignore[operator]
+        error = (self.module["decoder"](pairs) - next_[:, None]) / noise_scale.exp()  # type: ignore[index]
+        likelihood = -(0.5 * error**2 + noise_scale).sum(-1).mean((1, 2))
+        likelihood = torch.where(length > 1, likelihood, 0.0)  # what lasted one step has no next one
+        return (likelihood - change).unflatten(0, (tasks, many)).mean(1)
+
+    def scores(self, rng: np.random.Generator) -> Tensor:
+        params = own(self.policy)
+        batch = self.worlds.collect(self.policy, params, self.worlds.everything(), "query", rng)
+        return self.worlds.score(self.policy, params, batch)
+
+
+def _rows(x: Tensor, at: Tensor) -> Tensor:
+    """Rows `at` (N, K) of each of N sequences."""
+    return x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))
+
+
+@dataclass(frozen=True)
+class Latent(RL2):
+    """Meta-learning by inference; the attributes not named here are those of `RL2`.
+
+    Attributes
+    ----------
+    policy : Shape
+        Its memory is ``belief``.
+    weight : float
+        w, of the evidence bound against utility a bar.
+    """
+
+    policy: Any = field(default_factory=lambda: PolicySettings(memory="belief"))
+    weight: float = 0.01
+    name: str = "latent"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.policy.memory != "belief":
+            raise InputError(f"a latent learner's memory is a belief, not {self.policy.memory!r}; set memory='belief'")
+
+    def lessons(self, policy: nn.Module, tasks: Any) -> Inferring:
+        return Inferring(policy, self.objective.on(tasks, policy, self.context), self.weight)
+
+    def made(
+        self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+    ) -> BeliefPolicy:
+        assert isinstance(lessons, Inferring)
+        return BeliefPolicy(
+            self.name, lessons.policy, self.deployed or self.context, self.objective, seen_until, history
+        )

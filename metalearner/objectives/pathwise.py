@@ -1,0 +1,371 @@
+"""The exact gradient: utility of the account, through the account.
+
+A trader who does not move the market observes the profit of every position, so the gradient of utility in the policy
+is exact: it runs through `markets.accounting.differentiable.equity_paths` (path-wise or "direct" policy
+gradient; Moody and Saffell, "Learning to trade via direct reinforcement", IEEE Transactions on Neural Networks 2001).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from markets import Bars, Costs, Execution, InputError, Task, TaskSet
+from markets.accounting.costs import make_market, make_rules, resolve_fill
+from markets.accounting.differentiable import equity_paths, equity_paths_reference
+from markets.regimes.base import market_returns
+from metalearner.objective import Objective, Part, Worlds
+from metalearner.objectives.utilities import KINDS, MeanVariance, Utility
+from strategies import Policy, PolicySettings, PolicyStrategy
+from strategies.networks import Parameters, call, stacked_names
+from strategies.policy import Aims, base_weights
+
+
+@dataclass(frozen=True)
+class CostCurriculum:
+    """No cost at first, then raised to its full size, then full.
+
+    With costs from the start, training falls at once into never trading: a small tilt earns less than it costs, and a
+    policy that does not trade has no gradient to learn from.
+
+    Attributes
+    ----------
+    free, ramp : float
+        Shares of training without cost, and of raising it.
+
+    Raises
+    ------
+    InputError
+        When one is below 0, or they are more than 1 together.
+    """
+
+    free: float = 0.4
+    ramp: float = 0.4
+
+    def __post_init__(self) -> None:
+        if min(self.free, self.ramp) < 0 or self.free + self.ramp > 1:
+            raise InputError(
+                f"curriculum: free is {self.free} and ramp {self.ramp}; they are shares of training, at most 1 together, "
+                "or it would end without ever being charged in full"
+            )
+
+    def __call__(self, progress: float) -> float:
+        """Share of the cost that is charged at `progress` in [0, 1]."""
+        if progress <= self.free:
+            return 0.0
+        return min((progress - self.free) / self.ramp, 1.0) if self.ramp > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Pathwise(Objective):
+    """Utility of the account on windows of bars, with its exact gradient.
+
+    Attributes
+    ----------
+    costs : Costs
+        Or what `Costs.parse` reads, as "10bp".
+    execution : Execution
+    utility : Utility
+    curriculum : CostCurriculum
+    unit : float or None
+        Log return a bar that returns are measured in; by default each task's own volatility, as it was known before the bars
+        judged.
+    symbols : int
+        Each path trades this many symbols, drawn anew; 0 is all. Many small universes instead of one: with all symbols there
+        is one market path to remember, and that is what is learnt.
+    truncate : int
+        Bars over which the gradient runs back through the memory; 0 is all.
+
+    Raises
+    ------
+    InputError
+        When one is of another type or out of range.
+    """
+
+    costs: Costs = field(default_factory=lambda: Costs.parse("10bp"))
+    execution: Execution = field(default_factory=Execution)
+    utility: Utility = field(default_factory=MeanVariance)
+    curriculum: CostCurriculum = field(default_factory=CostCurriculum)
+    unit: float | None = None
+    symbols: int = 2
+    truncate: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "costs", Costs.parse(self.costs))
+        if not isinstance(self.utility, Utility):
+            raise InputError(
+                f"objective: utility is {self.utility!r}; it wants one of {', '.join(KINDS)}, as MeanVariance()"
+            )
+        if self.unit is not None and not self.unit > 0:
+            raise InputError(f"objective: unit is {self.unit}; it must be above 0")
+        if self.symbols < 0 or self.truncate < 0:
+            raise InputError("objective: symbols and truncate must be at least 0")
+
+    def on(self, tasks: TaskSet, policy: Any, context: int, support: int = 0) -> Windows:
+        """Windows of `tasks`: see `Objective.on`."""
+        if not isinstance(tasks, TaskSet) or not len(tasks):
+            what = "no tasks" if isinstance(tasks, TaskSet) else f"{type(tasks).__name__}"
+            raise InputError(
+                f"an objective on markets wants a TaskSet with tasks in it, not {what}; see TaskSet.from_regimes"
+            )
+        return Windows(self, tasks, policy.settings, context, support)
+
+    def recent(self, bars: Bars, policy: Any, support: int) -> Windows:
+        """One task, whose support are the last `support` bars.
+
+        Raises
+        ------
+        InputError
+            When `bars` are no `Bars`, or too few.
+        """
+        if not isinstance(bars, Bars):
+            raise InputError(f"adapting wants Bars, not {type(bars).__name__}; of a task they are `task.support`")
+        settings = policy.settings
+        held = bars.with_past()
+        support = support or max(len(held) - settings.features.lookback - 1, 1)  # 0 is all that there is
+        settings.features.require(held, more=support)
+        held = bars.without_past(keep=settings.features.lookback + 2 * support).with_past()
+        rows = len(held)
+        return Windows(self, TaskSet((Task(held, rows - support, rows, rows, "now"),)), settings, 1, support)
+
+    def deploy(self, policy: Any, context: int, name: str, seen_until: pd.Timestamp | None) -> PolicyStrategy:
+        """The policy as a strategy."""
+        return PolicyStrategy(policy, context, name, seen_until)
+
+    def load(self, folder: Path) -> PolicyStrategy:
+        return PolicyStrategy.load(folder)
+
+    def policy(self, settings: PolicySettings, tasks: TaskSet) -> Policy:
+        """A new policy.
+
+        Raises
+        ------
+        InputError
+            When `settings` are not those of a policy that trades.
+        """
+        if not isinstance(settings, PolicySettings):
+            raise InputError(f"a policy that trades is described by PolicySettings, not {type(settings).__name__}")
+        if self.truncate and settings.memory == "transformer":
+            raise InputError(
+                "objective: truncate is for memories that go step by step, and a transformer reads all bars anew"
+            )
+        return Policy(settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"utility": {"kind": type(self.utility).__name__, **vars(self.utility)}}
+
+    @classmethod
+    def from_dict(cls, about: dict[str, Any]) -> Pathwise:
+        """From what `to_dict` and JSON made of it."""
+        utility = dict(about["utility"])
+        kinds = {"costs": Costs, "execution": Execution, "curriculum": CostCurriculum}
+        known = {f.name for f in fields(cls)}
+        made = {k: kinds[k](**v) if k in kinds else v for k, v in about.items() if k in known}
+        return cls(**made | {"utility": KINDS[utility.pop("kind")](**utility)})
+
+
+_PATHS = 256  # judged in one forward pass
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Tasks by number, the symbols that each may see and trade (tasks, few), and the share of the costs that is charged."""
+
+    which: np.ndarray
+    universe: np.ndarray | None = None
+    cost_share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Window:
+    """One part of drawn tasks: first rows, and which of the bars that follow are judged."""
+
+    share: ClassVar[float] = 1.0
+    drawn: Drawn
+    start: np.ndarray
+    counted: Tensor
+    unit: Tensor
+
+
+class Windows(Worlds):
+    """Windows of one panel of bars.
+
+    Each window is a path: the memory starts empty `context` bars before the first judged bar, and the account starts in
+    cash. Support and query are judged by themselves.
+
+    Parameters
+    ----------
+    objective : Pathwise
+    tasks : TaskSet
+    settings : PolicySettings
+    context : int
+        Bars of memory before the first judged one.
+    support : int
+        Bars of a task's support at most, its last ones; 0 is all.
+    """
+
+    def __init__(self, objective: Pathwise, tasks: TaskSet, settings: PolicySettings, context: int, support: int):
+        held = tasks.bars.with_past()
+        self.objective, self.tasks, self.bars = objective, tasks, held
+        self.fill = resolve_fill(held, objective.execution)
+        self.market, rules = make_market(held, objective.costs, objective.execution)
+        self.delistings = rules.delistings
+        self.features = torch.from_numpy(settings.features.compute(held)).float()
+        self.base = torch.from_numpy(base_weights(settings, held))
+        starts, cuts, stops = (np.array([getattr(t, what) for t in tasks]) for what in ("start", "cut", "stop"))
+        begin = np.maximum(starts, cuts - support) if support else starts
+        self._parts = {
+            "support": _spans(begin, cuts, context, len(held)),
+            "query": _spans(cuts, stops, context, len(held)),
+        }
+        known = _volatility(held, cuts, context) if objective.unit is None else np.full(len(cuts), objective.unit)
+        self.unit = torch.from_numpy(known)
+        self.identity = f"{held.hash} {starts.tolist()} {cuts.tolist()} {stops.tolist()} {context} {support}"
+
+    def __len__(self) -> int:
+        return len(self.unit)
+
+    def draw(self, rng: np.random.Generator, tasks: int, progress: float) -> Drawn:
+        which = rng.choice(len(self), size=min(tasks, len(self)), replace=False)
+        universe = _universes(rng, len(which), self.base.shape[1], self.objective.symbols)
+        return Drawn(which, universe, self.objective.curriculum(progress))
+
+    def everything(self) -> Drawn:
+        return Drawn(np.arange(len(self)))
+
+    def size(self, drawn: Drawn) -> int:
+        return len(drawn.which)
+
+    def numbers(self, drawn: Drawn) -> np.ndarray:
+        return drawn.which
+
+    def settled(self, progress: float) -> bool:
+        curriculum = self.objective.curriculum
+        return progress >= curriculum.free + curriculum.ramp - 1e-9
+
+    def share(self, drawn: Drawn, rank: int, ranks: int) -> Drawn:
+        universe = None if drawn.universe is None else drawn.universe[rank::ranks]
+        return replace(drawn, which=drawn.which[rank::ranks], universe=universe)
+
+    def collect(
+        self, policy: nn.Module, params: Parameters, drawn: Drawn, part: Part, rng: np.random.Generator | None = None
+    ) -> Window:
+        """The rows of one part; nothing depends on the policy, since the market does not."""
+        start, counted = self._parts[part]
+        return Window(drawn, start[drawn.which], counted[torch.from_numpy(drawn.which)], self.unit[drawn.which, None])
+
+    def utility(self, policy: nn.Module, params: Parameters, batch: Window, *, twice: bool = False) -> Tensor:
+        objective, drawn = self.objective, batch.drawn
+        rows, features, base = self._seen(batch)
+        device = next(iter(params.values())).device
+        plan: Aims = call(policy, params, features.to(device), base.to(device), truncate=objective.truncate)
+        plan = plan if drawn.universe is None else self._spread(plan, drawn.universe)
+        rules = make_rules(
+            _shared_costs(objective.costs, drawn.cost_share), objective.execution, self.fill, self.delistings
+        )
+        market = self.market._replace(impact=self.market.impact * drawn.cost_share)
+        money = objective.execution.cash  # of the backtest: fixed fees and impact are no shares
+        simulate, weights = (equity_paths_reference if twice else equity_paths), None
+        if objective.utility.reads_weights:
+            equity, shares = simulate(market, rules, batch.start, *plan, money=money, holdings=True)
+            filled = torch.tensor(self.market.fill)[rows[:, :-1]]
+            weights = shares[:, 1:].cpu() * filled / equity[:, :-1, None].cpu()
+        else:
+            equity = simulate(market, rules, batch.start, *plan, money=money)
+        growth = (equity / money).clamp(min=1e-9).log().diff(dim=1).cpu()
+        self._check(growth, batch)
+        return objective.utility(growth, batch.counted, batch.unit, weights)
+
+    def _seen(self, batch: Window) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows (B, T), features (B, T, A, F) and base (B, T, A) of a batch, A the symbols that each may see."""
+        rows = torch.from_numpy(batch.start[:, None] + np.arange(batch.counted.shape[1] + 1))
+        if batch.drawn.universe is None:
+            return rows, self.features[rows], self.base[rows]
+        # A market of its own: what a policy decides goes by the number of symbols that there are.
+        few = rows[:, :, None], torch.from_numpy(batch.drawn.universe)[:, None]
+        base = self.base[few]
+        return rows, self.features[few], base / base.sum(-1, keepdim=True).clamp(min=1e-12)
+
+    def _spread(self, plan: Aims, universe: np.ndarray) -> Aims:
+        """The plan for the symbols of `universe`, with nothing for all others."""
+        at = torch.from_numpy(universe).to(plan.aim.device)[:, None].expand(plan.aim.shape)
+        wide = (*plan.aim.shape[:2], self.base.shape[1])
+        return Aims(*(None if p is None else p.new_zeros(wide).scatter(2, at, p) for p in plan))  # type: ignore[arg-type]
+
+    def sequences(self, policy: nn.Module, batch: Window) -> tuple[Tensor, Tensor]:
+        seen, _ = policy.sequences(self._seen(batch)[1].to(next(policy.parameters()).device))  # type: ignore[operator]
+        seen = seen.unflatten(0, (len(batch.start), -1))
+        return seen, torch.full(seen.shape[:2], seen.shape[2])
+
+    def score(self, policy: nn.Module, params: Parameters, batch: Window) -> Tensor:
+        """Utility at full costs, some hundred paths at a time: memory stays small whatever is judged."""
+        parts = -(-len(batch.start) // _PATHS)
+        names = stacked_names(policy, params)
+        found = torch.empty(len(batch.start), dtype=torch.float64)
+        for part in range(parts):
+            own = {n: p[part::parts] if n in names else p for n, p in params.items()}
+            cut = Window(
+                self.share(batch.drawn, part, parts),
+                batch.start[part::parts],
+                batch.counted[part::parts],
+                batch.unit[part::parts],
+            )
+            found[part::parts] = self.utility(policy, own, cut)
+        return found
+
+    def _check(self, growth: Tensor, batch: Window) -> None:
+        wrong = ~torch.isfinite(growth / batch.unit) & batch.counted
+        if wrong.any():
+            path, bar = (int(i) for i in wrong.nonzero()[0])
+            number = int(batch.drawn.which[path])
+            time = self.bars.index[int(batch.start[path]) + bar + 1]
+            raise FloatingPointError(
+                f"the growth of task {number} ({self.tasks[number].regime}) over the bar of {time} is not finite; "
+                f"look at the prices of {self.bars.name} there (regimeshift data check)"
+            )
+
+
+def _spans(first: np.ndarray, stop: np.ndarray, context: int, bars: int) -> tuple[np.ndarray, Tensor]:
+    """First rows of paths of one length that end at `stop`, and which growths of them are judged.
+
+    Along the longest the memory grows from `context` bars to as many more as are judged; a shorter one, which starts earlier,
+    has a memory in that range too.
+    """
+    length = context + int((stop - first).max())
+    if length > bars:
+        raise InputError(
+            f"a context of {context} and {length - context} judged bars are more than the {bars} bars there are; use a shorter "
+            "context or more bars"
+        )
+    start = np.maximum(stop - length, 0)
+    rows = start[:, None] + np.arange(length)
+    counted = (rows >= first[:, None]) & (rows < stop[:, None])
+    return start, torch.from_numpy(counted[:, 1:])
+
+
+def _volatility(bars: Bars, cuts: np.ndarray, context: int) -> np.ndarray:
+    """Volatility of the market over the bars before each cut, as it was known there."""
+    returns = np.nan_to_num(market_returns(bars))
+    window = max(context, 20)
+    return np.array([max(returns[max(cut - window, 1) : cut].std(), 1e-5) for cut in cuts])
+
+
+def _universes(rng: np.random.Generator, paths: int, symbols: int, few: int) -> np.ndarray | None:
+    """A random `few` of the symbols for each path, shape (paths, few)."""
+    if few <= 0 or few >= symbols:
+        return None
+    return np.sort(rng.random((paths, symbols)).argsort(axis=1)[:, :few], axis=1)
+
+
+_CHARGED = ("commission", "buy_tax", "sell_tax", "fixed", "spread", "quadratic")
+
+
+def _shared_costs(costs: Costs, share: float) -> Costs:
+    """`costs` with this share of what trading costs; holding costs what it costs."""
+    return replace(costs, **{name: getattr(costs, name) * share for name in _CHARGED})

@@ -1,0 +1,147 @@
+"""Long–short rules: what a cross-section of prices says about which symbols do better than the others, and nothing more.
+
+Each makes a score of every symbol, and holds it so that longs and shorts are worth the same and all together are worth the
+equity::
+
+    z = score, standardised over the symbols that have one, then averaged over bars (weights halve every `halflife` bars)
+    aim ∝ y − mean of y,   y = (z − mean of z) / σ
+
+σ is the root mean square log return over `VOLATILITY` bars, so that symbols have about the same risk. Such rules earn
+little by themselves, and are for adding to a base (Brandt, Santa-Clara and Valkanov, "Parametric portfolio
+policies: exploiting characteristics in the cross-section of equity returns", Review of Financial Studies 2009).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from markets import Bars, InputError
+from strategies.strategy import Plan, Strategy
+
+VOLATILITY = 63  # bars
+_CUT = 6  # halflives after which an average forgets, so that a row reads a definite stretch of the past
+
+
+class LongShort(Strategy):
+    """A rule that holds the standardised score of each symbol, longs against shorts.
+
+    Parameters
+    ----------
+    lookback : int
+        Bars at most that a score reads.
+    halflife : int
+        Bars after which a past score counts half; slow scores are cheap to follow.
+    """
+
+    def __init__(self, lookback: int, halflife: int):
+        if halflife < 1:
+            raise InputError(f"{self.name}: the halflife is {halflife}; it must be at least 1 bar")
+        self.halflife = halflife
+        self.warmup = max(lookback, VOLATILITY) + _CUT * halflife
+
+    @abstractmethod
+    def score(self, returns: np.ndarray, there: np.ndarray) -> np.ndarray:
+        """What the symbols are ranked by, shape (T, A), NaN for none; from log returns and where they are known."""
+
+    def plan(self, bars: Bars) -> Plan:
+        held = bars.without_past(keep=self.warmup).with_past()
+        marks = held.marks
+        there = np.zeros(marks.shape, dtype=bool)
+        there[1:] = np.isfinite(marks[:-1]) & np.isfinite(held.close[1:])
+        returns = np.zeros(marks.shape)
+        returns[1:][there[1:]] = np.log(marks[1:][there[1:]] / marks[:-1][there[1:]])
+        volatility = _volatility(returns, there)
+        score = np.where(held.listed & np.isfinite(volatility), self.score(returns, there), np.nan)
+        live = np.isfinite(score)
+        z = standardised(score)
+        smooth = np.zeros(z.shape)
+        for lag in range(min(_CUT * self.halflife, len(z))):
+            smooth[lag:] += 0.5 ** (lag / self.halflife) * z[: len(z) - lag]
+        aim = _centred(_centred(smooth, live) / np.where(live, volatility, 1.0), live)
+        gross = np.abs(aim).sum(axis=1, keepdims=True)
+        aim = np.divide(aim, gross, out=np.zeros_like(aim), where=gross > 1e-12)
+        return Plan(aim[-len(bars) :])
+
+
+class Reversal(LongShort):
+    """Long what fell lately, short what rose, per unit of volatility, over several windows at once.
+
+    A supplier of liquidity is paid so (Lehmann, "Fads, martingales, and market efficiency", Quarterly Journal of Economics
+    1990), and paid more in turbulent times (Nagel, "Evaporating liquidity", Review of Financial Studies 2012).
+
+    Parameters
+    ----------
+    windows : sequence of int
+    halflife : int
+    """
+
+    def __init__(self, windows: Sequence[int] = (1, 2, 5, 10), halflife: int = 5):
+        self.name = "reversal"
+        if not windows or min(windows) < 1:
+            raise InputError(f"{self.name}: windows are {windows}; give some, of at least 1 bar each")
+        self.windows = tuple(windows)
+        super().__init__(max(windows), halflife)
+
+    def score(self, returns: np.ndarray, there: np.ndarray) -> np.ndarray:
+        volatility = _volatility(returns, there)
+        fallen = [standardised(-windowed(returns, window) / volatility) for window in self.windows]
+        return np.where(there, np.sum(fallen, axis=0), np.nan)
+
+
+class ResidualMomentum(LongShort):
+    """Long what rose over the last `window` bars but for the last `skip`, the market's part taken out.
+
+    The market is the mean return; betas are those of the last `window` bars (Blitz, Huij and Martens, "Residual momentum",
+    Journal of Empirical Finance 2011).
+    """
+
+    def __init__(self, window: int = 252, skip: int = 21, halflife: int = 10):
+        self.name = f"residual momentum {window}"
+        if not 0 <= skip < window:
+            raise InputError(f"{self.name}: skip is {skip}; it must be at least 0 and less than the window")
+        self.window, self.skip = window, skip
+        super().__init__(window + max(window, VOLATILITY), halflife)
+
+    def score(self, returns: np.ndarray, there: np.ndarray) -> np.ndarray:
+        market = returns.sum(axis=1, keepdims=True) / np.maximum(there.sum(axis=1, keepdims=True), 1)
+        known = windowed(there.astype(np.float64), self.window) >= self.window / 2
+        known[: self.window] = False
+        squares = windowed(np.where(there, market**2, 0.0), self.window)
+        beta = np.ones(returns.shape)
+        np.divide(windowed(returns * market, self.window), squares, out=beta, where=known & (squares > 0))
+        rest = np.where(there, returns - beta * market, 0.0)
+        total = windowed(rest, self.window) - windowed(rest, self.skip)
+        return np.where(known, total / _volatility(rest, there), np.nan)
+
+
+def windowed(values: np.ndarray, window: int) -> np.ndarray:
+    """Sums over the last `window` rows, fewer at the start; each row from its own window alone, to the bit."""
+    total = np.zeros(values.shape)
+    for lag in range(min(window, len(values))):
+        total[lag:] += values[: len(values) - lag]
+    return total
+
+
+def _volatility(returns: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Root mean square over `VOLATILITY` bars; NaN until half of them are known, or when nothing moves."""
+    count = windowed(there.astype(np.float64), VOLATILITY)
+    found = np.sqrt(windowed(returns**2, VOLATILITY) / np.maximum(count, 1))
+    return np.where((count >= VOLATILITY / 2) & (found > 1e-8), found, np.nan)
+
+
+def standardised(score: np.ndarray) -> np.ndarray:
+    """Mean zero and variance one over each row's known values; zero elsewhere."""
+    live = np.isfinite(score)
+    centred = _centred(np.where(live, score, 0.0), live)
+    spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / np.maximum(live.sum(axis=1, keepdims=True), 1))
+    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-12)
+
+
+def _centred(values: np.ndarray, live: np.ndarray) -> np.ndarray:
+    """Less the mean of each row's live values; zero elsewhere."""
+    kept = np.where(live, values, 0.0)
+    mean = kept.sum(axis=1, keepdims=True) / np.maximum(live.sum(axis=1, keepdims=True), 1)
+    return np.where(live, kept - mean, 0.0)

@@ -1,0 +1,81 @@
+"""Strategies from a user's own file, by its path and never by putting a folder on the import path."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import cloudpickle
+
+from markets import InputError
+from strategies.strategy import Strategy
+
+
+def load_strategy(source: str) -> Callable[[], Strategy]:
+    """A maker of strategies from ``path/to/file.py:Name``.
+
+    The file runs once, under a private name, so that a user's ``strategies.py`` does no harm to ours.
+
+    Parameters
+    ----------
+    source : str
+        ``Name`` is a `Strategy` class that needs no arguments, a function without arguments that returns a strategy, or a
+        strategy itself.
+
+    Raises
+    ------
+    InputError
+        No such file or name, an error in the file, with its line, or something that is no strategy.
+    """
+    path, _, name = source.rpartition(":")
+    file = Path(path)
+    # one name a file, wherever it lies
+    module_name = f"_user_{file.stem}_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]}"
+    if not path or not name.isidentifier() or file.suffix != ".py":
+        raise InputError(f"{source!r}: write the file and the name in it, as in my_strategy.py:MyStrategy")
+    if not file.is_file():
+        raise InputError(f"{file}: no such file")
+    spec = importlib.util.spec_from_file_location(module_name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses look themselves up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[module_name]
+        raise InputError(_where(file, error)) from error
+    cloudpickle.register_pickle_by_value(module)  # so that joblib's workers, who cannot import it, get the code
+    found = getattr(module, name, None)
+    if found is None:
+        there = ", ".join(n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module_name)
+        raise InputError(f"{file}: there is no {name!r}; it has {there or 'no classes'}")
+
+    def make() -> Strategy:
+        try:
+            # a strategy is copied, so that nothing is remembered from one use to the next
+            made = found() if callable(found) and not isinstance(found, Strategy) else copy.deepcopy(found)
+        except Exception as error:
+            raise InputError(_where(file, error)) from error
+        if not isinstance(made, Strategy):
+            raise InputError(
+                f"{file}: {name} is no Strategy; derive it from strategies.Strategy and give it plan(bars)"
+            )
+        return made
+
+    return make
+
+
+def _where(file: Path, error: Exception) -> str:
+    """The error with the last line of the user's file that it passed through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f.lineno for f in frames if Path(f.filename).resolve() == file.resolve()]
+    line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
+    at = f", line {line}" if line else ""
+    return f"{file}{at}: {type(error).__name__}: {error}"

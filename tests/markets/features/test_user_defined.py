@@ -1,0 +1,110 @@
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+import worlds
+from hypothesis import given
+from hypothesis import strategies as st
+
+from markets import Features, InputError, feature
+from markets.features.parts import Return, VolatilityRatio
+
+
+def frame(bars) -> pd.DataFrame:
+    return pd.DataFrame(bars.close)
+
+
+@feature(lookback=5)
+def swing(bars):
+    """Highest over lowest mark of six bars."""
+    rolling = pd.DataFrame(bars.marks).rolling(6)
+    return np.log(rolling.max() / rolling.min()).to_numpy() * 100
+
+
+@feature(lookback=0, needs=("open",))
+def overnight(bars):
+    return np.log(bars.close / bars.open)
+
+
+def test_a_users_feature_stands_beside_the_others_and_is_bounded_and_blanked_like_them(bars):
+    features = Features((Return(3, volatility=4), swing, VolatilityRatio(3, 8)))
+    found = features.compute(bars)
+    assert features.names == ("return_3_volatility_4", "swing", "volatility_ratio_short_3_long_8")
+    assert features.lookback == 8
+    assert np.isnan(found[:8]).all()
+    np.testing.assert_array_equal(found[8:, :, 1], np.clip(swing(bars)[8:], -8, 8))
+    np.testing.assert_array_equal(features.compute(bars[40:60]), found[40:60])
+    assert found[8:, :, 1].max() == 8
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 20), st.booleans())
+def test_panel_blocks_and_stream_agree_to_the_bit(seed, start, delist):
+    bars = worlds.gappy_bars(np.random.default_rng(seed), 30, 2, delist=delist)
+    features = Features((swing, overnight, Return(2, volatility=3)))
+    whole = features.compute(bars)
+    np.testing.assert_array_equal(np.concatenate(list(features.blocks(bars, 7))), whole)
+    np.testing.assert_array_equal(features.compute(bars[:start]), whole[:start])
+    stream = features.stream(bars[:start])
+    for t in range(start, 30):
+        row = (x[t] for x in (bars.open, bars.high, bars.low, bars.close, bars.volume))
+        np.testing.assert_array_equal(stream.push(*row, bars.index[t]), whole[t])
+
+
+LEAKS = {
+    "one bar ahead": lambda bars: frame(bars).pct_change(fill_method=None).shift(-1).to_numpy(),
+    "filled backwards": lambda bars: np.log(frame(bars).bfill()).to_numpy(),
+    "centred window": lambda bars: frame(bars).rolling(5, center=True, min_periods=1).mean().to_numpy(),
+    "whole-sample z-score": lambda bars: ((frame(bars) - frame(bars).mean()) / frame(bars).std()).to_numpy(),
+    "share of the span": lambda bars: np.arange(len(bars))[:, None] / len(bars) + np.zeros(bars.shape),
+    "level of the last bar": lambda bars: frame(bars).to_numpy() / frame(bars).ffill().iloc[-1].to_numpy(),
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_look_ahead_is_refused_with_its_row(leak):
+    with pytest.raises(InputError, match=r"looks ahead: row \d+ of [ABC] goes from .* when the bars after row \d+ are"):
+        feature(lookback=4)(LEAKS[leak])
+
+
+def test_what_else_is_wrong_is_named():
+    rng = np.random.default_rng(0)
+    with pytest.raises(InputError, match="two answers for the same bars"):
+        feature(lookback=4)(lambda bars: rng.normal(size=bars.shape))
+    with pytest.raises(InputError, match=r"gives shape \(3,\)"):
+        feature(lookback=4)(lambda bars: bars.close[-1])
+    with pytest.raises(InputError, match="nan in row 4 of a symbol without gaps"):
+        feature(lookback=4)(lambda bars: frame(bars).rolling(9).mean().to_numpy())
+    with pytest.raises(InputError, match="reads more than its lookback of 20"):
+        feature(lookback=20)(lambda bars: frame(bars).expanding().mean().to_numpy())
+    with pytest.raises(InputError, match=r"fails on bars that have no more than close .* name what it reads in needs"):
+        feature(lookback=1)(lambda bars: bars.close / bars.open)
+    with pytest.raises(InputError, match=r"reads the bars' times: row \d+ of C goes from .* say needs=\('index',\)"):
+        feature(lookback=1)(lambda bars: np.sin(bars.index.day_of_year.to_numpy())[:, None] + np.zeros(bars.shape))
+    with pytest.raises(InputError, match="lookback is -1"):
+        feature(lookback=-1)
+    with pytest.raises(InputError, match="bars have no 'vwap'"):
+        feature(lookback=1, needs=("vwap",))
+
+
+def test_a_field_that_bars_lack_is_named(bars):
+    with pytest.raises(InputError, match="overnight reads the open, but synthetic has none"):
+        Features((overnight,)).compute(bars)
+
+
+def test_a_saved_composition_knows_its_features_by_name():
+    features = Features((swing, Return(5)))
+    about = json.loads(json.dumps(asdict(features)))
+    assert Features.from_dict(about) == features
+    about["parts"][0]["name"] = "elsewhere"
+    with pytest.raises(InputError, match="'elsewhere' is not defined; import the file"):
+        Features.from_dict(about)
+
+
+def test_the_decorator_wants_its_lookback():
+    with pytest.raises(InputError, match=r"as in @feature\(lookback=20\)"):
+
+        @feature
+        def bare(bars):
+            return bars.close

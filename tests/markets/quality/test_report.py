@@ -1,0 +1,334 @@
+"""Each fault, planted alone in clean data, is found at its symbol and time, and nothing else is."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from markets import Bars, InputError, load
+from markets.quality.calendars import sessions
+from markets.quality.findings import SEVERITIES
+from markets.quality.page import thinned
+from markets.quality.report import check
+
+DAYS = sessions("XNYS", pd.Timestamp("2012-01-03"), pd.Timestamp("2016-12-30")).days
+
+
+def clean(index=DAYS, symbols=3, seed=0, volatility=0.012, tails=6):
+    """Fields of a market without a fault: fat tails and clustered volatility."""
+    rng = np.random.default_rng(seed)
+    shape = (len(index), symbols)
+    wild = np.where((np.arange(len(index)) // 60) % 3 == 2, 2.0, 1.0)[:, None]
+    noise = rng.standard_t(tails, shape) / np.sqrt(tails / (tails - 2)) * volatility * wild
+    close = 50 * np.exp(np.cumsum(noise, axis=0))
+    open_ = np.vstack([close[:1], close[:-1]]) * np.exp(rng.normal(0, volatility / 3, shape))
+    top, bottom = np.maximum(open_, close), np.minimum(open_, close)
+    reach = 1 + np.abs(rng.normal(0, volatility / 2, shape))
+    volume = np.exp(rng.normal(12, 0.4, shape))
+    return {"open": open_, "high": top * reach, "low": bottom / reach, "close": close, "volume": volume}
+
+
+def made(fields, index=DAYS, **more):
+    fields = dict(fields)
+    close = fields.pop("close")
+    return Bars.make(index, [f"S{i}" for i in range(close.shape[1])], close, **fields, **more)
+
+
+def scale_prices(fields, rows, column, factor):
+    for field in ("open", "high", "low", "close"):
+        fields[field][rows, column] *= factor
+
+
+def seen(report):
+    return [(f.symbol, f.kind, f.severity, f.first, f.last, f.count) for f in report.findings]
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("closes_only", [True, False])
+def test_clean_days_have_no_finding(seed, closes_only):
+    fields = clean(seed=seed)
+    report = check(made({"close": fields["close"]} if closes_only else fields))
+    assert seen(report) == []
+    assert report.table.empty
+    assert list(report.table.columns) == ["symbol", "kind", "severity", "first", "last", "count", "detail"]
+    assert report.ok
+    assert report.facts["calendar"].startswith("XNYS, guessed")
+    assert f"bars on {len(DAYS):,} of {len(DAYS):,} sessions" in report.facts["calendar"]
+
+
+def gap(fields):
+    for values in fields.values():
+        values[500:530, 1] = np.nan
+
+
+def stale(fields):
+    for field in ("open", "high", "low", "close"):
+        fields[field][700:715, 1] = fields["close"][700, 1]
+
+
+def spike(fields):
+    scale_prices(fields, 640, 1, 1.5)
+
+
+def fat_finger(fields):
+    scale_prices(fields, 640, 1, 0.1)
+
+
+def outlier(fields):
+    scale_prices(fields, slice(640, None), 1, 0.75)
+
+
+def zero_volume(fields):
+    fields["volume"][800:803, 1] = 0
+
+
+def high_out_of_line(fields):
+    fields["high"][900, 1] *= 1.6
+
+
+def low_out_of_line(fields):
+    fields["low"][900, 1] /= 1.6
+
+
+def open_out_of_line(fields):
+    fields["open"][900, 1] *= 1.6
+    fields["high"][900, 1] *= 1.7
+
+
+def late_listing(fields):
+    for values in fields.values():
+        values[:400, 1] = np.nan
+
+
+def early_end(fields):
+    for values in fields.values():
+        values[1000:, 1] = np.nan
+
+
+def partial_bar(fields):
+    fields["open"][300:302, 1] = np.nan
+
+
+PLANTED = [
+    (gap, "gap", "warning", 500, 529, 30),
+    (stale, "stale", "warning", 700, 714, 15),
+    (spike, "spike", "warning", 640, 640, 1),
+    (fat_finger, "spike", "error", 640, 640, 1),
+    (outlier, "outlier", "note", 640, 640, 1),
+    (zero_volume, "zero volume", "warning", 800, 802, 3),
+    (high_out_of_line, "out of line", "warning", 900, 900, 1),
+    (low_out_of_line, "out of line", "warning", 900, 900, 1),
+    (open_out_of_line, "out of line", "warning", 900, 900, 1),
+    (late_listing, "late listing", "note", 400, 400, 1),
+    (early_end, "early end", "warning", 999, 999, 1),
+    (partial_bar, "partial bar", "note", 300, 301, 2),
+]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("plant", "kind", "severity", "first", "last", "count"), PLANTED)
+def test_a_planted_fault_is_found_where_it_is_and_nothing_else(plant, kind, severity, first, last, count, seed):
+    fields = clean(seed=seed)
+    plant(fields)
+    report = check(made(fields))
+    assert seen(report) == [("S1", kind, severity, DAYS[first], DAYS[last], count)]
+    assert report.ok == (severity != "error")
+    assert report.summary.loc["S1", kind] == count
+    assert report.summary.loc["S0", kind] == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("closes_only", [True, False])
+@pytest.mark.parametrize(
+    ("new", "old", "name"), [(2, 1, "2:1"), (3, 2, "3:2"), (1, 10, "1:10"), (20, 1, "20:1"), (1, 2, "1:2")]
+)
+def test_a_split_is_named_by_its_ratio(new, old, name, closes_only, seed):
+    fields = clean(seed=seed)
+    scale_prices(fields, slice(640, None), 1, old / new)
+    fields["volume"][640:, 1] *= new / old
+    report = check(made({"close": fields["close"]} if closes_only else fields))
+    assert seen(report) == [("S1", "split", "warning", DAYS[640], DAYS[640], 1)]
+    assert f": {name} on {DAYS[640]:%Y-%m-%d}" in report.findings[0].detail
+
+
+def test_a_crash_by_half_is_no_split_where_the_volume_says_so():
+    fields = clean(seed=1)
+    scale_prices(fields, slice(640, None), 1, 0.5)
+    assert seen(check(made(fields))) == [("S1", "outlier", "note", DAYS[640], DAYS[640], 1)]
+
+
+def test_a_delisting_that_is_declared_is_a_note():
+    fields = clean()
+    early_end(fields)
+    report = check(made(fields, delisted={"S1": DAYS[1000]}))
+    assert [(f.kind, f.severity) for f in report.findings] == [("early end", "note")]
+    assert f"delisted from {DAYS[1000]:%Y-%m-%d}" in report.findings[0].detail
+
+
+def test_what_cannot_be_used_is_an_error():
+    fields = {"close": clean()["close"]}
+    fields["close"][5:, 0] = np.nan
+    fields["close"][1:5, 0] = np.nan
+    fields["close"][:, 1] = 7.0
+    fields["close"][1:700, 2] = np.nan
+    report = check(made(fields))
+    errors = {(f.symbol, f.kind) for f in report.findings if f.severity == "error"}
+    assert errors == {("S0", "no return"), ("S1", "stale"), ("S2", "gap")}
+    assert not report.ok
+
+
+def test_survivors_are_noted_where_some_should_have_gone():
+    assert seen(check(made(clean(symbols=4)))) == []
+    report = check(made(clean(symbols=5)))
+    assert [(f.symbol, f.kind, f.severity) for f in report.findings] == [("(all)", "survivorship", "note")]
+    fields = clean(symbols=5)
+    early_end(fields)
+    assert "survivorship" not in check(made(fields)).table["kind"].to_list()
+
+
+def test_a_stock_beside_what_never_closes_is_closed_at_weekends():
+    index = pd.date_range("2012-01-01", "2016-12-31")
+    fields = {"close": clean(index)["close"]}
+    fields["close"][~index.isin(DAYS), 1] = np.nan
+    report = check(made(fields, index))
+    assert report.facts["calendar"].startswith("24/7, guessed")
+    gaps = report.table.query("kind == 'gap'")
+    assert gaps[["symbol", "severity"]].to_numpy().tolist() == [["S1", "note"]]
+    assert "at weekends" in gaps["detail"].iloc[0]
+
+
+def test_unchanged_minutes_are_no_stale_run_but_an_hour_of_them_is():
+    index = pd.date_range("2024-03-01", periods=20_000, freq="min", tz="UTC")
+    rng = np.random.default_rng(0)
+    ticks = rng.choice([-1, 0, 0, 0, 1], (len(index), 1))
+    close = 100 + np.cumsum(ticks, axis=0) * 0.01
+    assert check(made({"close": close}, index)).table.query("kind == 'stale'").empty
+    close[5000:5200] = close[5000]
+    found = check(made({"close": close}, index)).table.query("kind == 'stale'")
+    assert len(found) == 1
+    assert abs(found["first"][0] - index[5000]) <= pd.Timedelta("30min")
+    assert 200 <= found["count"][0] <= 260
+
+
+def test_a_night_between_minutes_is_no_outlier():
+    at = sessions("XNYS", pd.Timestamp("2024-01-02"), pd.Timestamp("2024-03-28"))
+    index = pd.DatetimeIndex(
+        np.concatenate([pd.date_range(o, c, freq="5min")[1:] for o, c in zip(at.opens, at.closes, strict=True)])
+    ).tz_convert("UTC")
+    rng = np.random.default_rng(0)
+    nights = np.diff(index.normalize().asi8, prepend=index[0].normalize().value // 1000) != 0
+    noise = rng.normal(0, np.where(nights, 0.008, 0.0007))
+    report = check(made({"close": 100 * np.exp(np.cumsum(noise))[:, None]}, index))
+    assert seen(report) == []
+    assert "stamped at their end" in report.facts["times"]
+
+
+def test_the_packaged_sets_are_what_is_known_of_them(stocks):
+    report = check(stocks)
+    assert report.facts["calendar"].endswith("bars on 8,313 of 8,313 sessions")
+    found = {(f.symbol, f.kind, f.severity, f"{f.first:%Y-%m-%d}") for f in report.findings}
+    assert found == {
+        ("RRC", "stale", "warning", "1990-01-02"),  # hardly traded until 1992
+        ("MRK", "outlier", "note", "2004-09-30"),  # a drug withdrawn
+        ("(all)", "survivorship", "note", "1990-01-02"),
+    }
+    # closed from 11 to 14 September 2001, and again for two presidents and a storm
+    assert seen(check(load("sp500"))) == []
+    assert [row[:5] for row in seen(check(load("nasdaq")))] == [
+        ("nasdaq", "zero volume", "warning", pd.Timestamp("2015-05-12"), pd.Timestamp("2018-01-09"))
+    ]
+
+
+def test_real_splits_are_found_when_their_adjustment_is_undone(stocks):
+    splits = {"AAPL": ("2014-06-09", 7), "WMT": ("1999-04-20", 2), "UNH": ("2005-05-31", 2), "XOM": ("2001-07-19", 2)}
+    close = stocks.close.copy()
+    for symbol, (day, ratio) in splits.items():
+        close[stocks.index < day, stocks.symbols.index(symbol)] *= ratio
+    found = check(Bars.make(stocks.index, stocks.symbols, close)).table.query("kind == 'split'")
+    assert {s: f"{t:%Y-%m-%d}" for s, t in zip(found["symbol"], found["first"], strict=True)} == {
+        symbol: day for symbol, (day, _) in splits.items()
+    }
+    assert found["count"].eq(1).all()
+    for row in found.itertuples():
+        assert f"{splits[row.symbol][1]}:1 on" in row.detail
+
+
+def test_a_slice_is_checked_as_it_is_seen():
+    fields = clean()
+    spike(fields)
+    late_listing(fields)
+    bars = made(fields)
+    assert seen(check(bars[700:])) == []
+    report = check(bars[:100])
+    assert [(f.symbol, f.kind) for f in report.findings] == [("S1", "no return")]
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(1, 3))
+def test_anything_that_is_bars_gets_a_report(seed, length, symbols):
+    rng = np.random.default_rng(seed)
+    index = pd.DatetimeIndex(np.sort(rng.choice(np.arange(1, 2000), length, replace=False)).astype("M8[D]"))
+    close = np.exp(rng.normal(0, rng.choice([0.01, 3]), (length, symbols)))
+    close[rng.random(close.shape) < 0.3] = np.nan
+    close[rng.integers(length)] = 1.0
+    bars = made({"close": close, "volume": rng.choice([0.0, 1.0, np.nan], close.shape)}, index)
+    report = check(bars)
+    ranks = [SEVERITIES.index(s) for s in report.table["severity"]]
+    assert ranks == sorted(ranks)
+    assert not report.table.duplicated(["symbol", "kind"]).any()
+    assert (report.table["first"] <= report.table["last"]).all()
+    assert len(report.summary) == symbols
+
+
+def test_wrong_options_say_so():
+    bars = made(clean())
+    with pytest.raises(InputError, match="calendar 'MOON' is unknown"):
+        check(bars, "MOON")
+    with pytest.raises(InputError, match="stale is 1"):
+        check(bars, stale=1)
+
+
+def test_the_page_needs_nothing_else_and_shows_what_was_found(tmp_path):
+    fields = clean()
+    gap(fields)
+    scale_prices(fields, slice(640, None), 0, 0.5)
+    fields["volume"][640:, 0] *= 2
+    report = check(made(fields, name="<mine>"))
+    path = report.page(tmp_path / "page.html")
+    text = path.read_text()
+    assert "&lt;mine&gt;: quality of the data" in text
+    assert "3 symbols, 2012-01-03 to 2016-12-30: 2 warnings." in text
+    for finding in report.findings:
+        assert finding.detail in text
+        assert f'"name":"{finding.kind}"' in text
+    assert 'src="http' not in text
+    assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
+    with pytest.raises(InputError, match="the page cannot be written"):
+        report.page(tmp_path / "none" / "page.html")
+
+
+def test_a_page_of_many_bars_stays_small(tmp_path):
+    index = pd.date_range("2020-01-01", periods=200_000, freq="min", tz="UTC")
+    close = np.exp(np.cumsum(np.random.default_rng(0).normal(0, 1e-3, (len(index), 2)), axis=0))
+    close[1000:90_000, 1] = np.nan
+    path = check(made({"close": close}, index)).page(tmp_path / "page.html")
+    assert path.stat().st_size < 6e6
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.integers(4, 60))
+def test_thinning_keeps_the_ends_and_the_extremes(seed, length, most):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=length)
+    values[rng.random(length) < 0.2] = np.nan
+    rows = thinned(values, most)
+    assert len(rows) <= max(length if length <= most else 0, most + 2)
+    assert {0, length - 1} <= set(rows)
+    if np.isfinite(values).any():
+        assert np.nanmax(values[rows]) == np.nanmax(values)
+        assert np.nanmin(values[rows]) == np.nanmin(values)
+
+
+def test_a_name_is_not_bars():
+    with pytest.raises(InputError, match=r"write check\(load\(...\)\)"):
+        check("sp500")

@@ -1,0 +1,90 @@
+import os
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from markets import Bars, ChangePoints, HiddenMarkovRegimes, InputError, JumpRegimes, RegimePath, VolatilityTrendRegimes
+from markets.regimes.page import _ticks, _towers, look_ahead, write_regime_page
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def page(bars, tmp_path_factory):
+    detector = HiddenMarkovRegimes(2, restarts=2).fit(bars[:600])
+    return write_regime_page(bars, bars[:600], detector, tmp_path_factory.mktemp("page") / "r.html")
+
+
+def test_the_page_needs_no_network_and_says_what_was_fitted(page, bars):
+    text = page.read_text()
+    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="http', text)
+    for words in (
+        "HiddenMarkovRegimes(n_regimes=2, restarts=2",
+        f"Fitted on {bars.index[0]:%Y-%m-%d} to {bars.index[599]:%Y-%m-%d}, left of the dashed line",
+        f"As seen live from {bars.index[600]:%Y-%m-%d} on",
+        "in hindsight, fitted on everything",
+        "Sharpe of the rule",
+        "to crisis",
+        "duration",
+    ):
+        assert words in text
+
+
+@pytest.mark.skipif(BROWSER is None and not os.environ.get("CI"), reason="needs chromium (.ci/run installs it)")
+def test_the_page_draws_in_a_browser(page, tmp_path):
+    # its own profile, since two browsers do not share one
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
+    done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.count('class="trace scatter') >= 6  # two shades and a price, twice
+
+
+@pytest.mark.parametrize(
+    "detector",
+    [VolatilityTrendRegimes(2, trend=0), JumpRegimes(2), ChangePoints(2)],
+    ids=lambda detector: type(detector).__name__,
+)
+def test_every_detector_has_a_page(detector, bars, tmp_path):
+    written = write_regime_page(bars, bars[:600], detector.fit(bars[:600]), tmp_path / "r.html")
+    assert "What hindsight would have flattered" in written.read_text()
+
+
+def test_a_page_that_cannot_be_written_is_one_line(bars, tmp_path):
+    detector = VolatilityTrendRegimes(2, trend=0).fit(bars[:600])
+    with pytest.raises(InputError, match=r"r\.html: the page cannot be written"):
+        write_regime_page(bars, bars[:600], detector, tmp_path / "no" / "r.html")
+
+
+def test_the_rule_decides_at_a_bar_and_earns_over_the_next():
+    returns = np.array([0.1, -0.2, 0.1, 0.3])
+    close = 50 * np.append(1.0, np.cumprod(1 + returns))
+    bars = Bars.make(pd.date_range("2020", periods=5), ["A"], close[:, None])
+
+    def path(*labels):
+        return RegimePath(bars.index, np.eye(2)[list(labels)], ("calm", "crisis"))
+
+    live, after = path(0, 0, 1, 0, 0), path(0, 1, 0, 0, 0)  # hindsight is out for the fall, live a bar late
+    table = look_ahead(bars, live, {"in hindsight": after})
+    assert table.loc["seen live", "drawdown"] == pytest.approx(-0.2)
+    assert table.loc["in hindsight", "drawdown"] == 0
+    assert table.loc["in hindsight", "switches"] == 2
+    assert table.loc["in hindsight", "agreement"] == pytest.approx(0.6)
+    earned = np.array([0.1, -0.2, 0, 0.3])
+    expected = earned.mean() / earned.std(ddof=1) * np.sqrt(len(bars) / bars.years)
+    assert table.loc["seen live", "Sharpe"] == pytest.approx(expected)
+    assert table["Sharpe"].idxmax() == "in hindsight"
+
+
+def test_shades_cover_each_bar_once():
+    index = pd.date_range("2020", periods=6)
+    x, y = _towers(index, np.array([True, True, False, False, True, True]))
+    assert list(x) == [index[i] for i in (0, 0, 2, 2, 4, 4, 5, 5)]
+    assert y.tolist() == [0, 1, 1, 0] * 2
+    assert len(_towers(index, np.zeros(6, dtype=bool))[0]) == 0
+
+
+def test_ticks_are_round():
+    assert _ticks(np.array([0.9, 3.0, np.nan, 11.0])) == [0.5, 1, 2, 5, 10, 20]

@@ -1,0 +1,52 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from markets import Bars, InputError, VolatilityTrendRegimes
+from markets.regimes.base import market_returns
+
+
+def test_windows_end_at_the_bar_and_edges_are_quantiles_of_the_fitted_span(bars):
+    detector = VolatilityTrendRegimes(3, window=10, trend=0).fit(bars[:800])
+    returns = pd.Series(market_returns(bars)[1:] * 100)
+    realised = np.sqrt((returns**2).rolling(10).mean()).to_numpy()
+    np.testing.assert_allclose(detector.edges, np.nanquantile(realised[:799], [1 / 3, 2 / 3]), rtol=1e-10)
+    labels = detector.filter(bars).labels
+    np.testing.assert_array_equal(labels[10:], np.searchsorted(detector.edges, realised[9:], side="right"))
+
+
+def test_the_trend_splits_each_level(bars):
+    detector = VolatilityTrendRegimes(4, window=10, trend=20).fit(bars[:800])
+    assert detector.names == ("calm rising", "calm falling", "crisis rising", "crisis falling")
+    trend = pd.Series(np.log1p(market_returns(bars)[1:])).rolling(20).sum().to_numpy()
+    falling = detector.filter(bars).labels % 2
+    np.testing.assert_array_equal(falling[20:], (trend[19:] < 0).astype(int))
+
+
+def test_before_the_windows_are_full_there_is_only_what_the_fitted_span_says(bars):
+    detector = VolatilityTrendRegimes(2, window=10, trend=0).fit(bars[:800])
+    rows = detector.filter(bars).probabilities[:10]
+    assert (rows == detector.shares).all()
+    assert detector.shares.sum() == pytest.approx(1)
+
+
+def test_hindsight_centres_its_windows(bars):
+    detector = VolatilityTrendRegimes(2, window=11, trend=0).fit(bars[:800])
+    live, after = detector.filter(bars).labels, detector.hindsight(bars).labels
+    np.testing.assert_array_equal(after[6:-5], live[11:])
+
+
+def test_what_cannot_be(bars):
+    with pytest.raises(InputError, match=r"with a trend it must be even.*give 4, or trend=0"):
+        VolatilityTrendRegimes(3)
+    with pytest.raises(InputError, match="window is 1; it must be at least 2"):
+        VolatilityTrendRegimes(2, window=1)
+    with pytest.raises(InputError, match=r"window is 2\.5; it must be a whole number"):
+        VolatilityTrendRegimes(2, window=2.5)
+    with pytest.raises(InputError, match="give at least 252"):
+        VolatilityTrendRegimes().fit(bars[:200])
+    rng = np.random.default_rng(0)
+    stale = np.append(np.full(900, 50.0), 50 * np.exp(np.cumsum(rng.normal(0, 0.01, 100))))
+    still = Bars.make(pd.bdate_range("2000", periods=1000), ["A"], stale[:, None])
+    with pytest.raises(InputError, match="the same too often to cut it into 3 levels"):
+        VolatilityTrendRegimes(3, trend=0).fit(still)

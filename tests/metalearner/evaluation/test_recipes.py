@@ -1,0 +1,36 @@
+import pytest
+
+from markets.synthetic.families import DriftMomentum
+from metalearner.evaluation.recipes import FAMILIES, learner, lesson, names, trained
+
+FAMILY = DriftMomentum()
+
+
+def test_every_family_has_learners_with_recipes():
+    for family, skip in FAMILIES.values():
+        assert skip < family.length
+        for name in names(family):
+            assert learner(name, family).name == name
+            assert lesson(family, name).support < lesson(family, name).length
+
+
+def test_what_is_kept_is_not_trained_again(tmp_path):
+    first = trained("fine-tune", FAMILY, 0, True, tmp_path)
+    again = trained("fine-tune", FAMILY, 0, True, tmp_path)
+    assert again.meta.fingerprint == first.meta.fingerprint
+    assert again.seconds == pytest.approx(first.seconds, abs=0.5)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert trained("scratch", FAMILY, 0, True, tmp_path / "of its own").seconds > 0  # it has no checkpoint
+    assert trained("fine-tune", FAMILY, 1, True, tmp_path).meta.fingerprint != first.meta.fingerprint
+    assert len(list(tmp_path.glob("drift*"))) == 2
+
+
+def test_what_was_interrupted_goes_on_with_its_clock(tmp_path):
+    """The seconds of a training were those since its last interruption."""
+    whole = trained("fine-tune", FAMILY, 0, True, tmp_path)
+    (place,) = tmp_path.iterdir()
+    (place / "meta.json").unlink()
+    (place / "seconds.txt").write_text("1000")
+    again = trained("fine-tune", FAMILY, 0, True, tmp_path)
+    assert again.meta.fingerprint == whole.meta.fingerprint
+    assert 1000 < again.seconds < 1100

@@ -1,0 +1,237 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import metalearner.learners.base
+from markets import InputError, TaskSet
+from metalearner import (
+    MAML,
+    RL2,
+    FineTune,
+    Inner,
+    Latent,
+    Reptile,
+    RollingRetrain,
+    Scratch,
+    Training,
+    learners,
+    load_meta,
+)
+from strategies import PolicySettings
+
+
+def test_save_and_load(meta, bars, tmp_path):
+    again = load_meta(meta.save(tmp_path / "m"))
+    assert (type(again), again.name, again.objective) == (type(meta), meta.name, meta.objective)
+    np.testing.assert_array_equal(again.adapt(bars).plan(bars).aim, meta.adapt(bars).plan(bars).aim)
+
+
+def test_what_is_no_model(tmp_path, meta):
+    with pytest.raises(InputError, match="no trained model there"):
+        load_meta(tmp_path / "none")
+    folder = meta.save(tmp_path / "m")
+    about = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps({**about, "learner": "oracle"}))
+    with pytest.raises(InputError, match="not a trained model of "):
+        load_meta(folder)
+
+
+def test_shrunk_changes_the_tilt_alone(meta, bars):
+    none = meta.shrunk(0.0, "none")
+    assert (none.name, meta.name) == ("none", "RL2")
+    assert np.abs(none.adapt(bars).plan(bars).aim - meta.adapt(bars).plan(bars).aim).max() > 0
+
+
+def test_fine_tuning_moves_the_weights_by_what_it_saw(tasks, bars):
+    training = Training(steps=6, evaluate_every=3, evidence=-1e9)
+    meta = FineTune(training=training).fit(*tasks, progress=False)
+    before = meta.unadapted().plan(bars).aim
+    early, late = meta.adapt(bars[:700]), meta.adapt(bars[:1200])
+    assert np.abs(early.plan(bars).aim - before).max() > 0
+    assert np.abs(early.plan(bars).aim - late.plan(bars).aim).max() > 0
+    np.testing.assert_array_equal(meta.unadapted().plan(bars).aim, before)  # adapting leaves the original alone
+    again = meta.adapt(bars[:700])
+    np.testing.assert_array_equal(again.plan(bars).aim, early.plan(bars).aim)
+
+
+def test_the_tilt_of_fine_tuning_is_judged_after_its_steps(tasks, monkeypatch):
+    """It was judged before them: a start that was worth nothing was thrown away with all that the steps made of it."""
+    judged = []
+
+    def earned_share(policy, validation, needed, progress):
+        judged.append((validation, validation.scores(np.random.default_rng(0)).numpy()))
+        return 1.0
+
+    monkeypatch.setattr(metalearner.learners.base, "earned_share", earned_share)
+    learner = FineTune(inner=Inner(steps=2), training=Training(steps=3, evaluate_every=3), step_sizes=(0.1, 1.0))
+    meta = learner.fit(*tasks, progress=False)
+    (lessons, scores), later = judged[0], TaskSet(tasks[1].tasks[(len(tasks[1]) + 1) // 2 :])
+    assert lessons.inner == meta.inner  # the step size was chosen before, on the earlier tasks
+    assert len(scores) == len(later)
+    before = learner.lessons(meta.policy, later).scores(np.random.default_rng(0)).detach().numpy()
+    assert np.abs(scores - before).max() > 0
+
+
+def test_adapting_reads_nothing_later(tasks, bars):
+    """The bars that are handed over hold nothing later; what was adapted on them cannot either."""
+    training = Training(steps=3, evaluate_every=3, evidence=-1e9)
+    meta = FineTune(training=training).fit(*tasks, progress=False)
+    whole, cut = meta.adapt(bars[:700]), meta.adapt(bars[:700].without_past())
+    np.testing.assert_array_equal(whole.plan(bars).aim, cut.plan(bars).aim)
+    with pytest.raises(InputError, match="bars, but"):
+        meta.adapt(bars[:300])
+
+
+def test_what_was_seen_is_remembered(meta, tasks, bars, tmp_path):
+    last = max(t.times[2] for t in tasks[1])
+    assert meta.seen_until == last
+    assert load_meta(meta.save(tmp_path / "m")).seen_until == last
+    assert meta.adapt(bars).seen_until == last
+
+
+def test_too_few_bars_to_adapt_on(meta, bars):
+    with pytest.raises(InputError, match="has 260 bars, but 273 are needed"):
+        meta.adapt(bars[:260])
+
+
+@pytest.mark.parametrize("name", sorted(learners()))
+def test_every_learner_adapts_is_saved_and_is_itself_again(tasks, bars, tmp_path, name):
+    training = Training(steps=2, batch=4, evaluate_every=2, evidence=-1e9)
+    learner = learners()[name](training=training)
+    if hasattr(learner, "inner"):
+        learner = replace(learner, inner=replace(learner.inner, steps=3))
+    meta = learner.fit(*tasks, progress=False)
+    adapted = meta.adapt(bars[:1400])
+    plan = adapted.plan(bars[1400:])
+    assert plan.aim.shape == bars[1400:].shape
+    again = load_meta(meta.save(tmp_path / "m"))
+    assert (type(again), again.objective, again.fingerprint) == (type(meta), meta.objective, meta.fingerprint)
+    np.testing.assert_array_equal(again.adapt(bars[:1400]).plan(bars[1400:]).aim, plan.aim)
+    # the unadapted twin is the same weights, whatever was adapted meanwhile
+    np.testing.assert_array_equal(again.unadapted().plan(bars[1400:]).aim, meta.unadapted().plan(bars[1400:]).aim)
+
+
+def test_regression_steps_and_memories_do_not_mix(tasks):
+    """A policy with a memory would be trained with it and deployed without."""
+    for kind in (MAML, FineTune, Scratch):
+        with pytest.raises(InputError, match="the policy's memory is 'gru'"):
+            kind(policy=PolicySettings()).fit(*tasks, progress=False)
+    with pytest.raises(InputError, match="set the inner optimizer to sgd"):
+        MAML(order=2, inner=Inner(optimizer="adam"))
+
+
+def test_regression_a_memory_without_context_is_not_deployed(tasks, bars):
+    training = Training(steps=1, batch=4, evaluate_every=1, evidence=None)
+    meta = RL2(context=1, training=training).fit(*tasks, progress=False)
+    with pytest.raises(InputError, match="would forget every bar"):
+        meta.adapt(bars)
+    assert RL2(context=1, deployed=30, training=training).fit(*tasks, progress=False).adapt(bars).context == 30
+
+
+def test_regression_a_support_of_all_is_not_of_nothing(tasks, bars):
+    training = Training(steps=1, batch=4, evaluate_every=1, evidence=None)
+    inner = Inner(steps=2, step_size=1.0, support=0)
+    meta = FineTune(inner=inner, step_sizes=(), training=training).fit(*tasks, progress=False)
+    assert meta.adapt(bars[:700]).fingerprint != meta.unadapted().fingerprint
+
+
+def test_regression_scratch_must_earn_its_tilt_too(tasks):
+    training = Training(evidence=1e9)
+    meta = Scratch(training=training, inner=Inner(steps=2, optimizer="adam")).fit(*tasks, progress=False)
+    assert meta.policy.settings.shrink == 0.0
+
+
+def test_a_loaded_history_is_what_was_saved(meta, tmp_path):
+    again = load_meta(meta.save(tmp_path / "m"))
+    assert again.history["step"].tolist() == meta.history["step"].tolist()
+
+
+def test_too_few_validation_tasks_are_said_before_the_training(tasks):
+    """One task that judges is no evidence: the base was held whatever had been learnt, and nothing said so."""
+    few = TaskSet(tasks[1].tasks[:3])
+    with pytest.warns(UserWarning, match="3 validation tasks cannot support a tilt"):
+        RL2(context=20, training=Training(steps=1)).fit(tasks[0], few, progress=False)
+    RL2(context=20, training=Training(steps=1, evidence=None)).fit(tasks[0], few, progress=False)
+
+
+def test_the_global_generator_is_left_alone_by_learners_that_draw_more_than_a_policy(tasks):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    Latent(context=20, training=Training(steps=1)).fit(*tasks, progress=False)
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: RL2(context=0), "context is 0"),
+        (lambda: RL2(deployed=-1), "deployed is -1"),
+        (lambda: Latent(deployed=-1), "deployed is -1"),
+        (lambda: MAML(objective="sharpe"), "objective is 'sharpe'"),
+        (lambda: Reptile(inner=Inner(optimizer="adam")), "follows at least one plain step"),
+    ],
+)
+def test_learners_that_cannot_be(wrong, said):
+    with pytest.raises(InputError, match=said):
+        wrong()
+
+
+def test_regression_a_fingerprint_tells_how_it_adapts(tasks):
+    """The registry takes a backtest for that of this very model by it."""
+    learner = MAML(inner=Inner(steps=1), training=Training(steps=2, evaluate_every=2, evidence=None))
+    meta = learner.fit(*tasks, progress=False)
+    one = meta.fingerprint
+    meta.inner = replace(meta.inner, steps=5)
+    assert meta.fingerprint != one
+    meta.step_sizes = {"body.last.weight": torch.ones(5, 2, 8)}
+    two = meta.fingerprint
+    meta.step_sizes = {"body.last.weight": 2 * torch.ones(5, 2, 8)}
+    assert len({one, two, meta.fingerprint}) == 3
+
+
+def test_rolling_retraining_is_weighed_on_the_window_that_it_retrains_on(tasks, bars):
+    learner = RollingRetrain(inner=Inner(steps=1, support=200, optimizer="adam"))
+    policy = learner.objective.policy(learner.policy, tasks[1])
+    worlds = learner.lessons(policy, tasks[1]).worlds
+    support = worlds.collect(policy, {}, worlds.everything(), "support")
+    assert (support.counted.sum(1) == 200).all()
+    query = worlds.collect(policy, {}, worlds.everything(), "query")
+    assert query.counted.sum(1).tolist() == [t.stop - t.cut for t in tasks[1]]
+    with pytest.raises(InputError, match="are needed"):  # before training, not after
+        RollingRetrain(inner=Inner(support=5000)).fit(*tasks, progress=False)
+
+
+def test_regression_a_model_is_there_when_all_of_it_is(tasks, tmp_path, monkeypatch):
+    """Killed between meta.json and the step sizes, a model looked finished and could not be read, nor trained again."""
+    meta = MAML(training=Training(steps=1, evidence=None), learn_step_sizes=True).fit(*tasks, progress=False)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("metalearner.learners.inner_loop.write_tensors", killed)
+        with pytest.raises(KeyboardInterrupt):
+            meta.save(tmp_path / "m")
+    assert not (tmp_path / "m" / "meta.json").exists()
+    folder = meta.save(tmp_path / "m")
+    assert load_meta(folder).fingerprint == meta.fingerprint
+    written = {path.stat().st_mode for path in folder.iterdir()}
+    assert len(written) == 1  # who may read one of its files may read them all
+
+
+def test_models_of_which_a_file_is_lost(tasks, tmp_path):
+    learner = MAML(training=Training(steps=1, evidence=None), learn_step_sizes=True)
+    folder = learner.fit(*tasks, progress=False).save(tmp_path / "m")
+    (folder / "step_sizes.safetensors").write_bytes(b"cut")
+    with pytest.raises(InputError, match="a file cannot be read"):
+        load_meta(folder)
+    (folder / "step_sizes.safetensors").unlink()
+    with pytest.raises(InputError, match="step_sizes"):
+        load_meta(folder)
+    (folder / "meta.json").unlink()
+    with pytest.raises(InputError, match="but an adapted strategy"):
+        load_meta(folder)

@@ -1,0 +1,289 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from markets import Costs, Execution, InputError, TaskSet, simulate
+from markets.synthetic.families import DriftMomentum, GarleanuPedersen
+from metalearner import CostCurriculum, HeldRisk, LogWealth, MeanVariance, Pathwise, PowerUtility
+from metalearner.learners.inner_loop import ADAPTS, Inner, adapted
+from metalearner.objectives.pathwise import Drawn
+from strategies import Policy, PolicySettings
+from strategies.networks import own
+from strategies.optimal.optima import GarleanuPedersenOptimum
+
+
+def test_curriculum():
+    curriculum = CostCurriculum(free=0.4, ramp=0.4)
+    assert [curriculum(p) for p in (0, 0.4, 0.6, 0.8, 1)] == pytest.approx([0, 0, 0.5, 1, 1])
+    assert CostCurriculum(free=0, ramp=0)(0.01) == 1
+
+
+def windows(tasks, objective=None, **options):
+    """Training tasks under risk-neutral utility, and a policy for them."""
+    policy = Policy(PolicySettings(**options)).eval()
+    return (objective or Pathwise(utility=MeanVariance(0))).on(tasks[0], policy, 20), policy
+
+
+def utility(worlds, policy, drawn, part="query"):
+    batch = worlds.collect(policy, own(policy), drawn, part)
+    with torch.no_grad():
+        return worlds.utility(policy, own(policy), batch)
+
+
+def tasks_of(which, **options):
+    return Drawn(np.asarray(which), **options)
+
+
+def test_utility_is_what_a_backtest_of_the_task_earns(tasks):
+    """Growth over the query of the base, by the account itself, in units of the volatility known before it."""
+    pathwise, policy = windows(tasks)
+    found = utility(pathwise, policy, tasks_of([1])).item()
+    task = tasks[0][1]
+    first = pathwise.collect(policy, {}, tasks_of([1]), "query").start[0]
+    span = task.bars.with_past()[int(first) : task.stop]
+    aim = pathwise.base[first : task.stop].numpy()
+    band = np.full(aim.shape, np.log1p(np.exp(-3.0)) / 3)
+    equity = simulate(span, aim, band, execution=Execution(cash=1.0)).equity[0]
+    growth = np.diff(np.log(equity))[task.cut - first - 1 :]
+    assert found == pytest.approx(growth.mean() / pathwise.unit[1].item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("part", ["support", "query"])
+def test_only_the_part_is_counted(tasks, part):
+    pathwise, policy = windows(tasks)
+    batch = pathwise.collect(policy, {}, pathwise.everything(), part)
+    rows = batch.start[:, None] + 1 + np.arange(batch.counted.shape[1])
+    for i, task in enumerate(tasks[0]):
+        first, stop = (task.start, task.cut) if part == "support" else (task.cut, task.stop)
+        assert rows[i][batch.counted[i].numpy()].tolist() == list(range(first, stop))
+
+
+def test_costs_lower_utility(tasks):
+    pathwise, policy = windows(tasks, base="equal_weight")
+    free, full = (utility(pathwise, policy, tasks_of(range(3), cost_share=share)).mean() for share in (0.0, 1.0))
+    assert free > full
+
+
+def test_a_universe_hides_the_other_symbols(tasks):
+    pathwise, policy = windows(tasks)
+    torch.manual_seed(0)
+    for parameter in policy.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    first = np.array([[0]])
+    before = utility(pathwise, policy, tasks_of([0], universe=first)).item()
+    pathwise.features[:, 1:] += 1.0
+    assert utility(pathwise, policy, tasks_of([0], universe=first)).item() == before
+    assert utility(pathwise, policy, tasks_of([0])).item() != before
+
+
+@pytest.mark.parametrize("base", ["inverse_volatility", "flat"])
+def test_regression_a_universe_is_a_market_of_its_own(tasks, base):
+    """Of three symbols two are drawn: band and aim went by a third each, though the market that was traded had two."""
+    pathwise, policy = windows(tasks, base=base)
+    torch.manual_seed(0)
+    for parameter in policy.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    both = np.array([0, 2])
+    batch = pathwise.collect(policy, own(policy), tasks_of([0, 1], universe=np.array([both, both])), "query")
+    bars = tasks[0].bars.select([tasks[0].bars.symbols[i] for i in both])
+    alone = Pathwise().on(TaskSet(tuple(replace(task, bars=bars) for task in tasks[0])), policy, 20)
+    with torch.no_grad():
+        narrow = policy(*pathwise._seen(batch)[1:])
+        expected = policy(*alone._seen(alone.collect(policy, own(policy), tasks_of([0, 1]), "query"))[1:])
+    for part, same, spread in zip(narrow, expected, pathwise._spread(narrow, batch.drawn.universe), strict=True):
+        if part is not None:
+            torch.testing.assert_close(part, same)
+            assert torch.equal(spread[:, :, both], part)
+            assert not spread[:, :, 1].any()
+
+
+def test_regression_training_pays_fixed_fees_and_impact_of_the_real_account(tasks):
+    """Utility in training is that of a backtest with the same money, whatever the costs are counted in."""
+    costs = Costs(fixed=5.0, commission=0.001)
+    execution = Execution(cash=20_000)
+    objective = Pathwise(costs=costs, execution=execution, utility=MeanVariance(0))
+    pathwise, policy = windows(tasks, objective, base="equal_weight")
+    task, first = tasks[0][1], int(pathwise.collect(policy, {}, tasks_of([1]), "query").start[0])
+    span = task.bars.with_past()[first : task.stop]
+    aim = pathwise.base[first : task.stop].numpy()
+    band = np.full(aim.shape, np.log1p(np.exp(-3.0)) / 3)
+    equity = simulate(span, aim, band, costs=costs, execution=execution).equity[0]
+    growth = np.diff(np.log(equity))[task.cut - first - 1 :]
+    assert utility(pathwise, policy, tasks_of([1])).item() == pytest.approx(
+        growth.mean() / pathwise.unit[1].item(), rel=1e-4
+    )
+
+
+def test_scores_are_the_utilities_however_many_are_judged_at_once(tasks, monkeypatch):
+    monkeypatch.setattr("metalearner.objectives.pathwise._PATHS", 2)
+    pathwise, policy = windows(tasks)
+    everything = pathwise.everything()
+    batch = pathwise.collect(policy, own(policy), everything, "query")
+    with torch.no_grad():
+        found = pathwise.score(policy, own(policy), batch)
+    np.testing.assert_allclose(found, utility(pathwise, policy, everything), rtol=1e-12)
+
+
+def test_shares_of_the_drawn_tasks_are_all_of_them(tasks):
+    pathwise, _ = windows(tasks)
+    drawn = pathwise.draw(np.random.default_rng(0), 4, 0.9)
+    parts = [pathwise.share(drawn, rank, 3) for rank in range(3)]
+    assert sorted(np.concatenate([p.which for p in parts])) == sorted(drawn.which)
+    assert all(p.cost_share == drawn.cost_share for p in parts)
+    np.testing.assert_array_equal(parts[1].universe, drawn.universe[1::3])
+
+
+def test_an_objective_survives_json():
+    before = Pathwise(
+        costs=Costs(quadratic=0.1), utility=PowerUtility(3.0), unit=0.01, curriculum=CostCurriculum(0.1, 0.2)
+    )
+    assert Pathwise.from_dict(json.loads(json.dumps(before.to_dict()))) == before
+    assert Pathwise(costs="20bp").costs == Costs(commission=0.002)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: Pathwise(unit=0.0), "unit is 0"),
+        (lambda: Pathwise(costs="cheap"), "write 10bp"),
+        (lambda: Pathwise(utility="sharpe"), "wants one of .*MeanVariance"),
+        (lambda: Pathwise(utility=MeanVariance), "wants one of"),
+        (lambda: CostCurriculum(0.8, 0.8), "at most 1 together"),
+        (lambda: CostCurriculum(-0.1, 0.1), "at most 1 together"),
+        (lambda: Pathwise(truncate=5).policy(PolicySettings(memory="transformer"), None), "reads all bars anew"),
+    ],
+)
+def test_what_it_cannot_be(wrong, said):
+    with pytest.raises(InputError, match=said):
+        wrong()
+
+
+def test_a_memory_longer_than_the_data(tasks):
+    policy = Policy(PolicySettings())
+    with pytest.raises(InputError, match=r"a context of 5000 and .* judged bars are more than"):
+        Pathwise().on(tasks[0], policy, 5000)
+
+
+def test_what_is_adapted_to_are_bars(tasks):
+    policy = Policy(PolicySettings())
+    for wrong in (tasks[0][0], tasks[0], "stocks"):
+        with pytest.raises(InputError, match="adapting wants Bars, not"):
+            Pathwise().recent(wrong, policy, 20)
+    assert len(Pathwise().recent(tasks[0][0].support, policy, 20)) == 1
+
+
+FAMILY = DriftMomentum(length=30)
+
+
+def synthetic(**options):
+    """Memoryless policies on drift–momentum, weights that do something."""
+    settings = PolicySettings(
+        memory="none", hidden=4, base="flat", trades="at_once", features=FAMILY.features, **options
+    )
+    torch.manual_seed(3)
+    policy = Policy(settings)
+    for parameter in policy.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    objective = Pathwise(
+        FAMILY.costs, FAMILY.execution, MeanVariance(1.0), CostCurriculum(0, 0), FAMILY.scale, symbols=0
+    )
+    return objective.on(FAMILY.sample(3, 0).tasks(15), policy, 1), policy
+
+
+@pytest.mark.parametrize("adapts", sorted(ADAPTS))
+def test_tasks_that_step_together_step_as_if_alone(adapts):
+    """In one batch over tasks, against one task at a time."""
+    worlds, policy = synthetic(head="film", context=2)
+    inner = Inner(adapts=adapts, steps=3, step_size=0.5)
+    rng = np.random.default_rng(0)
+    together = adapted(worlds, policy, worlds.everything(), inner, rng)
+    for i in range(3):
+        alone = adapted(worlds, policy, tasks_of([i]), inner, rng)
+        for name in inner.names(policy):
+            torch.testing.assert_close(together[name][i], alone[name][0])
+            assert (together[name][i] != own(policy)[name]).any()
+    untouched = set(own(policy)) - set(inner.names(policy))
+    assert all(torch.equal(together[name], own(policy)[name]) for name in untouched)
+
+
+def test_the_second_order_meta_gradient_is_that_of_finite_differences():
+    """d/dθ of utility(θ + α ∇utility(θ; support); query), through the reference simulator, in the output's bias."""
+    worlds, policy = synthetic()
+    policy.double()
+    worlds.features = worlds.features.double()
+    rng, inner = np.random.default_rng(0), Inner(steps=2, step_size=0.3)
+
+    def after(shift, order=1):
+        bias = policy.body.last.bias
+        bias.data += shift
+        params = adapted(worlds, policy, worlds.everything(), inner, rng, order=order)
+        query = worlds.collect(policy, params, worlds.everything(), "query")
+        value = worlds.utility(policy, params, query).sum()
+        bias.data -= shift
+        return value, bias
+
+    value, bias = after(0.0, order=2)
+    found = torch.autograd.grad(value, bias)[0].item()
+    step = 1e-5
+    expected = (after(step)[0].item() - after(-step)[0].item()) / (2 * step)
+    assert found == pytest.approx(expected, rel=1e-4)
+    value, bias = after(0.0, order=1)
+    assert torch.autograd.grad(value, bias)[0].item() != pytest.approx(expected, rel=1e-2)
+
+
+def test_held_risk_is_the_reward_of_garleanu_and_pedersen():
+    """Utility of the closed form through the account, against the family's own reward."""
+    family = GarleanuPedersen(length=200)
+    drawn = family.sample(5, 1)
+
+    class ClosedForm(torch.nn.Module):
+        settings = PolicySettings(memory="none", base="flat", trades="rate", features=family.features)
+
+        def __init__(self):
+            super().__init__()
+            self.aim = torch.nn.Parameter(torch.tensor(optimum.aim))
+
+        def forward(self, features, base, truncate=0):
+            aim = self.aim * features[..., 1].double()
+            return aim, None, torch.full_like(aim, optimum.rate)
+
+    optimum = GarleanuPedersenOptimum(family)
+    objective = Pathwise(family.costs, family.execution, HeldRisk(family.risk_aversion, family.variance),
+                         CostCurriculum(0, 0), family.scale, symbols=0)  # fmt: skip
+    policy = ClosedForm()
+    worlds = objective.on(drawn.tasks(1), policy, 1)
+    returns = drawn.returns[..., 0]
+    weights = optimum.follow(drawn)[:, : family.length]
+    expected = family.reward(weights, returns).mean(axis=1)
+    np.testing.assert_allclose(utility(worlds, policy, worlds.everything()), expected, atol=2e-4)
+
+
+def test_what_is_not_finite_is_named(tasks):
+    pathwise, policy = windows(tasks)
+    pathwise.unit[1] = 0.0
+    with pytest.raises(FloatingPointError, match=r"the growth of task 1 \(.+\) over the bar of \d{4}-.* is not finite"):
+        utility(pathwise, policy, tasks_of([0, 1]))
+
+
+def test_truncation_cuts_the_memory_alone(tasks):
+    """The value is the same; the gradient is not."""
+    whole, policy = windows(tasks)
+    torch.manual_seed(1)
+    for parameter in policy.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    cut = replace(whole.objective, truncate=5).on(tasks[0], policy, 20)
+    gradients = []
+    for worlds in (whole, cut):
+        batch = worlds.collect(policy, own(policy), tasks_of([0, 1]), "query")
+        value = worlds.utility(policy, own(policy), batch).sum()
+        gradients.append((value.item(), torch.autograd.grad(value, policy.body.memory.gru.weight_hh_l0)[0]))
+    assert gradients[0][0] == pytest.approx(gradients[1][0], rel=1e-5)
+    assert not torch.allclose(gradients[0][1], gradients[1][1], rtol=1e-2)
+
+
+def test_log_wealth_is_power_utility_of_one():
+    growth, counted, unit = torch.randn(3, 5) * 0.01, torch.ones(3, 5, dtype=torch.bool), torch.full((3, 1), 0.01)
+    torch.testing.assert_close(LogWealth()(growth, counted, unit), PowerUtility(1.0)(growth, counted, unit))

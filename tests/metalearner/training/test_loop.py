@@ -1,0 +1,291 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import worlds
+
+from markets import InputError, TaskSet
+from metalearner import RL2, MeanVariance, Pathwise, Training, load_meta
+from metalearner.distributed import Ranks
+from metalearner.learners.base import earned_share
+from metalearner.learners.rl2 import Plain
+from strategies import Policy, PolicySettings
+
+SHORT = Training(steps=9, evaluate_every=3, evidence=-1e9)
+
+
+def weights(meta):
+    return torch.cat([p.detach().flatten() for p in meta.policy.parameters()])
+
+
+def fit(tasks, training=SHORT, objective=None, **options):
+    learner = RL2(context=20, training=training, objective=objective or Pathwise())
+    return learner.fit(*tasks, progress=False, **options)
+
+
+def test_a_seed_gives_the_same_bits_and_another_seed_others(tasks):
+    a, b, c = (fit(tasks, replace(SHORT, seed=s)) for s in (1, 1, 2))
+    assert torch.equal(weights(a), weights(b))
+    assert a.history.equals(b.history)
+    assert not torch.equal(weights(a), weights(c))
+
+
+def test_the_global_generator_is_left_alone(tasks):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    fit(tasks)
+    assert torch.equal(torch.rand(1), expected)
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [3, 6])
+def test_an_interrupted_training_ends_in_the_same_bits(tasks, tmp_path, after):
+    whole = fit(tasks)
+
+    def interrupt(_, step):
+        if step == after:
+            raise Stop
+
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(Stop):
+        fit(tasks, checkpoint=path, log=interrupt)
+    resumed = fit(tasks, checkpoint=path, resume=True)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert whole.history.equals(resumed.history)
+
+
+def test_a_finished_training_resumes_to_itself(tasks, tmp_path):
+    path = tmp_path / "c.safetensors"
+    first = fit(tasks, checkpoint=path)
+    assert torch.equal(weights(first), weights(fit(tasks, checkpoint=path, resume=True)))
+
+
+def test_training_runs_in_the_threads_it_is_given_and_gives_them_back(tasks):
+    """With torch's default of a thread a core, two trainings beside each other took five times as long."""
+    seen = []
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        fit(tasks, log=lambda *_: seen.append(torch.get_num_threads()))
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("wanted", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
+def test_kill_minus_nine_loses_nothing(tmp_path, wanted):
+    """A real process, killed at random moments until it is done; its weights are those of an undisturbed one."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys, worlds\n"
+        "from markets import HiddenMarkovRegimes, TaskSet\n"
+        "from metalearner import RL2, Training\n"
+        "bars = worlds.regime_bars(1500, 3, seed=1)\n"
+        "regimes = HiddenMarkovRegimes(2, restarts=3).fit(bars[:900])\n"
+        "tasks = TaskSet.from_regimes(bars[:1300], regimes).split(bars.index[900])\n"
+        "training = Training(steps=int(sys.argv[3]), evaluate_every=1, evidence=-1e9)\n"
+        "print('ready', flush=True)\n"
+        "meta = RL2(context=20, training=training).fit(*tasks, checkpoint=sys.argv[1], resume=True, progress=False)\n"
+        "meta.save(sys.argv[2])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(worlds.__file__).parent)}
+
+    def start(name):
+        command = [
+            sys.executable,
+            str(script),
+            str(tmp_path / f"{name}.safetensors"),
+            str(tmp_path / name),
+            str(30 * wanted),
+        ]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+
+    assert start("whole").wait() == 0
+    rng, kills = np.random.default_rng(0), 0
+    while True:
+        process = start("killed")
+        process.stdout.readline()
+        time.sleep(rng.uniform(0.05, 0.35) if kills < wanted else 0)
+        if process.poll() is None and kills < wanted:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        if process.wait() == 0:
+            break
+    assert kills == wanted
+    for name in ("weights.safetensors", "history.csv", "strategy.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tasks, tmp_path):
+    path = tmp_path / "c.safetensors"
+    fit(tasks, checkpoint=path)
+    for other in ({"training": replace(SHORT, seed=9)}, {"objective": Pathwise(utility=MeanVariance(0.9))}):
+        with pytest.raises(InputError, match="another configuration or other data"):
+            fit(tasks, **other, checkpoint=path, resume=True)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(InputError, match="not a checkpoint"):
+        fit(tasks, checkpoint=path, resume=True)
+
+
+def test_training_learns(tasks):
+    """Utility in training rises: the gradient points the right way through policy, account and utility."""
+    training = Training(steps=40, evaluate_every=20, learning_rate=1e-2)
+    history = fit(tasks, training, Pathwise(symbols=0)).history
+    assert history["utility"].iloc[-1] > history["utility"].iloc[1]
+
+
+def judged(policy, tasks):
+    return Plain(policy, Pathwise().on(tasks, policy, 20))
+
+
+def test_the_best_weights_on_validation_are_kept(tasks):
+    meta = fit(tasks, Training(steps=30, evaluate_every=5, evidence=-1e9, learning_rate=3e-2))
+    choosing = TaskSet(tasks[1].tasks[: (len(tasks[1]) + 1) // 2])
+    found = judged(meta.policy, choosing).scores(np.random.default_rng(0)).mean().item()
+    assert meta.policy.settings.shrink < 1 or found == pytest.approx(meta.history["validation"].max(), abs=1e-9)
+
+
+def test_patience_stops_early(tasks):
+    """But not before the costs are what they will be, and have been for so many validations (regression)."""
+    training = Training(steps=60, evaluate_every=2, patience=2, learning_rate=0.3, weight_decay=0.0)
+    history = fit(tasks, training).history
+    assert 50 <= history["step"].iloc[-1] < 60
+
+
+def test_without_evidence_there_is_no_tilt(tasks):
+    torch.manual_seed(0)
+    policy = Policy(PolicySettings())
+    for parameter in policy.parameters():
+        torch.nn.init.normal_(parameter, std=1.0)
+    validation = judged(policy, tasks[1])
+    assert earned_share(policy, validation, needed=1e9) == 0.0
+    assert earned_share(policy, validation, needed=-1e9) > 0.0
+    assert policy.settings.shrink == 1.0
+
+
+def test_what_is_not_finite_stops_with_its_name(tasks, monkeypatch):
+    with pytest.raises(InputError, match="steps is 0"):
+        Training(steps=0)
+    monkeypatch.setattr("metalearner.objectives.pathwise._volatility", lambda bars, cuts, context: np.zeros(len(cuts)))
+    with pytest.raises(FloatingPointError, match="the growth of task"):
+        fit(tasks)
+
+
+def test_processes_that_share_the_tasks_learn_the_same(tmp_path):
+    """By torchrun with two processes, against one: the same tasks, the same weights to 1e-6."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys\n"
+        "from markets.synthetic.families import DriftMomentum\n"
+        "from metalearner import MAML, RL2, CostCurriculum, Latent, MeanVariance, Pathwise, Reptile, Training\n"
+        "from strategies import PolicySettings\n"
+        "f = DriftMomentum(length=20)\n"
+        "pathwise = Pathwise(f.costs, f.execution, MeanVariance(1.0), CostCurriculum(0, 0), f.scale, symbols=0)\n"
+        "for kind, memory in ((RL2, 'gru'), (Latent, 'belief'), (MAML, 'none'), (Reptile, 'none')):\n"
+        "    policy = PolicySettings(memory=memory, base='flat', trades='at_once', features=f.features)\n"
+        "    training = Training(steps=4, batch=6, evaluate_every=4, evidence=None)\n"
+        "    learner = kind(policy=policy, objective=pathwise, training=training)\n"
+        "    meta = learner.fit(f.sample(40, 1).tasks(), f.sample(10, 2).tasks(), progress=False)\n"
+        "    meta.save(f'{sys.argv[1]}-{kind.__name__}')\n"
+    )
+    for ranks in (1, 2):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        out = str(tmp_path / str(ranks))
+        done = subprocess.run([*command, str(script), out], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+    for kind in ("RL2", "Latent", "MAML", "Reptile"):
+        one, two = (load_meta(tmp_path / f"{ranks}-{kind}") for ranks in (1, 2))
+        torch.testing.assert_close(weights(one), weights(two), atol=1e-6, rtol=0)
+
+
+def test_regression_other_closes_are_other_data(tasks, tmp_path):
+    """With opens, fills say nothing of the closes that features are made of."""
+    from markets import Bars, HiddenMarkovRegimes, TaskSet
+
+    path, found = tmp_path / "c.safetensors", []
+    for factor in (1.0, 1.3):
+        source = worlds.regime_bars(1500, 3, seed=1)
+        close = source.close.copy()
+        opens = close * 0.999
+        close[:-1] *= factor
+        bars = Bars.make(source.index, source.symbols, close, open=opens)
+        regimes = HiddenMarkovRegimes(2, restarts=2).fit(bars[:900])
+        found.append(TaskSet.from_regimes(bars[:1300], regimes).split(bars.index[900]))
+    fit(found[0], checkpoint=path)
+    with pytest.raises(InputError, match="other data"):
+        fit(found[1], checkpoint=path, resume=True)
+
+
+def test_a_seed_below_zero_is_refused():
+    with pytest.raises(InputError, match="seed is -1"):
+        Training(seed=-1)
+
+
+def test_regression_a_validation_that_is_not_finite_stops(tasks, monkeypatch):
+    monkeypatch.setattr(Plain, "scores", lambda self, rng: torch.tensor([0.1, float("nan")]))
+    with pytest.raises(FloatingPointError, match="validation task 1 is not finite"):
+        fit(tasks)
+
+
+def test_regression_tasks_of_another_kind_are_named(tasks):
+    for wrong, message in (([1, 2], "wants a TaskSet with tasks in it, not list"), (TaskSet(()), "not no tasks")):
+        with pytest.raises(InputError, match=message):
+            RL2(context=20, training=SHORT).fit(wrong, wrong, progress=False)
+    other = worlds.regime_bars(400, 3, seed=2)
+    with pytest.raises(InputError, match="one source of bars"):
+        TaskSet((*tasks[0].tasks, replace(tasks[0][0], bars=other)))
+
+
+def test_the_last_weights_are_kept_where_asked(tasks):
+    training = replace(SHORT, steps=12, learning_rate=0.1)
+    best, last = (fit(tasks, replace(training, keep=keep)) for keep in ("best", "last"))
+    assert best.history.equals(last.history)
+    best_step = best.history["validation"].argmax()
+    assert torch.equal(weights(best), weights(last)) == (best_step == len(best.history) - 1)
+    with pytest.raises(InputError, match="keep 'first' is unknown"):
+        Training(keep="first")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"learning_rate": -1.0}, "learning_rate is -1"),
+        ({"largest_gradient": 0.0}, "largest_gradient is 0"),
+        ({"patience": -1}, "patience is -1"),
+        ({"evidence": float("nan")}, "evidence nan"),
+        ({"threads": 0}, "threads is 0"),
+    ],
+)
+def test_settings_that_would_learn_nothing(wrong, said):
+    with pytest.raises(InputError, match=said):
+        Training(**wrong)
+
+
+def test_a_checkpoint_is_a_file_and_is_named(tasks, tmp_path):
+    with pytest.raises(InputError, match="a folder; a checkpoint is a file"):
+        fit(tasks, checkpoint=tmp_path)
+    with pytest.raises(InputError, match="say which checkpoint"):
+        fit(tasks, resume=True)
+
+
+def test_regression_the_rank_chooses_the_device_before_the_module_goes_there(tasks, monkeypatch):
+    """Every process put its module on the first GPU."""
+    order = []
+    join = Ranks.join
+    monkeypatch.setattr("metalearner.training.loop.Ranks.join", lambda: order.append("join") or join())
+    to = torch.nn.Module.to
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *at: order.append("to") or to(self, *at))
+    fit(tasks)
+    assert order[:2] == ["join", "to"]
