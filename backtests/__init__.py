@@ -2,7 +2,8 @@
 
 from backtests import registry, tracking
 from backtests.metrics import metrics
+from backtests.results import Backtest
 from backtests.significance import sharpe_gap
-from backtests.walk_forward import Backtest, WalkForward, walk_forward
+from backtests.walk_forward import WalkForward, walk_forward
 
 __all__ = ["Backtest", "WalkForward", "metrics", "registry", "sharpe_gap", "tracking", "walk_forward"]

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backtests.walk_forward import Backtest
+from backtests.results import Backtest
 from markets import InputError
 
 RESAMPLES = 5000

@@ -13,7 +13,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from rich.progress import Progress
 
-from backtests.metrics import metrics
+from backtests.results import Backtest
 from markets import Bars, Costs, Execution, InputError, Ledger, RegimePath, simulate
 from strategies import Plan, Strategy
 from strategies.strategy import planned
@@ -25,40 +25,6 @@ class Adaptive(Protocol):
     name: str
 
     def adapt(self, bars: Bars) -> Strategy: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Backtest:
-    """One account over one span.
-
-    Attributes
-    ----------
-    name : str
-    index : DatetimeIndex of shape (T,)
-    symbols : tuple of str, length A
-    equity, cost, traded : ndarray of shape (T,)
-        Money; cost and traded value of the bar that ends at t.
-    weights : ndarray of shape (T, A)
-        Held at the marks.
-    plan : Plan of shape (T, A)
-    fingerprint : str or None
-        Of the model, where it has one.
-    """
-
-    name: str
-    index: pd.DatetimeIndex
-    symbols: tuple[str, ...]
-    equity: np.ndarray
-    cost: np.ndarray
-    traded: np.ndarray
-    weights: np.ndarray
-    plan: Plan
-    fingerprint: str | None = None
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """See `backtests.metrics.METRICS` for the conventions."""
-        return metrics(self.index, self.equity, self.cost, self.traded, self.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +60,9 @@ class WalkForward:
 
     def report(self, path: str | Path, title: str | None = None, notes: Iterable[str] = ()) -> Path:
         """Write a self-contained HTML page; see `backtests.report`."""
-        from backtests.report import write_report
+        from backtests.report import write_report  # plotly takes a second to import
 
-        return write_report(self, path, title, notes)
+        return write_report(self.backtests, self.bars, self.costs, self.every, self.regimes, path, title, notes)
 
 
 def walk_forward(

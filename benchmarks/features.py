@@ -11,7 +11,7 @@ from collections.abc import Callable
 import markets
 from benchmarks.common import finish, options
 from markets import Bars, Features
-from markets.features.parts import Calendar, Drawdown, Rank, Trend, Volatility
+from markets.features import Calendar, Drawdown, Rank, Trend, Volatility
 
 # The default and whatever else closes alone can feed.
 MANY = Features(

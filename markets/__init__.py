@@ -10,8 +10,8 @@ from markets.common.errors import InputError
 from markets.data.loading import load
 from markets.envs.market_env import MarketEnv, TaskEnv, VectorMarketEnv
 from markets.envs.rewards import Reward
+from markets.features.composition import Features
 from markets.features.known_units import Told, UnitReturn
-from markets.features.parts import Features
 from markets.features.user_defined import feature
 from markets.quality.report import QualityReport, check
 from markets.regimes.base import RegimeDetector, RegimePath, load_detector

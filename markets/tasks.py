@@ -35,12 +35,12 @@ class Task:
     @property
     def support(self) -> Bars:
         """The bars to adapt on; everything earlier is their history."""
-        return self.bars._rows(self.start, self.cut)
+        return self.bars.rows(self.start, self.cut)
 
     @property
     def query(self) -> Bars:
         """The bars to be judged on."""
-        return self.bars._rows(self.cut, self.stop)
+        return self.bars.rows(self.cut, self.stop)
 
     @property
     def times(self) -> tuple[pd.Timestamp, pd.Timestamp, pd.Timestamp]:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
-from markets.bars.resampling import resample
+from markets.bars.resampling import resampled
 from markets.common.errors import InputError
 
 FIELDS = ("open", "high", "low", "close", "volume")
@@ -53,7 +53,7 @@ class Bars:
     _tradable: np.ndarray
     name: str = "bars"
     past: int = 0  # rows held before the first visible one
-    _gone_from: tuple[pd.Timestamp | None, ...] = ()  # by symbol; empty when none is delisted
+    _delisted_from: tuple[pd.Timestamp | None, ...] = ()  # by symbol; empty when none is delisted
 
     # ------------------------------------------------------------------ making
 
@@ -124,6 +124,11 @@ class Bars:
     def index(self) -> pd.DatetimeIndex:
         return self._index[self.past :]
 
+    @property
+    def fields(self) -> dict[str, np.ndarray]:
+        """The arrays of shape (T, A) that there are, by name, in the order of `FIELDS`."""
+        return {name: self._fields[name][self.past :] for name in FIELDS if name in self._fields}
+
     def _field(self, name: str) -> np.ndarray | None:
         values = self._fields.get(name)
         return None if values is None else values[self.past :]
@@ -156,10 +161,15 @@ class Bars:
     def delisted(self) -> np.ndarray:
         """Whether a symbol no longer exists, bool of shape (T, A)."""
         out = np.zeros(self.shape, dtype=bool)
-        for column, time in enumerate(self._gone_from):
+        for column, time in enumerate(self._delisted_from):
             if time is not None:
                 out[:, column] = self.index >= time
         return out
+
+    @property
+    def delisted_from(self) -> dict[str, pd.Timestamp]:
+        """First time at which a symbol no longer exists, of the symbols that are delisted at any time."""
+        return {s: time for s, time in zip(self.symbols, self._delisted_from, strict=False) if time is not None}
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -210,8 +220,8 @@ class Bars:
         for field in sorted(self._fields):
             digest.update(self._fields[field].tobytes())
         digest.update(self._tradable.tobytes())
-        if any(time is not None for time in self._gone_from):
-            digest.update(repr(self._gone_from).encode())
+        if any(time is not None for time in self._delisted_from):
+            digest.update(repr(self._delisted_from).encode())
         return digest.hexdigest()
 
     @property
@@ -243,11 +253,14 @@ class Bars:
             raise InputError(
                 f"no bars from {_between(span)}: {self.name} runs from {self.index[0]} to {self.index[-1]}"
             )
-        return self._rows(self.past + first, self.past + last)
+        return self.rows(self.past + first, self.past + last)
 
-    def _rows(self, first: int, last: int) -> Bars:
+    def rows(self, first: int, last: int) -> Bars:
+        """Rows ``first`` to ``last`` (excluded) of ``with_past()``; earlier ones stay held as history."""
         fields = {field: values[:last] for field, values in self._fields.items()}
-        return Bars(self._index[:last], self.symbols, fields, self._tradable[:last], self.name, first, self._gone_from)
+        return Bars(
+            self._index[:last], self.symbols, fields, self._tradable[:last], self.name, first, self._delisted_from
+        )
 
     def until(self, time: str | pd.Timestamp) -> Bars:
         """Rows up to and including `time`; nothing later is held."""
@@ -255,23 +268,24 @@ class Bars:
 
     def with_past(self) -> Bars:
         """The same bars with the history made visible."""
-        return self._rows(0, len(self._index))
+        return self.rows(0, len(self._index))
 
     def without_past(self, keep: int = 0) -> Bars:
         """The same visible rows with at most `keep` rows of history."""
         cut = max(self.past - keep, 0)
         fields = {field: values[cut:] for field, values in self._fields.items()}
         mask = self._tradable[cut:]
-        return Bars(self._index[cut:], self.symbols, fields, mask, self.name, self.past - cut, self._gone_from)
+        return Bars(self._index[cut:], self.symbols, fields, mask, self.name, self.past - cut, self._delisted_from)
 
     def with_values(self, **fields: np.ndarray) -> Bars:
         """Bars with the same times, symbols and delistings but other values, each of the shape of ``with_past()``.
 
         What could not trade still cannot.
         """
-        gone = {s: t for s, t in zip(self.symbols, self._gone_from, strict=False) if t is not None}
-        made = Bars.make(self._index, self.symbols, **fields, tradable=self._tradable, delisted=gone, name=self.name)
-        return made._rows(self.past, len(made))
+        made = Bars.make(
+            self._index, self.symbols, **fields, tradable=self._tradable, delisted=self.delisted_from, name=self.name
+        )
+        return made.rows(self.past, len(made))
 
     def select(self, symbols: Sequence[str]) -> Bars:
         """The same rows for some of the symbols."""
@@ -285,7 +299,7 @@ class Bars:
         mask = np.ascontiguousarray(self._tradable[:, columns])
         for array in (*fields.values(), mask):
             array.setflags(write=False)
-        gone = tuple(self._gone_from[i] for i in columns) if self._gone_from else ()
+        gone = tuple(self._delisted_from[i] for i in columns) if self._delisted_from else ()
         return Bars(self._index, tuple(symbols), fields, mask, self.name, self.past, gone)
 
     # ------------------------------------------------------------------ resampling
@@ -321,7 +335,10 @@ class Bars:
         Nothing is known before it happened: at every bar t, ``bars.until(t).resample(rule)`` equals
         ``bars.resample(rule).until(t)``. See `markets.bars.resampling`.
         """
-        return resample(self, rule, incomplete)
+        rows = resampled(
+            self._index, self._fields, self._tradable, self._delisted_from, self.past, rule, incomplete, self.name
+        )
+        return Bars(rows.times, self.symbols, rows.fields, rows.tradable, self.name, rows.past, rows.delisted_from)
 
 
 def _between(span: slice) -> str:

@@ -13,9 +13,8 @@ week of 10 September 2001 had one session, and nobody knew so at its close. With
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import tzinfo
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,18 +22,33 @@ from numba import njit
 
 from markets.common.errors import InputError
 
-if TYPE_CHECKING:
-    from markets.bars.bars import Bars
-
 _EXAMPLES = "W-FRI, ME, QE, 5D, 1h or 15min"
 _BEGINNINGS = tuple(getattr(pd.offsets, name) for name in dir(pd.offsets) if name.endswith("Begin"))
 
 
-def resample(bars: Bars, rule: str, incomplete: Literal["drop", "keep"] = "drop") -> Bars:
-    """Aggregate `bars` to the periods of `rule`; see `Bars.resample`."""
+class Resampled(NamedTuple):
+    """What becomes of the arrays of `Bars`: G rows, of which the first `past` are history."""
+
+    times: pd.DatetimeIndex
+    fields: dict[str, np.ndarray]
+    tradable: np.ndarray
+    past: int
+    delisted_from: tuple[pd.Timestamp | None, ...]
+
+
+def resampled(
+    index: pd.DatetimeIndex,
+    fields: dict[str, np.ndarray],
+    tradable: np.ndarray,
+    delisted_from: tuple[pd.Timestamp | None, ...],
+    past: int,
+    rule: str,
+    incomplete: Literal["drop", "keep"],
+    name: str,
+) -> Resampled:
+    """Aggregate the arrays of `Bars` to the periods of `rule`; see `Bars.resample`."""
     if incomplete not in ("drop", "keep"):
         raise InputError(f"incomplete is {incomplete!r}: use 'drop' or 'keep'")
-    index = bars._index
     dates = _are_dates(index)
     ends = period_ends(index, rule, dates)
     starts = np.concatenate([[0], np.flatnonzero(np.diff(ends.asi8)) + 1])
@@ -45,30 +59,26 @@ def resample(bars: Bars, rule: str, incomplete: Literal["drop", "keep"] = "drop"
             starts, stops, labels = starts[:-1], stops[:-1], labels[:-1]
         else:
             labels = pd.DatetimeIndex(labels[:-1].append(index[-1:]))
-    past = int(labels.searchsorted(bars.index[0]))
-    if past == len(labels):
+    first_visible = int(labels.searchsorted(index[past]))
+    if first_visible == len(labels):
         raise InputError(
-            f"{bars.name} has no complete period of {rule!r} between {bars.index[0]} and {bars.index[-1]}; "
+            f"{name} has no complete period of {rule!r} between {index[past]} and {index[-1]}; "
             'take a shorter period, or incomplete="keep"'
         )
-    fields = {field: np.empty((len(labels), len(bars.symbols))) for field in bars._fields}
-    tradable = np.zeros((len(labels), len(bars.symbols)), dtype=bool)
-    none = np.empty((0, 0))
+    shape, none = (len(labels), tradable.shape[1]), np.empty((0, 0))
+    longer = {field: np.empty(shape) for field in fields}
+    mask = np.zeros(shape, dtype=bool)
+    names = ("open", "high", "low", "close", "volume")
     _aggregate(
-        starts,
-        stops,
-        *(bars._fields.get(field, none) for field in ("open", "high", "low", "close", "volume")),
-        bars._tradable,
-        *(fields.get(field, none) for field in ("open", "high", "low", "close", "volume")),
-        tradable,
+        starts, stops, *(fields.get(n, none) for n in names), tradable, *(longer.get(n, none) for n in names), mask
     )
-    for array in (*fields.values(), tradable):
+    for array in (*longer.values(), mask):
         array.setflags(write=False)
     gone = tuple(
-        None if time is None else _gone(time, index[bars._tradable[:, i]], rule, dates)
-        for i, time in enumerate(bars._gone_from)
+        None if time is None else _gone(time, index[tradable[:, i]], rule, dates)
+        for i, time in enumerate(delisted_from)
     )
-    return replace(bars, _index=labels, _fields=fields, _tradable=tradable, past=past, _gone_from=gone)
+    return Resampled(labels, longer, mask, first_visible, gone)
 
 
 def period_ends(index: pd.DatetimeIndex, rule: str, dates: bool) -> pd.DatetimeIndex:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
-import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from markets.common.errors import InputError
+from markets.common.files import replacing
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1c2733;max-width:1180px;margin:24px auto;padding:0 16px}
@@ -40,10 +41,48 @@ def write_page(path: str | Path, title: str, body: str, style: str = "") -> Path
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{_STYLE}{style}</style>"
         f"<h1>{title}</h1>{body}"
     )
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(page, encoding="utf-8")
-        beside.replace(path)
+        with replacing(path) as beside:
+            beside.write_text(page, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: the page cannot be written ({error.strerror}); choose another place") from None
     return path
+
+
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    titles: Mapping[str, str] | None = None,
+    row_classes: Iterable[str] | None = None,
+    column_classes: Mapping[str, str] | None = None,
+) -> str:
+    """A table as HTML that scrolls sideways where the screen is narrow; every text is escaped.
+
+    Parameters
+    ----------
+    heads : sequence of str
+    rows : iterable of sequence of str
+        A text for each head.
+    titles : dict of str to str, optional
+        By head, what is shown when the pointer rests on it.
+    row_classes : iterable of str, optional
+        CSS class of each row.
+    column_classes : dict of str to str, optional
+        CSS class of the cells under a head.
+    """
+    columns = column_classes or {}
+
+    def tag(name: str, text: str, kind: str, title: str = "") -> str:
+        marks = (f' class="{kind}"' if kind else "") + (f' title="{html.escape(title)}"' if title else "")
+        return f"<{name}{marks}>{html.escape(text)}</{name}>"
+
+    head = "".join(tag("th", h, columns.get(h, ""), (titles or {}).get(h, "")) for h in heads)
+    rows = list(rows)
+    body = "".join(
+        f"<tr{f' class={kind}' if kind else ''}>"
+        + "".join(tag("td", cell, columns.get(h, "")) for h, cell in zip(heads, row, strict=True))
+        + "</tr>"
+        for kind, row in zip(row_classes or [""] * len(rows), rows, strict=True)
+    )
+    return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"

@@ -11,12 +11,12 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from urllib.parse import quote
 
 import pandas as pd
 
 from markets.common.errors import InputError
+from markets.common.files import replacing
 
 
 def root() -> Path:
@@ -58,9 +58,8 @@ class Series:
     def keep(self, since: int, until: int, rows: pd.DataFrame) -> None:
         """Store the answer about a stretch: `rows` has a column ``time``, in milliseconds, and prices."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as part:
-            rows.to_parquet(part, index=False)
-        Path(part.name).replace(self.folder / f"{since}-{until}.parquet")
+        with replacing(self.folder / f"{since}-{until}.parquet") as beside:
+            rows.to_parquet(beside, index=False)
 
     def replace(self, since: int, until: int, rows: pd.DataFrame) -> None:
         """Store an answer that makes all earlier ones void."""

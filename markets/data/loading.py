@@ -17,7 +17,7 @@ from markets.common.errors import InputError
 from markets.data.files import read_path, stem
 from markets.data.tables import Table, read_table
 from markets.data.time_spans import Span
-from markets.data.vendors.vendors import FORMS, fetch, is_vendor
+from markets.data.vendors import FORMS, fetch, is_vendor
 
 SURVIVORSHIP = {
     "stocks": "20 US stocks that are still listed in 2022: survivors, so every long-only result is flattered",

@@ -27,7 +27,8 @@ from markets.common.errors import InputError
 from markets.data.loading import load
 from markets.envs.actions import Actions
 from markets.envs.rewards import Reward, RewardFunction
-from markets.features.parts import LARGEST, Features
+from markets.features.composition import Features
+from markets.features.parts import LARGEST
 from markets.regimes.base import RegimeDetector
 from markets.regimes.hidden_markov import HiddenMarkovRegimes
 from markets.tasks import Task, TaskSet, stretches

@@ -1,11 +1,12 @@
 """What a policy sees of a market: causal features, the library's and a user's own."""
 
+from markets.features.composition import Features
+from markets.features.fold import FeatureStream
 from markets.features.known_units import Told, UnitReturn
 from markets.features.parts import (
     AboveAverage,
     Calendar,
     Drawdown,
-    Features,
     Part,
     Range,
     Rank,
@@ -15,7 +16,6 @@ from markets.features.parts import (
     VolatilityRatio,
     VolumeSurprise,
 )
-from markets.features.program import FeatureStream
 from markets.features.user_defined import Custom, feature
 
 __all__ = [

@@ -3,7 +3,7 @@
 Whole panels, blocks of rows and a live stream are the same function folded over more or fewer bars; they agree to the
 bit because there is nothing else. A composition of features is a small program: rows of (code, column, n, m, volatility,
 place), interpreted bar by bar, each step a loop over the symbols. A ring buffer holds the last log closes; what a
-feature remembers besides stands in rows of `State.room`, at its `place`.
+feature remembers besides stands in rows of `State.workspace`, at its `place`.
 
 In the notation of the code: l is the log of the last known close, the age of a symbol counts bars since its first close,
 and a bar without a close is a bar without a return.
@@ -28,8 +28,8 @@ RETURN, ABOVE, RATIO, VOLATILITY, TREND, DRAWDOWN, RANGE, VOLUME, RANK, CALENDAR
 # Trend: bars of price and of signal over which standard deviations are taken, and the length at which an average of
 # decay 1 − 1/n is cut, in n (2 % of its weight lies beyond), so that a row reads a definite stretch of the past.
 PRICES, SIGNALS, CUT = 63, 252, 4
-# Rows of room that Trend needs before its ring of signals.
-_FAST, _SLOW, _MEAN, _SPREAD, _SIGNAL_MEAN, _SIGNAL_SPREAD, TREND_ROWS = range(7)
+# Rows of workspace that Trend needs before its ring of signals.
+_FAST, _SLOW, _MEAN, _SQUARES, _SIGNAL_MEAN, _SIGNAL_SQUARES, TREND_ROWS = range(7)
 # Mean squared log range of a driftless random walk, in units of its variance (Parkinson 1980).
 _PARKINSON = 4 * np.log(2)
 
@@ -48,7 +48,7 @@ class State(NamedTuple):
     logs: np.ndarray  # (depth, A) ring of l
     squares: np.ndarray  # (S, A) sum of squared returns over each of the volatility windows
     sigma: np.ndarray  # (S, A) its root mean
-    room: np.ndarray  # (R, A) sums, averages and rings of the features
+    workspace: np.ndarray  # (R, A) sums, averages and rings of the features
     peaks: np.ndarray  # (P, A) bar of the highest close in each drawdown's window
 
 
@@ -63,7 +63,7 @@ def make_state(symbols: int, depth: int, windows: int, rows: int, peaks: int) ->
         logs=np.zeros((depth, symbols)),
         squares=np.zeros((windows, symbols)),
         sigma=np.zeros((windows, symbols)),
-        room=np.zeros((rows, symbols)),
+        workspace=np.zeros((rows, symbols)),
         peaks=np.zeros((peaks, symbols), dtype=np.int64),
     )
 
@@ -190,11 +190,11 @@ def _above_average(n, slot, place, t, s, row, f, out):
     now, old, scale = t % depth, (t - n) % depth, np.sqrt(n)
     for a in range(s.age.size):
         if s.age[a] >= 0:
-            s.room[place, a] += s.logs[now, a] - s.base[a]
+            s.workspace[place, a] += s.logs[now, a] - s.base[a]
             if s.age[a] >= n:
-                s.room[place, a] -= s.logs[old, a] - s.base[a]
+                s.workspace[place, a] -= s.logs[old, a] - s.base[a]
         if s.known[a]:
-            distance = s.logs[now, a] - s.base[a] - s.room[place, a] / n
+            distance = s.logs[now, a] - s.base[a] - s.workspace[place, a] / n
             out[row, a, f] = _bounded(distance / (s.sigma[slot, a] * scale))
 
 
@@ -205,40 +205,40 @@ def _own_level(n, m, slot, place, t, s, row, f, out):
     for a in range(s.age.size):
         if s.age[a] >= n:
             level = np.log(s.sigma[slot, a])
-            s.room[place, a] += level
+            s.workspace[place, a] += level
             if s.age[a] >= n + m:
-                s.room[place, a] -= s.room[ring, a]
-            s.room[ring, a] = level
+                s.workspace[place, a] -= s.workspace[ring, a]
+            s.workspace[ring, a] = level
             if s.known[a]:
-                out[row, a, f] = _bounded(level - s.room[place, a] / m)
+                out[row, a, f] = _bounded(level - s.workspace[place, a] / m)
 
 
 @_kernel
-def _slide(room, mean, spread, a, x, old, seen, n):
+def _slide(workspace, mean, squares, a, x, old, seen, n):
     """Mean and sum of squared deviations of the last n values, after `x` came and `old` went (Welford 1962)."""
-    before = room[mean, a]
+    before = workspace[mean, a]
     if seen <= n:
-        room[mean, a] += (x - before) / seen
-        room[spread, a] += (x - before) * (x - room[mean, a])
+        workspace[mean, a] += (x - before) / seen
+        workspace[squares, a] += (x - before) * (x - workspace[mean, a])
     else:
-        room[mean, a] += (x - old) / n
-        room[spread, a] += (x - old) * (x - room[mean, a] + old - before)
+        workspace[mean, a] += (x - old) / n
+        workspace[squares, a] += (x - old) * (x - workspace[mean, a] + old - before)
 
 
 @_kernel
-def _deviation(spread, n):
-    return max(np.sqrt(max(spread, 0.0) / n), SMALLEST_VOLATILITY)
+def _deviation(squares, n):
+    return max(np.sqrt(max(squares, 0.0) / n), SMALLEST_VOLATILITY)
 
 
 @_kernel
-def _average(room, place, a, x, old, full, n):
+def _average(workspace, place, a, x, old, full, n):
     """Exponential average of decay 1 − 1/n over the last CUT · n values; `old` is the one that went, if `full`."""
     decay = 1 - 1 / n
     lost = decay ** (CUT * n)
-    room[place, a] = decay * room[place, a] + x
+    workspace[place, a] = decay * workspace[place, a] + x
     if full:
-        room[place, a] -= lost * old
-    return room[place, a] * (1 - decay) / (1 - lost)
+        workspace[place, a] -= lost * old
+    return workspace[place, a] * (1 - decay) / (1 - lost)
 
 
 @_kernel
@@ -253,17 +253,19 @@ def _trend(fast, slow, place, t, s, row, f, out):
         if age < 0:
             continue
         x = s.logs[now, a] - base
-        quick = _average(s.room, place + _FAST, a, x, s.logs[old_fast, a] - base, age >= CUT * fast, fast)
-        steady = _average(s.room, place + _SLOW, a, x, s.logs[old_slow, a] - base, age >= CUT * slow, slow)
-        _slide(s.room, place + _MEAN, place + _SPREAD, a, x, s.logs[old, a] - base, age + 1, PRICES)
+        quick = _average(s.workspace, place + _FAST, a, x, s.logs[old_fast, a] - base, age >= CUT * fast, fast)
+        steady = _average(s.workspace, place + _SLOW, a, x, s.logs[old_slow, a] - base, age >= CUT * slow, slow)
+        _slide(s.workspace, place + _MEAN, place + _SQUARES, a, x, s.logs[old, a] - base, age + 1, PRICES)
         if age < ready:
             continue
-        signal = (quick - steady) / _deviation(s.room[place + _SPREAD, a], PRICES)
+        signal = (quick - steady) / _deviation(s.workspace[place + _SQUARES, a], PRICES)
         seen = age - ready + 1
-        _slide(s.room, place + _SIGNAL_MEAN, place + _SIGNAL_SPREAD, a, signal, s.room[ring, a], seen, SIGNALS)
-        s.room[ring, a] = signal
+        _slide(
+            s.workspace, place + _SIGNAL_MEAN, place + _SIGNAL_SQUARES, a, signal, s.workspace[ring, a], seen, SIGNALS
+        )
+        s.workspace[ring, a] = signal
         if s.known[a]:
-            out[row, a, f] = _bounded(signal / _deviation(s.room[place + _SIGNAL_SPREAD, a], SIGNALS))
+            out[row, a, f] = _bounded(signal / _deviation(s.workspace[place + _SIGNAL_SQUARES, a], SIGNALS))
 
 
 @_kernel
@@ -287,14 +289,14 @@ def _drawdown(n, slot, place, t, s, row, f, out):
 
 
 @_kernel
-def _window_sum(room, place, a, x, age, n, t):
+def _window_sum(workspace, place, a, x, age, n, t):
     """Sum of the last n values: the sum, then a ring of n."""
     ring = place + 1 + t % n
-    room[place, a] += x
+    workspace[place, a] += x
     if age >= n:
-        room[place, a] -= room[ring, a]
-    room[ring, a] = x
-    return room[place, a]
+        workspace[place, a] -= workspace[ring, a]
+    workspace[ring, a] = x
+    return workspace[place, a]
 
 
 @_kernel
@@ -303,7 +305,7 @@ def _range(ranges, n, slot, place, t, s, row, f, out):
         if s.age[a] < 0:
             continue
         x = 0.0 if np.isnan(ranges[row, a]) else ranges[row, a]
-        total = _window_sum(s.room, place, a, x, s.age[a], n, t)
+        total = _window_sum(s.workspace, place, a, x, s.age[a], n, t)
         if s.known[a]:
             by_range = max(np.sqrt(max(total, 0.0) / (_PARKINSON * n)), SMALLEST_VOLATILITY)
             out[row, a, f] = _bounded(np.log(by_range / s.sigma[slot, a]))
@@ -315,8 +317,8 @@ def _volume(volume, n, place, t, s, row, f, out):
         if s.age[a] < 0:
             continue
         x = 0.0 if np.isnan(volume[row, a]) else volume[row, a]
-        usual = max(s.room[place, a], 0.0) / n
-        _window_sum(s.room, place, a, x, s.age[a], n, t)
+        usual = max(s.workspace[place, a], 0.0) / n
+        _window_sum(s.workspace, place, a, x, s.age[a], n, t)
         if s.known[a]:
             ratio = x / usual if x > 0 else 0.0
             out[row, a, f] = _bounded(np.log(0.5 + 0.5 * ratio))
@@ -329,11 +331,12 @@ def _rank(gone, n, place, t, s, row, f, out):
     ranked = 0
     for a in range(s.age.size):
         there = s.age[a] >= n and s.since[a] <= STALE and not (gone.shape[0] > 0 and gone[row, a])
-        s.room[place, a] = s.logs[now, a] - s.logs[old, a] if there else np.nan
+        s.workspace[place, a] = s.logs[now, a] - s.logs[old, a] if there else np.nan
         ranked += there
     for a in range(s.age.size):
         if s.known[a]:
             balance = 0  # symbols below less symbols above; ties cancel
+            mine = s.workspace[place, a]
             for other in range(s.age.size):
-                balance += int(s.room[place, other] < s.room[place, a]) - int(s.room[place, other] > s.room[place, a])
+                balance += int(s.workspace[place, other] < mine) - int(s.workspace[place, other] > mine)
             out[row, a, f] = balance / max(ranked - 1, 1)

@@ -8,11 +8,11 @@ import numpy as np
 
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
-from markets.features.parts import ByFunction, Part
+from markets.features.parts import ByFunction
 
 
 @dataclass(frozen=True)
-class UnitReturn(ByFunction, Part):
+class UnitReturn(ByFunction):
     """Simple return in a fixed unit, ``(P_t / P_{t-1} − 1) / unit``.
 
     Attributes
@@ -44,7 +44,7 @@ class UnitReturn(ByFunction, Part):
 
 
 @dataclass(frozen=True)
-class Told(ByFunction, Part):
+class Told(ByFunction):
     """The log price of one symbol, told to all: a signal that synthetic families send along as a symbol that does not trade.
 
     Attributes

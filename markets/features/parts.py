@@ -1,18 +1,13 @@
-"""What a policy sees: a handful of causal features of every symbol.
+"""The features themselves: small dataclasses, each with its parameters and its lookback.
 
-Row t is made of bars up to t, by one forward pass; there is nothing to fit and nothing to scale by the whole sample.
-Nearly everything is in units of the symbol's own volatility, so that one policy reads a bank and a bitcoin alike.
-
-Each feature is a small dataclass with its lookback, `Features` composes them, and there are three ways to run the same fold
-(`markets.features.program`, its arithmetic in `markets.features.kernels`): over a panel (`Features.compute`), block by block
-where the panel's features would not fit into memory (`Features.blocks`), and bar by bar as they arrive (`Features.stream`).
-The three agree to the bit.
+Nearly all of them are in units of the symbol's own volatility, so that one policy reads a bank and a bitcoin alike. What
+composes them is `markets.features.composition`, their arithmetic is in `markets.features.kernels`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -21,7 +16,7 @@ import numpy as np
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
 from markets.features import kernels as kernel
-from markets.features.program import BLOCK, FeatureStream, Fold, Program
+from markets.features.program import Program
 
 # No feature is larger, either way.
 LARGEST = kernel.LARGEST
@@ -29,20 +24,33 @@ LARGEST = kernel.LARGEST
 
 @dataclass(frozen=True)
 class Part:
-    """One feature. Its name is its kind and the parameters that it cannot do without, or that are not the default.
+    """One feature. Its name is its kind and the parameters that have no default, or are not the default.
 
     Attributes
     ----------
     kind : str
+        The class's name in names and saved models: ``VolatilityRatio`` is a ``volatility_ratio``.
     by_function : bool
         Whether it is computed by a function of whole panels rather than by the fold.
     """
 
-    kind: str = field(init=False, repr=False)  # tells parts of like parameters apart in a saved model
+    kind: str = field(init=False, repr=False)  # a field, since it tells parts of like parameters apart in a saved model
     by_function: ClassVar[bool] = False
+    kinds: ClassVar[dict[str, type[Part]]] = {}
+
+    def __init_subclass__(cls, abstract: bool = False) -> None:
+        cls.kind = kind = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        if abstract:
+            return
+        other = Part.kinds.setdefault(kind, cls)
+        if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise TypeError(
+                f"there are two features called {kind}: {other.__module__}.{other.__qualname__} and "
+                f"{cls.__module__}.{cls.__qualname__}; rename one, or a saved model would be read as the other"
+            )
+        Part.kinds[kind] = cls  # a cell of a notebook that ran again
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", kind_of(type(self)))
         for name, value in self._parameters.items():
             if not isinstance(value, (int, np.integer)) or value < 1:
                 raise InputError(f"features: every window must be at least 1 bar; {self} has a {name} of {value!r}")
@@ -81,22 +89,17 @@ class Part:
         raise NotImplementedError
 
 
-class ByFunction:
-    """What makes a `Part` one that a function of whole panels computes (`Part.values`)."""
+class ByFunction(Part, abstract=True):
+    """A feature that a function of whole panels computes (`Part.values`)."""
 
     by_function: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", kind_of(type(self)))
+        """Its parameters need not be windows."""
 
     def _plan(self, program: Program) -> None:
         program.add(kernel.CUSTOM, program.functions)
         program.functions += 1
-
-
-def kind_of(part: type) -> str:
-    """What the class is called in names and saved models: ``VolatilityRatio`` is a ``volatility_ratio``."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", part.__name__).lower()
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ class Trend(Part):
 
     def _plan(self, program: Program) -> None:
         program.reach(max(kernel.CUT * self.slow, kernel.PRICES))
-        program.add(kernel.TREND, self.fast, self.slow, place=program.room(kernel.TREND_ROWS + kernel.SIGNALS))
+        program.add(kernel.TREND, self.fast, self.slow, place=program.reserve(kernel.TREND_ROWS + kernel.SIGNALS))
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ class Volatility(Part):
 
     def _plan(self, program: Program) -> None:
         slot = program.volatility(self.window)
-        program.add(kernel.VOLATILITY, self.window, self.past, slot, program.room(1 + self.past))
+        program.add(kernel.VOLATILITY, self.window, self.past, slot, program.reserve(1 + self.past))
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,7 @@ class Range(Part):
 
     def _plan(self, program: Program) -> None:
         program.add(
-            kernel.RANGE, self.window, slot=program.volatility(self.window), place=program.room(1 + self.window)
+            kernel.RANGE, self.window, slot=program.volatility(self.window), place=program.reserve(1 + self.window)
         )
 
 
@@ -217,7 +220,7 @@ class VolumeSurprise(Part):
         return ("volume",)
 
     def _plan(self, program: Program) -> None:
-        program.add(kernel.VOLUME, self.window, place=program.room(1 + self.window))
+        program.add(kernel.VOLUME, self.window, place=program.reserve(1 + self.window))
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,7 @@ class Rank(Part):
 
     def _plan(self, program: Program) -> None:
         program.reach(self.horizon)
-        program.add(kernel.RANK, self.horizon, place=program.room(1))
+        program.add(kernel.RANK, self.horizon, place=program.reserve(1))
 
 
 @dataclass(frozen=True)
@@ -260,153 +263,24 @@ class AboveAverage(Part):
 
     def _plan(self, program: Program) -> None:
         program.reach(self.window)
-        program.add(kernel.ABOVE, self.window, slot=program.volatility(self.volatility), place=program.room(1))
+        program.add(kernel.ABOVE, self.window, slot=program.volatility(self.volatility), place=program.reserve(1))
 
 
-@dataclass(frozen=True)
-class Features:
-    """A composition of features, in the order of its parts.
+def lookback(parts: Sequence[Part]) -> int:
+    """Bars that must come before the first one that has all features."""
+    return max(part.lookback for part in parts)
 
-    Attributes
-    ----------
-    parts : tuple of Part
-        By default momentum over five horizons, the volatility's ratio, and the distance from two averages.
 
-    Raises
-    ------
-    InputError
-        When there is no part, one stands twice, or one is not a feature.
-    """
+def needs(parts: Sequence[Part]) -> set[str]:
+    """What of the bars they read besides the closes: fields, and ``index`` for their times."""
+    return {name for part in parts for name in part.needs} - {"close"}
 
-    parts: tuple[Part, ...] = (
-        *(Return(h) for h in (1, 5, 21, 63, 252)), VolatilityRatio(), AboveAverage(50), AboveAverage(200)
-    )  # fmt: skip
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "parts", tuple(self.parts))
-        for part in self.parts:
-            if not isinstance(part, Part):
-                raise InputError(
-                    f"features: {part!r} is no feature; use Return(21), Trend(8, 24) and the like, or a function under @feature"
-                )
-        names = self.names
-        if not names:
-            raise InputError("features: there must be at least one part")
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice:
-            raise InputError(f"features: {twice} stands twice; keep one of the two")
-
-    @classmethod
-    def standard(
-        cls,
-        horizons: tuple[int, ...] = (1, 5, 21, 63, 252),
-        volatility: int = 63,
-        short_volatility: int = 10,
-        averages: tuple[int, ...] = (50, 200),
-    ) -> Features:
-        """The default composition with other windows: a `Return` a horizon, a `VolatilityRatio`, an `AboveAverage` an average."""
-        ratio = VolatilityRatio(short_volatility, volatility)
-        returns = [Return(h, volatility) for h in horizons]
-        return cls((*returns, ratio, *(AboveAverage(n, volatility) for n in averages)))
-
-    @classmethod
-    def from_dict(cls, about: dict[str, Any]) -> Features:
-        """From what ``dataclasses.asdict`` and JSON made of it.
-
-        Raises
-        ------
-        InputError
-            When a part is of no known kind; a user's own must be defined before a model that reads it is loaded.
-        """
-        if "parts" not in about:  # models saved before features were composed
-            return cls.standard(**_tuples(about))
-        kinds = {kind_of(part): part for part in Part.__subclasses__()}
-        parts = []
-        for part in about["parts"]:
-            if part["kind"] not in kinds:
-                raise InputError(f"features: {part['kind']!r} is no kind of feature; there are {', '.join(kinds)}")
-            parts.append(kinds[part["kind"]](**{k: v for k, v in _tuples(part).items() if k != "kind"}))
-        return cls(tuple(parts))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the F columns."""
-        return tuple(name for part in self.parts for name in part.names)
-
-    @property
-    def lookback(self) -> int:
-        """Bars that must come before the first one that has all features."""
-        return max(part.lookback for part in self.parts)
-
-    @property
-    def needs(self) -> set[str]:
-        """What of the bars they read besides the closes: fields, and ``index`` for their times."""
-        return {name for part in self.parts for name in part.needs} - {"close"}
-
-    def compute(self, bars: Bars, out: np.ndarray | None = None) -> np.ndarray:
-        """Features of the visible rows; the history warms them up.
-
-        Parameters
-        ----------
-        bars : Bars
-        out : ndarray of shape (T, A, F), optional
-            Where to write them, for instance a memory map.
-
-        Returns
-        -------
-        ndarray of shape (T, A, F)
-            Float64; NaN for a symbol's first `lookback` bars and while it is not listed. Over gaps the last close stands.
-
-        Raises
-        ------
-        InputError
-            When the bars lack a field that a feature reads.
-        """
-        shape = (*bars.shape, len(self.names))
-        if out is None:
-            out = np.empty(shape)
-        elif out.shape != shape or out.dtype != np.float64:
-            raise InputError(f"out is {out.dtype} of shape {out.shape}; these features are float64 of shape {shape}")
-        for _ in Fold(self, bars).blocks(bars, BLOCK, out):
-            pass
-        return out
-
-    def blocks(self, bars: Bars, size: int = BLOCK) -> Iterator[np.ndarray]:
-        """Features of the visible rows, in order, `size` rows at a time: what `compute` gives, in bounded memory.
-
-        A user's own features are computed whole before the first block.
-
-        Yields
-        ------
-        ndarray of shape (size or fewer, A, F)
-        """
-        if size < 1:
-            raise InputError(f"size is {size}; a block has at least 1 row")
-        yield from Fold(self, bars).blocks(bars, size, None)
-
-    def stream(self, bars: Bars) -> FeatureStream:
-        """Go on from `bars` bar by bar as they arrive."""
-        return FeatureStream(self, bars)
-
-    def require(self, bars: Bars, more: int = 0) -> None:
-        """Raise `InputError` unless there are bars enough for `more` rows of features, and all fields."""
-        held, needed = len(bars) + bars.past, self.lookback + 1 + more
-        if held < needed:
+def check_fields(parts: Sequence[Part], bars: Bars) -> None:
+    """Raise `InputError` when the bars lack a field that a feature reads."""
+    for part in parts:
+        lacking = [name for name in part.needs if getattr(bars, name) is None]
+        if lacking:
             raise InputError(
-                f"{bars.name} has {held} bars, but {needed} are needed ({self.lookback} warm the features up)"
+                f"the feature {part.names[0]} reads the {lacking[0]}, but {bars.name} has none; leave the feature out"
             )
-        self.check_fields(bars)
-
-    def check_fields(self, bars: Bars) -> None:
-        """Raise `InputError` when the bars lack a field that a feature reads."""
-        for part in self.parts:
-            lacking = [name for name in part.needs if getattr(bars, name) is None]
-            if lacking:
-                raise InputError(
-                    f"the feature {part.names[0]} reads the {lacking[0]}, but {bars.name} has none; leave the feature out"
-                )
-
-
-def _tuples(about: dict[str, Any]) -> dict[str, Any]:
-    """Lists back to the tuples that JSON made them of."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in about.items()}

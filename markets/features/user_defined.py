@@ -27,7 +27,7 @@ import pandas as pd
 
 from markets.bars.bars import FIELDS, Bars
 from markets.common.errors import InputError
-from markets.features.parts import ByFunction, Part
+from markets.features.parts import ByFunction
 
 Function = Callable[[Bars], np.ndarray]
 
@@ -38,7 +38,7 @@ _ROWS, _CUTS = 60, 12
 
 
 @dataclass(frozen=True)
-class Custom(ByFunction, Part):
+class Custom(ByFunction):
     """A user's function as a part of `Features`; made by `feature`. Called with bars, it is the function.
 
     Attributes
@@ -126,14 +126,14 @@ def check_causal(name: str, function: Function, lookback: int, needs: tuple[str,
         if None not in (bars.open, bars.high, bars.low, bars.volume):
             raise
         raise InputError(
-            f"the feature {name} fails on bars that have no more than {', '.join(bars._fields)} ({error}); "
+            f"the feature {name} fails on bars that have no more than {', '.join(bars.fields)} ({error}); "
             "name what it reads in needs"
         ) from error
     if difference := _difference(bars, _called(name, function, bars), whole):
         raise InputError(
             f"the feature {name} has two answers for the same bars: {difference}; seed what is random in it"
         )
-    moved = _bars(bars.index + pd.Timedelta("100h"), bars._fields)
+    moved = _bars(bars.index + pd.Timedelta("100h"), bars.fields)
     if "index" not in needs and (difference := _difference(bars, _called(name, function, moved), whole)):
         raise InputError(
             f"the feature {name} reads the bars' times: {difference} four days later; say needs=('index',)"
@@ -143,7 +143,7 @@ def check_causal(name: str, function: Function, lookback: int, needs: tuple[str,
     gaps = np.flatnonzero(np.isnan(bars.close[:last]).any(axis=1))
     cuts = np.append(np.linspace(lookback, last - 1, _CUTS).astype(int), gaps[gaps >= lookback][-_CUTS:])
     for t in sorted({max(int(cut), 1) for cut in cuts}):
-        fields = {f: np.vstack([bars._fields[f][: t + 1], other._fields[f][t + 1 :]]) for f in bars._fields}
+        fields = {f: np.vstack([bars.fields[f][: t + 1], other.fields[f][t + 1 :]]) for f in bars.fields}
         changed = _bars(bars.index, fields)
         for what, later in (("cut off", bars[: t + 1]), ("replaced", changed)):
             if difference := _difference(bars, _called(name, function, later)[: t + 1], whole):

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from markets.common.pages import write_page
+from markets.bars.bars import Bars
+from markets.common.pages import table, write_page
 from markets.quality.findings import SEVERITIES, Finding, when
-
-if TYPE_CHECKING:
-    from markets.quality.report import QualityReport
 
 _HEADS = ("symbol", "kind", "severity", "first", "last", "count", "detail")
 _PANELS = 12  # symbols whose prices are drawn: those with the worst findings
@@ -42,12 +39,15 @@ th,td{text-align:left;vertical-align:top} .number{text-align:right} .time{white-
 """
 
 
-def write_quality_page(report: QualityReport, path: str | Path) -> Path:
+def write_quality_page(
+    bars: Bars, findings: Sequence[Finding], facts: Mapping[str, str], missing: pd.DatetimeIndex, path: str | Path
+) -> Path:
     """Facts, the table of findings, prices with the findings marked, and a heat map of missing bars.
 
     Parameters
     ----------
-    report : QualityReport
+    bars, findings, facts, missing
+        See `markets.quality.QualityReport`.
     path : str or Path
         An ``.html`` file, written in one move.
 
@@ -56,54 +56,49 @@ def write_quality_page(report: QualityReport, path: str | Path) -> Path:
     InputError
         When the folder is not there or cannot be written to.
     """
-    bars = report.bars
     title = f"{bars.name}: quality of the data"
-    counts = [(severity, int((report.table["severity"] == severity).sum())) for severity in SEVERITIES]
+    counts = [(severity, sum(f.severity == severity for f in findings)) for severity in SEVERITIES]
     found = ", ".join(f"{n} {severity}{'s' if n != 1 else ''}" for severity, n in counts if n) or "nothing found"
     about = (
         f"{len(bars):,} bars of {len(bars.symbols):,} symbol{'s' if len(bars.symbols) > 1 else ''}, "
         f"{bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}: {found}."
     )
-    facts = "".join(f"<li>{html.escape(f'{name}: {fact}')}</li>" for name, fact in report.facts.items())
-    drawn = worst_symbols(report)
+    listed = "".join(f"<li>{html.escape(f'{name}: {fact}')}</li>" for name, fact in facts.items())
+    drawn = worst_symbols(bars, findings)
     config = {"displaylogo": False, "displayModeBar": False}
-    prices = _prices(report, drawn).to_html(full_html=False, include_plotlyjs=True, div_id="prices", config=config)
-    missing = _missing(report).to_html(full_html=False, include_plotlyjs=False, div_id="missing", config=config)
+    prices = _prices(bars, findings, drawn).to_html(
+        full_html=False, include_plotlyjs=True, div_id="prices", config=config
+    )
+    holes = _missing(bars, findings, missing).to_html(
+        full_html=False, include_plotlyjs=False, div_id="missing", config=config
+    )
     rest = len(bars.symbols) - len(drawn)
     left_out = f" {rest:,} further symbols are not drawn." if rest else ""
     body = (
-        f"<p class=about>{html.escape(about)}</p><ul>{facts}</ul>"
-        f"<div class=wide>{_table(report.findings)}</div>"
+        f"<p class=about>{html.escape(about)}</p><ul>{listed}</ul>{_table(findings)}"
         f"<h2>Closes, findings marked</h2><p class=about>Worst first, on a log scale.{left_out}</p>{prices}"
         f"<h2>Missing bars</h2><p class=about>Share of the bars that a symbol lacks, by time; the top row is the share of "
         f"the calendar's sessions that have no bar at all. White where a symbol was not listed, and where nobody has a "
-        f"bar.</p>{missing}"
+        f"bar.</p>{holes}"
     )
     return write_page(path, title, body, _STYLE)
 
 
-def worst_symbols(report: QualityReport) -> list[str]:
+def worst_symbols(bars: Bars, findings: Sequence[Finding]) -> list[str]:
     """Symbols to draw: in the order of their worst finding, then as they come; at most `_PANELS`."""
-    found = list(dict.fromkeys(f.symbol for f in report.findings if f.symbol in report.bars.symbols))
-    return [*found, *(s for s in report.bars.symbols if s not in set(found))][:_PANELS]
+    found = list(dict.fromkeys(f.symbol for f in findings if f.symbol in bars.symbols))
+    return [*found, *(s for s in bars.symbols if s not in set(found))][:_PANELS]
 
 
 def _table(findings: Sequence[Finding]) -> str:
     if not findings:
         return "<p>No finding.</p>"
-    rows = []
-    for f in findings:
-        cells = (
-            f"<td>{html.escape(f.symbol)}</td><td>{f.kind}</td><td>{f.severity}</td><td class=time>{when(f.first)}</td>"
-            f"<td class=time>{when(f.last)}</td><td class=number>{f.count:,}</td><td>{html.escape(f.detail)}</td>"
-        )
-        rows.append(f"<tr class={f.severity}>{cells}</tr>")
-    head = "".join(f"<th{' class=number' if c == 'count' else ''}>{c}</th>" for c in _HEADS)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    rows = [[f.symbol, f.kind, f.severity, when(f.first), when(f.last), f"{f.count:,}", f.detail] for f in findings]
+    classes = {"count": "number", "first": "time", "last": "time"}
+    return table(_HEADS, rows, row_classes=[f.severity for f in findings], column_classes=classes)
 
 
-def _prices(report: QualityReport, symbols: list[str]) -> go.Figure:
-    bars = report.bars
+def _prices(bars: Bars, findings: Sequence[Finding], symbols: list[str]) -> go.Figure:
     columns = 1 if len(symbols) == 1 else 2
     lines = -(-len(symbols) // columns)
     figure = make_subplots(
@@ -121,7 +116,7 @@ def _prices(report: QualityReport, symbols: list[str]) -> go.Figure:
             x=bars.index[rows], y=close[rows], mode="lines", line={"width": 1, "color": "#495057"}, showlegend=False,
             hovertemplate="%{x}<br>%{y:.6g}<extra></extra>", **place,
         )  # fmt: skip
-        for finding in report.findings:
+        for finding in findings:
             if finding.symbol != symbol or finding.kind not in _MARKS:
                 continue
             shape, colour = _MARKS[finding.kind]
@@ -162,10 +157,9 @@ def thinned(values: np.ndarray, most: int) -> np.ndarray:
     return np.unique(keep)
 
 
-def _missing(report: QualityReport) -> go.Figure:
-    bars = report.bars
+def _missing(bars: Bars, findings: Sequence[Finding], missing: pd.DatetimeIndex) -> go.Figure:
     own = bars.index.tz_localize(None)
-    gaps = [f.symbol for f in report.findings if f.kind == "gap"]
+    gaps = [f.symbol for f in findings if f.kind == "gap"]
     symbols = [*gaps, *(s for s in bars.symbols if s not in set(gaps))][:_ROWS]
     edges = pd.date_range(own[0], own[-1], periods=min(_COLUMNS, len(bars)) + 1)
     bucket = np.clip(edges.searchsorted(own, side="right") - 1, 0, len(edges) - 2)
@@ -179,7 +173,7 @@ def _missing(report: QualityReport) -> go.Figure:
             gaps_in = np.bincount(bucket[life], weights=np.isnan(column[life]), minlength=len(edges) - 1)
             share[i] = np.where(bars_in > 0, gaps_in / np.maximum(bars_in, 1), np.nan)
     lost = np.bincount(
-        np.clip(edges.searchsorted(report.missing, side="right") - 1, 0, len(edges) - 2), minlength=len(edges) - 1
+        np.clip(edges.searchsorted(missing, side="right") - 1, 0, len(edges) - 2), minlength=len(edges) - 1
     )
     days = np.bincount(bucket[np.flatnonzero(np.diff(own.normalize().asi8, prepend=-1))], minlength=len(edges) - 1)
     share[-1] = np.where(lost + days > 0, lost / np.maximum(lost + days, 1), np.nan)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from markets.bars.bars import FIELDS, Bars
+from markets.bars.bars import Bars
 from markets.common.errors import InputError
 from markets.data.loading import SURVIVORSHIP
 from markets.quality.calendars import check_index
@@ -72,7 +72,7 @@ class QualityReport:
         """Write the report as one HTML file that needs nothing else; returns its path."""
         from markets.quality.page import write_quality_page
 
-        return write_quality_page(self, path)
+        return write_quality_page(self.bars, self.findings, self.facts, self.missing, path)
 
 
 def check(bars: Bars, calendar: str | None = None, stale: int = 10) -> QualityReport:
@@ -105,15 +105,14 @@ def check(bars: Bars, calendar: str | None = None, stale: int = 10) -> QualityRe
         raise InputError(f"stale is {stale}: two bars at least can have the same close")
     index = bars.index
     findings, facts, missing = check_index(index, calendar)
-    arrays = {field: getattr(bars, field) for field in FIELDS if getattr(bars, field) is not None}
-    ends = bars._gone_from or (None,) * len(bars.symbols)
+    ends = bars.delisted_from
     for i, symbol in enumerate(bars.symbols):
         if np.isnan(bars.close[:, i]).all():  # a slice before its listing or after its end
             detail = "no close in this span"
             findings.append(Finding(symbol, "no return", "note", index[0], index[-1], len(index), detail))
             continue
-        columns = {field: np.ascontiguousarray(values[:, i]) for field, values in arrays.items()}
-        findings.extend(faults(symbol, index, columns, ends[i], stale))
+        columns = {field: np.ascontiguousarray(values[:, i]) for field, values in bars.fields.items()}
+        findings.extend(faults(symbol, index, columns, ends.get(symbol), stale))
     findings.extend(_survivorship(bars))
     order = {severity: rank for rank, severity in enumerate(SEVERITIES)}
     findings.sort(key=lambda finding: (order[finding.severity], -finding.count))

@@ -14,12 +14,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from markets.bars.bars import Bars
-from markets.common.pages import write_page
+from markets.common.pages import table, write_page
 from markets.data.loading import SURVIVORSHIP
 from markets.regimes.base import RegimeDetector, RegimePath, market_returns, recovery
-
-# From the calmest to the wildest, light enough to read a curve on: red, green, blue.
-_SHADES = np.array([[196, 228, 196], [246, 231, 180], [240, 176, 168]])
+from markets.regimes.colours import shade
 
 
 def look_ahead(bars: Bars, live: RegimePath, others: dict[str, RegimePath]) -> pd.DataFrame:
@@ -160,12 +158,9 @@ def _number(value: float, digits: int, unit: str = "") -> str:
 
 
 def _table(text: pd.DataFrame) -> str:
-    head = "".join(f"<th>{html.escape(str(c))}</th>" for c in text.columns)
-    body = "".join(
-        f"<tr><td>{html.escape(str(name))}</td>" + "".join(f"<td>{html.escape(str(v))}</td>" for v in row) + "</tr>"
-        for name, row in zip(text.index, text.to_numpy(), strict=True)
+    return table(
+        ["", *text.columns], [[str(name), *row] for name, row in zip(text.index, text.to_numpy(), strict=True)]
     )
-    return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _figure(bars: Bars, live: RegimePath, after: RegimePath, fitted: pd.Timestamp) -> go.Figure:
@@ -183,11 +178,11 @@ def _figure(bars: Bars, live: RegimePath, after: RegimePath, fitted: pd.Timestam
     for row, path in enumerate((live, after), start=1):
         for k, regime in enumerate(path.names):
             x, y = _towers(path.index, path.labels == k)
-            shade = {"mode": "lines", "line": {"width": 0}, "fill": "tozeroy", "fillcolor": _shade(k, len(path.names))}
+            style = {"mode": "lines", "line": {"width": 0}, "fill": "tozeroy", "fillcolor": shade(k, len(path.names))}
             figure.add_scatter(
                 x=x,
                 y=y,
-                **shade,
+                **style,
                 name=regime,
                 legendgroup=regime,
                 showlegend=row == 1,
@@ -224,10 +219,3 @@ def _ticks(price: np.ndarray) -> list[float]:
     low, high = np.nanmin(price), np.nanmax(price)
     powers = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     return [float(tick) for tick in np.outer(10.0**powers, [1, 2, 5]).ravel() if low / 2 < tick < high * 2]
-
-
-def _shade(k: int, count: int) -> str:
-    """Colour of the regime of rank k, from the calmest to the wildest."""
-    rank = k / max(count - 1, 1)
-    red, green, blue = (np.interp(rank, [0, 0.5, 1], _SHADES[:, c]) for c in range(3))
-    return f"rgb({red:.0f},{green:.0f},{blue:.0f})"

@@ -259,14 +259,14 @@ def _strung(bars: Bars, rows: np.ndarray, scale: np.ndarray, name: str) -> Bars:
         )
     rows = rows + bars.past
     before = np.log(held.marks[rows - 1])
-    ratios = {f: scale[:, None] * (np.log(held._fields[f][rows]) - before) for f in _PRICES if f in held._fields}
+    ratios = {f: scale[:, None] * (np.log(held.fields[f][rows]) - before) for f in _PRICES if f in held.fields}
     moves = np.vstack([np.log(bars.marks[-1]), np.nan_to_num(ratios["close"][:-1])])
     level = np.cumsum(moves, axis=0)
     fields = {f: np.exp(level + ratio) for f, ratio in ratios.items()}
     absent = np.isnan(fields["close"]).all(axis=0)  # bars must have a close of every symbol
     fields["close"][0, absent] = bars.marks[-1, absent]
     if bars.volume is not None:
-        fields["volume"] = held._fields["volume"][rows]
+        fields["volume"] = held.fields["volume"][rows]
     return _made(_times(bars.index, len(rows)), bars.symbols, fields, held.tradable[rows], {}, name)
 
 
@@ -277,11 +277,10 @@ def _rebuilt(bars: Bars, factor: float, name: str) -> Bars:
     first = marks[np.isfinite(marks).argmax(axis=0), np.arange(marks.shape[1])]
     swap = {"high": "low", "low": "high"} if factor < 0 else {}
     fields = {
-        swap.get(f, f): first * (x / first) ** factor if f in _PRICES else x for f, x in held._fields.items()
+        swap.get(f, f): first * (x / first) ** factor if f in _PRICES else x for f, x in held.fields.items()
     }  # fmt: skip
-    gone = {s: time for s, time in zip(held.symbols, held._gone_from, strict=False) if time is not None}
-    made = _made(held.index, held.symbols, fields, held.tradable, gone, name)
-    return made._rows(bars.past, len(held))
+    made = _made(held.index, held.symbols, fields, held.tradable, held.delisted_from, name)
+    return made.rows(bars.past, len(held))
 
 
 def _made(index, symbols, fields: dict[str, np.ndarray], tradable: np.ndarray, gone: dict, name: str) -> Bars:

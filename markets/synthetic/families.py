@@ -23,8 +23,8 @@ from markets.bars.bars import Bars
 from markets.common.errors import InputError
 from markets.envs.market_env import TaskEnv
 from markets.envs.rewards import Accounts, Reward
+from markets.features.composition import Features
 from markets.features.known_units import Told, UnitReturn
-from markets.features.parts import Features
 from markets.tasks import Task, TaskSet
 
 SCALE = 1e-4

@@ -16,7 +16,7 @@ import pytest
 
 from backtests import registry, walk_forward
 from markets import Bars, Features, InputError
-from markets.features.parts import Calendar, Range, Return
+from markets.features import Calendar, Range, Return
 from strategies import EqualWeight, Policy, PolicySettings, PolicyStrategy
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from markets import Bars, Features, InputError
-from markets.features.parts import Calendar, Rank, Return
+from markets.features import Calendar, Rank, Return
 from strategies import InverseVolatility, Policy, PolicySettings, PolicyStrategy
 from strategies.policy import with_shrink
 

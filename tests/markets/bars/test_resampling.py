@@ -32,7 +32,7 @@ def markets(draw, clock=None):
     else:
         index = index[0] + pd.to_timedelta(np.cumsum(rng.choice([1, 1, 1, 3], length)), unit="D")
     fields = {field: getattr(bars, field) for field in FIELDS}
-    gone = {s: index[list(bars.index).index(t)] for s, t in zip(bars.symbols, bars._gone_from, strict=False) if t}
+    gone = {s: index[list(bars.index).index(t)] for s, t in bars.delisted_from.items()}
     gone = {s: t.tz_localize(None) for s, t in gone.items()}
     return Bars.make(index, bars.symbols, fields.pop("close"), **fields, delisted=gone)
 
@@ -152,7 +152,7 @@ def test_rows_are_bars_that_validation_accepts(data):
     fields = {field: getattr(rows, field) for field in FIELDS}
     live = np.isfinite(rows.close).any(axis=0)
     if len(rows) > 1 and live.all():
-        gone = {s: t.tz_localize(None) for s, t in zip(rows.symbols, rows._gone_from, strict=False) if t is not None}
+        gone = {s: t.tz_localize(None) for s, t in rows.delisted_from.items()}
         Bars.make(rows.index, rows.symbols, fields.pop("close"), **fields, tradable=rows.tradable, delisted=gone)
     with pytest.raises(ValueError, match="read-only"):
         rows.close[0] = 1

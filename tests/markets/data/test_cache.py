@@ -43,7 +43,7 @@ def test_what_is_kept_is_covered_and_read_in_order(series):
 
 def test_an_answer_that_is_cut_off_in_writing_does_not_count(series, monkeypatch):
     def killed(self, file, **options):
-        file.write(b"half")
+        file.write_bytes(b"half")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from markets import Bars, Features, InputError
-from markets.features.parts import (
+from markets.features import (
     AboveAverage,
     Calendar,
     Drawdown,
@@ -161,11 +161,10 @@ def scrambled(bars: Bars, t: int, rng: np.random.Generator) -> Bars:
     """Everything after row t replaced, but that a delisted symbol trades no more."""
     noise = worlds.gappy_bars(rng, *bars.shape)
     fields = {}
-    for name, values in bars._fields.items():
-        fields[name] = np.where(bars.delisted, np.nan, noise._fields[name])
+    for name, values in bars.fields.items():
+        fields[name] = np.where(bars.delisted, np.nan, noise.fields[name])
         fields[name][: t + 1] = values[: t + 1]
-    gone = {s: time for s, time in zip(bars.symbols, bars._gone_from, strict=False) if time is not None}
-    return Bars.make(bars.index, bars.symbols, delisted=gone, **fields)
+    return Bars.make(bars.index, bars.symbols, delisted=bars.delisted_from, **fields)
 
 
 @settings(max_examples=15)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from markets import Features, InputError, feature
-from markets.features.parts import Return, VolatilityRatio
+from markets.features import Return, VolatilityRatio
 
 
 def frame(bars) -> pd.DataFrame:

@@ -95,7 +95,7 @@ def test_a_generator_is_moved_on(garch_case):
 def test_nothing_after_the_span_is_read(seed, t):
     bars = worlds.gappy_bars(np.random.default_rng(seed), 240, 3)
     other = worlds.gappy_bars(np.random.default_rng(seed + 1), 240, 3)
-    fields = {f: np.vstack([x[:t], other._fields[f][t:]]) for f, x in bars._fields.items()}
+    fields = {f: np.vstack([x[:t], other.fields[f][t:]]) for f, x in bars.fields.items()}
     changed = Bars.make(bars.index, bars.symbols, **fields)
     assume(np.isfinite(bars.marks[t - 1]).all())
     for name, make in ways(bars[20:t], 7).items():

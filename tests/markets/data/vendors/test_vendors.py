@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from markets import InputError, load
-from markets.data.vendors import vendors
+from markets.data.vendors import base, ccxt
 
 RECORDED = Path(__file__).parent / "recorded"
 HOUR = 3_600_000
@@ -22,10 +22,10 @@ SOURCE = "ccxt:binance:BTC/USDT:1h"
 def isolated(tmp_path, monkeypatch):
     """A cache of its own, a clock that stands still half an hour into the last recorded bar, and no waiting."""
     monkeypatch.setenv("REGIMESHIFT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(vendors, "_now", lambda: int(BTC.time.iloc[-1]) + HOUR // 2)
-    vendors._exchange.cache_clear()
+    monkeypatch.setattr(base, "now", lambda: int(BTC.time.iloc[-1]) + HOUR // 2)
+    ccxt._exchange.cache_clear()
     slept = []
-    monkeypatch.setattr(vendors.time, "sleep", slept.append)
+    monkeypatch.setattr(base.time, "sleep", slept.append)
     return slept
 
 
@@ -41,7 +41,7 @@ def exchange(monkeypatch):
         there = BTC[BTC.time >= since] if symbol == "BTC/USDT" else BTC[:0]
         return there[: state.page].reset_index(drop=True)
 
-    monkeypatch.setattr(vendors, "ask_exchange", ask)
+    monkeypatch.setattr(ccxt, "ask", ask)
     return state
 
 
@@ -71,7 +71,7 @@ def test_what_is_known_is_not_asked_for_again(exchange, monkeypatch):
     assert len(load(SOURCE, start="2024-03-01T01:00", end="2024-03-01T14:00")) == 14
     assert [page for _, page in exchange.asked] == [0]
     exchange.asked.clear()
-    monkeypatch.setattr(vendors, "_now", lambda: int(BTC.time.iloc[-1]) + HOUR)
+    monkeypatch.setattr(base, "now", lambda: int(BTC.time.iloc[-1]) + HOUR)
     assert len(load(SOURCE, start="2024-03-01T01:00")) == 25
     assert [page for _, page in exchange.asked] == [15]
 
@@ -91,10 +91,10 @@ def test_a_market_that_opened_later_is_found_and_said(exchange):
 
 
 def test_a_busy_exchange_is_asked_again_later(exchange, isolated):
-    exchange.fails = {1: vendors.Busy("429"), 2: vendors.Busy("429"), 4: vendors.Busy("timeout")}
+    exchange.fails = {1: base.Busy("429"), 2: base.Busy("429"), 4: base.Busy("timeout")}
     assert len(load(SOURCE, start="2024-03-01T01:00")) == 24
     assert isolated == [1, 2, 1]
-    exchange.fails = {n: vendors.Busy("429 Too Many\nRequests") for n in range(99)}
+    exchange.fails = {n: base.Busy("429 Too Many\nRequests") for n in range(99)}
     with pytest.raises(
         InputError, match=r"binance does not answer \(429 Too Many\); what has arrived is kept, so load again later"
     ):
@@ -116,7 +116,7 @@ def test_a_symbol_without_bars_is_named(exchange):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("ccxt:binance", "is no source; write yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h"),
+        ("ccxt:binance", "is no source; write ccxt:binance:BTC/USDT:1h"),
         ("ccxt:binance:BTC/USDT", "with a timeframe such as 1m, 1h, 1d or 1w"),
         ("ccxt:binance:BTC/USDT:1M", "with a timeframe such as"),
         ("yfinance:", "is no source"),
@@ -166,8 +166,8 @@ def yahoo(monkeypatch):
     library = types.SimpleNamespace(
         Ticker=Ticker, config=config, exceptions=types.SimpleNamespace(YFTickerMissingError=missing)
     )
-    monkeypatch.setattr(vendors, "_library", {"yfinance": library}.__getitem__)
-    monkeypatch.setattr(vendors, "_now", lambda: pd.Timestamp("2018-12-14 20:00").value // 10**6)
+    monkeypatch.setattr(base, "library", {"yfinance": library}.__getitem__)
+    monkeypatch.setattr(base, "now", lambda: pd.Timestamp("2018-12-14 20:00").value // 10**6)
     state.config = config
     return state
 
@@ -214,7 +214,7 @@ def test_without_the_extra(monkeypatch):
     def absent(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(vendors, "import_module", absent)
+    monkeypatch.setattr(base, "import_module", absent)
     for source in ("yfinance:SPY", SOURCE):
         with pytest.raises(InputError, match=r"is not installed: pip install 'regimeshift\[vendors\]'") as error:
             load(source)
@@ -222,11 +222,11 @@ def test_without_the_extra(monkeypatch):
 
 
 def test_what_ccxt_raises_is_told_in_a_line(monkeypatch):
-    ccxt = types.SimpleNamespace(exchanges=["binance"])
-    ccxt.BaseError = type("BaseError", (Exception,), {})
+    fake = types.SimpleNamespace(exchanges=["binance"])
+    fake.BaseError = type("BaseError", (Exception,), {})
     for name in ("NetworkError", "BadSymbol", "AuthenticationError"):
-        setattr(ccxt, name, type(name, (ccxt.BaseError,), {}))
-    faults = [ccxt.NetworkError("429"), ccxt.BadSymbol("no"), ccxt.AuthenticationError("needs a key"), None]
+        setattr(fake, name, type(name, (fake.BaseError,), {}))
+    faults = [fake.NetworkError("429"), fake.BadSymbol("no"), fake.AuthenticationError("needs a key"), None]
 
     class binance:
         def __init__(self, options):
@@ -238,25 +238,25 @@ def test_what_ccxt_raises_is_told_in_a_line(monkeypatch):
                 raise fault
             return BTC[::-1].to_numpy().tolist()
 
-    ccxt.binance = binance
-    monkeypatch.setattr(vendors, "_library", lambda name: ccxt)
+    fake.binance = binance
+    monkeypatch.setattr(base, "library", lambda name: fake)
     question = "binance", "BTC/USDT", "1h", 0, 1000
-    with pytest.raises(vendors.Busy, match="429"):
-        vendors.ask_exchange(*question)
+    with pytest.raises(base.Busy, match="429"):
+        ccxt.ask(*question)
     with pytest.raises(InputError, match="binance has no symbol 'BTC/USDT'"):
-        vendors.ask_exchange(*question)
+        ccxt.ask(*question)
     with pytest.raises(InputError, match="binance refuses BTC/USDT 1h: needs a key"):
-        vendors.ask_exchange(*question)
-    pd.testing.assert_frame_equal(vendors.ask_exchange(*question), BTC)
+        ccxt.ask(*question)
+    pd.testing.assert_frame_equal(ccxt.ask(*question), BTC)
     with pytest.raises(InputError, match="binance has no bars of 5m; it has 1h, 1d"):
-        vendors.ask_exchange("binance", "BTC/USDT", "5m", 0, 1000)
+        ccxt.ask("binance", "BTC/USDT", "5m", 0, 1000)
     with pytest.raises(InputError, match="ccxt knows no exchange 'binanse'; is it binance"):
-        vendors.ask_exchange("binanse", "BTC/USDT", "1h", 0, 1000)
+        ccxt.ask("binanse", "BTC/USDT", "1h", 0, 1000)
 
 
 @pytest.mark.parametrize(("patience", "shown"), [(0.0, True), (60.0, False)])
 def test_progress_is_shown_once_it_lasts(exchange, monkeypatch, capsys, patience, shown):
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setattr(vendors, "PATIENCE", patience)
+    monkeypatch.setattr(base, "PATIENCE", patience)
     load(SOURCE, start="2024-03-01T01:00")
     assert ("BTC/USDT" in capsys.readouterr().err) == shown

@@ -1,0 +1,220 @@
+"""CSV text as a frame of cells: unpacked, decoded, its layout found, its cells read, its shape made sure of.
+
+What can be told without guessing is read: byte order marks, gzip, UTF-16, semicolons and tabs. Everything else is refused by
+the line that it stands in.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from markets.common.errors import InputError
+from markets.data.tables import FORMATS, SYMBOL_COLUMNS, TIME_COLUMNS, plain
+
+EMPTY = ["", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "None", "-"]  # how files write a gap
+# What a file that is named .csv may be instead, by its first bytes.
+FOREIGN = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook; save it as CSV",
+    b"PAR1": "a Parquet file; name it .parquet",
+    b"BZh": "packed with bzip2; unpack it",
+    b"\xfd7zXZ": "packed with xz; unpack it",
+    b"<!DOCTYPE": "a web page: the download failed; fetch it again",
+    b"<html": "a web page: the download failed; fetch it again",
+    b"{": "JSON, perhaps a vendor's message of failure; look into it, and write a table as CSV",
+}
+
+
+def parse_csv(data: bytes) -> tuple[pd.DataFrame, np.ndarray]:
+    """Read text of any delimiter.
+
+    Returns
+    -------
+    frame : DataFrame
+        Two levels of columns where the header has them, as yfinance's has.
+    lines : ndarray of int
+        The line of the file that each row of the frame is.
+
+    Raises
+    ------
+    InputError
+        If the file is something else, or the header or the shape of a row is wrong.
+    """
+    text = _decoded(_unpacked(data))
+    if not text.strip():
+        raise InputError(f"the file is empty; it should be {FORMATS}")
+    layout = _layout(text)
+    frame = _cells(text, layout)
+    lines = layout.lines[layout.levels :]
+    there = frame.notna().any(axis=1).to_numpy()
+    frame, lines = frame[there].reset_index(drop=True), lines[there]
+    return (_with_levels(frame, layout) if layout.levels > 1 else _with_header(frame, layout)), lines
+
+
+def _unpacked(data: bytes) -> bytes:
+    if data[:2] == b"\x1f\x8b":
+        data = gzip.decompress(data)
+    for start, what in FOREIGN.items():
+        if data.lstrip()[: len(start)].lower() == start.lower():
+            raise InputError(f"this is {what}")
+    return data
+
+
+def _decoded(data: bytes) -> bytes:
+    """UTF-8 with plain line ends, of UTF-8 or of UTF-16 with its mark; anything else is for the user to name."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        data = data.decode("utf-16").encode()
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    at = data.find(b"\0")
+    if at >= 0:
+        raise InputError(
+            f"cannot be read as CSV: row {_line(data, at)} holds a NUL byte: binary, damaged, or UTF-16 without its mark"
+        )
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"cannot be read as CSV: row {_line(data, error.start)} holds byte 0x{data[error.start]:02X}, which is not UTF-8; "
+            "is it Latin-1? Convert it: iconv -f LATIN1 -t UTF-8"
+        ) from None
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def _line(data: bytes, at: int) -> int:
+    return data.count(b"\n", 0, at) + 1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a text is laid out.
+
+    Attributes
+    ----------
+    delimiter : str
+    lines : ndarray of int
+        Line numbers of the rows that are not blank, the header's included.
+    starts : ndarray of int
+        Where each of them starts, and where the last ends.
+    head : list of list of str
+        Cells of the first three rows.
+    levels : int
+        Rows of the header: 1, or 3 as yfinance's frames have (the fields, the symbols, and the name of the time alone).
+    """
+
+    delimiter: str
+    lines: np.ndarray
+    starts: np.ndarray
+    head: list[list[str]]
+    levels: int
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns, as we look for them."""
+        return [plain(name) for name in self.head[0]]
+
+
+def _layout(text: bytes) -> Layout:
+    unquoted = b"".join(text.lstrip().split(b"\n", 1)[0].split(b'"')[::2]).decode()
+    delimiter = next((mark for mark in ";\t|" if mark in unquoted), ",")
+    lines, starts = _rows(text, delimiter)
+    head = [
+        next(csv.reader([text[a:b].decode().strip("\n")], delimiter=delimiter), [""]) for a, b in pairwise(starts[:4])
+    ]
+    levels = 3 if len(head) == 3 and plain(head[2][0]) in TIME_COLUMNS and not any(head[2][1:]) else 1
+    return Layout(delimiter, lines, starts, head, levels)
+
+
+def _cells(text: bytes, layout: Layout) -> pd.DataFrame:
+    """The rows below the header, columns by number; numbers where pandas can tell, text elsewhere."""
+    columns = range(len(layout.head[0]))
+    if len(layout.lines) <= layout.levels:
+        return pd.DataFrame(columns=columns)
+    # Symbols are text: NA is a ticker, and 0700 is not 700. So are numbers, where a comma may stand in them.
+    is_text = layout.levels > 1 or b'"' in text or (layout.delimiter != "," and b"," in text)
+    symbol = {i for i, name in enumerate(layout.names) if name in SYMBOL_COLUMNS and layout.levels == 1}
+    gaps: dict[Any, list[str]] = {i: [""] if i in symbol else EMPTY for i in columns}
+    return pd.read_csv(
+        io.BytesIO(text[layout.starts[layout.levels] :]),
+        sep=layout.delimiter,
+        header=None,
+        names=columns,
+        index_col=False,
+        dtype={i: str for i in columns if is_text or i in symbol},
+        keep_default_na=False,
+        na_values=gaps,
+        low_memory=False,
+    )
+
+
+def _with_levels(frame: pd.DataFrame, layout: Layout) -> pd.DataFrame:
+    fields, symbols, times = layout.head
+    frame = frame.set_index(0).rename_axis(index=times[0])
+    return frame.set_axis(pd.MultiIndex.from_arrays([fields[1:], symbols[1:]]), axis=1)
+
+
+def _with_header(frame: pd.DataFrame, layout: Layout) -> pd.DataFrame:
+    names = layout.names
+    if names[0][:1].isdigit():
+        raise InputError(
+            f"row {layout.lines[0]} holds values: the first line should name the columns; put a header above it"
+        )
+    repeated = [name for i, name in enumerate(names) if name and name in names[:i]]
+    if repeated:
+        raise InputError(f"column {repeated[0]!r} stands twice in the header; give each a name of its own")
+    frame = frame.set_axis(layout.head[0], axis=1)
+    if len(names) > 1 and not names[-1] and frame.iloc[:, -1].isna().all():
+        frame, names = frame.iloc[:, :-1], names[:-1]  # every line ends in a delimiter
+    nameless = [i for i, name in enumerate(names) if not name]
+    if nameless == [0] and any(name in TIME_COLUMNS for name in names):
+        return frame.iloc[:, 1:]  # a row number that was saved along
+    if nameless not in ([], [0]):
+        raise InputError(f"column {nameless[-1] + 1} has no name; name it or leave it out")
+    return frame
+
+
+def _rows(data: bytes, delimiter: str) -> tuple[np.ndarray, np.ndarray]:
+    """Line numbers of the rows that are not blank, and where each starts (with the end of the last one more).
+
+    pandas fills a row that is cut short with gaps, without a word; so the cells of every row are counted here.
+    """
+    raw = np.frombuffer(data if data.endswith(b"\n") else data + b"\n", dtype=np.uint8)
+    quoted = np.bitwise_xor.accumulate(raw == ord('"'))
+    newlines = np.flatnonzero(raw == ord("\n"))
+    lines = np.flatnonzero(~quoted[newlines]) + 1
+    ends = newlines[lines - 1] + 1
+    marks = np.flatnonzero(raw == ord('"'))
+    if len(marks) % 2:
+        raise InputError(
+            f"cannot be read as CSV: row {_line(data, marks[-1])} opens a quotation mark that is never closed"
+        )
+    beside = raw[marks + np.where(np.arange(len(marks)) % 2, 1, -1)]  # before one that opens, after one that closes
+    stray = ~np.isin(beside, [ord(delimiter), ord("\n"), ord('"')]) & (marks > 0)  # two in a row are one in a cell
+    if stray.any():
+        line = _line(data, int(marks[np.argmax(stray)]))
+        raise InputError(
+            f"cannot be read as CSV: row {line} has a quotation mark inside of a cell; double it or take it out"
+        )
+    starts = np.concatenate([[0], ends[:-1]])
+    delimiters = np.flatnonzero((raw == ord(delimiter)) & ~quoted)
+    cells = np.diff(np.searchsorted(delimiters, ends), prepend=0) + 1
+    blank = ends - starts == 1
+    for row in np.flatnonzero(cells == 1):  # a line of spaces; a proper table has none or all of these
+        blank[row] = not data[starts[row] : ends[row]].strip()
+    cells, lines, starts = cells[~blank], lines[~blank], starts[~blank]
+    odd = np.flatnonzero(cells != cells[0])
+    if len(odd) and len(odd) == len(cells) - 1 and cells[0] == 1:
+        raise InputError(f"row {lines[0]} is a title; the first line should name the columns: take it out")
+    if len(odd):
+        what = "it is cut short" if cells[odd[0]] < cells[0] else "a delimiter inside of a cell needs quotes"
+        raise InputError(
+            f"row {lines[odd[0]]} has {cells[odd[0]]} cells, but the header has {cells[0]}; {what}; mend it or take it out"
+        )
+    return lines, np.append(starts, len(raw))

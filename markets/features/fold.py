@@ -1,0 +1,166 @@
+"""How a composition of features runs: over a panel, block by block, or bar by bar as they arrive.
+
+All three are one fold (`markets.features.kernels`) over more or fewer rows at a time. Logs are taken by numpy before it, row by
+row the same whatever stands around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from markets.bars.bars import FIELDS, Bars
+from markets.common.errors import InputError
+from markets.features import kernels as kernel
+from markets.features.parts import Part, check_fields, lookback, needs
+from markets.features.program import Program
+
+# Rows whose logs are taken at once: bounds memory, and is long enough that Python does not count.
+BLOCK = 4096
+_NOTHING = np.zeros((0, 0))
+_ANGLES = {n: 2 * np.pi * np.arange(n) / n for n in (12, 7)}
+
+
+class Fold:
+    """The fold of a composition along one set of symbols."""
+
+    def __init__(self, parts: Sequence[Part], bars: Bars):
+        check_fields(parts, bars)
+        self.parts, self.needs, self.lookback = parts, needs(parts), lookback(parts)
+        program = Program()
+        for part in parts:
+            part._plan(program)
+        self.columns = program.column
+        self.steps = np.array(program.steps, dtype=np.int64)
+        self.windows = np.array(program.windows, dtype=np.int64)
+        self.state = program.start(len(bars.symbols))
+
+    def custom(self, bars: Bars) -> np.ndarray:
+        """Users' features on all of `bars`, shape (T, A, C)."""
+        found = [part.values(bars) for part in self.parts if part.by_function]
+        return np.stack(found, axis=-1) if found else _NOTHING[..., None]
+
+    def take(self, piece: Bars, custom: np.ndarray, out: np.ndarray) -> None:
+        """Fold the visible rows of `piece`, writing their features unless `out` has no rows."""
+        with np.errstate(invalid="ignore"):
+            logs = np.log(piece.close)
+            high, low = (getattr(piece, name) if name in self.needs else None for name in ("high", "low"))
+            ranges = _NOTHING if high is None or low is None else np.log(high / low) ** 2
+        volume = np.array(piece.volume) if "volume" in self.needs else _NOTHING
+        gone = piece.delisted if piece.delisted_from else _NOTHING.astype(bool)
+        clock = _clock(piece.index) if kernel.CALENDAR in self.steps[:, 0] else _NOTHING
+        kernel.fold(logs, ranges, volume, clock, custom, gone, self.steps, self.windows, self.lookback, self.state, out)
+
+    def blocks(self, bars: Bars, size: int, out: np.ndarray | None) -> Iterator[np.ndarray]:
+        """Fold the history silently, then the visible rows in blocks, into `out` or into new arrays."""
+        held = bars.with_past()
+        custom = self.custom(held)
+        width = (len(bars.symbols), self.columns)
+        for first in range(0, bars.past, BLOCK):
+            last = min(first + BLOCK, bars.past)
+            self.take(held.rows(first, last), custom[first:last], np.empty((0, *width)))
+        for first in range(bars.past, len(held), size):
+            last = min(first + size, len(held))
+            block = np.empty((last - first, *width)) if out is None else out[first - bars.past : last - bars.past]
+            self.take(held.rows(first, last), custom[first:last], block)
+            yield block
+
+
+class FeatureStream:
+    """Features bar by bar, as they arrive; made by `Features.stream`.
+
+    A push costs tens of microseconds and the state does not grow; a user's own features, however, are functions of whole
+    panels, so with any of these the bars are kept and each push computes them anew.
+
+    Attributes
+    ----------
+    latest : ndarray of shape (A, F)
+        Features of the last bar.
+    time : Timestamp
+        Of the last bar.
+    """
+
+    def __init__(self, parts: Sequence[Part], bars: Bars):
+        held = bars.with_past()
+        self._fold = Fold(parts, held)
+        (block,) = self._fold.blocks(held.rows(len(held) - 1, len(held)), 1, None)
+        self.latest, self.time = block[0], held.index[-1]
+        self._by_function = any(part.by_function for part in parts)
+        # of the rest, only symbols, fields and delistings are asked again
+        self._bars = held if self._by_function else held.rows(len(held) - 1, len(held)).without_past()
+
+    def push(self, open, high, low, close, volume, time) -> np.ndarray:
+        """Take one more bar.
+
+        Parameters
+        ----------
+        open, high, low, close, volume : array_like of shape (A,), or None
+            In the order of the symbols; NaN where a symbol did not trade. Fields that no feature reads may be None.
+        time : Timestamp or str
+            Later than all before.
+
+        Returns
+        -------
+        ndarray of shape (A, F)
+            What `Features.compute` would give in its last row.
+
+        Raises
+        ------
+        InputError
+            Naming the field and the symbol that is wrong; the state is then as it was.
+        """
+        bar = self._bar(dict(zip(FIELDS, (open, high, low, close, volume), strict=True)), time)
+        kept = _grown(self._bars, bar) if self._by_function else self._bars
+        custom = self._fold.custom(kept)[-1:]
+        out = np.empty((1, *self.latest.shape))
+        self._fold.take(bar, custom, out)
+        self._bars = kept
+        self.latest, self.time = out[0], bar.index[0]
+        return out[0]
+
+    def _bar(self, fields: dict[str, Any], time: Any) -> Bars:
+        """The arrays as `Bars` of one row."""
+        kept, symbols = self._bars, self._bars.symbols
+        try:
+            when = pd.Timestamp(time)
+            later = when > self.time
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{time!r} is no time like {self.time}: {error}") from None
+        if not later:
+            raise InputError(f"the bar of {when} does not come after {self.time}; push each bar once, in order")
+        rows: dict[str, np.ndarray] = {}
+        for name, given in fields.items():
+            if given is None:
+                continue
+            values = np.array(given, dtype=np.float64)
+            if values.shape != (len(symbols),):
+                raise InputError(f"{name} has shape {values.shape}, but there are {len(symbols)} symbols")
+            bad = np.isinf(values) | ((values < 0) if name == "volume" else (values <= 0))
+            if bad.any():
+                a = int(np.argmax(bad))
+                raise InputError(
+                    f"{name} of {symbols[a]} at {when} is {values[a]:g}; leave out what is not known, as NaN"
+                )
+            rows[name] = values[None]
+        for name in FIELDS:
+            if name not in rows and name in {"close", *self._fold.needs}:
+                raise InputError(f"the bar of {when} comes without the {name}, which a feature reads")
+        index = pd.DatetimeIndex([when]).as_unit(kept.index.unit)
+        return Bars(index, symbols, rows, np.isfinite(rows["close"]), kept.name, 0, kept._delisted_from)
+
+
+def _grown(bars: Bars, bar: Bars) -> Bars:
+    """`bars` and one bar more."""
+    missing = np.full((1, len(bars.symbols)), np.nan)
+    fields = {name: np.vstack([values, bar.fields.get(name, missing)]) for name, values in bars.fields.items()}
+    index, tradable = pd.DatetimeIndex(bars.index.append(bar.index)), np.vstack([bars.tradable, bar.tradable])
+    return Bars(index, bars.symbols, fields, tradable, bars.name, 0, bars._delisted_from)
+
+
+def _clock(index: pd.DatetimeIndex) -> np.ndarray:
+    """Columns of `Calendar`, shape (T, 4)."""
+    angles = (_ANGLES[12][index.month - 1], _ANGLES[7][index.day_of_week])
+    return np.column_stack([turn(angle) for angle in angles for turn in (np.sin, np.cos)])
