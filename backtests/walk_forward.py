@@ -55,8 +55,7 @@ class WalkForward:
 
     def ledger(self, name: str | int) -> Ledger:
         """Every trade of one strategy, and where its equity came from."""
-        plan = self[name].plan
-        return Ledger.of(self.bars, plan.aim, plan.band, plan.rate, costs=self.costs, execution=self.execution)
+        return Ledger.of(self.bars, self[name].plan, costs=self.costs, execution=self.execution)
 
     def report(self, path: str | Path, title: str | None = None, notes: Iterable[str] = ()) -> Path:
         """Write a self-contained HTML page; see `backtests.report`."""
@@ -137,7 +136,7 @@ def walk_forward(
 
 def _run(strategy: Adaptive, bars: Bars, costs: Costs, execution: Execution, every: int) -> Backtest:
     plan = _joined_plan(strategy, bars, every)
-    paths = simulate(bars, plan.aim, plan.band, plan.rate, costs=costs, execution=execution)
+    paths = simulate(bars, plan, costs=costs, execution=execution)
     equity = paths.equity[0]
     weights = paths.shares[0]
     weights *= bars.marks  # in place: panels may be large

@@ -24,9 +24,9 @@ import torch
 import markets
 from benchmarks.common import RESULTS, finish, options
 from markets import Bars, Costs, Execution, Features, simulate
-from markets.accounting.costs import make_market
-from markets.accounting.differentiable import equity_paths, equity_paths_reference
-from markets.accounting.kernels import run_paths
+from markets.accounting.differentiable import TensorPlan, equity_paths, equity_paths_reference
+from markets.accounting.market import make_market
+from markets.accounting.simulate import plan_rows, run_paths
 
 
 def seconds(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -77,6 +77,12 @@ def stepping(env: gymnasium.Env, actions: list[int], seed: int) -> Callable[[], 
         return len(actions)
 
     return run
+
+
+def scalar_steps(bars: Bars, steps: int, seed: int) -> Callable[[], int]:
+    """One native environment with the same eight features and three positions."""
+    env = markets.MarketEnv(bars, actions="discrete", positions=(-1, 0, 1), costs="10bp", episode_bars=len(bars))
+    return stepping(env, np.random.default_rng(seed).integers(0, 3, steps).tolist(), seed)
 
 
 def gym_trading_env_steps(bars: Bars, steps: int, seed: int) -> Callable[[], int]:
@@ -138,6 +144,7 @@ def environments(quick: bool, seed: int) -> dict[str, float]:
     one, twenty = walk(5000, 1, seed), walk(5000, 20, seed)
     runs = {
         "ours, 1 asset x 4,096": vector_steps(one, n, 40 if quick else 600, seed),  # as long as the peer runs
+        "ours, 1 asset x 1": scalar_steps(one, peer, seed),
         "Gym-Trading-Env, 1 asset": gym_trading_env_steps(one, peer, seed),
         "gym-anytrading, 1 asset": gym_anytrading_steps(one, peer, seed),
         "ours, 20 assets x 4,096": vector_steps(twenty, n, 5 if quick else 60, seed),
@@ -153,6 +160,8 @@ def environments(quick: bool, seed: int) -> dict[str, float]:
     return {
         "env_ratio_gym_trading_env": rate["ours, 1 asset x 4,096"] / rate["Gym-Trading-Env, 1 asset"],
         "env_ratio_gym_anytrading": rate["ours, 1 asset x 4,096"] / rate["gym-anytrading, 1 asset"],
+        "scalar_ratio_gym_trading_env": rate["ours, 1 asset x 1"] / rate["Gym-Trading-Env, 1 asset"],
+        "scalar_ratio_gym_anytrading": rate["ours, 1 asset x 1"] / rate["gym-anytrading, 1 asset"],
         "env_ratio_20_assets": rate["ours, 20 assets x 4,096"] / twenty_rate,
         "env_20_assets_peer_is_finrl": finrl is not None,
     }
@@ -208,7 +217,7 @@ def gradients(quick: bool, seed: int) -> dict[str, float]:
 
     def run(function) -> None:
         aim.grad = band.grad = None
-        function(market, rules, start, aim, band, money=1e6).log().sum().backward()
+        function(market, rules, start, TensorPlan(aim, band), money=1e6).equity.log().sum().backward()
 
     took = seconds({"ours": lambda: run(equity_paths), "torch": lambda: run(equity_paths_reference)}, 3 if quick else 7)
     print(
@@ -219,14 +228,13 @@ def gradients(quick: bool, seed: int) -> dict[str, float]:
 
 def growth(quick: bool, seed: int) -> dict[str, list]:
     """Nanoseconds a step, as environments, assets and bars grow."""
-    empty = np.zeros((0, 0, 0))
 
     def paths(n: int, length: int, symbols: int) -> float:
         bars = walk(length, symbols, seed)
         market, rules = make_market(bars, Costs.parse("10bp"), Execution())
         aim = np.random.default_rng(seed).uniform(0, 1 / symbols, (n, length, symbols))
-        start = np.zeros(n, dtype=np.int64)
-        took = seconds({"x": lambda: run_paths(market, rules, start, aim, empty, empty, 1e6, False)}, 3)["x"]
+        plan, start = plan_rows(aim, None, None), np.zeros(n, dtype=np.int64)
+        took = seconds({"x": lambda: run_paths(market, rules, start, plan, 1e6, False)}, 3)["x"]
         return took / (n * (length - 1)) * 1e9
 
     def envs(n: int) -> float:

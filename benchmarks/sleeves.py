@@ -181,9 +181,7 @@ class Seen:
         returns = np.full((len(held), len(learner.sleeves)), np.nan)
         for k, sleeve in enumerate(learner.sleeves):
             plan = planned(sleeve, held)
-            paths = simulate(
-                held, plan.aim, plan.band, plan.rate, costs=learner.costs, execution=learner.execution, holdings=False
-            )
+            paths = simulate(held, plan, costs=learner.costs, execution=learner.execution, holdings=False)
             begun, equity = sleeve.warmup + LAG, paths.equity[0]
             returns[begun:, k] = equity[begun:] / equity[begun - 1 : -1] - 1
         squares = pd.DataFrame(returns**2).ewm(halflife=learner.halflife, min_periods=20).mean().to_numpy()

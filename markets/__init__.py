@@ -3,12 +3,13 @@
 import gymnasium
 
 from markets.accounting.costs import Costs, Execution
-from markets.accounting.kernels import simulate
 from markets.accounting.ledger import Ledger
+from markets.accounting.plan import Plan
+from markets.accounting.simulate import Paths, simulate
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
 from markets.data.loading import load
-from markets.envs.market_env import MarketEnv, TaskEnv, VectorMarketEnv
+from markets.envs import EnvConfig, MarketEnv, TaskEnv, VectorMarketEnv
 from markets.envs.rewards import Reward
 from markets.features.composition import Features
 from markets.features.known_units import Told, UnitReturn
@@ -26,6 +27,7 @@ __all__ = [
     "Bars",
     "ChangePoints",
     "Costs",
+    "EnvConfig",
     "Execution",
     "Features",
     "HiddenMarkovRegimes",
@@ -33,6 +35,8 @@ __all__ = [
     "JumpRegimes",
     "Ledger",
     "MarketEnv",
+    "Paths",
+    "Plan",
     "QualityReport",
     "RegimeDetector",
     "RegimePath",

@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
-from markets.envs.market_env import VectorMarketEnv
+from markets.envs.vector_env import VectorMarketEnv
 
 
 class StableVecEnv(VecEnv):

@@ -1,10 +1,11 @@
 """What can trade a market: plans, rules, torch policies."""
 
+from markets import Plan
 from strategies.blend import Blend
 from strategies.long_short import ResidualMomentum, Reversal
 from strategies.policy import Policy, PolicySettings, PolicyStrategy
 from strategies.rules import BuyAndHold, EqualWeight, InverseVolatility, Momentum
-from strategies.strategy import Plan, Strategy
+from strategies.strategy import Strategy
 
 __all__ = [
     "Blend",

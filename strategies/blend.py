@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from markets import Bars, InputError
+from markets import Bars, InputError, Plan
 from strategies import serialization as saving
 from strategies.policy import PolicyStrategy
-from strategies.strategy import Plan, Strategy, planned
+from strategies.strategy import Strategy, planned
 
 
 class Blend(Strategy):

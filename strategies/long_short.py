@@ -18,8 +18,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from markets import Bars, InputError
-from strategies.strategy import Plan, Strategy
+from markets import Bars, InputError, Plan
+from strategies.strategy import Strategy
 
 VOLATILITY = 63  # bars
 _CUT = 6  # halflives after which an average forgets, so that a row reads a definite stretch of the past

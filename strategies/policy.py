@@ -10,18 +10,19 @@ from __future__ import annotations
 import copy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from markets import Bars, Features, InputError
+from markets import Bars, Features, InputError, Plan
+from markets.accounting.differentiable import TensorPlan
 from strategies import serialization as saving
 from strategies.networks import Body, Shape
 from strategies.rules import EqualWeight, InverseVolatility
-from strategies.strategy import Plan, Strategy
+from strategies.strategy import Strategy
 
 # Half-width of each base's own no-trade zone, as a share of an equal weight.
 BASES = {"inverse_volatility": 0.1, "equal_weight": 0.0, "flat": 0.0}
@@ -66,14 +67,6 @@ class PolicySettings(Shape):
 _START = {"band": [0.0, -3.0], "rate": [0.0, 0.0], "at_once": [0.0]}
 
 
-class Aims(NamedTuple):
-    """A policy's plan as tensors of shape (B, T, A); see `Plan`."""
-
-    aim: Tensor
-    band: Tensor | None
-    rate: Tensor | None
-
-
 class Policy(nn.Module):
     """From features to a plan.
 
@@ -87,11 +80,11 @@ class Policy(nn.Module):
         self.settings = settings
         seen = 2 * len(settings.features.names)  # of the symbol, and of the market
         start = torch.tensor(_START[settings.trades])
-        # Aims of nothing, within their zone, trade nothing and have no gradient: without a base some must stand out at first.
+        # Aims of zero, within their zone, trade nothing and have no gradient: without a base some must stand out at first.
         spread = (0.3 if settings.trades == "band" else 0.1) if settings.base == "flat" else 0.0
         self.body = Body(seen, len(start), settings, start, spread)
 
-    def forward(self, features: Tensor, base: Tensor, last: int | None = None, truncate: int = 0) -> Aims:
+    def forward(self, features: Tensor, base: Tensor, last: int | None = None, truncate: int = 0) -> TensorPlan:
         """The plan along B paths.
 
         Parameters
@@ -123,7 +116,7 @@ class Policy(nn.Module):
             rate = torch.sigmoid(rest[0])
             if settings.base != "flat":
                 rate = settings.shrink * rate + (1 - settings.shrink)  # a base goes all the way
-        return Aims(aim, band, rate)
+        return TensorPlan(aim, band, rate)
 
     def sequences(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """What the network reads: of each symbol alone, and of the market.
@@ -191,7 +184,7 @@ class PolicyStrategy(Strategy):
         base = torch.from_numpy(base_weights(settings, grown))
         device = next(self.policy.parameters()).device
         band, rate = torch.full_like(base, BASES[settings.base] / len(bars.symbols)), torch.ones_like(base)
-        plan = Aims(
+        plan = TensorPlan(
             base.clone(), band if settings.trades == "band" else None, rate if settings.trades == "rate" else None
         )
         # rows with too short a past for any memory stay as they are

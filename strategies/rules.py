@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from markets import Bars, InputError
-from strategies.strategy import Plan, Strategy
+from markets import Bars, InputError, Plan
+from strategies.strategy import Strategy
 
 
 class EqualWeight(Strategy):

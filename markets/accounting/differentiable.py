@@ -7,65 +7,58 @@ reference that the kernel is tested against.
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from markets.accounting.costs import GONE, OPEN, OUTLAY, POST_FEE, Market, Rules
-from markets.accounting.kernels import DUST, TOLERANCE, adjoint_kernel, in_threads, run_paths, scratch
-
-_EMPTY = np.zeros((0, 0, 0))
-
-
-@overload
-def equity_paths(
-    market: Market, rules: Rules, start: np.ndarray, aim: Tensor, band: Tensor | None = ..., rate: Tensor | None = ...,
-    *, money: float, holdings: Literal[False] = ...,
-) -> Tensor: ...  # fmt: skip
+from markets.accounting.kernels import DUST, TOLERANCE, PlanRows, Records, adjoint_kernel, workspace
+from markets.accounting.market import GONE, OPEN, OUTLAY, POST_FEE, Market, Rules
+from markets.accounting.simulate import in_threads, plan_rows, run_paths, some
 
 
-@overload
-def equity_paths(
-    market: Market, rules: Rules, start: np.ndarray, aim: Tensor, band: Tensor | None = ..., rate: Tensor | None = ...,
-    *, money: float, holdings: Literal[True],
-) -> tuple[Tensor, Tensor]: ...  # fmt: skip
+class TensorPlan(NamedTuple):
+    """A plan as tensors of shape (B, T, A); see `markets.accounting.plan.Plan`."""
+
+    aim: Tensor
+    band: Tensor | None = None
+    rate: Tensor | None = None
 
 
-def equity_paths(
-    market: Market,
-    rules: Rules,
-    start: np.ndarray,
-    aim: Tensor,
-    band: Tensor | None = None,
-    rate: Tensor | None = None,
-    *,
-    money: float,
-    holdings: bool = False,
-) -> Tensor | tuple[Tensor, Tensor]:
-    """Equity of B plans of T bars by A symbols, differentiable once in the plan.
+class TensorPaths(NamedTuple):
+    """Accounts over time, differentiable in the plan.
+
+    Attributes
+    ----------
+    equity : Tensor of float64, shape (B, T)
+        Row 0 is the money at the start.
+    shares : Tensor of float64, shape (B, T, A)
+        What is held at each bar's close; row 0 is 0. What was decided at bar t is held in ``shares[:, t + 1]``, whose value at
+        ``market.fill`` of row t was exposed to the bar's risk.
+    """
+
+    equity: Tensor
+    shares: Tensor
+
+
+def equity_paths(market: Market, rules: Rules, start: np.ndarray, plan: TensorPlan, *, money: float) -> TensorPaths:
+    """B plans of T bars by A symbols carried out, differentiable once in the plan.
 
     Parameters
     ----------
     market, rules : Market, Rules
-        From `markets.accounting.costs.make_market`.
+        From `markets.accounting.market.make_market`.
     start : ndarray of int64, shape (B,)
         Row of the panel at which each path begins.
-    aim, band, rate : Tensor of shape (B, T, A)
-        As in `markets.accounting.kernels.simulate`; computed in float64.
+    plan : TensorPlan of shape (B, T, A)
+        Computed in float64.
     money : float
         Cash at the start: fixed fees and impact depend on it.
-    holdings : bool
-        Whether to return what is held, too.
 
     Returns
     -------
-    equity : Tensor of float64, shape (B, T)
-        Row 0 is `money`.
-    shares : Tensor of float64, shape (B, T, A)
-        Only with `holdings`: what is held at each bar's close; row 0 is 0. What was decided at bar t is held in
-        ``shares[:, t + 1]``, whose value at ``market.fill`` of row t was exposed to the bar's risk.
+    TensorPaths
 
     Raises
     ------
@@ -73,8 +66,7 @@ def equity_paths(
         For sizing ``outlay`` and ``whole_lots``.
     """
     _refuse_outlay(rules)
-    equity, shares = _EquityPaths.apply(market, rules, start, money, aim, band, rate)
-    return (equity, shares) if holdings else equity
+    return TensorPaths(*_EquityPaths.apply(market, rules, start, money, *plan))
 
 
 def _refuse_outlay(rules: Rules) -> None:
@@ -85,30 +77,28 @@ def _refuse_outlay(rules: Rules) -> None:
 class _EquityPaths(torch.autograd.Function):
     @staticmethod
     def forward(ctx, market, rules, start, money, aim, band, rate):
-        plan = [_EMPTY if p is None else _as_array(p) for p in (aim, band, rate)]
-        aims, bands, rates = plan
-        paths = run_paths(market, rules, start, aims, bands, rates, money)
+        plan = plan_rows(*(None if part is None else _as_array(part) for part in (aim, band, rate)))
+        paths = run_paths(market, rules, start, plan, money)
         ctx.work = (market, rules, start, plan, paths)
         ctx.like = (aim, band, rate)
-        ctx.set_materialize_grads(False)  # most callers ask for equity alone: no zeros for the shares
+        ctx.set_materialize_grads(False)  # most callers use equity alone: no zeros for the shares
         return torch.from_numpy(paths.equity).to(aim.device), torch.from_numpy(paths.shares).to(aim.device)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, g_equity, g_held):
         market, rules, start, plan, paths = ctx.work
-        grads = [np.zeros_like(p) for p in plan]
+        grads = PlanRows(*(np.zeros_like(part) for part in plan))
         g_equity = np.zeros_like(paths.equity) if g_equity is None else _as_array(g_equity)
-        g_held = _EMPTY if g_held is None else _as_array(g_held)
+        g_held = np.zeros((0, 0, 0)) if g_held is None else _as_array(g_held)
+        states = Records(paths.cash, paths.shares, paths.equity, paths.cost, paths.traded, paths.orders, paths.filled)
 
         def run(rows):
-            part, g_part = ([p[rows] if p.size else p for p in x] for x in (plan, grads))
-            states = (paths.cash[rows], paths.equity[rows], paths.shares[rows])
-            after = (g_equity[rows], g_held[rows] if g_held.size else g_held)
-            work = scratch(plan[0].shape[-1])
-            adjoint_kernel(market, start[rows], *part, *states, *after, *g_part, rules, work)
+            part, g_part, before = (type(x)(*(some(array, rows) for array in x)) for x in (plan, grads, states))
+            work = workspace(plan.aim.shape[-1])
+            adjoint_kernel(market, rules, start[rows], part, before, g_equity[rows], some(g_held, rows), g_part, work)
 
-        in_threads(run, len(start), plan[0].size)
+        in_threads(run, len(start), plan.aim.size)
         out = [None if like is None else torch.from_numpy(g).to(like) for g, like in zip(grads, ctx.like, strict=True)]
         return None, None, None, None, *out
 
@@ -117,38 +107,16 @@ def _as_array(tensor: Tensor) -> np.ndarray:
     return np.ascontiguousarray(tensor.detach().cpu().to(torch.float64).numpy())
 
 
-@overload
 def equity_paths_reference(
-    market: Market, rules: Rules, start: np.ndarray, aim: Tensor, band: Tensor | None = ..., rate: Tensor | None = ...,
-    *, money: float, holdings: Literal[False] = ...,
-) -> Tensor: ...  # fmt: skip
-
-
-@overload
-def equity_paths_reference(
-    market: Market, rules: Rules, start: np.ndarray, aim: Tensor, band: Tensor | None = ..., rate: Tensor | None = ...,
-    *, money: float, holdings: Literal[True],
-) -> tuple[Tensor, Tensor]: ...  # fmt: skip
-
-
-def equity_paths_reference(
-    market: Market,
-    rules: Rules,
-    start: np.ndarray,
-    aim: Tensor,
-    band: Tensor | None = None,
-    rate: Tensor | None = None,
-    *,
-    money: float,
-    holdings: bool = False,
-) -> Tensor | tuple[Tensor, Tensor]:
+    market: Market, rules: Rules, start: np.ndarray, plan: TensorPlan, *, money: float
+) -> TensorPaths:
     """`equity_paths` in plain torch, bar by bar; see there for the parameters."""
     _refuse_outlay(rules)
-    paths, bars, n = aim.shape
-    device = aim.device
-    band = torch.zeros_like(aim) if band is None else band
-    rate = torch.ones_like(aim) if rate is None else rate
-    aim, band, rate = (p.to(torch.float64) for p in (aim, band, rate))
+    paths, bars, n = plan.aim.shape
+    device = plan.aim.device
+    aim = plan.aim.to(torch.float64)
+    band = torch.zeros_like(aim) if plan.band is None else plan.band.to(torch.float64)
+    rate = torch.ones_like(aim) if plan.rate is None else plan.rate.to(torch.float64)
     panel = [torch.from_numpy(np.array(x)).to(device) for x in market]
     rows = torch.from_numpy(np.asarray(start)).to(device)
     cash = torch.full((paths,), money, dtype=torch.float64, device=device)
@@ -165,13 +133,13 @@ def equity_paths_reference(
         shares = torch.where(state == GONE, 0.0, shares)
         value = money_now + (shares * fill).sum(1)
         solvent = value > 0
-        plan = (
+        row = (
             torch.where(called, 0.0, aim[:, t]),
             torch.where(called, 0.0, band[:, t]),
             torch.where(called, 1.0, rate[:, t]),
         )
         new_cash, new_shares = _fill(
-            money_now, shares, torch.where(solvent, value, 1.0), fill, state == OPEN, impact, *plan, rules
+            money_now, shares, torch.where(solvent, value, 1.0), fill, state == OPEN, impact, *row, rules
         )  # fmt: skip
         if not rules.lagged:
             new_cash = _accrue(new_cash, new_shares, mark, gap, rules)
@@ -183,7 +151,7 @@ def equity_paths_reference(
         shares = torch.where(closed[:, None], 0.0, new_shares)
         equity.append(marked)
         held.append(shares)
-    return (torch.stack(equity, 1), torch.stack(held, 1)) if holdings else torch.stack(equity, 1)
+    return TensorPaths(torch.stack(equity, 1), torch.stack(held, 1))
 
 
 def _accrue(cash, shares, mark, gap, rules):

@@ -16,32 +16,56 @@ the GIL, so callers may run paths in threads.
 
 from __future__ import annotations
 
-import functools
-import itertools
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads, njit
+from numba import njit
 
-from markets.accounting.costs import GONE, OPEN, OUTLAY, POST_FEE, Costs, Execution, Market, Rules, make_market
-from markets.bars.bars import Bars
+from markets.accounting.market import GONE, OPEN, OUTLAY, POST_FEE, Market, Rules
 
 # Without numba's reference counts (_nrt), which cost ten times what the arithmetic does for a single symbol: nothing here
 # may allocate, callers own all arrays. Division by zero gives inf, as in numpy.
 _kernel = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 _inlined = njit(cache=True, nogil=True, error_model="numpy", _nrt=False, inline="always")
 
-# Rows of the scratch array: what a fill found and did, kept for the adjoint.
+# Rows of the workspace: what a fill found and did, kept for the adjoint; then what the adjoint alone needs.
 VALUE, CURRENT, WANTED, TARGET, ORDER, FREE, HEAP, ZERO, ONE = range(9)
+G_TARGET, G_CURRENT, G_VALUE, HELD, G_SHARES, UNUSED = range(9, 15)
 # Holdings drift over a limit by rounding; trading on that would be noise.
 TOLERANCE = 1e-9
 # A change of weight below this is rounding, not an order: it must not be charged a fixed fee.
 DUST = 1e-12
-# Symbols times bars below which handing work to another thread costs more than doing it.
-LEAST_WORK = 30_000
+
+
+class PlanRows(NamedTuple):
+    """A plan as arrays: (A,) of one decision, or (B, T, A) of B paths, where `band` and `rate` may have size 0."""
+
+    aim: np.ndarray
+    band: np.ndarray
+    rate: np.ndarray
+
+
+class Records(NamedTuple):
+    """What `path_kernel` writes: see `markets.accounting.simulate.Paths`."""
+
+    cash: np.ndarray
+    shares: np.ndarray
+    equity: np.ndarray
+    cost: np.ndarray
+    traded: np.ndarray
+    orders: np.ndarray
+    filled: np.ndarray
+
+
+class BarEnd(NamedTuple):
+    """The account at the end of a bar, and what was done in it."""
+
+    cash: float
+    equity: float
+    cost: float
+    traded: float
+    limited: bool  # whether the plan was beyond the limits
+    filled: bool  # whether there was a fill: not in an account that is closed, or ruined by the gap
 
 
 class Notes(NamedTuple):
@@ -61,9 +85,9 @@ class Notes(NamedTuple):
 # ---------------------------------------------------------------------------------------------------- forward
 
 
-def scratch(symbols: int) -> np.ndarray:
-    """Room for a kernel to work in; one a thread."""
-    work = np.zeros((ONE + 7, symbols))  # six more rows for the adjoint
+def workspace(symbols: int) -> np.ndarray:
+    """An array for a kernel to work in, one per thread."""
+    work = np.zeros((UNUSED + 1, symbols))
     work[ONE] = 1.0
     return work
 
@@ -102,9 +126,9 @@ def _accrue(market, t, cash, shares, rules):
 
 
 @_inlined
-def _targets(market, t, equity, aim, band, rate, rules, work):
+def _targets(market, t, equity, plan, rules, work):
     """Weights wanted after band, rate and limits, into `work`; returns (scale, by_net, pace, whether a limit was hit)."""
-    n, state = aim.size, market.open
+    n, state = plan.aim.size, market.open
     gross, net, stuck_gross, stuck_net, change = 0.0, 0.0, 0.0, 0.0, 0.0
     inverse, limited = 1.0 / equity, False
     for i in range(n):
@@ -112,7 +136,7 @@ def _targets(market, t, equity, aim, band, rate, rules, work):
         work[CURRENT, i] = c
         w = c
         if state[t, i] == OPEN:
-            edged = _edged(c, aim[i], band[i], rate[i])
+            edged = _edged(c, plan.aim[i], plan.band[i], plan.rate[i])
             w = _clipped(edged, rules.lowest, rules.highest)
             limited |= w != edged
             gross += abs(w)
@@ -129,9 +153,9 @@ def _targets(market, t, equity, aim, band, rate, rules, work):
     if abs(scale * net + stuck_net) > rules.net * (1 + TOLERANCE):
         side = 1.0 if scale * net + stuck_net > 0 else -1.0
         # where holdings that cannot trade already fill the limit, nothing on their side is added
-        room = max((side * rules.net - stuck_net) / net, 0.0) if net != 0 else 1.0
-        if room < scale:
-            scale, by_net = room, True
+        headroom = max((side * rules.net - stuck_net) / net, 0.0) if net != 0 else 1.0
+        if headroom < scale:
+            scale, by_net = headroom, True
     if scale < 1:
         change = 0.0
         for i in range(n):
@@ -265,7 +289,7 @@ def _plain_orders(market, t, cash, base, shares, rules, work):
 
 
 @_inlined
-def _fill(market, t, cash, shares, aim, band, rate, rules, work):
+def _fill(market, t, cash, shares, plan, rules, work):
     """Trade `shares` (in place) towards the plan; returns (cash, Notes). Nothing is done with equity below zero."""
     n, price, impact = shares.size, market.fill, market.impact
     equity = cash
@@ -274,7 +298,7 @@ def _fill(market, t, cash, shares, aim, band, rate, rules, work):
         equity += work[VALUE, i]
     if equity <= 0:
         return cash, Notes(equity, equity, 1.0, False, 1.0, -1, 0.0, 0.0, False)
-    scale, by_net, pace, limited = _targets(market, t, equity, aim, band, rate, rules, work)
+    scale, by_net, pace, limited = _targets(market, t, equity, plan, rules, work)
     base = equity
     if rules.sizing == POST_FEE:
         base = _equity_after_costs(market, t, equity, rules, work)
@@ -394,13 +418,10 @@ def _called(market, t, equity, shares, rules):
 
 
 @_inlined
-def _advance(market, t, cash, equity, shares, aim, band, rate, rules, work):
-    """One bar from row t; `shares` change in place.
-
-    Returns (cash, equity at the next mark, cost, traded value, whether the plan was beyond the limits).
-    """
+def _advance(market, t, cash, equity, shares, plan, rules, work):
+    """One bar from row t, towards the row `plan` of a plan; `shares` change in place. Returns a `BarEnd`."""
     if equity <= 0:  # closed: ruin is final
-        return cash, equity, 0.0, 0.0, False
+        return BarEnd(cash, equity, 0.0, 0.0, False, False)
     called = rules.maintenance > 0 and _called(market, t, equity, shares, rules)
     if rules.lagged:
         cash = _accrue(market, t, cash, shares, rules)
@@ -410,80 +431,154 @@ def _advance(market, t, cash, equity, shares, aim, band, rate, rules, work):
                 cash += shares[i] * market.fill[t, i]
                 shares[i] = 0.0
     if called:  # the broker's plan, not ours
-        cash, notes = _fill(market, t, cash, shares, work[ZERO], work[ZERO], work[ONE], rules, work)
+        cash, notes = _fill(market, t, cash, shares, PlanRows(work[ZERO], work[ZERO], work[ONE]), rules, work)
     else:
-        cash, notes = _fill(market, t, cash, shares, aim, band, rate, rules, work)
+        cash, notes = _fill(market, t, cash, shares, plan, rules, work)
     equity = notes.equity
-    if equity > 0:
+    filled = equity > 0
+    if filled:
         if not rules.lagged:
             cash = _accrue(market, t, cash, shares, rules)
         equity = _value(market.mark, t + 1, cash, shares)
     if equity <= 0:  # at the mark, or by the gap to the fill: closed there, at what it is
         cash = equity
         shares[:] = 0.0
-    return cash, equity, notes.cost, notes.traded, notes.limited
+    return BarEnd(cash, equity, notes.cost, notes.traded, notes.limited, filled)
+
+
+# Rows of the tables that `step_kernel` keeps accounts in: whole numbers, and money.
+ROW, END, SCALED = range(3)
+CASH, EQUITY, COST, TRADED, BEFORE = range(5)
+# Just before ruin a weight has no bound; an observation needs one.
+LARGEST_WEIGHT = 100.0
 
 
 @_kernel
-def step_kernel(market, active, at, aim, cash, shares, equity, cost, traded, scaled, rules, work):
-    """Advance each active account b from row ``at[b]`` to the next, towards the weights ``aim[b]``; all in place.
+def step_kernel(
+    fill, open_, mark, gap, impact, parameters, features, first, last, active, aim, counts, money, shares, seen, work
+):
+    """Advance each active account of ``first:last`` by a bar, towards its weights ``aim[b]``, and observe all of them.
 
-    `scaled` counts the bars on which an account wanted more than the limits allow.
+    A `Market` and `Rules` come as plain arrays: numba looks at each field of a NamedTuple in Python whenever a kernel is
+    called, which takes longer than a step does.
+
+    Parameters
+    ----------
+    fill, open_, mark, gap, impact : see `Market`
+    parameters : ndarray of shape (P,)
+        `Rules` in order.
+    features : ndarray of float32, shape (N, F)
+        By row of the panel.
+    first, last : int
+    active : ndarray of bool, shape (n,)
+    aim : ndarray of shape (n, A)
+    counts : ndarray of int64, shape (3, n)
+        ``ROW`` of the panel, ``END`` of the episode (unused here), and on how many bars an account wanted more than the
+        limits allow (``SCALED``).
+    money : ndarray of shape (5, n)
+        ``CASH``, ``EQUITY``, ``COST`` and ``TRADED`` of the bar, and the equity ``BEFORE`` it.
+    shares : ndarray of shape (n, A)
+    seen : ndarray of float32, shape (n, F + A)
+        Written: the features of the row then reached, and the weights held there.
+    work : ndarray
+        See `workspace`.
+
+    Returns
+    -------
+    int
+        -1, or the first account whose weights are not all finite; nothing is done then.
     """
-    zero, one = work[ZERO], work[ONE]
-    for b in range(at.size):
+    n, width = shares.shape[1], features.shape[1]
+    for b in range(first, last):
         if active[b]:
-            cash[b], equity[b], cost[b], traded[b], limited = _advance(
-                market, at[b], cash[b], equity[b], shares[b], aim[b], zero, one, rules, work
-            )
-            scaled[b] += limited
-            at[b] += 1
+            for i in range(n):
+                if not np.isfinite(aim[b, i]):
+                    return b
+    market = Market(fill, open_, mark, gap, impact)
+    _step(market, _unpacked(parameters), first, last, active, aim, counts, money, shares, work)
+    for b in range(first, last):
+        _observe(features, mark, counts[ROW, b], money[EQUITY, b], shares[b], seen[b], width)
+    return -1
 
 
 @_kernel
-def path_kernel(market, start, aim, band, rate, cash, shares, equity, cost, traded, rules, held, work):
+def _step(market, rules, first, last, active, aim, counts, money, shares, work):
+    """The trading part of `step_kernel`; by itself, since compiled with the rest it takes half as long again."""
+    zero, one = work[ZERO], work[ONE]
+    for b in range(first, last):
+        if active[b]:
+            money[BEFORE, b] = money[EQUITY, b]
+            row = PlanRows(aim[b], zero, one)
+            end = _advance(market, counts[ROW, b], money[CASH, b], money[EQUITY, b], shares[b], row, rules, work)
+            money[CASH, b], money[EQUITY, b] = end.cash, end.equity
+            money[COST, b], money[TRADED, b] = end.cost, end.traded
+            counts[SCALED, b] += end.limited
+            counts[ROW, b] += 1
+
+
+@_kernel
+def observe_kernel(features, mark, which, counts, money, shares, seen):
+    """What the accounts `which` (k,) see, into `seen` (k, F + A); the rest as for `step_kernel`."""
+    for k in range(which.size):
+        b = which[k]
+        _observe(features, mark, counts[ROW, b], money[EQUITY, b], shares[b], seen[k], features.shape[1])
+
+
+@_inlined
+def _observe(features, mark, row, equity, shares, seen, width):
+    for f in range(width):
+        seen[f] = features[row, f]
+    for i in range(shares.size):
+        weight = shares[i] * mark[row, i] / equity if equity > 0 else 0.0
+        seen[width + i] = min(max(weight, -LARGEST_WEIGHT), LARGEST_WEIGHT)
+
+
+@_inlined
+def _unpacked(p):
+    """`Rules` from `Rules.packed`."""
+    return Rules(
+        p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7] != 0, int(p[8]), p[9], p[10] != 0, p[11], p[12], p[13], p[14], p[15],
+        p[16], p[17] != 0,
+    )  # fmt: skip
+
+
+@_kernel
+def path_kernel(market, rules, start, plan, out, held, work):
     """Fold of `_advance` over time, for each path b from row ``start[b]``.
 
-    `cash` (B, T) and `equity` (B, T) come with their first column set; `shares` is (B, T, A), or (B, 1, A) to keep only
-    the last. Cost and traded value of the bar from t to t + 1 stand at t + 1. `held` (A,) is room, as is `work`.
+    Parameters
+    ----------
+    market, rules : Market, Rules
+    start : ndarray of int64, shape (B,)
+    plan : PlanRows
+    out : Records
+        ``cash`` and ``equity`` (B, T) come with their first column set, as does ``shares``, which is (B, T, A), or
+        (B, 1, A) to keep only the last. Cost, traded value, orders and fills of the bar from t to t + 1 stand at t + 1;
+        ``orders`` and ``filled`` may have size 0.
+    held : ndarray of shape (A,)
+        To work in, as is `work`.
     """
-    paths, bars = aim.shape[:2]
+    paths, bars = plan.aim.shape[:2]
     zero, one = work[ZERO], work[ONE]
-    keep = shares.shape[1] > 1
+    keep, orders = out.shares.shape[1] > 1, out.orders.size > 0
     for b in range(paths):
-        _copy(shares[b, 0], held)
+        _copy(out.shares[b, 0], held)
         for t in range(bars - 1):
-            cash[b, t + 1], equity[b, t + 1], cost[b, t + 1], traded[b, t + 1], _ = _advance(
-                market,
-                start[b] + t,
-                cash[b, t],
-                equity[b, t],
-                held,
-                aim[b, t],
-                band[b, t] if band.size else zero,
-                rate[b, t] if rate.size else one,
-                rules,
-                work,
-            )
+            if orders:
+                work[ORDER, :] = 0.0  # a fill that is not made writes none
+            band = plan.band[b, t] if plan.band.size else zero
+            rate = plan.rate[b, t] if plan.rate.size else one
+            row = PlanRows(plan.aim[b, t], band, rate)
+            end = _advance(market, start[b] + t, out.cash[b, t], out.equity[b, t], held, row, rules, work)
+            out.cash[b, t + 1], out.equity[b, t + 1] = end.cash, end.equity
+            out.cost[b, t + 1], out.traded[b, t + 1] = end.cost, end.traded
+            if orders:
+                _copy(work[ORDER], out.orders[b, t + 1])
+                out.filled[b, t + 1] = end.filled
             if keep:
-                _copy(held, shares[b, t + 1])
+                _copy(held, out.shares[b, t + 1])
         if not keep:
-            _copy(held, shares[b, 0])
-
-
-@_kernel
-def orders_kernel(market, aim, band, rate, money, orders, filled, rules, held, work):
-    """Orders (T, A) of one path in money, signed, and whether there was a fill (T,).
-
-    Those of the way from bar t to t + 1 stand at t + 1. An account that is closed, or ruined by the gap, is not filled.
-    """
-    cash = equity = money
-    for t in range(aim.shape[0] - 1):
-        work[ORDER, :] = 0.0
-        work[TARGET, 0] = np.nan  # a fill writes targets
-        cash, equity, _, _, _ = _advance(market, t, cash, equity, held, aim[t], band[t], rate[t], rules, work)
-        _copy(work[ORDER], orders[t + 1])
-        filled[t + 1] = not np.isnan(work[TARGET, 0])
+            _copy(held, out.shares[b, 0])
 
 
 # ---------------------------------------------------------------------------------------------------- adjoint
@@ -501,8 +596,8 @@ def _accrue_adjoint(market, t, cash, shares, rules, g_cash, g_shares):
 
 
 @_kernel
-def _targets_adjoint(market, t, notes, aim, band, rate, rules, work, g_target, g_current, g_aim, g_band, g_rate):
-    """From the gradient of the target weights to those of the plan and of the current weights."""
+def _targets_adjoint(market, t, notes, plan, rules, work, g_target, g_current, g_plan):
+    """From the gradient of the target weights to those of the plan (`PlanRows`, added to) and of the current weights."""
     n, state = g_target.size, market.open
     scale, pace = notes.scale, notes.pace
     if pace < 1:  # target = current + pace (scaled - current), pace = turnover / Σ|scaled - current|
@@ -536,29 +631,30 @@ def _targets_adjoint(market, t, notes, aim, band, rate, rules, work, g_target, g
     for i in range(n):
         if state[t, i] != OPEN:
             continue
-        g, c = g_target[i], work[CURRENT, i]
-        edged = _edged(c, aim[i], band[i], rate[i])
+        g, c, rate = g_target[i], work[CURRENT, i], plan.rate[i]
+        low, high = plan.aim[i] - plan.band[i], plan.aim[i] + plan.band[i]
+        edged = _edged(c, plan.aim[i], plan.band[i], rate)
         if edged < rules.lowest or edged > rules.highest:
             continue
-        if c < aim[i] - band[i]:
-            g_rate[i] += g * (aim[i] - band[i] - c)
-            g_aim[i] += g * rate[i]
-            g_band[i] -= g * rate[i]
-            g_current[i] += g * (1 - rate[i])
-        elif c > aim[i] + band[i]:
-            g_rate[i] += g * (aim[i] + band[i] - c)
-            g_aim[i] += g * rate[i]
-            g_band[i] += g * rate[i]
-            g_current[i] += g * (1 - rate[i])
+        if c < low:
+            g_plan.rate[i] += g * (low - c)
+            g_plan.aim[i] += g * rate
+            g_plan.band[i] -= g * rate
+            g_current[i] += g * (1 - rate)
+        elif c > high:
+            g_plan.rate[i] += g * (high - c)
+            g_plan.aim[i] += g * rate
+            g_plan.band[i] += g * rate
+            g_current[i] += g * (1 - rate)
         else:
             g_current[i] += g
 
 
 @_kernel
-def _fill_adjoint(market, t, notes, aim, band, rate, rules, work, g_cash, g_shares, g_aim, g_band, g_rate, room):
+def _fill_adjoint(market, t, notes, plan, rules, work, g_cash, g_shares, g_plan):
     """Adjoint of `_fill`; turns `g_shares` in place, returns the gradient of the cash before."""
     n, price, impact = g_shares.size, market.fill, market.impact
-    g_target, g_current, g_value = room[0], room[1], room[2]
+    g_target, g_current, g_value = work[G_TARGET], work[G_CURRENT], work[G_VALUE]
     quadratic = rules.quadratic / notes.equity
     if notes.cut >= 0:  # all cash went into the cut buy: its size is the cash there was, over 1 + marginal cost
         i = notes.cut
@@ -592,7 +688,7 @@ def _fill_adjoint(market, t, notes, aim, band, rate, rules, work, g_cash, g_shar
     if quadratic > 0:  # what a richer account is spared of its costs
         for i in range(n):
             g_equity += g_cash * quadratic * work[ORDER, i] * work[ORDER, i] / notes.equity
-    _targets_adjoint(market, t, notes, aim, band, rate, rules, work, g_target, g_current, g_aim, g_band, g_rate)
+    _targets_adjoint(market, t, notes, plan, rules, work, g_target, g_current, g_plan)
     inverse = 1.0 / notes.equity
     for i in range(n):  # current = value / equity, equity = cash + Σ value
         g_value[i] += g_current[i] * inverse
@@ -603,33 +699,31 @@ def _fill_adjoint(market, t, notes, aim, band, rate, rules, work, g_cash, g_shar
 
 
 @_kernel
-def _advance_adjoint(
-    market,
-    t,
-    cash,
-    equity,
-    before,
-    aim,
-    band,
-    rate,
-    rules,
-    work,
-    g_end,
-    g_cash,
-    g_shares,
-    g_aim,
-    g_band,
-    g_rate,
-    held,
-    room,
-):
-    """Adjoint of `_advance`, which is done again from the state before; `g_end` is the gradient of the equity after.
+def _advance_adjoint(market, t, cash, equity, shares, plan, rules, work, g_end, g_cash, g_shares, g_plan):
+    """Adjoint of `_advance`, which is done again from the state before.
 
-    Turns `g_shares` in place and returns the gradient of the cash before.
+    Parameters
+    ----------
+    cash, equity : float
+    shares : ndarray of shape (A,)
+        The state before the bar.
+    g_end : float
+        Gradient of the equity after.
+    g_cash : float
+    g_shares : ndarray of shape (A,)
+        Of the cash and the shares after; the latter are turned into those before, in place.
+    g_plan : PlanRows
+        Added to.
+
+    Returns
+    -------
+    float
+        Gradient of the cash before.
     """
     if equity <= 0:  # closed: equity and cash stayed what they were
         return g_cash + g_end
-    _copy(before, held)
+    held = work[HELD]
+    _copy(shares, held)
     money = cash
     if rules.lagged:
         money = _accrue(market, t, money, held, rules)
@@ -638,7 +732,7 @@ def _advance_adjoint(
             if market.open[t, i] == GONE:
                 money += held[i] * market.fill[t, i]
                 held[i] = 0.0
-    after, notes = _fill(market, t, money, held, aim, band, rate, rules, work)
+    after, notes = _fill(market, t, money, held, plan, rules, work)
     if notes.equity <= 0:  # closed at the fill
         g_cash += g_end
         for i in range(held.size):
@@ -654,31 +748,37 @@ def _advance_adjoint(
             g_shares[i] += g_end * market.mark[t + 1, i]
         if not rules.lagged:
             g_cash = _accrue_adjoint(market, t, after, held, rules, g_cash, g_shares)
-        g_cash = _fill_adjoint(
-            market, t, notes, aim, band, rate, rules, work, g_cash, g_shares, g_aim, g_band, g_rate, room
-        )
+        g_cash = _fill_adjoint(market, t, notes, plan, rules, work, g_cash, g_shares, g_plan)
     if rules.delistings:
         for i in range(held.size):
             if market.open[t, i] == GONE:
                 g_shares[i] = g_cash * market.fill[t, i]
     if rules.lagged:
-        g_cash = _accrue_adjoint(market, t, cash, before, rules, g_cash, g_shares)
+        g_cash = _accrue_adjoint(market, t, cash, shares, rules, g_cash, g_shares)
     return g_cash
 
 
 @_kernel
-def adjoint_kernel(
-    market, start, aim, band, rate, cash, equity, shares, g_equity, g_held, g_aim, g_band, g_rate, rules, work
-):
+def adjoint_kernel(market, rules, start, plan, states, g_equity, g_held, g_plan, work):
     """Gradients of Σ g_equity · equity + Σ g_held · shares in the plan, by one reverse sweep.
 
-    `cash`, `equity` (B, T) and `shares` (B, T, A) are the states that `path_kernel` recorded; each bar is done again from
-    its state, so that nothing else need be stored. `g_held` (B, T, A) may have size 0, for all zeros. `g_aim`, `g_band`,
-    `g_rate` (B, T, A) come zeroed and are added to.
+    Parameters
+    ----------
+    market, rules, start, plan
+        As for `path_kernel`.
+    states : Records
+        ``cash``, ``equity`` (B, T) and ``shares`` (B, T, A) that `path_kernel` recorded; each bar is done again from its
+        state, so that nothing else need be stored.
+    g_equity : ndarray of shape (B, T)
+    g_held : ndarray of shape (B, T, A)
+        Or of size 0, for all zeros.
+    g_plan : PlanRows
+        Zeroed, and of the sizes of `plan`; added to.
+    work : ndarray
+        See `workspace`.
     """
-    paths, bars = aim.shape[:2]
-    zero, one, room = work[ZERO], work[ONE], work[ONE + 1 : ONE + 4]
-    held, g_shares, unused = work[ONE + 4], work[ONE + 5], work[ONE + 6]
+    paths, bars = plan.aim.shape[:2]
+    zero, one, unused, g_shares = work[ZERO], work[ONE], work[UNUSED], work[G_SHARES]
     for b in range(paths):
         g_cash = 0.0
         g_shares[:] = 0.0
@@ -687,162 +787,19 @@ def adjoint_kernel(
             if g_held.size:
                 for i in range(g_shares.size):
                     g_shares[i] += g_held[b, t + 1, i]
-            p_aim, p_band, p_rate = aim[b, t], band[b, t] if band.size else zero, rate[b, t] if rate.size else one
-            to_aim, to_band, to_rate = (
-                g_aim[b, t],
-                g_band[b, t] if g_band.size else unused,
-                g_rate[b, t] if g_rate.size else unused,
+            cash, equity, shares = states.cash[b, t], states.equity[b, t], states.shares[b, t]
+            ours = PlanRows(
+                plan.aim[b, t],
+                plan.band[b, t] if plan.band.size else zero,
+                plan.rate[b, t] if plan.rate.size else one,
             )
-            if rules.maintenance > 0 and _called(market, row, equity[b, t], shares[b, t], rules):
-                p_aim, p_band, p_rate = zero, zero, one
-                to_aim, to_band, to_rate = unused, unused, unused  # the broker's plan, not ours
+            g_ours = PlanRows(
+                g_plan.aim[b, t],
+                g_plan.band[b, t] if g_plan.band.size else unused,
+                g_plan.rate[b, t] if g_plan.rate.size else unused,
+            )
+            if rules.maintenance > 0 and _called(market, row, equity, shares, rules):  # the broker's plan, not ours
+                ours, g_ours = PlanRows(zero, zero, one), PlanRows(unused, unused, unused)
             g_cash = _advance_adjoint(
-                market, row, cash[b, t], equity[b, t], shares[b, t], p_aim, p_band, p_rate, rules, work,
-                g_equity[b, t + 1], g_cash, g_shares, to_aim, to_band, to_rate, held, room,
-            )  # fmt: skip
-
-
-# ---------------------------------------------------------------------------------------------------- faces
-
-
-class Paths(NamedTuple):
-    """Accounts over time: equity, cash, cost and traded value (B, T), shares (B, T, A). Money; row 0 is the start.
-
-    The cost and the traded value of the bar from t to t + 1 stand at t + 1. Where holdings were not asked for, shares are
-    (B, 1, A), those of the end.
-    """
-
-    equity: np.ndarray
-    cash: np.ndarray
-    shares: np.ndarray
-    cost: np.ndarray
-    traded: np.ndarray
-
-
-def run_paths(
-    market: Market,
-    rules: Rules,
-    start: np.ndarray,
-    aim: np.ndarray,
-    band: np.ndarray,
-    rate: np.ndarray,
-    money: float,
-    holdings: bool = True,
-) -> Paths:
-    """Simulate B plans of T bars by A symbols from rows `start` of the panel, in as many threads as numba has.
-
-    Parameters
-    ----------
-    start : ndarray of int64, shape (B,)
-        ``start[b] + T`` must not pass the panel's end.
-    aim, band, rate : ndarray of shape (B, T, A)
-        `band` and `rate` may have size 0, for all zeros and all ones.
-    money : float
-        Cash at the start.
-    holdings : bool
-        Whether to keep the shares of every bar, or of the last alone.
-    """
-    paths, bars, n = aim.shape
-    start, aim, band, rate = (read_only(x) for x in (start, aim, band, rate))
-    cash, equity = np.empty((paths, bars)), np.empty((paths, bars))
-    cost, traded = np.empty((paths, bars)), np.empty((paths, bars))
-    shares = np.empty((paths, bars if holdings else 1, n))
-    cash[:, 0] = equity[:, 0] = money
-    cost[:, 0] = traded[:, 0] = 0.0
-    shares[:, 0] = 0.0
-
-    def run(rows: slice) -> None:
-        plan = (aim[rows], band[rows] if band.size else band, rate[rows] if rate.size else rate)
-        out = (cash[rows], shares[rows], equity[rows], cost[rows], traded[rows])
-        path_kernel(market, start[rows], *plan, *out, rules, np.empty(n), scratch(n))
-
-    in_threads(run, paths, aim.size)
-    return Paths(equity, cash, shares, cost, traded)
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    """A view that cannot be written to. To numba it is another type: kernels that are given but one compile once."""
-    view = array.view()
-    view.setflags(write=False)
-    return view
-
-
-def in_threads(run: Callable[[slice], None], paths: int, work: int) -> None:
-    """Call `run` on slices that cover all paths, one a thread if there is `work` enough; kernels release the GIL."""
-    count = min(get_num_threads(), paths) if work > LEAST_WORK else 1
-    if count == 1:
-        run(slice(0, paths))
-        return
-    edges = np.linspace(0, paths, count + 1).astype(int).tolist()
-    others = [_pool(os.getpid(), count).submit(run, slice(a, b)) for a, b in itertools.pairwise(edges[1:])]
-    run(slice(0, edges[1]))
-    for other in others:
-        other.result()
-
-
-@functools.cache
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads that are kept; by process, since they do not survive a fork."""
-    return ThreadPoolExecutor(threads - 1, thread_name_prefix="regimeshift")
-
-
-def simulate(
-    bars: Bars,
-    aim: np.ndarray,
-    band: np.ndarray | None = None,
-    rate: np.ndarray | None = None,
-    *,
-    costs: Costs | str = "10bp",
-    execution: Execution | None = None,
-    holdings: bool = True,
-) -> Paths:
-    """Run one plan (T, A), or B plans (B, T, A), over the visible rows of `bars`.
-
-    Parameters
-    ----------
-    bars : Bars of shape (T, A)
-    aim, band, rate : ndarray of shape (T, A) or (B, T, A)
-        Target weights, half-width of the no-trade zone (default 0) and share of the way to go each bar (default 1). Row
-        t is decided at the close of bar t; the last row is never filled.
-    costs : Costs or str
-    execution : Execution, optional
-    holdings : bool
-        Whether to keep the shares of every bar, or of the last alone.
-
-    Returns
-    -------
-    Paths
-        With a leading axis of length 1 for a single plan.
-
-    Raises
-    ------
-    ValueError
-        A plan of another shape than the bars, or out of range (aims finite, bands at least 0, rates from 0 to 1), naming
-        the row and the symbol.
-    """
-    costs, execution = Costs.parse(costs), execution or Execution()
-    market, rules = make_market(bars, costs, execution)
-    parts = {"aim": aim, "band": band, "rate": rate}
-    aims, bands, rates = (np.zeros((0, 0, 0)) if p is None else _plan(p, bars, name) for name, p in parts.items())
-    bands, rates = (np.ascontiguousarray(np.broadcast_to(p, aims.shape)) if p.size else p for p in (bands, rates))
-    start = np.zeros(len(aims), dtype=np.int64)
-    return run_paths(market, rules, start, aims, bands, rates, execution.cash, holdings)
-
-
-# What each part of a plan may be.
-_RANGES = {"aim": (-np.finfo(float).max, np.finfo(float).max), "band": (0.0, np.inf), "rate": (0.0, 1.0)}
-
-
-def _plan(plan: np.ndarray, bars: Bars, name: str) -> np.ndarray:
-    plan = np.asarray(plan, dtype=np.float64)
-    if plan.shape[-2:] != bars.shape or plan.ndim > 3:
-        raise ValueError(f"the plan's {name} has shape {plan.shape}, but the bars make {bars.shape}")
-    lowest, highest = _RANGES[name]
-    if not (plan.min() >= lowest and plan.max() <= highest):  # without a temporary; false for NaN, too
-        row, column = (int(i) for i in np.argwhere(~((plan >= lowest) & (plan <= highest)))[0][-2:])
-        value = plan.reshape(-1, *bars.shape)[:, row, column]
-        raise ValueError(
-            f"the plan's {name} for {bars.symbols[column]} at {bars.index[row]} (row {row}) is {value[0]:g}; "
-            + {"aim": "it must be finite", "band": "it must be at least 0", "rate": "it must be from 0 to 1"}[name]
-        )
-    return np.ascontiguousarray(plan.reshape(-1, *bars.shape))
+                market, row, cash, equity, shares, ours, rules, work, g_equity[b, t + 1], g_cash, g_shares, g_ours
+            )

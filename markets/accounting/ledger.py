@@ -10,10 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from markets.accounting.costs import GONE, Costs, Execution, Market, Rules, make_market
-from markets.accounting.kernels import orders_kernel, scratch, simulate
+from markets.accounting.costs import Costs, Execution
+from markets.accounting.market import GONE, Market, Rules, make_market
+from markets.accounting.plan import Plan
+from markets.accounting.simulate import simulate
 from markets.bars.bars import Bars
+from markets.common.errors import InputError
 
 
 class Ledger(NamedTuple):
@@ -35,40 +39,22 @@ class Ledger(NamedTuple):
 
     @classmethod
     def of(
-        cls,
-        bars: Bars,
-        aim: np.ndarray,
-        band: np.ndarray | None = None,
-        rate: np.ndarray | None = None,
-        *,
-        costs: Costs | str = "10bp",
-        execution: Execution | None = None,
+        cls, bars: Bars, plan: Plan | ArrayLike, *, costs: Costs | str = "10bp", execution: Execution | None = None
     ) -> Ledger:
         """The ledger of one plan (T, A); parameters and errors are those of `simulate`.
 
         Raises
         ------
-        ValueError
+        InputError
             More than one plan.
         """
-        for part in (aim, band, rate):
-            if part is not None and np.ndim(part) != 2:
-                raise ValueError(f"a ledger is of one plan (T, A); this one has shape {np.shape(part)}")
-        costs, execution = Costs.parse(costs), execution or Execution()
-        paths = simulate(bars, aim, band, rate, costs=costs, execution=execution)
+        plan, costs, execution = Plan.of(plan), Costs.parse(costs), execution or Execution()
+        if plan.aim.ndim != 2:
+            raise InputError(f"a ledger is of one plan (T, A); this one has shape {plan.aim.shape}")
+        paths = simulate(bars, plan, costs=costs, execution=execution, orders=True)
         market, rules = make_market(bars, costs, execution)
-        shape = bars.shape
-        plan = [
-            np.array(np.broadcast_to(default if part is None else part, shape), dtype=np.float64, order="C")
-            for part, default in ((aim, 0.0), (band, 0.0), (rate, 1.0))
-        ]
-        orders, filled = np.zeros(shape), np.zeros(shape[0], dtype=bool)
-        orders_kernel(
-            market, *plan, float(execution.cash), orders, filled, rules, np.zeros(shape[1]), scratch(shape[1])
-        )
-
-        equity, cash, shares, cost, traded = (values[0] for values in paths)
-        paid_out = np.zeros(shape)  # shares of delisted symbols
+        equity, cash, shares, cost, traded, orders, filled = (values[0] for values in paths)
+        paid_out = np.zeros(bars.shape)  # shares of delisted symbols
         alive = equity[:-1, None] > 0
         paid_out[1:] = np.where(alive & (market.open[:-1] == GONE), shares[:-1], 0.0)
         profit, carry, at_fill = _changes(market, rules, cash, shares, equity, orders, paid_out, cost, filled)
@@ -89,16 +75,8 @@ def _trades(
     """`Ledger.trades` from orders in money and payouts in shares, both (T, A), and equity at each bar's fill (T,)."""
     row, column = np.nonzero(orders)
     value, price = orders[row, column], market.fill[row - 1, column]
-    size, bought = np.abs(value), value > 0
-    side = np.where(bought, 1 + costs.spread / 2, 1 - costs.spread / 2)  # the price paid, as a share of the middle
-    impact = market.impact[row - 1, column] if market.impact.size else 0.0
-    parts = {
-        "commission": costs.commission * size * side,
-        "tax": np.where(bought, costs.buy_tax, costs.sell_tax) * size * side,
-        "spread": costs.spread / 2 * size,
-        "fixed": np.full_like(size, costs.fixed),
-        "impact": impact * size**1.5 + costs.quadratic * size**2 / at_fill[row],
-    }
+    bought = value > 0
+    parts = costs.parts(value, market.impact[row - 1, column] if market.impact.size else 0.0, at_fill[row])
     made = pd.DataFrame(
         {"row": row, "symbol": column, "side": np.where(bought, "buy", "sell"), "shares": value / price, "value": value,
          "price": price, **parts, "cost": sum(parts.values())}

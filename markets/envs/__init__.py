@@ -1,11 +1,9 @@
 """Gymnasium environments over the one account."""
 
-from markets.envs.market_env import MarketEnv, TaskEnv, VectorMarketEnv
+from markets.envs.config import EnvConfig
+from markets.envs.market_env import MarketEnv
 from markets.envs.rewards import Reward
+from markets.envs.task_env import TaskEnv
+from markets.envs.vector_env import VectorMarketEnv
 
-__all__ = [
-    "MarketEnv",
-    "Reward",
-    "TaskEnv",
-    "VectorMarketEnv",
-]
+__all__ = ["EnvConfig", "MarketEnv", "Reward", "TaskEnv", "VectorMarketEnv"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -37,6 +38,8 @@ class Actions:
             self.space = spaces.Discrete(count) if symbols == 1 else spaces.MultiDiscrete([count] * symbols)
         else:
             raise InputError(f"actions {kind!r} are unknown; use box, simplex or discrete")
+        self._shape = self.space.shape or ()
+        self._choices = self.positions[:, None, None].copy()
 
     def weights(self, action: np.ndarray, n: int) -> np.ndarray:
         """Target weights (n, A) from n actions.
@@ -44,12 +47,12 @@ class Actions:
         Raises
         ------
         ValueError
-            Actions of another shape, not finite, or not among the positions; naming the environment.
+            Actions of another shape, or not among the positions, naming the environment. Weights that are not finite are for the
+        caller to refuse, by `not_finite`.
         """
-        shape = (n, *self.space.shape) if self.space.shape else (n,)
         action = np.asarray(action)
-        if action.shape != shape:
-            raise ValueError(f"actions have shape {action.shape}, but {shape} is needed")
+        if action.shape != (n, *self._shape):
+            raise ValueError(f"actions have shape {action.shape}, but {(n, *self._shape)} is needed")
         if self.kind == "discrete":
             wrong = (action < 0) | (action >= len(self.positions))
             if wrong.any():
@@ -57,10 +60,19 @@ class Actions:
                 raise ValueError(f"action of environment {b} is {action[b]}; there are {len(self.positions)} positions")
             return (self.positions[action] / self.symbols).reshape(n, self.symbols)
         action = np.ascontiguousarray(action, dtype=np.float64)
-        if not np.isfinite(action).all():
-            b, i = np.argwhere(~np.isfinite(action))[0]
-            raise ValueError(f"action of environment {b} at {i} is {action[b, i]}; it must be finite")
         if self.kind == "box":
             return action
-        score = np.exp(action - action.max(axis=1, keepdims=True))
+        with np.errstate(invalid="ignore"):
+            score = np.exp(action - action.max(axis=1, keepdims=True))
         return np.ascontiguousarray((score / score.sum(axis=1, keepdims=True))[:, :-1])
+
+    def one(self, action: Any) -> np.ndarray:
+        """`weights` of one action, shape (1, A); a choice among positions without an array of one number."""
+        if self.kind == "discrete" and self.symbols == 1 and np.ndim(action) == 0 and 0 <= action < len(self.positions):
+            return self._choices[int(action)]
+        return self.weights(np.asarray(action)[None], 1)
+
+    def not_finite(self, action: np.ndarray, b: int) -> ValueError:
+        """What is raised for the action of environment `b`, whose weights are not all finite."""
+        i = int(np.argmin(np.isfinite(action[b])))
+        return ValueError(f"action of environment {b} at {i} is {action[b, i]}; it must be finite")

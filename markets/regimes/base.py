@@ -56,6 +56,22 @@ class RegimePath:
         """Most probable regime of each bar, shape (T,), integers from 0 (calmest)."""
         return self.probabilities.argmax(axis=1)
 
+    def label(self, regime: str | int) -> int:
+        """Label of a regime by its name, or the label itself.
+
+        Raises
+        ------
+        InputError
+            When there is no such regime.
+        """
+        if isinstance(regime, (int, np.integer)) and 0 <= regime < len(self.names):
+            return int(regime)
+        if regime not in self.names:
+            raise InputError(
+                f"regime {regime!r} is unknown; the detector's are {', '.join(self.names)}, or 0 to {len(self.names) - 1}"
+            )
+        return self.names.index(str(regime))
+
     @property
     def transitions(self) -> np.ndarray:
         """Share of the bars of regime i after which regime j follows, shape (K, K); NaN where i is not seen."""

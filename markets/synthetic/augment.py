@@ -60,9 +60,7 @@ def bootstrap(
         When the regime is unknown or has fewer than `FEWEST` bars.
     """
     rng = np.random.default_rng(seed)
-    if regime not in path.names and regime not in range(len(path.names)):
-        raise InputError(f"regime {regime!r} is unknown; there are {', '.join(path.names)}")
-    k = path.names.index(regime) if isinstance(regime, str) else int(regime)
+    k = path.label(regime)
     labels = np.full(_length(bars, length), k)
     rows = _draw(_rows(bars, path, labels, FEWEST), labels, block, rng)
     return _strung(bars, rows, np.ones(len(rows)), f"{bars.name}, bootstrap of {path.names[k]}")

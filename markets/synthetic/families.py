@@ -21,8 +21,8 @@ import pandas as pd
 from markets.accounting.costs import Costs, Execution
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
-from markets.envs.market_env import TaskEnv
-from markets.envs.rewards import Accounts, Reward
+from markets.envs.rewards import Reward, State
+from markets.envs.task_env import TaskEnv
 from markets.features.composition import Features
 from markets.features.known_units import Told, UnitReturn
 from markets.tasks import Task, TaskSet
@@ -90,7 +90,11 @@ class Episodes:
 
     def env(self, episodes: int = 1, **options: Any) -> TaskEnv:
         """A gymnasium environment that draws one of these episodes at each reset, under the family's costs and reward."""
-        rules = {"costs": self.family.costs, "execution": self.family.execution, "reward": self.family.env_reward}
+        rules: dict[str, Any] = {
+            "costs": self.family.costs,
+            "execution": self.family.execution,
+            "reward": self.family.env_reward,
+        }
         return TaskEnv(self.tasks(), episodes, **(rules | {"episode_bars": self.returns.shape[1] - 1} | options))
 
 
@@ -339,11 +343,11 @@ class _RiskCharged(Reward):
         super().__init__("log_return")
         self.family = family
 
-    def __call__(self, before: np.ndarray, after: np.ndarray, accounts: Accounts) -> np.ndarray:
+    def __call__(self, before: np.ndarray, after: np.ndarray, state: State) -> np.ndarray:
         f = self.family
         with np.errstate(divide="ignore", invalid="ignore"):
             # bars open at the close before them, so that the fill is at the mark of the decision
-            held = accounts.shares[:, 0] * accounts.market.mark[accounts.at - 1, 0] / before
+            held = state.shares[:, 0] * state.market.mark[state.row - 1, 0] / before
             return after / before - 1 - 0.5 * f.scale * f.risk_aversion * f.variance * held**2
 
 

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from markets import InputError, TaskSet
+from markets.accounting.differentiable import TensorPlan
 from markets.synthetic.families import Episodes, Family
 from metalearner.learners.base import MetaPolicy
 from metalearner.learners.inner_loop import ByGradient, adapted
 from strategies import Policy
 from strategies.ladder import rungs
 from strategies.networks import own
-from strategies.policy import Aims
 
 SEEN = (5, 10, 20, 60, 120, 250)
 STEPS = (0, 1, 3, 5, 10, 50)
@@ -82,11 +82,11 @@ class _Forgetful(nn.Module):
         super().__init__()
         self.policy, self.settings = policy, policy.settings
 
-    def forward(self, features: Tensor, base: Tensor, truncate: int = 0) -> Aims:
+    def forward(self, features: Tensor, base: Tensor, truncate: int = 0) -> TensorPlan:
         paths, bars = features.shape[:2]
         alone = self.policy(features.flatten(0, 1)[:, None], base.flatten(0, 1)[:, None])
         aim, band, rate = (None if x is None else x[:, 0].unflatten(0, (paths, bars)) for x in alone)
-        return Aims(aim, band, rate)  # type: ignore[arg-type]
+        return TensorPlan(aim, band, rate)  # type: ignore[arg-type]
 
 
 def ceiling_scores(episodes: Episodes, support: int) -> np.ndarray:

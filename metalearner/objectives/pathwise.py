@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from markets import Bars, Costs, Execution, InputError, Task, TaskSet
-from markets.accounting.costs import make_market, make_rules, resolve_fill
-from markets.accounting.differentiable import equity_paths, equity_paths_reference
+from markets.accounting.differentiable import TensorPlan, equity_paths, equity_paths_reference
+from markets.accounting.market import make_market, make_rules, resolve_fill
 from markets.regimes.base import market_returns
 from metalearner.objective import Objective, Part, Worlds
 from metalearner.objectives.utilities import KINDS, MeanVariance, Utility
 from strategies import Policy, PolicySettings, PolicyStrategy
 from strategies.networks import Parameters, call, stacked_names
-from strategies.policy import Aims, base_weights
+from strategies.policy import base_weights
 
 
 @dataclass(frozen=True)
@@ -264,20 +264,17 @@ class Windows(Worlds):
         objective, drawn = self.objective, batch.drawn
         rows, features, base = self._seen(batch)
         device = next(iter(params.values())).device
-        plan: Aims = call(policy, params, features.to(device), base.to(device), truncate=objective.truncate)
+        plan: TensorPlan = call(policy, params, features.to(device), base.to(device), truncate=objective.truncate)
         plan = plan if drawn.universe is None else self._spread(plan, drawn.universe)
-        rules = make_rules(
-            _shared_costs(objective.costs, drawn.cost_share), objective.execution, self.fill, self.delistings
-        )
+        costs = objective.costs.scaled(drawn.cost_share)
+        rules = make_rules(costs, objective.execution, self.fill, self.delistings)
         market = self.market._replace(impact=self.market.impact * drawn.cost_share)
         money = objective.execution.cash  # of the backtest: fixed fees and impact are no shares
         simulate, weights = (equity_paths_reference if twice else equity_paths), None
+        equity, shares = simulate(market, rules, batch.start, plan, money=money)
         if objective.utility.reads_weights:
-            equity, shares = simulate(market, rules, batch.start, *plan, money=money, holdings=True)
             filled = torch.tensor(self.market.fill)[rows[:, :-1]]
             weights = shares[:, 1:].cpu() * filled / equity[:, :-1, None].cpu()
-        else:
-            equity = simulate(market, rules, batch.start, *plan, money=money)
         growth = (equity / money).clamp(min=1e-9).log().diff(dim=1).cpu()
         self._check(growth, batch)
         return objective.utility(growth, batch.counted, batch.unit, weights)
@@ -292,11 +289,11 @@ class Windows(Worlds):
         base = self.base[few]
         return rows, self.features[few], base / base.sum(-1, keepdim=True).clamp(min=1e-12)
 
-    def _spread(self, plan: Aims, universe: np.ndarray) -> Aims:
+    def _spread(self, plan: TensorPlan, universe: np.ndarray) -> TensorPlan:
         """The plan for the symbols of `universe`, with nothing for all others."""
         at = torch.from_numpy(universe).to(plan.aim.device)[:, None].expand(plan.aim.shape)
         wide = (*plan.aim.shape[:2], self.base.shape[1])
-        return Aims(*(None if p is None else p.new_zeros(wide).scatter(2, at, p) for p in plan))  # type: ignore[arg-type]
+        return TensorPlan(*(None if p is None else p.new_zeros(wide).scatter(2, at, p) for p in plan))  # type: ignore[arg-type]
 
     def sequences(self, policy: nn.Module, batch: Window) -> tuple[Tensor, Tensor]:
         seen, _ = policy.sequences(self._seen(batch)[1].to(next(policy.parameters()).device))  # type: ignore[operator]
@@ -361,11 +358,3 @@ def _universes(rng: np.random.Generator, paths: int, symbols: int, few: int) -> 
     if few <= 0 or few >= symbols:
         return None
     return np.sort(rng.random((paths, symbols)).argsort(axis=1)[:, :few], axis=1)
-
-
-_CHARGED = ("commission", "buy_tax", "sell_tax", "fixed", "spread", "quadratic")
-
-
-def _shared_costs(costs: Costs, share: float) -> Costs:
-    """`costs` with this share of what trading costs; holding costs what it costs."""
-    return replace(costs, **{name: getattr(costs, name) * share for name in _CHARGED})

@@ -15,8 +15,8 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.linalg import solve_discrete_are
 from scipy.special import expit, logit, ndtr
 
-from markets import Bars, Costs, Execution, InputError
-from markets.accounting.costs import make_market
+from markets import Bars, Costs, Execution, InputError, Plan
+from markets.accounting.market import make_market
 from markets.synthetic.families import (
     DriftMomentum,
     Episodes,
@@ -26,7 +26,7 @@ from markets.synthetic.families import (
     HiddenMarkovFamily,
     LinearCost,
 )
-from strategies.strategy import Plan, Strategy
+from strategies.strategy import Strategy
 
 
 class Optimum(Strategy):

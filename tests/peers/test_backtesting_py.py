@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from markets import Bars, Costs, Execution, simulate
+from markets import Bars, Costs, Execution, Plan, simulate
 
 backtesting = pytest.importorskip("backtesting")
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]
@@ -59,7 +59,7 @@ def ours(open_, close, inside, size, commission, spread):
     band = np.where(inside == before, np.inf, 0.0)[:, None]
     costs = Costs(commission=commission, buy_tax=spread * (1 + commission))
     execution = Execution(sizing="whole_lots", cash=10_000)
-    return simulate(bars, aim, band, costs=costs, execution=execution).equity[0]
+    return simulate(bars, Plan(aim, band), costs=costs, execution=execution).equity[0]
 
 
 @pytest.mark.parametrize("block", range(5))

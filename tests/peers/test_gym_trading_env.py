@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from markets import Bars, Costs, Execution, simulate
+from markets import Bars, Costs, Execution, Plan, simulate
 
 environments = pytest.importorskip("gym_trading_env.environments")
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]
@@ -46,7 +46,7 @@ def ours(close, positions, actions, fee):
     band = np.append(np.where(wanted == before, np.inf, 0.0), np.inf)[:, None]  # traded only when the action changes
     costs = Costs(commission=fee, buy_tax=fee / (1 - fee) - fee)
     execution = Execution(fill="same_close", sizing="post_fee", cash=1000, gross=np.inf, borrowing=True)
-    return simulate(bars, aim, band, costs=costs, execution=execution).equity[0]
+    return simulate(bars, Plan(aim, band), costs=costs, execution=execution).equity[0]
 
 
 @pytest.mark.parametrize("block", range(5))
@@ -77,5 +77,5 @@ def test_their_interest_overwrites_instead_of_accumulating():
     band[0] = 0
     costs = Costs(borrow_rate=rate * 365.25)
     execution = Execution(fill="same_close", cash=1000, gross=np.inf, borrowing=True)
-    paths = simulate(bars, aim, band, costs=costs, execution=execution)
+    paths = simulate(bars, Plan(aim, band), costs=costs, execution=execution)
     assert paths.equity[0, 10] == pytest.approx(1000 - 10 * 1000 * rate, rel=1e-6)

@@ -42,7 +42,7 @@ def test_history_counts_as_much_as_what_is_visible(rule, bars):
 
 def test_buy_and_hold_trades_once(bars):
     plan = BuyAndHold().plan(bars)
-    paths = simulate(bars, plan.aim, plan.band)
+    paths = simulate(bars, plan)
     assert np.flatnonzero(paths.traded[0]).tolist() == [1]
 
 
@@ -102,5 +102,5 @@ def test_regression_buy_and_hold_waits_for_a_symbol_that_did_not_trade_at_once()
 
     bars = Bars.make(pd.date_range("2020", periods=6), ["A", "B"], close)
     plan = BuyAndHold().plan(bars)
-    shares = simulate(bars, plan.aim, plan.band, costs="0bp").shares[0]
+    shares = simulate(bars, plan, costs="0bp").shares[0]
     assert shares[-1].tolist() == [5e4, 5e4]

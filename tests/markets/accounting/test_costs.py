@@ -3,7 +3,7 @@ import pytest
 import worlds
 
 from markets import Costs, Execution, InputError, simulate
-from markets.accounting.costs import make_market
+from markets.accounting.market import make_market
 
 
 @pytest.mark.parametrize(("text", "share"), [("10bp", 0.001), ("0.1%", 0.001), (" 2.5 bps", 0.00025), (0.002, 0.002)])

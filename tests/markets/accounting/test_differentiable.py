@@ -5,9 +5,9 @@ import torch
 import worlds
 from hypothesis import assume, given, settings
 
-from markets import Costs, Execution, simulate
-from markets.accounting.costs import make_market
-from markets.accounting.differentiable import equity_paths, equity_paths_reference
+from markets import Costs, Execution, Plan, simulate
+from markets.accounting.differentiable import TensorPlan, equity_paths, equity_paths_reference
+from markets.accounting.market import make_market
 
 
 def setup(case):
@@ -19,7 +19,7 @@ def setup(case):
 
 def gradients(function, market, rules, start, plan, money):
     """(equity, shares, gradients in the plan of a sum of both, weighed at random)."""
-    equity, shares = function(market, rules, start, *plan, money=money, holdings=True)
+    equity, shares = function(market, rules, start, TensorPlan(*plan), money=money)
     return equity, shares, torch.autograd.grad(weighed(equity) / money + weighed(shares) * 50 / money, plan)
 
 
@@ -33,7 +33,7 @@ def test_simulate_kernel_and_reference_agree(case):
     """Equity and shares to 1e-12 in all three, gradients of the adjoint and of plain torch, too."""
     bars, costs, execution, *plan = case
     market, rules, start, tensors, money = setup(case)
-    plainly = simulate(bars, *plan, costs=costs, execution=execution)
+    plainly = simulate(bars, Plan(*plan), costs=costs, execution=execution)
     equity, shares, grads = gradients(equity_paths, market, rules, start, tensors, money)
     reference, held, expected = gradients(equity_paths_reference, market, rules, start, tensors, money)
     scale = max(1.0, np.abs(plainly.equity).max() / money)
@@ -57,7 +57,7 @@ def test_adjoint_is_the_slope_of_the_account(case):
 
     def value(step):
         moved = [(p + step * d).detach() for p, d in zip(plan, directions, strict=True)]
-        equity, shares = equity_paths(market, rules, start, *moved, money=money, holdings=True)
+        equity, shares = equity_paths(market, rules, start, TensorPlan(*moved), money=money)
         return (weighed(equity) + weighed(shares) * 50).item() / money
 
     h = 1e-6
@@ -73,21 +73,25 @@ def test_central_differences_without_edges():
     market, rules = make_market(bars, costs, Execution(borrowing=True, gross=5, cash=1e4))
     aim = torch.tensor(np.random.default_rng(1).uniform(0.1, 0.9, (1, 12, 3)), requires_grad=True)
     start = np.zeros(1, dtype=np.int64)
-    (found,) = torch.autograd.grad(equity_paths(market, rules, start, aim, money=1e4)[:, -1].sum() / 1e4, aim)
+    (found,) = torch.autograd.grad(
+        equity_paths(market, rules, start, TensorPlan(aim), money=1e4).equity[:, -1].sum() / 1e4, aim
+    )
     for t in range(11):
         for i in range(3):
             moved = []
             for sign in (1, -1):
                 other = aim.detach().clone()
                 other[0, t, i] += sign * 1e-6
-                moved.append(equity_paths(market, rules, start, other, money=1e4)[0, -1].item() / 1e4)
+                moved.append(
+                    equity_paths(market, rules, start, TensorPlan(other), money=1e4).equity[0, -1].item() / 1e4
+                )
             assert (moved[0] - moved[1]) / 2e-6 == pytest.approx(found[0, t, i].item(), abs=1e-6)
 
 
 def test_paths_may_start_anywhere_in_the_panel(bars):
     market, rules = make_market(bars, Costs.parse("10bp"), Execution())
     aim = torch.full((2, 30, 3), 0.3, dtype=torch.float64)
-    both = equity_paths(market, rules, np.array([10, 200]), aim, money=1.0)
+    both = equity_paths(market, rules, np.array([10, 200]), TensorPlan(aim), money=1.0).equity
     alone = simulate(bars[200:230], aim[0].numpy(), execution=Execution(cash=1.0)).equity[0]
     np.testing.assert_allclose(both[1], alone, rtol=1e-12)
 
@@ -99,7 +103,7 @@ def test_threads_change_nothing(bars):
     start, results = rng.integers(0, 1000, 400), []
     for threads in (1, 2):
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-        equity = equity_paths(market, rules, start, aim, money=1.0)
+        equity = equity_paths(market, rules, start, TensorPlan(aim), money=1.0).equity
         results.append((equity, *torch.autograd.grad(equity.sum(), aim)))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
@@ -107,7 +111,7 @@ def test_threads_change_nothing(bars):
 def test_float32_plans_get_float32_gradients(bars):
     market, rules = make_market(bars, Costs.parse("10bp"), Execution())
     aim = torch.full((1, 30, 3), 0.3, requires_grad=True)
-    equity = equity_paths(market, rules, np.array([0]), aim, money=1.0)
+    equity = equity_paths(market, rules, np.array([0]), TensorPlan(aim), money=1.0).equity
     assert equity.dtype == torch.float64
     assert torch.autograd.grad(equity.sum(), aim)[0].dtype == torch.float32
 
@@ -115,7 +119,7 @@ def test_float32_plans_get_float32_gradients(bars):
 def test_the_reference_can_be_differentiated_twice(bars):
     market, rules = make_market(bars, Costs(commission=0.001, impact=0), Execution(sizing="post_fee"))
     aim = torch.full((1, 6, 3), 0.2, dtype=torch.float64, requires_grad=True)
-    equity = equity_paths_reference(market, rules, np.array([0]), aim, money=1.0)
+    equity = equity_paths_reference(market, rules, np.array([0]), TensorPlan(aim), money=1.0).equity
     (first,) = torch.autograd.grad(equity[0, -1].log(), aim, create_graph=True)
     (second,) = torch.autograd.grad(first.pow(2).sum(), aim)
     assert torch.isfinite(second).all()
@@ -137,7 +141,7 @@ def test_risk_can_be_charged_on_what_is_held(sizing):
     factor = torch.tensor(rng.normal(0, 0.02, (3, 3)))
     fill, results = torch.tensor(market.fill), []
     for function in (equity_paths, equity_paths_reference):
-        equity, shares = function(market, rules, np.zeros(4, dtype=np.int64), *plan, money=1e4, holdings=True)
+        equity, shares = function(market, rules, np.zeros(4, dtype=np.int64), TensorPlan(*plan), money=1e4)
         held = shares[:, 1:] * fill[:-1] / equity[:, :-1, None]
         risk = (held @ factor).pow(2).sum(-1)
         utility = (equity.diff(dim=1) / 1e4 - 2.5 * torch.where(equity[:, :-1] > 0, risk, 0.0)).sum()
@@ -153,7 +157,7 @@ def test_holdings_alone_have_a_gradient():
     bars = worlds.regime_bars(4, 1, seed=0)
     market, rules = make_market(bars, Costs(), Execution(cash=1.0))
     aim = torch.full((1, 4, 1), 0.5, dtype=torch.float64, requires_grad=True)
-    _, shares = equity_paths(market, rules, np.array([0]), aim, money=1.0, holdings=True)
+    _, shares = equity_paths(market, rules, np.array([0]), TensorPlan(aim), money=1.0)
     (found,) = torch.autograd.grad(shares[0, 1, 0], aim)
     np.testing.assert_allclose(found.ravel(), [1 / market.fill[0, 0], 0, 0, 0], rtol=1e-15)
 
@@ -164,7 +168,7 @@ def test_the_reference_has_second_derivatives_of_holdings_and_quadratic_costs(ba
     market = market._replace(**{x: getattr(market, x)[:, :2] for x in ("fill", "open", "mark")})
 
     def paths(aim):
-        return equity_paths_reference(market, rules, np.array([9]), aim, money=1.0, holdings=True)
+        return equity_paths_reference(market, rules, np.array([9]), TensorPlan(aim), money=1.0)
 
     assert torch.autograd.gradgradcheck(paths, aim)
 
@@ -173,4 +177,4 @@ def test_whole_lots_have_no_derivative(bars):
     market, rules = make_market(bars, Costs(), Execution(sizing="whole_lots"))
     for function in (equity_paths, equity_paths_reference):
         with pytest.raises(ValueError, match="no derivative"):
-            function(market, rules, np.array([0]), torch.zeros(1, 5, 3), money=1.0)
+            function(market, rules, np.array([0]), TensorPlan(torch.zeros(1, 5, 3)), money=1.0)

@@ -9,16 +9,16 @@ import pytest
 import worlds
 from hypothesis import given, settings
 
-from markets import Bars, Costs, Execution, simulate
-from markets.accounting.costs import HALTED, OPEN, make_market
-from markets.accounting.kernels import scratch, step_kernel
+from markets import Bars, Costs, Execution, InputError, Plan, simulate
+from markets.accounting.kernels import CASH, COST, EQUITY, step_kernel, workspace
+from markets.accounting.market import HALTED, OPEN, make_market
 
 SIZINGS = ("pre_fee", "post_fee", "whole_lots")
 
 
 def run(case):
     bars, costs, execution, aim, band, rate = case
-    return simulate(bars, aim, band, rate, costs=costs, execution=execution)
+    return simulate(bars, Plan(aim, band, rate), costs=costs, execution=execution)
 
 
 def close_bars(*closes, opens=None):
@@ -104,13 +104,14 @@ def test_step_is_simulate(case):
     market, rules = make_market(bars, costs, execution)
     whole = simulate(bars, aim, costs=costs, execution=execution)
     n, length, symbols = aim.shape
-    cash, equity = np.full(n, execution.cash), np.full(n, execution.cash)
-    shares, at, active = np.zeros((n, symbols)), np.zeros(n, dtype=np.int64), np.ones(n, dtype=bool)
-    cost, traded, scaled = np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64)
+    features, parameters = np.zeros((len(bars), 0), dtype=np.float32), rules.packed()
+    counts, money, shares = np.zeros((3, n), dtype=np.int64), np.zeros((5, n)), np.zeros((n, symbols))
+    money[[CASH, EQUITY]] = execution.cash
+    active, seen, work = np.ones(n, dtype=bool), np.zeros((n, symbols), dtype=np.float32), workspace(symbols)
     for t in range(length - 1):
-        step_kernel(
-            market, active, at, aim[:, t].copy(), cash, shares, equity, cost, traded, scaled, rules, scratch(symbols)
-        )
+        wants = aim[:, t].copy()
+        step_kernel(*market, parameters, features, 0, n, active, wants, counts, money, shares, seen, work)
+        equity, cost = money[EQUITY], money[COST]
         np.testing.assert_array_equal(equity, whole.equity[:, t + 1])
         np.testing.assert_array_equal(shares, whole.shares[:, t + 1])
         np.testing.assert_array_equal(cost, whole.cost[:, t + 1])
@@ -122,7 +123,7 @@ def test_an_account_knows_nothing_later(case):
     bars, costs, execution, aim, band, rate = case
     whole = run(case)
     t = len(bars) // 2 + 1
-    part = simulate(bars[:t], aim[:, :t], band[:, :t], rate[:, :t], costs=costs, execution=execution)
+    part = simulate(bars[:t], Plan(aim, band, rate)[:t], costs=costs, execution=execution)
     np.testing.assert_array_equal(part.equity, whole.equity[:, :t])
 
 
@@ -184,7 +185,7 @@ def test_band_and_rate():
     bars = close_bars([10, 10, 10, 10])
     aim = np.array([[0.5], [0.55], [0.9], [0.9]])
     band, rate = np.full((4, 1), 0.1), np.array([[1.0], [1.0], [0.5], [1.0]])
-    paths = simulate(bars, aim, band, rate, costs=Costs(), execution=Execution(cash=1000))
+    paths = simulate(bars, Plan(aim, band, rate), costs=Costs(), execution=Execution(cash=1000))
     weights = paths.shares[0, :, 0] * 10 / 1000
     np.testing.assert_allclose(weights[1:], [0.4, 0.45, 0.45 + 0.5 * (0.8 - 0.45)])
 
@@ -221,7 +222,7 @@ def test_regression_rounding_over_a_limit_is_not_traded_on():
     bars = close_bars(*(np.exp(rng.normal(0, 0.02, (4, 300)).cumsum(axis=1)) * 10))
     aim, band = np.full((300, 4), 0.25), np.full((300, 4), np.inf)
     band[0] = 0
-    paths = simulate(bars, aim, band, costs=Costs(), execution=Execution(cash=1000))
+    paths = simulate(bars, Plan(aim, band), costs=Costs(), execution=Execution(cash=1000))
     assert not paths.traded[0, 2:].any()
 
 
@@ -233,11 +234,11 @@ def test_a_late_listing_is_bought_when_it_trades():
 
 
 def test_a_plan_of_another_shape_is_refused(bars):
-    with pytest.raises(ValueError, match=r"the plan's aim has shape \(3, 2\), but the bars make \(1500, 3\)"):
+    with pytest.raises(ValueError, match=r"the plan has shape \(3, 2\), but the bars make \(1500, 3\)"):
         simulate(bars, np.zeros((3, 2)))
     plan = np.zeros(bars.shape)
     plan[7, 1] = np.nan
-    with pytest.raises(ValueError, match=r"the plan's aim for S1 at .* \(row 7\) is nan; it must be finite"):
+    with pytest.raises(ValueError, match=r"aim at row 7, symbol 1 is nan; it must be finite \(S1 at 2001"):
         simulate(bars, plan)
 
 
@@ -356,13 +357,13 @@ def test_trading_never_takes_equity_below_zero(case):
 def test_regression_plans_out_of_range_are_refused(bars):
     """An infinite aim once meant that nothing was ever traded; a negative band, whatever the kernel made of it."""
     aim = np.full(bars.shape, 0.2)
-    with pytest.raises(ValueError, match=r"aim .* \(row 0\) is inf; it must be finite"):
+    with pytest.raises(InputError, match=r"aim at row 0, symbol 0 is inf; it must be finite \(S0 at 2001-01-01"):
         simulate(bars, np.full(bars.shape, np.inf))
-    with pytest.raises(ValueError, match=r"is -0\.1; it must be at least 0"):
-        simulate(bars, aim, np.full(bars.shape, -0.1))
-    with pytest.raises(ValueError, match=r"is 1\.5; it must be from 0 to 1"):
-        simulate(bars, aim, rate=np.full(bars.shape, 1.5))
-    assert (simulate(bars, aim, np.full(bars.shape, np.inf)).traded == 0).all()  # a band may be infinite: hold
+    with pytest.raises(InputError, match=r"is -0\.1; it must be at least 0"):
+        simulate(bars, Plan(aim, np.full(bars.shape, -0.1)))
+    with pytest.raises(InputError, match=r"is 1\.5; it must be from 0 to 1"):
+        simulate(bars, Plan(aim, rate=np.full(bars.shape, 1.5)))
+    assert (simulate(bars, Plan(aim, np.full(bars.shape, np.inf))).traded == 0).all()  # a band may be infinite: hold
 
 
 @pytest.mark.parametrize("how", ["gaps", "late listing and delisting"])

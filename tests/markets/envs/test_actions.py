@@ -22,7 +22,7 @@ def test_simplex_actions_are_weights_and_cash(bars):
     assert env.action_space.shape == (4,)
     env.step(np.array([0.0, 0.0, 0.0, -1e3]))
     np.testing.assert_allclose(
-        env._accounts.shares[0] @ env._accounts.market.mark[env._accounts.at[0] - 1], 1e6, rtol=0.05
+        env._accounts.shares[0] @ env._accounts.market.mark[env._accounts.row[0] - 1], 1e6, rtol=0.05
     )
     env.reset(seed=0)
     env.step(np.array([0.0, 0.0, 0.0, 1e3]))
@@ -36,7 +36,7 @@ def test_discrete_actions_are_positions(bars):
     row = info["row"]
     env.step(2)
     assert env._accounts.shares[0, 0] > 0
-    assert row + 1 == env._accounts.at[0]
+    assert row + 1 == env._accounts.row[0]
     env.step(0)
     assert env._accounts.shares[0, 0] < 0
     with pytest.raises(ValueError, match="action of environment 0 is 3; there are 3 positions"):

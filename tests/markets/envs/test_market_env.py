@@ -7,7 +7,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from markets import Execution, HiddenMarkovRegimes, InputError, MarketEnv, TaskEnv, VectorMarketEnv, simulate
-from markets.synthetic.families import DriftMomentum
+from markets.synthetic import DriftMomentum
 
 
 @pytest.mark.filterwarnings("error")
@@ -90,7 +90,7 @@ def test_an_episode_never_passes_the_last_bar(bars):
     steps = 0
     while not env.step(np.zeros(3))[3]:
         steps += 1
-    assert env._accounts.at[0] == len(bars) - 1
+    assert env._accounts.row[0] == len(bars) - 1
     assert steps > 0
 
 
@@ -123,7 +123,7 @@ def test_a_seed_gives_the_same_episode_and_another_seed_another(bars):
 
 def test_wrong_options_are_named(bars):
     with pytest.raises(InputError, match="regime 'panic' is unknown; the detector's are calm, normal, crisis"):
-        MarketEnv(bars, regime="panic")
+        MarketEnv(bars, regime="panic", fit_until="2004")
     with pytest.raises(InputError, match="autoreset_mode 'Never' is unknown"):
         VectorMarketEnv(2, bars, autoreset_mode="Never")
     with pytest.raises(InputError, match="episode_bars is 0"):
@@ -134,6 +134,41 @@ def test_wrong_options_are_named(bars):
         VectorMarketEnv(3, bars).reset(seed=[1, 2])
     with pytest.raises(ValueError, match="reset_mask must be a bool array"):
         VectorMarketEnv(3, bars).reset(options={"reset_mask": np.zeros(3, dtype=bool)})
+
+
+def test_regression_a_regime_environment_never_trades_what_its_detector_was_fitted_on(bars):
+    """It was fitted on the whole span: a crisis was known to be one by what came after it."""
+    with pytest.warns(UserWarning, match=r"fitted on 2001-01-01 to 2003-11-14, the first half of synthetic"):
+        half = MarketEnv(bars, regime=1)
+    assert half.fitted_until == bars.index[749]
+    assert min(first for first, _ in half._accounts.spans) >= 750
+    stated = MarketEnv(bars, regime="normal", fit_until="2003")
+    assert stated.fitted_until == bars[:"2003"].index[-1]
+    labels = HiddenMarkovRegimes().fit(bars[:"2003"]).filter(bars).labels
+    for seed in range(5):
+        _, info = stated.reset(seed=seed)
+        assert bars.index[info["row"]] > stated.fitted_until
+        assert labels[info["row"]] == 1
+    cut = MarketEnv(bars[:1400], regime="normal", fit_until="2003")
+    assert [span for span in stated._accounts.spans if span[1] < 1390] == [
+        span for span in cut._accounts.spans if span[1] < 1390
+    ]  # nothing later moves what came before
+    given = MarketEnv(bars, regime=0, detector=HiddenMarkovRegimes(2, restarts=2).fit(bars[:900]))
+    assert given.fitted_until is None
+    with pytest.raises(InputError, match="give a fitted detector or fit_until, not both"):
+        MarketEnv(bars, regime=0, detector=HiddenMarkovRegimes(), fit_until="2003")
+
+
+@pytest.mark.parametrize("regime", [None, "crisis"])
+def test_regression_no_episode_is_a_single_step(bars, regime):
+    """Up to 5 % were, where a regime was about to end: a decision whose consequence nobody saw."""
+    detector = HiddenMarkovRegimes(2, restarts=2).fit(bars[:900])
+    env = VectorMarketEnv(2000, bars, regime=regime, detector=detector, autoreset_mode="Disabled")
+    env.reset(seed=0)
+    _, _, _, first, _ = env.step(np.zeros((2000, 3)))
+    _, _, _, second, _ = env.step(np.zeros((2000, 3)))
+    assert not first.any()
+    assert second.any()  # the shortest are of two
 
 
 def test_regression_an_episode_that_is_over_cannot_be_stepped(bars):
@@ -162,7 +197,7 @@ def test_weights_beyond_the_limits_are_scaled_and_counted(bars):
     env.reset(seed=0)
     *_, info = env.step(np.full(3, 1.0))
     assert info["scaled"] == 1
-    held = env._accounts.shares[0] * env._accounts.market.mark[env._accounts.at[0]]
+    held = env._accounts.shares[0] * env._accounts.market.mark[env._accounts.row[0]]
     assert held.sum() <= env._accounts.equity[0] * 1.001
     *_, info = env.step(np.full(3, 0.2))
     assert info["scaled"] == 1

@@ -229,7 +229,10 @@ def test_wrong_input_is_named(garch_case):
     for call, message in [
         (lambda: augment.flip(bars, symmetric=False, seed=0), "symmetric=True for exchange rates"),
         (lambda: augment.rescale(bars, widest=0.5, seed=0), "widest is 0.5"),
-        (lambda: augment.bootstrap(bars, path, "bull", seed=0), "regime 'bull' is unknown; there are calm, crisis"),
+        (
+            lambda: augment.bootstrap(bars, path, "bull", seed=0),
+            "regime 'bull' is unknown; the detector's are calm, crisis",
+        ),
         (lambda: augment.bootstrap(bars, path, 2, seed=0), "regime 2 is unknown"),
         (lambda: augment.bootstrap(bars, path, 0, block=0.5, seed=0), "block is 0.5"),
         (lambda: augment.bootstrap(bars, path, 0, length=1, seed=0), "length is 1"),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from markets import Costs, Execution, InputError, TaskSet, simulate
+from markets import Costs, Execution, InputError, Plan, TaskSet, simulate
 from markets.synthetic.families import DriftMomentum, GarleanuPedersen
 from metalearner import CostCurriculum, HeldRisk, LogWealth, MeanVariance, Pathwise, PowerUtility
 from metalearner.learners.inner_loop import ADAPTS, Inner, adapted
@@ -46,7 +46,7 @@ def test_utility_is_what_a_backtest_of_the_task_earns(tasks):
     span = task.bars.with_past()[int(first) : task.stop]
     aim = pathwise.base[first : task.stop].numpy()
     band = np.full(aim.shape, np.log1p(np.exp(-3.0)) / 3)
-    equity = simulate(span, aim, band, execution=Execution(cash=1.0)).equity[0]
+    equity = simulate(span, Plan(aim, band), execution=Execution(cash=1.0)).equity[0]
     growth = np.diff(np.log(equity))[task.cut - first - 1 :]
     assert found == pytest.approx(growth.mean() / pathwise.unit[1].item(), rel=1e-5)
 
@@ -110,7 +110,7 @@ def test_regression_training_pays_fixed_fees_and_impact_of_the_real_account(task
     span = task.bars.with_past()[first : task.stop]
     aim = pathwise.base[first : task.stop].numpy()
     band = np.full(aim.shape, np.log1p(np.exp(-3.0)) / 3)
-    equity = simulate(span, aim, band, costs=costs, execution=execution).equity[0]
+    equity = simulate(span, Plan(aim, band), costs=costs, execution=execution).equity[0]
     growth = np.diff(np.log(equity))[task.cut - first - 1 :]
     assert utility(pathwise, policy, tasks_of([1])).item() == pytest.approx(
         growth.mean() / pathwise.unit[1].item(), rel=1e-4

@@ -12,8 +12,8 @@ from scipy.special import dawsn
 
 from backtests import walk_forward
 from markets import InputError, load
-from markets.accounting.costs import make_market
-from markets.accounting.differentiable import equity_paths
+from markets.accounting.differentiable import TensorPlan, equity_paths
+from markets.accounting.market import make_market
 from markets.synthetic.families import DriftMomentum, GarleanuPedersen, HiddenMarkov, HiddenMarkovFamily, LinearCost
 from strategies import BuyAndHold, EqualWeight
 from strategies.optimal.optima import (
@@ -100,7 +100,7 @@ def test_garleanu_pedersens_rate_and_aim_are_learnt_through_the_account():
 
     def reward(aim, rate):
         plan = [torch.cat([p, torch.zeros_like(signal)], dim=-1) for p in (aim * signal, rate.expand_as(signal))]
-        equity, shares = equity_paths(market, rules, start, plan[0], None, plan[1], money=1.0, holdings=True)
+        equity, shares = equity_paths(market, rules, start, TensorPlan(plan[0], None, plan[1]), money=1.0)
         held = shares[:, 1:, 0] * fill / equity[:, :-1]
         earned = (equity[:, 1:] / equity[:, :-1] - 1) / family.scale
         return (earned - 0.5 * family.risk_aversion * family.variance * held**2).mean()

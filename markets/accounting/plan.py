@@ -1,0 +1,86 @@
+"""`Plan`: what a strategy wants the account to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from markets.common.errors import InputError
+
+_LARGEST = float(np.finfo(float).max)
+# Smallest and largest value of each part, and the range in words.
+_RANGES = {
+    "aim": (-_LARGEST, _LARGEST, "it must be finite"),
+    "band": (0.0, np.inf, "it must be at least 0"),
+    "rate": (0.0, 1.0, "it must be from 0 to 1"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Target weights and how eagerly to go there.
+
+    The simulator trades to the nearest edge of ``aim ± band``, and of that way the share `rate` each bar: a band is the
+    optimal form under proportional costs, a rate the optimal form under quadratic ones.
+
+    Attributes
+    ----------
+    aim : ndarray of shape (T, A), or (B, T, A) for B plans side by side
+        Row t is decided at the close of bar t; the last row is never filled.
+    band : ndarray of the same shape, or None
+        Half-width of the no-trade zone, at least 0; None is 0, infinite is never to trade.
+    rate : ndarray of the same shape, or None
+        In [0, 1]; None is 1.
+
+    Raises
+    ------
+    InputError
+        When shapes differ or a value is out of range, with the row, the symbol's number and the part as its ``cell``.
+    """
+
+    aim: np.ndarray
+    band: np.ndarray | None = None
+    rate: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        for name, (lowest, highest, rule) in _RANGES.items():
+            values = getattr(self, name)
+            if values is None:
+                continue
+            values = np.ascontiguousarray(values, dtype=np.float64)
+            if values.shape != np.shape(self.aim):
+                raise InputError(f"plan: {name} has shape {values.shape}, aim {np.shape(self.aim)}")
+            # panels may be large: the first look makes no temporary, and is false for NaN
+            if values.size and not (values.min() >= lowest and values.max() <= highest):
+                place = tuple(int(i) for i in np.argwhere(~((values >= lowest) & (values <= highest)))[0])
+                row, symbol = place[-2:]
+                message = f"plan: {name} at row {row}, symbol {symbol} is {values[place]:g}; {rule}"
+                raise InputError(message, (row, symbol, name))
+            object.__setattr__(self, name, values)
+
+    @classmethod
+    def of(cls, plan: Plan | ArrayLike) -> Plan:
+        """`plan` itself, or an array of target weights as a plan."""
+        return plan if isinstance(plan, Plan) else cls(np.asarray(plan, dtype=np.float64))
+
+    def __getitem__(self, rows: slice) -> Plan:
+        """Some of the bars."""
+        band, rate = (None if p is None else p[..., rows, :] for p in (self.band, self.rate))
+        return Plan(self.aim[..., rows, :], band, rate)
+
+    @staticmethod
+    def join(plans: list[Plan]) -> Plan:
+        """One plan from consecutive ones."""
+        if len(plans) == 1:
+            return plans[0]
+        aim = np.concatenate([p.aim for p in plans])
+        # a part without a band among parts with one has a band of zero; likewise a rate of one
+        band = [np.zeros_like(p.aim) if p.band is None else p.band for p in plans]
+        rate = [np.ones_like(p.aim) if p.rate is None else p.rate for p in plans]
+        return Plan(
+            aim,
+            np.concatenate(band) if any(p.band is not None for p in plans) else None,
+            np.concatenate(rate) if any(p.rate is not None for p in plans) else None,
+        )

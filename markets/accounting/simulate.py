@@ -1,0 +1,182 @@
+"""`simulate`: plans carried out on bars, from the first to the last, in threads."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from numba import get_num_threads
+from numpy.typing import ArrayLike
+
+from markets.accounting.costs import Costs, Execution
+from markets.accounting.kernels import PlanRows, Records, path_kernel, workspace
+from markets.accounting.market import Market, Rules, make_market
+from markets.accounting.plan import Plan
+from markets.bars.bars import Bars
+from markets.common.errors import InputError
+
+# Symbols times bars below which handing work to another thread costs more than doing it.
+LEAST_WORK = 30_000
+_NONE = np.zeros((0, 0, 0))
+
+
+class Paths(NamedTuple):
+    """Accounts over time; money unless said otherwise. Row 0 is the start.
+
+    Attributes
+    ----------
+    equity, cash, cost, traded : ndarray of shape (B, T)
+        Cost and traded value of the bar from t to t + 1 stand at t + 1.
+    shares : ndarray of shape (B, T, A), or (B, 1, A) where holdings were not asked for: those of the end
+    orders : ndarray of shape (B, T, A), of size 0 where they were not asked for
+        Value of each order at its fill price, positive buys; those of the bar from t to t + 1 stand at t + 1.
+    filled : ndarray of bool, shape (B, T), of size 0 where orders were not asked for
+        Whether there was a fill: not in an account that is closed, or ruined by the gap to the fill.
+    """
+
+    equity: np.ndarray
+    cash: np.ndarray
+    shares: np.ndarray
+    cost: np.ndarray
+    traded: np.ndarray
+    orders: np.ndarray
+    filled: np.ndarray
+
+
+def simulate(
+    bars: Bars,
+    plan: Plan | ArrayLike,
+    *,
+    costs: Costs | str = "10bp",
+    execution: Execution | None = None,
+    holdings: bool = True,
+    orders: bool = False,
+) -> Paths:
+    """Carry out one plan (T, A), or B plans (B, T, A), over the visible rows of `bars`.
+
+    Parameters
+    ----------
+    bars : Bars of shape (T, A)
+    plan : Plan, or array_like of target weights
+        Row t is decided at the close of bar t; the last row is never filled.
+    costs : Costs or str
+        As "10bp", a side.
+    execution : Execution, optional
+    holdings : bool
+        Whether to keep the shares of every bar, or of the last alone.
+    orders : bool
+        Whether to keep the value of every order.
+
+    Returns
+    -------
+    Paths
+        With a leading axis of length 1 for a single plan.
+
+    Raises
+    ------
+    InputError
+        A plan of another shape than the bars, or out of range, naming the time and the symbol; costs and fills that the
+        bars have no data for.
+    """
+    costs, execution = Costs.parse(costs), execution or Execution()
+    try:
+        plan = Plan.of(plan)
+    except InputError as error:
+        if error.cell is None or error.cell[0] >= len(bars) or error.cell[1] >= len(bars.symbols):
+            raise
+        row, symbol, _ = error.cell
+        raise InputError(f"{error} ({bars.symbols[symbol]} at {bars.index[row]})", error.cell) from None
+    if plan.aim.shape[-2:] != bars.shape or plan.aim.ndim > 3:
+        raise InputError(f"the plan has shape {plan.aim.shape}, but the bars make {bars.shape}")
+    market, rules = make_market(bars, costs, execution)
+    parts = (None if part is None else part.reshape(-1, *bars.shape) for part in (plan.aim, plan.band, plan.rate))
+    rows = plan_rows(*parts)
+    start = np.zeros(len(rows.aim), dtype=np.int64)
+    return run_paths(market, rules, start, rows, execution.cash, holdings, orders)
+
+
+def plan_rows(aim: np.ndarray | None, band: np.ndarray | None, rate: np.ndarray | None) -> PlanRows:
+    """Parts of a plan (B, T, A) as the kernels take them; a part that is absent has size 0."""
+    assert aim is not None
+    return PlanRows(*(_NONE if part is None else np.ascontiguousarray(part) for part in (aim, band, rate)))
+
+
+def run_paths(
+    market: Market,
+    rules: Rules,
+    start: np.ndarray,
+    plan: PlanRows,
+    money: float,
+    holdings: bool = True,
+    orders: bool = False,
+) -> Paths:
+    """Simulate B plans of T bars by A symbols from rows `start` of the panel, in as many threads as numba has.
+
+    Parameters
+    ----------
+    market, rules : Market, Rules
+    start : ndarray of int64, shape (B,)
+        ``start[b] + T`` must not pass the panel's end.
+    plan : PlanRows of shape (B, T, A)
+    money : float
+        Cash at the start.
+    holdings, orders : bool
+        See `simulate`.
+    """
+    paths, bars, n = plan.aim.shape
+    start, plan = read_only(start), PlanRows(*(read_only(part) for part in plan))
+    out = Records(
+        cash=np.empty((paths, bars)),
+        shares=np.empty((paths, bars if holdings else 1, n)),
+        equity=np.empty((paths, bars)),
+        cost=np.empty((paths, bars)),
+        traded=np.empty((paths, bars)),
+        orders=np.zeros((paths, bars, n)) if orders else np.zeros((0, 0, 0)),
+        filled=np.zeros((paths, bars) if orders else (0, 0), dtype=bool),
+    )
+    out.cash[:, 0] = out.equity[:, 0] = money
+    out.cost[:, 0] = out.traded[:, 0] = 0.0
+    out.shares[:, 0] = 0.0
+
+    def run(rows: slice) -> None:
+        part, records = PlanRows(*(some(p, rows) for p in plan)), Records(*(some(r, rows) for r in out))
+        path_kernel(market, rules, start[rows], part, records, np.empty(n), workspace(n))
+
+    in_threads(run, paths, plan.aim.size)
+    return Paths(out.equity, out.cash, out.shares, out.cost, out.traded, out.orders, out.filled)
+
+
+def some(array: np.ndarray, rows: slice) -> np.ndarray:
+    """Rows of an array that may be left out, of size 0."""
+    return array[rows] if array.size else array
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A view that cannot be written to. To numba it is another type: kernels that are given but one compile once."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+def in_threads(run: Callable[[slice], None], paths: int, work: int) -> None:
+    """Call `run` on slices that cover all paths, one per thread if there is `work` enough; kernels release the GIL."""
+    count = min(get_num_threads(), paths) if work > LEAST_WORK else 1
+    if count == 1:
+        run(slice(0, paths))
+        return
+    edges = np.linspace(0, paths, count + 1).astype(int).tolist()
+    others = [_pool(os.getpid(), count).submit(run, slice(a, b)) for a, b in itertools.pairwise(edges[1:])]
+    run(slice(0, edges[1]))
+    for other in others:
+        other.result()
+
+
+@functools.cache
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """Threads that are kept; by process, since they do not survive a fork."""
+    return ThreadPoolExecutor(threads - 1, thread_name_prefix="regimeshift")
