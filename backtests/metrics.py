@@ -47,7 +47,7 @@ def metrics(
     with np.errstate(divide="ignore", invalid="ignore"):
         before = equity[:-1]
         returns = np.where(before > 0, equity[1:] / before - 1, 0.0)  # nothing is earned after ruin
-        spread = returns.std(ddof=1) if len(returns) > 1 else np.nan
+        std = returns.std(ddof=1) if len(returns) > 1 else np.nan
         downside = np.sqrt(np.mean(np.minimum(returns, 0) ** 2))
         growth = equity[-1] / equity[0]
         cagr = growth ** (1 / years) - 1 if growth > 0 else -1.0
@@ -57,8 +57,8 @@ def metrics(
         return {
             "total return": growth - 1,
             "CAGR": cagr,
-            "volatility": spread * root,
-            "Sharpe": returns.mean() / spread * root if spread > 0 else np.nan,
+            "volatility": std * root,
+            "Sharpe": returns.mean() / std * root if std > 0 else np.nan,
             "Sortino": returns.mean() / downside * root if downside > 0 else np.nan,
             "max drawdown": drawdown,
             "Calmar": cagr / drawdown if drawdown > 0 else np.nan,

@@ -24,6 +24,7 @@ import numpy as np
 from backtests import tracking
 from backtests.walk_forward import Adaptive, WalkForward
 from markets import Bars, InputError
+from markets.common.formats import FORMAT
 from strategies import PolicyStrategy
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def register(
     tracking.connect(root)
     import mlflow
 
-    from backtests.serving import SIGNATURE, bars_needed
+    from backtests.deployment import bars_needed, deployable, recorded_decision
 
     if not name or not re.fullmatch(r"[\w .-]+", name):
         raise InputError(f"model name {name!r}: use letters, digits, spaces, dots, hyphens and underscores")
@@ -85,70 +86,72 @@ def register(
         if result is None:
             raise InputError("register needs the bars that the model is adapted to: pass a result or bars")
         bars = result.bars
-    strategy = model.adapt(bars)
-    if not isinstance(strategy, PolicyStrategy):
-        raise InputError(f"{model.name} is a {type(strategy).__name__}; only torch policies are deployed")
-    features = strategy.policy.settings.features
-    own = [part.names[0] for part in features.parts if part.by_function]
-    if features.needs or own:
-        what = (
-            f"the {', the '.join(sorted(features.needs))}"
-            if features.needs
-            else f"{', '.join(own)}, which is code of yours"
-        )
-        raise InputError(f"{model.name} reads {what}; a deployed model is sent closes alone and runs without your code")
-    needed = bars_needed(strategy)
-    held = bars.with_past()
-    if len(held) < needed:
-        raise InputError(f"{bars.name} has {len(held)} bars; a decision of {model.name} reads {needed}")
-    window = held[-needed:].without_past()
-    if not np.isfinite(window.close).all():
-        row, column = np.argwhere(~np.isfinite(window.close))[0]
-        raise InputError(
-            f"{window.symbols[column]} has no close at {window.index[row]}; the last {needed} bars must be without gaps to deploy"
-        )
-    plan = strategy.plan(held[-1:])
-    check = {
-        "symbols": bars.symbols,
-        "bars": window.close.tolist(),
-        "target_weight": plan.aim[0].tolist(),
-        "band": np.zeros(len(bars.symbols)).tolist() if plan.band is None else plan.band[0].tolist(),
-        "time": str(bars.index[-1]),
+    strategy = deployable(model.adapt(bars), model.name)
+    check = recorded_decision(strategy, bars, model.name)
+    backtest = {} if result is None else _backtest_tags(model, result)
+    with _active_run(f"register {name}"):
+        uri = _log_model(strategy, check)
+    with contextlib.redirect_stderr(io.StringIO()):  # MLflow prints its own version of what the caller says
+        number = mlflow.register_model(uri, name).version
+    tags = {
+        "bars_needed": bars_needed(strategy),
+        "adapted_to": check["time"],
+        "data": bars.name,
+        "data_sha256": bars.hash,
     }
-    metrics: dict[str, float] = {}
-    about: dict[str, Any] = {"fingerprint": strategy.fingerprint, "git_commit": tracking.git_commit()}
-    about |= {f"package_{k}": v for k, v in tracking.package_versions().items()}
-    if result is not None:
-        identity = getattr(model, "fingerprint", None)
-        same = [b for b in result if b.fingerprint == identity]
-        if not same:
-            raise InputError(
-                f"the result holds no backtest of this very {model.name}; backtest it, or register it without one"
-            )
-        metrics = same[0].metrics
-        span = f"{result.bars.index[0]} to {result.bars.index[-1]}"
-        about |= {"backtest_span": span, "costs": str(result.costs), "execution": str(result.execution)}
-    with tempfile.TemporaryDirectory() as folder, _active_run(f"register {name}"):
-        strategy.save(Path(folder) / "strategy")
-        (Path(folder) / "strategy" / "check.json").write_text(json.dumps(check))
-        logged = mlflow.pyfunc.log_model(
+    tags |= {"fingerprint": strategy.fingerprint, "git_commit": tracking.git_commit()}
+    tags |= {f"package_{k}": v for k, v in tracking.package_versions().items()} | backtest
+    client = mlflow.MlflowClient()
+    for key, value in tags.items():
+        client.set_model_version_tag(name, number, key, str(value))
+    return Version(name, int(number))
+
+
+def _backtest_tags(model: Adaptive, result: WalkForward) -> dict[str, str]:
+    """What is kept with the version of the backtest of this very model: span, costs, execution, metrics.
+
+    Raises
+    ------
+    InputError
+        When the result holds none.
+    """
+    identity = getattr(model, "fingerprint", None)
+    same = [b for b in result if b.fingerprint == identity]
+    if not same:
+        raise InputError(
+            f"the result holds no backtest of this very {model.name}; backtest it, or register it without one"
+        )
+    span = f"{result.bars.index[0]} to {result.bars.index[-1]}"
+    tags = {"backtest_span": span, "costs": str(result.costs), "execution": str(result.execution)}
+    return tags | {f"backtest_{k.replace(' ', '_')}": f"{v:.6g}" for k, v in same[0].metrics.items()}
+
+
+def _log_model(strategy: PolicyStrategy, check: dict[str, Any]) -> str:
+    """Log the strategy as a model of the active run; returns its address."""
+    import mlflow
+
+    from backtests.deployment import SIGNATURE, bars_needed
+
+    settings = strategy.policy.settings
+    parameters = {
+        "bars_needed": bars_needed(strategy),
+        "context": strategy.context,
+        "policy.memory": settings.memory,
+        "policy.hidden": settings.hidden,
+        "policy.base": settings.base,
+        "policy.shrink": float(strategy.policy.shrink),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        place = strategy.save(Path(folder) / "strategy")
+        (place / "check.json").write_text(json.dumps({"format": FORMAT, **check}))
+        return mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("serving.py")),
-            artifacts={"strategy": str(Path(folder) / "strategy")},
+            artifacts={"strategy": str(place)},
             signature=SIGNATURE,
             pip_requirements=[f"{p}=={installed(p).split('+')[0]}" for p in _REQUIREMENTS],
-            params={"bars_needed": needed, "context": strategy.context, **tracking._flat(_about(strategy))},
-        )
-    with contextlib.redirect_stderr(io.StringIO()):  # MLflow prints its own version of what the caller says
-        made = mlflow.register_model(logged.model_uri, name)
-    version = Version(name, int(made.version))
-    client = mlflow.MlflowClient()
-    tags = {"bars_needed": needed, "adapted_to": check["time"], "data": bars.name, "data_sha256": bars.hash}
-    tags |= about
-    tags |= {f"backtest_{k.replace(' ', '_')}": f"{v:.6g}" for k, v in metrics.items()}
-    for key, value in tags.items():
-        client.set_model_version_tag(name, made.version, key, str(value))
-    return version
+            params=parameters,
+        ).model_uri
 
 
 def promote(version: Version, *, root: str | Path = "mlruns") -> float:
@@ -222,7 +225,7 @@ def decision_window(model: PyFuncModel, bars: Bars) -> np.ndarray:
     InputError
         Too few bars, or a symbol that was not yet listed.
     """
-    from backtests.serving import bars_needed
+    from backtests.deployment import bars_needed
 
     strategy: PolicyStrategy = model.unwrap_python_model().strategy
     needed, held = bars_needed(strategy), bars.with_past()
@@ -244,18 +247,6 @@ def target_weights(model: PyFuncModel, bars: Bars) -> dict[str, Any]:
 
     answer = model.predict(pd.DataFrame({"bars": [decision_window(model, bars).tolist()]})).iloc[0]
     return {key: np.array(answer[key]) for key in ("target_weight", "band")}
-
-
-def _about(strategy: PolicyStrategy) -> dict[str, Any]:
-    settings = strategy.policy.settings
-    return {
-        "policy": {
-            "memory": settings.memory,
-            "hidden": settings.hidden,
-            "base": settings.base,
-            "shrink": settings.shrink,
-        }
-    }
 
 
 def _active_run(name: str):

@@ -121,10 +121,10 @@ def simple_returns(backtest: Backtest) -> np.ndarray:
 
 def _gap(pair: np.ndarray) -> float:
     """Difference of the ratios a bar of two columns; NaN where one never moves."""
-    mean, spread = pair.mean(axis=0), pair.std(axis=0, ddof=1)
-    if not (spread > 0).all():
+    mean, std = pair.mean(axis=0), pair.std(axis=0, ddof=1)
+    if not (std > 0).all():
         return np.nan
-    ratio = mean / spread
+    ratio = mean / std
     return float(ratio[0] - ratio[1])
 
 

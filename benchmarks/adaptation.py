@@ -19,11 +19,11 @@ import torch
 from joblib import Parallel, delayed
 
 from benchmarks.common import RESULTS, finish
-from markets.synthetic.families import Family, GarleanuPedersen
+from markets.synthetic import Family, GarleanuPedersen
 from metalearner.evaluation.recipes import FAMILIES, STEPS, SUPPORT, Trained, names, trained
-from metalearner.evaluation.scores import ceiling_scores, share, task_scores
+from metalearner.evaluation.scores import ceiling_scores, fraction_of_ceiling, task_scores
 from metalearner.evaluation.study import QUERY, SEED, study
-from strategies.networks import own
+from strategies.networks import named_params
 
 # What the key of a family alone stands for; other learners' keys end in their name.
 KEYS = {(key, "no memory" if key == "garleanu_pedersen" else "RL2"): "" for key in FAMILIES} | {
@@ -33,10 +33,10 @@ KEYS = {(key, "no memory" if key == "garleanu_pedersen" else "RL2"): "" for key 
 
 def learnt_rate_and_aim(meta, family: GarleanuPedersen) -> tuple[float, float]:
     """Trading rate, and aim per unit of signal (least squares), that a policy chose on fresh episodes."""
-    drawn = family.sample(50, SEED + 1)
-    worlds = meta.objective.on(drawn.tasks(1), meta.policy, 1)
-    batch = worlds.collect(meta.policy, own(meta.policy), worlds.everything(), "query")
-    _, features, base = worlds._seen(batch)
+    episodes = family.sample(50, SEED + 1)
+    sampler = meta.objective.sampler(episodes.tasks(1), meta.policy, 1)
+    batch = sampler.collect(meta.policy, named_params(meta.policy), sampler.all_tasks(), "query")
+    _, features, base = sampler.inputs(batch)
     with torch.no_grad():
         plan = meta.policy(features, base)
     signal, aim, rate = (x[:, :-1, 0].double().numpy() for x in (features[..., 1], plan.aim, plan.rate))
@@ -47,14 +47,14 @@ def compared(
     done: dict[tuple[str, str], list[Trained]], key: str, family: Family, tasks: int
 ) -> dict[str, list[float]]:
     """MAML less fine-tuning and less training from scratch, at the same number of steps on the same bars, with intervals."""
-    drawn = family.lasting(2 * SUPPORT - 1).sample(tasks, [SEED, SUPPORT])
-    ceiling, judged = ceiling_scores(drawn, SUPPORT), drawn.tasks(SUPPORT)
+    episodes = family.with_length(2 * SUPPORT - 1).sample(tasks, [SEED, SUPPORT])
+    ceiling, judged = ceiling_scores(episodes, SUPPORT), episodes.tasks(SUPPORT)
     found = {name: np.stack([task_scores(one.meta, judged) for one in done[key, name]])
              for name in ("MAML", "MAML, second order", "fine-tune", "scratch")}  # fmt: skip
     figures = {}
     for ours in ("MAML", "MAML, second order"):
         for other in ("fine-tune", "scratch"):
-            gap = share(found[ours] - found[other], ceiling)
+            gap = fraction_of_ceiling(found[ours] - found[other], ceiling)
             verdict = "beats" if gap.low > 0 else "loses to" if gap.high < 0 else "is no better or worse than"
             print(f"{ours} {verdict} {other} at {STEPS} steps on {SUPPORT} bars: {gap}")
             figures[f"{ours.replace(', ', '_').replace(' ', '_').lower()}_minus_{other.replace('-', '_')}"] = [

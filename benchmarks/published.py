@@ -17,8 +17,8 @@ from benchmarks.common import finish, options
 from benchmarks.published_envs import Bandit, Point, SeedWorld
 from metalearner import MAML, PPO, RL2, Environments, Inner, MetaLearner, MetaPolicy, Training
 from metalearner.environments.rollouts import Rollout
-from metalearner.learners.inner_loop import ByGradient, stepped
-from strategies.networks import Shape, own
+from metalearner.learners.inner_loop import ByGradient, inner_steps
+from strategies.networks import Shape, named_params
 
 JUDGED_FROM = 1_000_000  # seeds of the tasks that decide; validation has the first ones, training those from 2³¹
 
@@ -63,7 +63,7 @@ BANDIT = Table(
     Bandit(arms=5, horizon=10),
     RL2(
         policy=Shape(hidden=64, layers=0),
-        objective=PPO(discount=0.99, decay=0.3),
+        objective=PPO(discount=0.99, gae_lambda=0.3),
         training=replace(TRAINING, steps=600, batch=1000),
         name="RL² on the bandit",
     ),
@@ -75,7 +75,14 @@ POINT = Table(
     MAML(
         policy=Shape(memory="none", hidden=100, layers=2, activation="relu"),
         objective=PPO(
-            episodes=20, discount=0.99, decay=1.0, baseline="linear", epochs=2, entropy=0.0, spread=0.9, longest=100
+            trials=20,
+            discount=0.99,
+            gae_lambda=1.0,
+            baseline="linear",
+            epochs=2,
+            entropy=0.0,
+            initial_std=0.9,
+            max_steps=100,
         ),
         training=replace(TRAINING, steps=60, batch=40, evaluate_every=15),
         inner=Inner(steps=3, step_size=(0.5, 0.15)),
@@ -101,7 +108,7 @@ SEED_WORLD = Table(
     SeedWorld(),
     RL2(
         policy=Shape(hidden=64, layers=1),
-        objective=PPO(runs=3, decay=0.9, scale=0.1),
+        objective=PPO(episodes_per_trial=3, gae_lambda=0.9, scale=0.1),
         training=replace(TRAINING, steps=300, batch=500),
         name="RL² on the seed's world",
     ),
@@ -112,18 +119,18 @@ SEED_WORLD = Table(
 
 def met(meta: MetaPolicy, environments: Environments, params: Any = None) -> Rollout:
     """What the policy meets in the tasks."""
-    params = own(meta.policy) if params is None else {n: p.detach() for n, p in params.items()}
-    worlds = meta.objective.on(environments, meta.policy, meta.context)
+    params = named_params(meta.policy) if params is None else {n: p.detach() for n, p in params.items()}
+    sampler = meta.objective.sampler(environments, meta.policy, meta.context)
     rng = np.random.default_rng(int(environments.seeds[0]))  # type: ignore[index]
-    return worlds.collect(meta.policy, params, worlds.everything(), "query", rng)
+    return sampler.collect(meta.policy, params, sampler.all_tasks(), "query", rng).rollout
 
 
 def after_steps(meta: ByGradient, environments: Environments) -> torch.Tensor:
     """Mean return before the first update and after each, shape (K + 1, tasks)."""
-    worlds = meta.objective.on(environments, meta.policy, 1)
+    sampler = meta.objective.sampler(environments, meta.policy, 1)
     rng = np.random.default_rng([1, int(environments.seeds[0])])  # type: ignore[index]
-    path = stepped(worlds, meta.policy, worlds.everything(), meta.inner, rng, step_sizes=meta.step_sizes)
-    return torch.stack([met(meta, environments, params).returns().mean(1) for params in path])
+    path = inner_steps(sampler, meta.policy, sampler.all_tasks(), meta.inner, rng, step_sizes=meta.step_sizes)
+    return torch.stack([met(meta, environments, step.params).returns().mean(1) for step in path])
 
 
 def mean(values: torch.Tensor) -> tuple[float, float]:
@@ -155,9 +162,9 @@ def main() -> None:
     last = met(meta, environments)
     found |= {f"seed_world_run_{k + 1}": mean(last.returns(k)[:, 0]) for k in range(3)}
     found["seed_world"] = found["seed_world_run_3"]
-    counts = (last.alive & (last.run == 2))[:, 0]
+    counts = (last.alive & (last.episode == 2))[:, 0]
     out = (last.terminated[:, 0] & counts).any(1).double()
-    targets = torch.from_numpy(environments.family.vector(environments.seeds).tasks)
+    targets = torch.from_numpy(environments.make.vector(environments.seeds).tasks)
     ends = last.following[:, 0][counts & last.done[:, 0]]
     away = (ends - targets).abs().sum(1)
 

@@ -1,4 +1,4 @@
-"""The worlds of the published tables, as families of gymnasium environments.
+"""The environments of the published tables, as task distributions.
 
 A family is a callable that makes seeded environments: ``family(seed)`` is one task, and the same seed is the same task
 with the same episodes. ``family.vector(seeds)`` is the fast path: many tasks stepped by one call of numpy.
@@ -29,7 +29,7 @@ Step = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class World(ABC):
-    """A family: what tasks and episodes are drawn from, and how the worlds of N tasks move.
+    """A family: what tasks and episodes are drawn from, and how the environments of N tasks move.
 
     Attributes
     ----------

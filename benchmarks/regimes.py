@@ -152,7 +152,7 @@ def simulated(length: int, rng: np.random.Generator) -> tuple[Bars, np.ndarray]:
 
 def recoveries(quick: bool, seed: int) -> dict[str, dict[str, float]]:
     """Accuracy, delay in bars and share of missed switches, each detector fitted on one half and judged on the other."""
-    length, worlds = (4000, 2) if quick else (10_000, 10)
+    length, seeds = (4000, 2) if quick else (10_000, 10)
     detectors: dict[str, Callable[[], RegimeDetector]] = {
         "hmm": lambda: HiddenMarkovRegimes(K),
         "volatility": lambda: VolatilityTrendRegimes(K, trend=0),
@@ -160,7 +160,7 @@ def recoveries(quick: bool, seed: int) -> dict[str, dict[str, float]]:
         "changepoints": lambda: ChangePoints(K),
     }
     rows: dict[str, list[tuple[float, ...]]] = {}
-    for world in range(worlds):
+    for seed_of_market in range(seeds):
         bars, truth = simulated(length, np.random.default_rng([seed, world]))
         past, rest = bars[: length // 2], bars[length // 2 :]
         truth = truth[length // 2 :]
@@ -172,7 +172,7 @@ def recoveries(quick: bool, seed: int) -> dict[str, dict[str, float]]:
             rows.setdefault(f"{name}, hindsight", []).append(recovery(detector.hindsight(rest).labels, truth))
     table = pd.DataFrame({name: np.nanmean(values, axis=0) for name, values in rows.items()}).T
     table.columns = pd.Index(["accuracy", "delay", "missed"])
-    print(f"\nRegimes recovered on {worlds} simulated markets of {length:,} bars, the later half:\n{table.round(3)}")
+    print(f"\nRegimes recovered on {seeds} simulated markets of {length:,} bars, the later half:\n{table.round(3)}")
     return {str(name): {k: round(float(v), 3) for k, v in row.items()} for name, row in table.iterrows()}
 
 

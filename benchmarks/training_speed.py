@@ -31,7 +31,7 @@ from gymnasium import spaces
 
 from benchmarks.common import finish, options
 from markets import TaskSet, load
-from markets.synthetic.families import DriftMomentum
+from markets.synthetic import DriftMomentum
 from metalearner import RL2, Training
 from metalearner.learners.inner_loop import ByGradient, Inner
 from metalearner.learners.rl2 import InContext
@@ -77,10 +77,10 @@ class Judge:
     """
 
     def __init__(self, episodes: int, seed: int):
-        self.drawn = FAMILY.sample(episodes, seed)
-        self.returns = np.ascontiguousarray(self.drawn.returns[..., 0])
+        self.episodes = FAMILY.sample(episodes, seed)
+        self.returns = np.ascontiguousarray(self.episodes.returns[..., 0])
         best = next(weights for _, is_ceiling, weights in rungs(FAMILY) if is_ceiling)
-        self.ceiling = self.reward(best(self.drawn)[:, : FAMILY.length]).mean()
+        self.ceiling = self.reward(best(self.episodes)[:, : FAMILY.length]).mean()
 
     def reward(self, weights: np.ndarray) -> np.ndarray:
         """Mean reward a bar of each episode, from weights (n, T)."""

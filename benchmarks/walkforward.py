@@ -33,7 +33,7 @@ def main() -> None:
     result = walk_forward([*learnt, *rules], bars[where.test :])
     steps.show_result(result)
     figures = {name: {k: round(float(v), 4) for k, v in row.items()} for name, row in result.table().iterrows()}
-    finish("walkforward", {"net": figures, "tilt_kept": rl2.policy.settings.shrink}, chosen.quick)
+    finish("walkforward", {"net": figures, "tilt_kept": float(rl2.policy.shrink)}, chosen.quick)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The processes of one ``torchrun``: each takes its share of the tasks, one all-reduce adds up what they found.
+"""The processes of one ``torchrun``: each takes its shard of the tasks, one all-reduce adds up what they found.
 
 Not `DistributedDataParallel`, which does not carry higher-order gradients.
 """
@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from markets import InputError
-from metalearner.objective import Worlds
+from metalearner.objective import TaskBatch
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,19 @@ class Ranks:
             dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
         return cls(dist.get_rank(), dist.get_world_size())
 
-    def share(self, worlds: Worlds, drawn: Any) -> Any:
-        """The part of the drawn tasks that is for this process."""
-        if worlds.size(drawn) < self.world:
+    def shard(self, tasks: TaskBatch) -> TaskBatch:
+        """The part of the sampled tasks that is for this process.
+
+        Raises
+        ------
+        InputError
+            When there are fewer tasks than processes.
+        """
+        if len(tasks) < self.world:
             raise InputError(
-                f"{worlds.size(drawn)} tasks a step are too few for {self.world} processes; raise batch or start fewer"
+                f"{len(tasks)} tasks a step are too few for {self.world} processes; raise batch or start fewer"
             )
-        return drawn if self.world == 1 else worlds.share(drawn, self.rank, self.world)
+        return tasks if self.world == 1 else tasks.shard(self.rank, self.world)
 
     def add_up(self, module: nn.Module, loss: Tensor) -> float:
         """Sum the gradients of `module` and the losses over all processes, in one all-reduce."""

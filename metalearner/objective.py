@@ -1,6 +1,6 @@
-"""What learning maximises, and on which tasks: the two interfaces between the learners and the worlds they learn from.
+"""What learning maximises, and on which tasks: the interfaces between the learners and what they learn from.
 
-An `Objective` is settings; bound to tasks it is a `Worlds`, which draws some of them, collects what a policy meets there, and
+An `Objective` is settings; on tasks it gives a `TaskSampler`, which samples some of them, collects what a policy meets there, and
 says what that was worth, differentiably. A learner sees nothing else, so the same learner trades a market with the exact
 gradient of `metalearner.objectives.pathwise` and pulls a bandit's arms with `metalearner.objectives.policy_gradient`.
 """
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -19,43 +20,63 @@ from torch import Tensor, nn
 from strategies.networks import Parameters
 
 Part = Literal["support", "query"]
+Log = Callable[[dict[str, float], int], None]
 
 
-class Worlds(ABC):
+@dataclass(frozen=True)
+class TaskBatch:
+    """Some of the tasks.
+
+    Attributes
+    ----------
+    task_ids : ndarray of int, shape (B,)
+        What tells tasks apart, whichever process has them.
+    progress : float
+        Of the training that sampled them, in [0, 1].
+    """
+
+    task_ids: np.ndarray
+    progress: float = field(default=1.0, kw_only=True)
+
+    def __len__(self) -> int:
+        return len(self.task_ids)
+
+    def __getitem__(self, rows: Any) -> Self:
+        """Some of these tasks."""
+        return replace(self, task_ids=self.task_ids[rows])
+
+    def shard(self, rank: int, ranks: int) -> Self:
+        """The part of process `rank` among `ranks`: every so-many-th task."""
+        return self[rank::ranks]
+
+
+class TaskSampler(ABC):
     """The tasks of one objective.
 
-    What `collect` returns has the tasks as ``drawn``, and as ``share`` their weight in the loss.
+    What `collect` returns has its tasks as ``tasks`` and, as ``weight``, their weight in the loss.
 
     Attributes
     ----------
     identity : str
-        Of the tasks: two of one identity hold the same.
-    steered : bool
-        What is collected depends on the policy that acts.
+        Of the tasks: two samplers of one identity hold the same.
+    on_policy : bool
+        Whether what is collected depends on the policy that acts.
     """
 
     identity: str
-    steered: bool = False
+    on_policy: bool = False
 
     @abstractmethod
-    def draw(self, rng: np.random.Generator, tasks: int, progress: float) -> Any:
-        """Some tasks of training, at `progress` in [0, 1] of it."""
+    def sample(self, rng: np.random.Generator, tasks: int, progress: float) -> Any:
+        """A `TaskBatch` of some tasks of training, at `progress` in [0, 1] of it."""
 
     @abstractmethod
-    def everything(self) -> Any:
-        """All tasks, as they are judged."""
+    def all_tasks(self) -> Any:
+        """A `TaskBatch` of all tasks, as they are judged."""
 
     @abstractmethod
-    def share(self, drawn: Any, rank: int, ranks: int) -> Any:
-        """Every so-many-th of the drawn tasks."""
-
-    @abstractmethod
-    def numbers(self, drawn: Any) -> np.ndarray:
-        """What tells the drawn tasks apart, whichever process has them."""
-
-    @abstractmethod
-    def collect(self, policy: nn.Module, params: Parameters, drawn: Any, part: Part, rng: np.random.Generator) -> Any:
-        """What the policy meets in one part of the drawn tasks: a batch for `utility`, whose ``drawn`` are the tasks."""
+    def collect(self, policy: nn.Module, params: Parameters, tasks: Any, part: Part, rng: np.random.Generator) -> Any:
+        """What the policy meets in one part of the tasks: a batch for `utility`."""
 
     @abstractmethod
     def utility(self, policy: nn.Module, params: Parameters, batch: Any, *, twice: bool = False) -> Tensor:
@@ -83,10 +104,6 @@ class Worlds(ABC):
         """Whether training is by now what it will be to its end, so that patience may count."""
         return True
 
-    @abstractmethod
-    def size(self, drawn: Any) -> int:
-        """Number of the drawn tasks."""
-
 
 class Objective(ABC):
     """Settings of what is maximised."""
@@ -101,7 +118,7 @@ class Objective(ABC):
         """A new policy for `tasks`, its weights drawn from torch's generator."""
 
     @abstractmethod
-    def on(self, tasks: Any, policy: nn.Module, context: int, support: int = 0) -> Worlds:
+    def sampler(self, tasks: Any, policy: nn.Module, context: int, support: int = 0) -> TaskSampler:
         """The objective on `tasks`.
 
         Parameters
@@ -115,7 +132,7 @@ class Objective(ABC):
         """
 
     @abstractmethod
-    def recent(self, task: Any, policy: nn.Module, support: int) -> Worlds:
+    def recent(self, task: Any, policy: nn.Module, support: int) -> TaskSampler:
         """One task to adapt to: its support is the last of `task` (bars), or episodes in it (an environment)."""
 
     @abstractmethod
@@ -132,8 +149,5 @@ class Objective(ABC):
 
     @classmethod
     @abstractmethod
-    def from_dict(cls, about: dict[str, Any]) -> Objective:
+    def from_dict(cls, config: dict[str, Any]) -> Objective:
         """From what `to_dict` and JSON made of it."""
-
-
-Log = Callable[[dict[str, float], int], None]

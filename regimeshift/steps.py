@@ -79,13 +79,13 @@ def train(
 ) -> MetaPolicy:
     """Meta-train and save to `folder`."""
     from markets import Costs
-    from metalearner import Pathwise, Training, learners
+    from metalearner import LEARNERS, Pathwise, Training
 
     options = {
         "training": Training(steps=steps, seed=seed, device=device),
         "objective": Pathwise(costs=Costs.parse(costs)),
     }
-    meta = learners()[learner](**options).fit(
+    meta = LEARNERS[learner](**options).fit(
         tasks, validation, checkpoint=folder / "checkpoint.safetensors", resume=resume, log=log
     )
     meta.save(folder)

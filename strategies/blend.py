@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,7 +61,7 @@ class Blend(Strategy):
             if not isinstance(part, PolicyStrategy):
                 raise InputError(f"{self.name}: {part.name} is a {type(part).__name__}; only torch policies are saved")
             part.save(folder / str(k))
-        (folder / "blend.json").write_text(json.dumps({"name": self.name, "parts": len(self.parts)}))
+        saving.write_config(folder / "blend.json", {"name": self.name, "parts": len(self.parts)})
         return folder
 
     @classmethod
@@ -74,6 +73,6 @@ class Blend(Strategy):
         InputError
             When the files are missing or do not belong together.
         """
-        with saving.reading(folder, "blend.json", "blend") as about:
-            parts = [PolicyStrategy.load(Path(folder) / str(k)) for k in range(about["parts"])]
-            return cls(parts, about["name"])
+        with saving.reading(folder, "blend.json", "blend") as config:
+            parts = [PolicyStrategy.load(Path(folder) / str(k)) for k in range(config["parts"])]
+            return cls(parts, config["name"])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import solveh_banded
 
-from markets.synthetic.families import (
+from markets.synthetic import (
     DriftMomentum,
     Episodes,
     Family,
@@ -18,7 +18,7 @@ from markets.synthetic.families import (
     HiddenMarkovFamily,
     LinearCost,
 )
-from strategies.optimal.optima import (
+from strategies.optimal import (
     DriftMomentumFilter,
     GarleanuPedersenOptimum,
     HiddenMarkovFilter,
@@ -48,11 +48,11 @@ def ladder(family: Family, episodes: int = 1000, seed: int = 0, skip: int = 0) -
     DataFrame
         Columns ``reward`` (a bar, in the family's units), ``error`` (standard error over episodes) and ``of ceiling``.
     """
-    drawn = family.sample(episodes, seed)
-    returns = np.ascontiguousarray(drawn.returns[..., 0])
+    sampled = family.sample(episodes, seed)
+    returns = np.ascontiguousarray(sampled.returns[..., 0])
     rows, ceiling = {}, np.nan
     for name, is_ceiling, weights in rungs(family):
-        reward = family.reward(weights(drawn)[:, : family.length], returns)[:, skip:].mean(axis=1)
+        reward = family.reward(weights(sampled)[:, : family.length], returns)[:, skip:].mean(axis=1)
         rows[name] = {"reward": reward.mean(), "error": reward.std(ddof=1) / np.sqrt(episodes)}
         ceiling = reward.mean() if is_ceiling else ceiling
     table = pd.DataFrame(rows).T
@@ -66,62 +66,62 @@ def rungs(family: Family) -> list[Rung]:
     raise TypeError(f"no optimum is known for {type(family).__name__}")
 
 
-def _returns(drawn: Episodes) -> np.ndarray:
-    return np.ascontiguousarray(drawn.returns[..., 0])
+def _returns(sampled: Episodes) -> np.ndarray:
+    return np.ascontiguousarray(sampled.returns[..., 0])
 
 
-def _signal(drawn: Episodes) -> np.ndarray:
-    return np.ascontiguousarray(drawn.signal[..., 0])
+def _signal(sampled: Episodes) -> np.ndarray:
+    return np.ascontiguousarray(sampled.signal[..., 0])
 
 
-def _always(drawn: Episodes) -> np.ndarray:
-    return np.ones(drawn.returns.shape[:2])
+def _always(sampled: Episodes) -> np.ndarray:
+    return np.ones(sampled.returns.shape[:2])
 
 
-def _best_afterwards(drawn: Episodes) -> np.ndarray:
-    return hindsight(_returns(drawn)[:, 1:], drawn.family.cost, (-1, 0, 1))  # flat at first, and free to stay so
+def _best_afterwards(sampled: Episodes) -> np.ndarray:
+    return hindsight(_returns(sampled)[:, 1:], sampled.family.cost, (-1, 0, 1))  # flat at first, and free to stay so
 
 
-def _momentum(drawn: Episodes, window: int = 20) -> np.ndarray:
+def _momentum(sampled: Episodes, window: int = 20) -> np.ndarray:
     """Sign of the last `window` returns' sum."""
-    total = np.cumsum(_returns(drawn), axis=1)
+    total = np.cumsum(_returns(sampled), axis=1)
     total[:, window:] -= total[:, :-window].copy()
     return np.sign(total)
 
 
 @rungs.register
 def _(family: DriftMomentum) -> list[Rung]:
-    def afterwards(drawn: Episodes) -> np.ndarray:
-        return 1 / _returns(drawn)[:, 1:]  # w r = 1, the most that w r − ½ w² r² allows
+    def afterwards(sampled: Episodes) -> np.ndarray:
+        return 1 / _returns(sampled)[:, 1:]  # w r = 1, the most that w r − ½ w² r² allows
 
-    def told(drawn: Episodes) -> np.ndarray:
-        mu, phi = (drawn.hidden[k][:, None] for k in ("mu", "phi"))
-        m = mu + phi * (_returns(drawn) - mu)
+    def known(sampled: Episodes) -> np.ndarray:
+        mu, phi = (sampled.hidden[k][:, None] for k in ("mu", "phi"))
+        m = mu + phi * (_returns(sampled) - mu)
         return m / (1 + m**2)
 
-    def mean_so_far(drawn: Episodes) -> np.ndarray:
+    def mean_so_far(sampled: Episodes) -> np.ndarray:
         """The mean of what was seen, shrunk as the prior of μ has it: learns the drift, knows no momentum."""
-        returns = _returns(drawn)
+        returns = _returns(sampled)
         m = np.cumsum(returns, axis=1) / (family.drift**-2 + 1 + np.arange(returns.shape[1]))
         return m / (1 + m**2)
 
     optimum = DriftMomentumFilter(family)
     return [
         ("hindsight", False, afterwards),
-        ("parameters known", False, told),
+        ("parameters known", False, known),
         ("Bayes filter", True, optimum.follow),
         ("mean so far", False, mean_so_far),
-        ("no adaptation", False, lambda drawn: 0 * _always(drawn)),
+        ("no adaptation", False, lambda sampled: 0 * _always(sampled)),
     ]
 
 
-def _next_state(drawn: Episodes) -> np.ndarray:
-    return drawn.hidden["state"][:, 1:]
+def _next_state(sampled: Episodes) -> np.ndarray:
+    return sampled.hidden["state"][:, 1:]
 
 
-def _belief(drawn: Episodes) -> np.ndarray:
+def _belief(sampled: Episodes) -> np.ndarray:
     """Sign of the filtered mean, as if trading were free."""
-    return np.sign(hidden_markov_log_odds(_returns(drawn), drawn.hidden["mean"], drawn.hidden["stay"]))
+    return np.sign(hidden_markov_log_odds(_returns(sampled), sampled.hidden["mean"], sampled.hidden["stay"]))
 
 
 @rungs.register
@@ -139,15 +139,15 @@ def _(family: HiddenMarkov) -> list[Rung]:
 
 @rungs.register
 def _(family: HiddenMarkovFamily) -> list[Rung]:
-    def told(drawn: Episodes) -> np.ndarray:
-        optimum = HiddenMarkovFilter(family, drawn.hidden["mean"], drawn.hidden["stay"])
-        return optimum.follow(drawn)
+    def known(sampled: Episodes) -> np.ndarray:
+        optimum = HiddenMarkovFilter(family, sampled.hidden["mean"], sampled.hidden["stay"])
+        return optimum.follow(sampled)
 
     joint = HiddenMarkovJointFilter(family)
     return [
         ("hindsight", False, _best_afterwards),
         ("next state known", False, _next_state),
-        ("filter, parameters known", True, told),
+        ("filter, parameters known", True, known),
         ("joint filter", False, joint.follow),
         ("momentum 20", False, _momentum),
         ("buy and hold", False, _always),
@@ -160,7 +160,7 @@ def _(family: LinearCost) -> list[Rung]:
     return [
         ("hindsight", False, _best_afterwards),
         ("threshold", True, optimum.follow),
-        ("sign of the predictor", False, lambda drawn: np.sign(_signal(drawn))),
+        ("sign of the predictor", False, lambda sampled: np.sign(_signal(sampled))),
         ("momentum 20", False, _momentum),
         ("buy and hold", False, _always),
     ]
@@ -170,21 +170,21 @@ def _(family: LinearCost) -> list[Rung]:
 def _(family: GarleanuPedersen) -> list[Rung]:
     optimum = GarleanuPedersenOptimum(family)
 
-    def afterwards(drawn: Episodes) -> np.ndarray:
+    def afterwards(sampled: Episodes) -> np.ndarray:
         """The first-order conditions of the whole path: a tridiagonal system."""
-        returns = _returns(drawn)[:, 1:]
+        returns = _returns(sampled)[:, 1:]
         diagonal = np.full(returns.shape[1], family.risk_aversion + 2 * family.impact)
         diagonal[-1] -= family.impact  # no trade after the last
         band = np.vstack([np.full(returns.shape[1], -family.impact), diagonal])
         return solveh_banded(band * family.variance, returns.T).T
 
-    def markowitz(drawn: Episodes) -> np.ndarray:
-        return family.slope / (family.risk_aversion * family.variance) * _signal(drawn)
+    def markowitz(sampled: Episodes) -> np.ndarray:
+        return family.slope / (family.risk_aversion * family.variance) * _signal(sampled)
 
     return [
         ("hindsight", False, afterwards),
         ("partial adjustment", True, optimum.follow),
-        ("straight to the aim", False, lambda drawn: optimum.aim * _signal(drawn)),
-        ("no position", False, lambda drawn: 0 * _always(drawn)),
+        ("straight to the aim", False, lambda sampled: optimum.aim * _signal(sampled)),
+        ("no position", False, lambda sampled: 0 * _always(sampled)),
         ("Markowitz, costs ignored", False, markowitz),
     ]

@@ -136,8 +136,8 @@ def standardised(score: np.ndarray) -> np.ndarray:
     """Mean zero and variance one over each row's known values; zero elsewhere."""
     live = np.isfinite(score)
     centred = _centred(np.where(live, score, 0.0), live)
-    spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / np.maximum(live.sum(axis=1, keepdims=True), 1))
-    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-12)
+    std = np.sqrt((centred**2).sum(axis=1, keepdims=True) / np.maximum(live.sum(axis=1, keepdims=True), 1))
+    return np.divide(centred, std, out=np.zeros_like(centred), where=std > 1e-12)
 
 
 def _centred(values: np.ndarray, live: np.ndarray) -> np.ndarray:

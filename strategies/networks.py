@@ -32,7 +32,7 @@ class Shape:
     Attributes
     ----------
     memory : {"gru", "transformer", "belief", "none"}
-        What runs over time. ``belief`` is the mean and the spread of a latent variable inferred by a GRU.
+        What runs over time. ``belief`` is the mean and the standard deviation of a latent variable inferred by a GRU.
     hidden : int
         Units of the memory and of each layer.
     layers : int
@@ -41,7 +41,7 @@ class Shape:
         How the memory acts on the layers besides being fed to them: not at all, by scaling and shifting the last one's
         units (Perez et al., "FiLM", AAAI 2018), or by writing the output's weights (Beck et al., "Hypernetworks in
         meta-reinforcement learning", CoRL 2022). Both start from their bias alone.
-    context : int
+    context_vector : int
         Length of a vector fed to the layers that is all a fast learner need change (Zintgraf et al., "Fast context adaptation
         via meta-learning", ICML 2019); it starts at zero.
     latent : int
@@ -54,7 +54,7 @@ class Shape:
     hidden: int = 8
     layers: int = 1
     head: Literal["plain", "film", "hyper"] = "plain"
-    context: int = 0
+    context_vector: int = 0
     latent: int = 4
     activation: Literal["tanh", "relu"] = "tanh"
 
@@ -65,7 +65,7 @@ class Shape:
             raise InputError(f"head {self.head!r} is unknown; use {', '.join(HEADS)}")
         if self.activation not in ACTIVATIONS:
             raise InputError(f"activation {self.activation!r} is unknown; use {', '.join(ACTIVATIONS)}")
-        for name, least in (("hidden", 1), ("layers", 0), ("context", 0), ("latent", 1)):
+        for name, least in (("hidden", 1), ("layers", 0), ("context_vector", 0), ("latent", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         if self.head == "hyper" and self.memory == "none":
@@ -75,7 +75,7 @@ class Shape:
 
 
 class Body(nn.Module):
-    """From sequences to outputs: ``layers(x, memory(x), context)``, modulated by the memory.
+    """From sequences to outputs: ``layers(x, memory(x), context_vector)``, modulated by the memory.
 
     Parameters
     ----------
@@ -83,25 +83,25 @@ class Body(nn.Module):
     shape : Shape
     start : Tensor of shape (outputs,), optional
         What comes out before any training; 0 by default.
-    spread : float
+    initial_std : float
         Standard deviation of the output's first weights: 0 where the start must be exact.
     """
 
-    def __init__(self, inputs: int, outputs: int, shape: Shape, start: Tensor | None = None, spread: float = 0.0):
+    def __init__(self, inputs: int, outputs: int, shape: Shape, start: Tensor | None = None, initial_std: float = 0.0):
         super().__init__()
         self.shape = shape
         hidden = shape.hidden
         kinds = {"gru": _Recurrent, "transformer": _Transformer, "belief": _Belief, "none": _Nothing}
         self.memory: nn.Module = kinds[shape.memory](inputs, shape)
         remembered: int = self.memory.width  # type: ignore[assignment]
-        self.context = nn.Parameter(torch.zeros(shape.context)) if shape.context else None
+        self.context_vector = nn.Parameter(torch.zeros(shape.context_vector)) if shape.context_vector else None
         # The layers see the current input too, not only what the memory made of it.
-        widths = [inputs + remembered + shape.context, *[hidden] * shape.layers]
+        widths = [inputs + remembered + shape.context_vector, *[hidden] * shape.layers]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.film = _Modulation(remembered, 2 * widths[-1]) if shape.head == "film" else None
         self.hyper = _Modulation(remembered, widths[-1] * outputs) if shape.head == "hyper" else None
         self.last = nn.Linear(widths[-1], outputs)
-        nn.init.normal_(self.last.weight, std=spread)
+        nn.init.normal_(self.last.weight, std=initial_std)
         self.last.bias.data = torch.zeros(outputs) if start is None else start.clone()
 
     def forward(self, x: Tensor, last: int | None = None, state: Any = None, truncate: int = 0) -> tuple[Tensor, Any]:
@@ -133,8 +133,8 @@ class Body(nn.Module):
         if last is not None:
             x, remembered = x[:, -last:], remembered[:, -last:]
         seen = [x, remembered]
-        if self.context is not None:
-            seen.append(self.context.expand(*x.shape[:-1], -1))
+        if self.context_vector is not None:
+            seen.append(self.context_vector.expand(*x.shape[:-1], -1))
         h = torch.cat(seen, -1)
         for layer in self.layers:
             h = ACTIVATIONS[self.shape.activation](layer(h))
@@ -201,8 +201,8 @@ class _Belief(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         h, state = _over(self.gru, x, state)
-        mean, log_spread = self.posterior(h).chunk(2, -1)
-        return torch.cat([mean, log_spread.clamp(-7, 3).exp()], -1), state
+        mean, log_std = self.posterior(h).chunk(2, -1)
+        return torch.cat([mean, log_std.clamp(-7, 3).exp()], -1), state
 
 
 class _Transformer(nn.Module):
@@ -231,7 +231,7 @@ class _Transformer(nn.Module):
         return attended[:, -new:], past
 
 
-def own(module: nn.Module) -> dict[str, Tensor]:
+def named_params(module: nn.Module) -> dict[str, Tensor]:
     """The parameters of `module` by name."""
     return dict(module.named_parameters())
 
@@ -253,28 +253,45 @@ def call(module: nn.Module, params: Parameters, *inputs: Tensor | None, **option
     stacked = stacked_names(module, params)
     if not stacked:
         return functional_call(module, dict(params), inputs, options)
+    remembers = any(isinstance(part, nn.GRU | nn.TransformerEncoderLayer) for part in module.modules())
+    if len(params[stacked[0]]) == 1 or remembers:
+        return _one_by_one(module, params, stacked, inputs, options)
+    return _in_one_batch(module, params, stacked, inputs, options)
+
+
+def _one_task(module: nn.Module, params: Parameters, inputs: Sequence[Tensor | None], options: dict[str, Any]) -> Any:
+    """`module` on one task, whose inputs come without the dimension of tasks."""
+    return functional_call(module, dict(params), tuple(None if x is None else x[None] for x in inputs), options)
+
+
+def _one_by_one(
+    module: nn.Module, params: Parameters, stacked: list[str], inputs: Sequence[Tensor | None], options: dict[str, Any]
+) -> Any:
     tasks = len(params[stacked[0]])
-    dims = {name: 0 if name in stacked else None for name in params}
+    each = []
+    for i in range(tasks):
+        at = {name: p[i] if name in stacked else p for name, p in params.items()}
+        each.append(_one_task(module, at, [None if x is None else x[i] for x in inputs], options))
+    leaves, spec = zip(*(tree_flatten(found) for found in each), strict=True)
+    joined = [None if same[0] is None else torch.cat(same) for same in zip(*leaves, strict=True)]
+    return tree_unflatten(joined, spec[0])
 
-    def one(own: Parameters, *x: Tensor | None) -> Any:
-        return functional_call(module, dict(own), tuple(None if i is None else i[None] for i in x), options)
 
-    if tasks == 1 or any(isinstance(part, nn.GRU | nn.TransformerEncoderLayer) for part in module.modules()):
-        each = [one({n: p[i] if n in stacked else p for n, p in params.items()},
-                    *(None if x is None else x[i] for x in inputs)) for i in range(tasks)]  # fmt: skip
-        leaves, spec = zip(*(tree_flatten(x) for x in each), strict=True)
-        joined = [None if same[0] is None else torch.cat(same) for same in zip(*leaves, strict=True)]
-        return tree_unflatten(joined, spec[0])
-    shape: list[Any] = []  # vmap returns tensors only: what is None goes round it
+def _in_one_batch(
+    module: nn.Module, params: Parameters, stacked: list[str], inputs: Sequence[Tensor | None], options: dict[str, Any]
+) -> Any:
+    # vmap returns tensors only, so that what is None goes round it: what comes out is asked of one task first
+    first = {name: p[0] if name in stacked else p for name, p in params.items()}
+    with torch.no_grad():
+        leaves, spec = tree_flatten(_one_task(module, first, [None if x is None else x[0] for x in inputs], options))
+    absent = [leaf is None for leaf in leaves]
 
-    def tensors(own: Parameters, *x: Tensor | None) -> tuple[Tensor, ...]:
-        leaves, spec = tree_flatten(one(own, *x))
-        shape[:] = [spec, [leaf is None for leaf in leaves]]
-        return tuple(leaf for leaf in leaves if leaf is not None)
+    def tensors(at: Parameters, *x: Tensor | None) -> tuple[Tensor, ...]:
+        return tuple(leaf for leaf in tree_flatten(_one_task(module, at, x, options))[0] if leaf is not None)
 
-    found = iter(vmap(tensors, in_dims=(dims, *(None if x is None else 0 for x in inputs)))(dict(params), *inputs))
-    spec, nothing = shape
-    return tree_unflatten([None if none else next(found).flatten(0, 1) for none in nothing], spec)
+    dims = ({name: 0 if name in stacked else None for name in params}, *(None if x is None else 0 for x in inputs))
+    found = iter(vmap(tensors, in_dims=dims)(dict(params), *inputs))
+    return tree_unflatten([None if none else next(found).flatten(0, 1) for none in absent], spec)
 
 
 def stacked_names(module: nn.Module, params: Parameters) -> list[str]:

@@ -8,7 +8,7 @@ The weights are shared across symbols: one policy trades any universe.
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -43,7 +43,7 @@ class PolicySettings(Shape):
     limit : float
         Largest gross weight.
     shrink : float
-        In [0, 1], the share of the tilt that validation left standing.
+        In [0, 1], the share of the tilt at first; training leaves what validation supports in `Policy.shrink`.
     features : Features
     """
 
@@ -73,6 +73,11 @@ class Policy(nn.Module):
     Parameters
     ----------
     settings : PolicySettings
+
+    Attributes
+    ----------
+    shrink : Tensor of float64, shape ()
+        In [0, 1], the share of the tilt that stands.
     """
 
     def __init__(self, settings: PolicySettings):
@@ -81,8 +86,11 @@ class Policy(nn.Module):
         seen = 2 * len(settings.features.names)  # of the symbol, and of the market
         start = torch.tensor(_START[settings.trades])
         # Aims of zero, within their zone, trade nothing and have no gradient: without a base some must stand out at first.
-        spread = (0.3 if settings.trades == "band" else 0.1) if settings.base == "flat" else 0.0
-        self.body = Body(seen, len(start), settings, start, spread)
+        initial_std = (0.3 if settings.trades == "band" else 0.1) if settings.base == "flat" else 0.0
+        self.body = Body(seen, len(start), settings, start, initial_std)
+        # What validation leaves standing of the tilt; no parameter, but saved and copied with them.
+        self.shrink: Tensor
+        self.register_buffer("shrink", torch.tensor(settings.shrink, dtype=torch.float64))
 
     def forward(self, features: Tensor, base: Tensor, last: int | None = None, truncate: int = 0) -> TensorPlan:
         """The plan along B paths.
@@ -98,24 +106,24 @@ class Policy(nn.Module):
         truncate : int
             See `Body.forward`.
         """
-        settings, paths, n = self.settings, *features.shape[0:3:2]
+        settings, shrink, paths, n = self.settings, self.shrink, *features.shape[0:3:2]
         seen, known = self.sequences(features)
         out, _ = self.body(seen, last, truncate=truncate)
         tilt, *rest = out.unflatten(0, (paths, n)).transpose(1, 2).unbind(-1)
         if last is not None:
             known, base = known[:, -last:], base[:, -last:]
-        tilt = torch.where(known, torch.tanh(tilt) * settings.shrink, 0.0)
+        tilt = torch.where(known, torch.tanh(tilt) * shrink, 0.0)
         aim = settings.limit * tilt / n if settings.base == "flat" else base * (1 + tilt)
         # What is not borrowed cannot be held: a book of more than the limit is scaled to it.
         aim = aim / (aim.abs().sum(-1, keepdim=True) / settings.limit).clamp(min=1)
         band = rate = None
         if settings.trades == "band":
-            width, own = nn.functional.softplus(rest[0]), BASES[settings.base]
-            band = (settings.shrink * width + (1 - settings.shrink) * own) / n
+            width, base_band = nn.functional.softplus(rest[0]), BASES[settings.base]
+            band = (shrink * width + (1 - shrink) * base_band) / n
         elif settings.trades == "rate":
             rate = torch.sigmoid(rest[0])
             if settings.base != "flat":
-                rate = settings.shrink * rate + (1 - settings.shrink)  # a base goes all the way
+                rate = shrink * rate + (1 - shrink)  # a base goes all the way
         return TensorPlan(aim, band, rate)
 
     def sequences(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -206,8 +214,13 @@ class PolicyStrategy(Strategy):
     def save(self, folder: str | Path) -> Path:
         """Write ``strategy.json`` and ``weights.safetensors``."""
         seen = None if self.seen_until is None else str(self.seen_until)
-        about = {"name": self.name, "context": self.context, "seen_until": seen, "policy": asdict(self.policy.settings)}
-        return saving.write(folder, "strategy.json", about, self.policy)
+        config = {
+            "name": self.name,
+            "context": self.context,
+            "seen_until": seen,
+            "policy": asdict(self.policy.settings),
+        }
+        return saving.write(folder, "strategy.json", config, self.policy)
 
     @classmethod
     def load(cls, folder: str | Path) -> PolicyStrategy:
@@ -218,20 +231,20 @@ class PolicyStrategy(Strategy):
         InputError
             When the files are missing or do not belong together.
         """
-        with saving.reading(folder, "strategy.json", "strategy") as about:
-            policy = Policy(settings_from(about["policy"]))
+        with saving.reading(folder, "strategy.json", "strategy") as config:
+            policy = Policy(settings_from(config["policy"]))
             policy.load_state_dict(saving.weights(folder))
-            seen = about["seen_until"]
-            return cls(policy.eval(), about["context"], about["name"], None if seen is None else pd.Timestamp(seen))
+            seen = config["seen_until"]
+            return cls(policy.eval(), config["context"], config["name"], None if seen is None else pd.Timestamp(seen))
 
 
-def settings_from(about: dict) -> PolicySettings:
+def settings_from(config: dict) -> PolicySettings:
     """`PolicySettings` from what ``dataclasses.asdict`` and JSON made of it."""
-    return PolicySettings(**{**about, "features": Features.from_dict(about["features"])})
+    return PolicySettings(**{**config, "features": Features.from_dict(config["features"])})
 
 
 def with_shrink(policy: Policy, shrink: float) -> Policy:
     """The same weights, the tilt shrunk."""
     other = copy.deepcopy(policy)
-    other.settings = replace(policy.settings, shrink=shrink)
+    other.shrink.fill_(shrink)
     return other

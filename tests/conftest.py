@@ -10,8 +10,8 @@ os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" 
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+import samples  # noqa: E402
 import torch  # noqa: E402
-import worlds  # noqa: E402
 
 # Compilation makes the first example slow; the same examples every time make a red run reproducible.
 hypothesis.settings.register_profile("regimeshift", deadline=None, derandomize=True, max_examples=60)
@@ -21,7 +21,7 @@ hypothesis.settings.load_profile("regimeshift")
 @pytest.fixture(scope="session")
 def bars():
     """1,500 bars of three symbols with two regimes."""
-    return worlds.regime_bars(1500, 3, seed=1)
+    return samples.regime_bars(1500, 3, seed=1)
 
 
 @pytest.fixture(scope="session")

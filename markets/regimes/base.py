@@ -21,6 +21,7 @@ from numba import njit
 
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
+from markets.common.formats import FORMAT, check_format
 
 _NAMES = {
     1: ("all",),
@@ -94,12 +95,12 @@ class RegimePath:
         rows = {}
         for k, name in enumerate(self.names):
             here = returns[(labels == k) & np.isfinite(returns)]
-            spread = here.std(ddof=1) if len(here) > 1 else np.nan
+            std = here.std(ddof=1) if len(here) > 1 else np.nan
             rows[name] = {
                 "bars": int((labels == k).sum()),
                 "share": float((labels == k).mean()),
                 "mean": float(here.mean() * per_year) if len(here) else np.nan,
-                "volatility": float(spread * np.sqrt(per_year)),
+                "volatility": float(std * np.sqrt(per_year)),
                 "drawdown": _deepest_fall(returns, labels == k) if len(here) else np.nan,
                 "episodes": int(((labels == k) & (np.append(-1, labels[:-1]) != k)).sum()),
                 "duration": float(1 / (1 - stay[k])) if stay[k] < 1 else np.nan,
@@ -229,7 +230,8 @@ class RegimeDetector(ABC):
         self._require_fit()
         fitted = {name: np.asarray(getattr(self, name)).tolist() for name in self._shapes()}
         text = json.dumps(
-            {"detector": type(self).__name__, "parameters": self.get_params(), "fitted": fitted}, indent=1
+            {"format": FORMAT, "detector": type(self).__name__, "parameters": self.get_params(), "fitted": fitted},
+            indent=1,
         )
         try:
             Path(path).write_text(text + "\n")
@@ -246,19 +248,23 @@ class RegimeDetector(ABC):
             When the file is none, or holds a detector of another kind.
         """
         try:
-            text = json.loads(Path(path).read_text())
-            if "detector" not in text:  # as hidden Markov models were written before there were other detectors
-                parameters = {"n_regimes": text.pop("n_regimes")}
-                text = {"detector": "HiddenMarkovRegimes", "parameters": parameters, "fitted": text}
-            kind = RegimeDetector._known.get(text["detector"])
+            config = json.loads(Path(path).read_text())
+            if "detector" not in config:  # as hidden Markov models were written before there were other detectors
+                parameters = {"n_regimes": config.pop("n_regimes")}
+                config = {"detector": "HiddenMarkovRegimes", "parameters": parameters, "fitted": config}
+            if "format" in config:  # files without one differ from format 1 in nothing else
+                check_format(config, path, "fit the detector again")
+            kind = RegimeDetector._known.get(config["detector"])
             if kind is None or not issubclass(kind, cls):
-                raise InputError(f"{path}: holds a {text['detector']}, not a {cls.__name__}")
-            detector = kind(**text["parameters"])
+                raise InputError(f"{path}: holds a {config['detector']}, not a {cls.__name__}")
+            detector = kind(**config["parameters"])
             for name, shape in detector._shapes().items():
-                value = np.array(text["fitted"][name], dtype=np.float64)
+                value = np.array(config["fitted"][name], dtype=np.float64)
                 if value.shape != shape or not np.isfinite(value).all():
                     raise ValueError(f"{name} is not {shape} finite numbers")
                 setattr(detector, name, value if shape else float(value))
+        except InputError:
+            raise
         except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(f"{path}: not a saved regime detector ({error})") from None
         return detector

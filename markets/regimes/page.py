@@ -56,10 +56,10 @@ def look_ahead(bars: Bars, live: RegimePath, others: dict[str, RegimePath]) -> p
 def _rule(returns: np.ndarray, inside: np.ndarray, per_year: float) -> dict[str, float]:
     """Sharpe ratio (ddof 1, risk-free rate 0), growth and deepest fall of holding bar t + 1 where `inside` at t."""
     earned = np.nan_to_num(returns[1:]) * inside[:-1]
-    spread = earned.std(ddof=1) if len(earned) > 1 else 0.0
+    std = earned.std(ddof=1) if len(earned) > 1 else 0.0
     wealth = np.append(1.0, np.cumprod(1 + earned))
     return {
-        "Sharpe": float(earned.mean() / spread * np.sqrt(per_year)) if spread > 0 else np.nan,
+        "Sharpe": float(earned.mean() / std * np.sqrt(per_year)) if std > 0 else np.nan,
         "growth": float(wealth[-1] ** (per_year / len(earned)) - 1),
         "drawdown": float((wealth / np.maximum.accumulate(wealth)).min() - 1),
     }

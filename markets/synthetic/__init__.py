@@ -1,15 +1,11 @@
-"""Markets that never were: families whose best possible trader is known, and paths drawn from past bars."""
+"""Markets that never were: families whose best possible trader is known, and paths drawn from past bars (`augment`)."""
 
-from markets.synthetic.families import (
-    FAMILIES,
-    DriftMomentum,
-    Episodes,
-    Family,
-    GarleanuPedersen,
-    HiddenMarkov,
-    HiddenMarkovFamily,
-    LinearCost,
-)
+from markets.synthetic.drift_momentum import DriftMomentum
+from markets.synthetic.families import FAMILIES
+from markets.synthetic.family import Episodes, Family
+from markets.synthetic.garleanu_pedersen import GarleanuPedersen
+from markets.synthetic.hidden_markov import HiddenMarkov, HiddenMarkovFamily
+from markets.synthetic.linear_cost import LinearCost
 
 __all__ = [
     "FAMILIES",

@@ -1,156 +1,60 @@
-"""Task distributions that are gymnasium environments, and what a policy meets in them.
+"""What a policy meets in gymnasium environments.
 
-A family is a callable that makes seeded environments: ``family(seed)`` is one task, whatever seeds `reset` gives its episodes.
-One with ``family.vector(seeds)``, a `gymnasium.vector.VectorEnv` that goes on within the same step, is stepped by one call;
-of any other the environments are stepped one by one.
-
-All chance comes from the step's key and the task's own seed, so that it does not matter which process has the task.
+All randomness comes from the step's key and the task's own seed, so that it does not matter which process has the task.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-import gymnasium
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from markets import InputError
-from metalearner.environments.agent import ActorCritic, Spaces
-from metalearner.objective import Part
+from metalearner.environments.actor_critic import ActorCritic
+from metalearner.environments.tasks import Environments
+from metalearner.objective import TaskBatch
 from strategies.networks import Parameters, call
 
 Choose = Callable[[Tensor, Tensor], Tensor]
 _AHEAD = 16  # steps whose noise is drawn at once
-_PROBED = 8  # steps that tell one family from another
 
 
 @dataclass(frozen=True)
-class Environments:
-    """Tasks of one family.
+class SeedBatch(TaskBatch):
+    """Tasks by their seeds, each with its place among all that all processes sampled.
 
     Attributes
     ----------
-    family : callable
-        Seed to environment.
-    seeds : sequence of int or None
-        The tasks; None is an endless stream of them, whose seeds are 2³¹ and above: smaller ones are never trained on.
-    """
-
-    family: Callable[[int], gymnasium.Env]
-    seeds: Sequence[int] | None = None
-
-    def __post_init__(self) -> None:
-        if self.seeds is not None and (not isinstance(self.seeds, (Sequence, np.ndarray)) or not len(self.seeds)):
-            raise InputError(f"seeds is {self.seeds!r}; Environments wants a sequence of at least one, as range(64)")
-
-    @classmethod
-    def of(cls, tasks: Any) -> Environments:
-        """`tasks` if they are `Environments`, else all those of a family.
-
-        Raises
-        ------
-        InputError
-            When it is neither.
-        """
-        if isinstance(tasks, cls):
-            return tasks
-        if not callable(tasks):
-            raise InputError(f"{type(tasks).__name__} makes no environments; give a callable, seed -> gymnasium.Env")
-        return cls(tasks)
-
-    @property
-    def identity(self) -> str:
-        """For checkpoints: the family's name, the seeds, and what happens in the first steps of one task.
-
-        A name alone says nothing of what a closure holds.
-        """
-        name = re.sub(r" at 0x[0-9a-f]+", "", repr(self.family))
-        one, digest = self._one(), hashlib.sha256()
-        shown, _ = one.reset(seed=0)
-        one.action_space.seed(0)
-        digest.update(np.asarray(shown).tobytes())
-        for _ in range(_PROBED):
-            shown, reward, terminated, truncated, _ = one.step(one.action_space.sample())
-            digest.update(np.asarray(shown).tobytes() + np.float64(reward).tobytes())
-            if terminated or truncated:
-                break
-        one.close()
-        return f"{name} {None if self.seeds is None else list(self.seeds)} {digest.hexdigest()}"
-
-    @property
-    def spaces(self) -> Spaces:
-        """Of every task alike."""
-        one = self._one()
-        one.close()
-        return Spaces.of(one.observation_space, one.action_space)
-
-    def _one(self) -> gymnasium.Env:
-        one = self.family(2**31 if self.seeds is None else int(self.seeds[0]))
-        if not hasattr(one, "observation_space"):
-            raise InputError(f"the family made {one!r}, which is no gymnasium environment")
-        return one
-
-    def draw(self, rng: np.random.Generator, tasks: int) -> np.ndarray:
-        """Seeds of some tasks."""
-        if self.seeds is None:
-            return rng.integers(2**31, 2**32, tasks)
-        return rng.choice(np.asarray(self.seeds), min(tasks, len(self.seeds)), replace=False)
-
-    def vector(self, seeds: np.ndarray) -> VectorEnv:
-        """The tasks of `seeds`, side by side."""
-        if hasattr(self.family, "vector"):
-            made = self.family.vector(seeds)
-            mode = made.metadata.get("autoreset_mode")
-            if mode != AutoresetMode.SAME_STEP:
-                raise InputError(
-                    f"the family's vector goes on by {mode}; it must be {AutoresetMode.SAME_STEP}, within the same step"
-                )
-            return made
-        makers = [lambda seed=int(seed): self.family(seed) for seed in seeds]
-        return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Tasks by their seeds, each with its place among all that all processes drew.
-
-    Attributes
-    ----------
-    seeds, places : ndarray of shape (B,)
+    places : ndarray of int, shape (B,)
     total : int
         Tasks of all processes.
-    progress : float
-        Of training, in [0, 1].
     """
 
-    seeds: np.ndarray
     places: np.ndarray
     total: int
-    progress: float = 1.0
 
     @classmethod
-    def all_of(cls, seeds: np.ndarray, progress: float = 1.0) -> Drawn:
-        return cls(seeds, np.arange(len(seeds)), len(seeds), progress)
+    def of(cls, seeds: np.ndarray, progress: float = 1.0) -> SeedBatch:
+        """All tasks that were sampled."""
+        return cls(seeds, np.arange(len(seeds)), len(seeds), progress=progress)
 
-    def __getitem__(self, rows: Any) -> Drawn:
-        return replace(self, seeds=self.seeds[rows], places=self.places[rows])
+    def __getitem__(self, rows: Any) -> SeedBatch:
+        return replace(self, task_ids=self.task_ids[rows], places=self.places[rows])
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """What was met in B tasks by E meta-episodes each, of T steps at most; tensors are (B, E, T) or (B, E, T, ·).
+    """What was met in B tasks by E trials each, of T steps at most; tensors are (B, E, T) or (B, E, T, ·).
+
+    A trial is several episodes of one task, one after another (Duan et al., "RL²", arXiv 1611.02779).
 
     Attributes
     ----------
-    drawn : Drawn
-    part : {"support", "query"}
+    tasks : SeedBatch
     x : Tensor
         What the policy read.
     observation, following : Tensor
@@ -159,23 +63,13 @@ class Rollout:
         As they were; `value` is 0 without a critic.
     done, terminated, alive : Tensor of bool
         Whether an episode ended with the step; whether by more than a time limit; whether the step still counts.
-    run : Tensor of int
-        Which episode of the meta-episode it is.
+    episode : Tensor of int
+        Which episode of the trial it is.
     after : Tensor
         Value of what would have followed, where an end was a mere time limit; 0 elsewhere.
-    advantage, target : Tensor
-        What an action was worth beyond what was expected, and the value that would have been right.
-    centre, scale : Tensor of shape (B, 1, 1)
-        Of the advantages, for learning.
-    steps : float
-        What the gain of a task is divided by: for a query of one meta-episode a task the mean over all tasks, or short ones
-        would be worth more; 0 is its own number of steps.
-    share : float
-        Weight of a query's tasks in the loss: the number that it is a part of, by the number that it has.
     """
 
-    drawn: Drawn
-    part: Part
+    tasks: SeedBatch
     x: Tensor
     observation: Tensor
     following: Tensor
@@ -186,32 +80,23 @@ class Rollout:
     done: Tensor
     terminated: Tensor
     alive: Tensor
-    run: Tensor
+    episode: Tensor
     after: Tensor
-    advantage: Tensor
-    target: Tensor
-    centre: Tensor
-    scale: Tensor
-    steps: float = 0.0
-    share: float = 1.0
 
     def __getitem__(self, rows: Any) -> Rollout:
         """Some of the tasks."""
-        held: dict[str, Any] = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("part", "steps", "share")
-        }
-        return replace(self, **{name: values[rows] for name, values in held.items()})
+        return Rollout(*(getattr(self, f.name)[rows] for f in fields(self)))
 
-    def returns(self, run: int | None = None) -> Tensor:
-        """Sum of rewards in one run, or in all, shape (B, E)."""
-        counts = self.alive if run is None else self.alive & (self.run == run)
+    def returns(self, episode: int | None = None) -> Tensor:
+        """Sum of rewards in one episode of the trial, or in all, shape (B, E)."""
+        counts = self.alive if episode is None else self.alive & (self.episode == episode)
         return (self.reward * counts).sum(-1)
 
 
 def evaluate(
     policy: nn.Module, params: Parameters, x: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Head and value at `params`, where money and worlds are: on the CPU."""
+    """Head, value and state at `params`; the first two on the CPU, where money and environments are."""
     device = next(iter(params.values())).device
     head, value, state = call(policy, params, x.to(device), state)
     return head.cpu(), None if value is None else value.cpu(), state
@@ -222,13 +107,12 @@ def rollout(
     policy: ActorCritic,
     params: Parameters,
     environments: Environments,
-    drawn: Drawn,
-    part: Part,
+    tasks: SeedBatch,
     key: int,
     *,
-    episodes: int = 1,
-    runs: int = 1,
-    longest: int = 1000,
+    trials: int = 1,
+    episodes_per_trial: int = 1,
+    max_steps: int = 1000,
     choose: Choose | None = None,
 ) -> Rollout:
     """Let the policy act.
@@ -239,82 +123,100 @@ def rollout(
     params : Parameters
         Of the policy, or one copy a task.
     environments : Environments
-    drawn : Drawn
-    part : {"support", "query"}
+    tasks : SeedBatch
     key : int
-        Of the chance, with each task's seed.
-    episodes : int
-        Meta-episodes of each task side by side, E.
-    runs : int
-        Episodes of a meta-episode, the memory kept from each to the next.
-    longest : int
-        Steps after which a meta-episode is cut, whatever the environment says.
+        Of the randomness, with each task's seed.
+    trials : int
+        Trials of each task side by side, E.
+    episodes_per_trial : int
+        The memory is kept from each to the next.
+    max_steps : int
+        Steps after which a trial is cut, whatever the environment says.
     choose : callable, optional
-        (head, noise) to actions; by default the policy's own chance.
+        (head, noise) to actions; by default a sample of the policy's own distribution.
 
     Returns
     -------
     Rollout
-        Of as many steps as the longest meta-episode took.
+        Of as many steps as the longest trial took.
     """
-    actions, tasks = policy.spaces.actions, len(drawn.seeds)
-    shape = (tasks, episodes)
-    chances = [np.random.default_rng([key, int(seed)]) for seed in drawn.seeds]
-    seeds = np.stack([chance.integers(2**31, size=episodes) for chance in chances])
-    worlds = environments.vector(np.repeat(drawn.seeds, episodes))
-    shown, _ = worlds.reset(seed=[int(seed) for seed in seeds.flat])
-    observation = _read(policy, shown, shape)
-    last, state = policy.nothing_yet(*shape, 1), None
-    run = torch.zeros(shape, dtype=torch.long)
-    steps: dict[str, list[Tensor]] = {}
-    for t in range(longest):
+    actions, shape = policy.spaces.actions, (len(tasks), trials)
+    choose = choose or actions.sample
+    rngs = [np.random.default_rng([key, int(seed)]) for seed in tasks.task_ids]
+    seeds = np.stack([rng.integers(2**31, size=trials) for rng in rngs])
+    envs = environments.vector(np.repeat(tasks.task_ids, trials))
+    shown, _ = envs.reset(seed=[int(seed) for seed in seeds.flat])
+    observation, last, state = _read(policy, shown, shape), policy.nothing_yet(*shape, 1), None
+    episode = torch.zeros(shape, dtype=torch.long)
+    steps: list[dict[str, Tensor]] = []
+    for t in range(max_steps):
         if t % _AHEAD == 0:
-            noise = torch.stack([actions.noise(chance, episodes, _AHEAD) for chance in chances])
+            noise = torch.stack([actions.noise(rng, trials, _AHEAD) for rng in rngs])
         x = policy.inputs(observation, last)
         head, value, state = evaluate(policy, params, x, state)
-        action = (choose or actions.sample)(head, noise[:, :, t % _AHEAD, None])
-        placed = actions.to_environment(action)
-        shown, paid, ended, cut, about = worlds.step(placed.reshape(-1, *placed.shape[3:]))
-        reward, terminated, done = (torch.from_numpy(np.array(a)).view(shape) for a in (paid, ended, ended | cut))
-        alive, reward = run < runs, reward.float()
-        beyond = ~done & (t == longest - 1)
-        done = done | beyond
-        last = policy.lately(action, reward[..., None], done[..., None])
-        following = _read(policy, _final(shown, about), shape)
-        after = torch.zeros(shape)
-        limit = alive & done & ~terminated
-        if policy.remembers:
-            limit &= (t == longest - 1) | (run == runs - 1)  # else life goes on, and so does its value
-        if policy.critic and limit.any():
-            going_on = policy.lately(action, reward[..., None], torch.zeros_like(done)[..., None])
-            worth = evaluate(policy, params, policy.inputs(following, going_on), state)[1]
-            assert worth is not None
-            after = torch.where(limit, worth[..., 0], 0.0)
-        met = {
-            "x": x[:, :, 0], "observation": observation[:, :, 0], "following": following[:, :, 0], "action": action[:, :, 0],
-            "log_prob": actions.log_prob(head, action)[..., 0], "value": alive * 0.0 if value is None else value[..., 0],
-            "reward": reward, "done": done, "terminated": terminated, "alive": alive, "run": run, "after": after,
-        }  # fmt: skip
-        for name, values in met.items():
-            steps.setdefault(name, []).append(values)
-        observation, run = _read(policy, shown, shape), run + done
-        if (run >= runs).all():
+        action = choose(head, noise[:, :, t % _AHEAD, None])
+        met = _step(envs, policy, action, shape)
+        alive, cut = episode < episodes_per_trial, t == max_steps - 1
+        done = met.done | cut
+        # a memory lives on after the end of an episode, and so does the value of what it will meet
+        ends = done if not policy.remembers else done & (torch.tensor(cut) | (episode == episodes_per_trial - 1))
+        limit = alive & ends & ~met.terminated
+        steps.append({
+            "x": x[:, :, 0], "observation": observation[:, :, 0], "following": met.following[:, :, 0],
+            "action": action[:, :, 0], "log_prob": actions.log_prob(head, action)[..., 0],
+            "value": alive * 0.0 if value is None else value[..., 0], "reward": met.reward, "done": done,
+            "terminated": met.terminated, "alive": alive, "episode": episode,
+            "after": _bootstrap(policy, params, state, action, met, limit),
+        })  # fmt: skip
+        observation, episode = met.observation, episode + done
+        last = policy.lately(action, met.reward[..., None], done[..., None])
+        if (episode >= episodes_per_trial).all():
             break
-    worlds.close()
-    stacked: dict[str, Any] = {name: torch.stack(values, 2) for name, values in steps.items()}
-    nothing, one = torch.zeros_like(stacked["reward"]), torch.ones(tasks, 1, 1)
-    return Rollout(drawn, part, **stacked, advantage=nothing, target=nothing, centre=0 * one, scale=one)
+    envs.close()
+    return Rollout(tasks, **{name: torch.stack([step[name] for step in steps], 2) for name in steps[0]})
+
+
+class _Met(NamedTuple):
+    """What one step of the environments gave."""
+
+    observation: Tensor  # (B, E, 1, ·); of the new episode, where one began
+    following: Tensor  # the same, before any new episode
+    reward: Tensor  # (B, E)
+    terminated: Tensor
+    done: Tensor
+
+
+def _step(envs: VectorEnv, policy: ActorCritic, action: Tensor, shape: tuple[int, int]) -> _Met:
+    placed = policy.spaces.actions.to_environment(action)
+    shown, paid, terminated, truncated, info = envs.step(placed.reshape(-1, *placed.shape[3:]))
+    reward, ended, done = (
+        torch.from_numpy(np.array(a)).view(shape) for a in (paid, terminated, terminated | truncated)
+    )
+    following = _read(policy, _final(shown, info), shape)
+    return _Met(_read(policy, shown, shape), following, reward.float(), ended, done)
+
+
+def _bootstrap(
+    policy: ActorCritic, params: Parameters, state: Tensor | None, action: Tensor, met: _Met, limit: Tensor
+) -> Tensor:
+    """Value of what would have followed a time limit, shape (B, E); 0 elsewhere."""
+    if not (policy.critic and limit.any()):
+        return torch.zeros(limit.shape)
+    going_on = policy.lately(action, met.reward[..., None], torch.zeros_like(met.done)[..., None])
+    value = evaluate(policy, params, policy.inputs(met.following, going_on), state)[1]
+    assert value is not None
+    return torch.where(limit, value[..., 0], 0.0)
 
 
 def _read(policy: ActorCritic, shown: Any, shape: tuple[int, int]) -> Tensor:
     return policy.spaces.read(shown).view(*shape, 1, -1)
 
 
-def _final(shown: np.ndarray, about: dict[str, Any]) -> np.ndarray:
+def _final(shown: np.ndarray, info: dict[str, Any]) -> np.ndarray:
     """What was observed at the end of the step, before any new episode began."""
-    if "final_obs" not in about:
+    if "final_obs" not in info:
         return shown
     final = np.array(shown)
-    for row in np.flatnonzero(about["_final_obs"]):
-        final[row] = about["final_obs"][row]
+    for row in np.flatnonzero(info["_final_obs"]):
+        final[row] = info["final_obs"][row]
     return final

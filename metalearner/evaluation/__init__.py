@@ -1,23 +1,21 @@
 """How well a learner adapts, as a share of the best possible."""
 
 from metalearner.evaluation.scores import (
-    Share,
+    CeilingFraction,
     by_bars,
     by_steps,
     ceiling_scores,
+    fraction_of_ceiling,
     rung_scores,
-    share,
     task_scores,
-    unadapted_scores,
 )
 
 __all__ = [
-    "Share",
+    "CeilingFraction",
     "by_bars",
     "by_steps",
     "ceiling_scores",
+    "fraction_of_ceiling",
     "rung_scores",
-    "share",
     "task_scores",
-    "unadapted_scores",
 ]

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from markets.synthetic.families import DriftMomentum, Family, GarleanuPedersen, HiddenMarkov, HiddenMarkovFamily
+from markets.synthetic import DriftMomentum, Family, GarleanuPedersen, HiddenMarkov, HiddenMarkovFamily, LinearCost
 from metalearner.evaluation.scores import ceiling_scores
 from metalearner.learners.base import MetaLearner, MetaPolicy, load_meta
 from metalearner.learners.finetune import FineTune
@@ -25,12 +25,11 @@ from metalearner.learners.rl2 import RL2
 from metalearner.learners.scratch import Scratch
 from metalearner.objectives.pathwise import CostCurriculum, Pathwise
 from metalearner.objectives.utilities import HeldRisk, LogWealth, MeanVariance, Utility
-from metalearner.training.loop import Training
+from metalearner.training.config import Training
 from strategies import PolicySettings
 
 SUPPORT = 100  # bars that gradient learners are trained to adapt on, and as many that judge
 STEPS = 5
-CONTEXT = ("RL2", "latent")
 # The families that learners are judged on, and the first bars of whole episodes that are left out for everyone alike.
 FAMILIES: dict[str, tuple[Family, int]] = {
     "drift_momentum": (DriftMomentum(), 0),
@@ -42,30 +41,128 @@ FAMILIES: dict[str, tuple[Family, int]] = {
 }
 
 
+@dataclass(frozen=True)
+class FamilyRecipe:
+    """What suits a family.
+
+    Attributes
+    ----------
+    utility : callable
+        Family to the utility that is its reward.
+    learners : tuple of str
+        Those with a recipe for it. Where the state is hidden or shown bar by bar there is nothing that a gradient step on some
+        bars could find out for the next ones: a policy without memory sees one return, and what it should hold changes within
+        the support.
+    memory_training : callable
+        Family to the updates and the learning rate of a policy with a memory.
+    trades : {"rate"} or None
+        See `PolicySettings`; by default a band where there are costs.
+    limit : float
+        Of the gross weight.
+    hidden : int
+        Units of a policy without a memory.
+    """
+
+    utility: Callable[[Any], Utility]
+    learners: tuple[str, ...]
+    memory_training: Callable[[Any], tuple[int, float]]
+    trades: str | None = None
+    limit: float = 1.0
+    hidden: int = 32
+
+
+def _log_wealth(family: Family) -> Utility:
+    return LogWealth()
+
+
+def _hidden_markov_training(family: Any) -> tuple[int, float]:
+    # where a bar says little, larger steps end in always being long
+    return (8000, 1e-3) if getattr(family, "mean", 1.0) < 0.15 else (2500, 2e-3)
+
+
+GRADIENT = ("MAML", "MAML, second order", "ANIL", "CAVIA", "Reptile", "fine-tune", "scratch")
+BY_FAMILY: dict[type[Family], FamilyRecipe] = {
+    DriftMomentum: FamilyRecipe(lambda f: MeanVariance(1.0), ("RL2", "latent", *GRADIENT), lambda f: (1200, 1e-2)),
+    HiddenMarkov: FamilyRecipe(_log_wealth, ("RL2",), _hidden_markov_training),
+    HiddenMarkovFamily: FamilyRecipe(_log_wealth, ("RL2",), _hidden_markov_training),
+    LinearCost: FamilyRecipe(_log_wealth, ("RL2",), lambda f: (2500, 2e-3)),
+    GarleanuPedersen: FamilyRecipe(
+        lambda f: HeldRisk(f.risk_aversion, f.variance), ("no memory",), lambda f: (300, 1e-2), "rate", 20.0, hidden=16
+    ),
+}
+
+
 def objective(family: Family) -> Pathwise:
     """The family's reward, through the account."""
-    utility: Utility = LogWealth()
-    if isinstance(family, DriftMomentum):
-        utility = MeanVariance(1.0)
-    elif isinstance(family, GarleanuPedersen):
-        utility = HeldRisk(family.risk_aversion, family.variance)
     # quadratic costs punish no first small trade, so that they need no curriculum
     curriculum = CostCurriculum(0.3, 0.3) if family.cost else CostCurriculum(0, 0)
+    utility = BY_FAMILY[type(family)].utility(family)
     return Pathwise(family.costs, family.execution, utility, curriculum, family.scale, symbols=0)
 
 
 def policy(family: Family, **shape: Any) -> PolicySettings:
     """A policy in the form of the family's optimum: aim, aim and band, or aim and rate."""
-    trades: Any = "rate" if isinstance(family, GarleanuPedersen) else "band" if family.cost else "at_once"
-    limit = 20.0 if isinstance(family, GarleanuPedersen) else 1.0
+    recipe = BY_FAMILY[type(family)]
     options: dict[str, Any] = {
         "hidden": 32,
         "base": "flat",
-        "trades": trades,
-        "limit": limit,
+        "trades": recipe.trades or ("band" if family.cost else "at_once"),
+        "limit": recipe.limit,
         "features": family.features,
     }
     return PolicySettings(**options | shape)
+
+
+@dataclass(frozen=True)
+class LearnerRecipe:
+    """How a learner is built from what a family's recipe says.
+
+    Attributes
+    ----------
+    adapts : {"memory", "gradient", "nothing"}
+        What it adapts by.
+    build : callable
+        (family, common options) to the learner.
+    steps : int or None
+        Updates, where they are others than the family's.
+    """
+
+    adapts: Literal["memory", "gradient", "nothing"]
+    build: Callable[[Family, dict[str, Any]], MetaLearner]
+    steps: int | None = None
+
+
+_INNER = Inner(steps=STEPS, step_size=0.3, support=SUPPORT)
+
+
+def _still(family: Family) -> PolicySettings:
+    return policy(family, memory="none", hidden=BY_FAMILY[type(family)].hidden)
+
+
+LEARNERS: dict[str, LearnerRecipe] = {
+    "RL2": LearnerRecipe("memory", lambda f, o: RL2(policy=policy(f), context=1, deployed=f.length, **o)),
+    "latent": LearnerRecipe(
+        "memory", lambda f, o: Latent(policy=policy(f, memory="belief"), context=1, deployed=f.length, **o)
+    ),
+    "MAML": LearnerRecipe("gradient", lambda f, o: MAML(policy=_still(f), inner=_INNER, learn_step_sizes=True, **o)),
+    "MAML, second order": LearnerRecipe(
+        "gradient", lambda f, o: MAML(policy=_still(f), inner=_INNER, order=2, learn_step_sizes=True, **o), steps=100
+    ),
+    "ANIL": LearnerRecipe(
+        "gradient", lambda f, o: MAML.anil(policy=_still(f), inner=_INNER, learn_step_sizes=True, **o)
+    ),
+    "CAVIA": LearnerRecipe(
+        "gradient",
+        lambda f, o: MAML.cavia(policy=_still(f), inner=replace(_INNER, step_size=1.0), learn_step_sizes=True, **o),
+    ),
+    "Reptile": LearnerRecipe("gradient", lambda f, o: Reptile(policy=_still(f), inner=_INNER, **o)),
+    "fine-tune": LearnerRecipe("gradient", lambda f, o: FineTune(policy=_still(f), inner=_INNER, **o)),
+    "scratch": LearnerRecipe(
+        "gradient",
+        lambda f, o: Scratch(policy=_still(f), inner=_INNER, step_sizes=(0.1, 0.3, 1.0, 3.0, 10.0), **o),
+    ),
+    "no memory": LearnerRecipe("nothing", lambda f, o: RL2(policy=_still(f), context=1, **o)),
+}
 
 
 def learner(name: str, family: Family, seed: int = 0, quick: bool = False) -> MetaLearner:
@@ -80,53 +177,24 @@ def learner(name: str, family: Family, seed: int = 0, quick: bool = False) -> Me
     quick : bool
         A fortieth of the updates: shows that it works, and no more.
     """
-    memory = name in CONTEXT
-    steps, rate = 400, 5e-3
-    if memory:
-        steps, rate = (1200, 1e-2) if isinstance(family, DriftMomentum) else (2500, 2e-3)
-    if isinstance(family, HiddenMarkov) and family.mean < 0.15:
-        steps, rate = 8000, 1e-3  # where a bar says little, larger steps end in always being long
-    if isinstance(family, GarleanuPedersen):
-        steps, rate = 300, 1e-2
-    if name == "MAML, second order":
-        steps = 100
+    recipe, suits = LEARNERS[name], BY_FAMILY[type(family)]
+    steps, rate = (400, 5e-3) if recipe.adapts == "gradient" else suits.memory_training(family)
+    steps = recipe.steps or steps
     training = Training(
         steps=max(steps // 40, 1) if quick else steps, batch=64, learning_rate=rate, weight_decay=0.0, schedule="cosine",
         evaluate_every=max(steps // 40, 1) if quick else 100, evidence=None, seed=seed,
         keep="last" if family.cost else "best",
     )  # fmt: skip
-    common: dict[str, Any] = {"objective": objective(family), "training": training, "name": name}
-    still = policy(family, memory="none", hidden=16 if isinstance(family, GarleanuPedersen) else 32)
-    plain = Inner(steps=STEPS, step_size=0.3, support=SUPPORT)
-    anew = (0.1, 0.3, 1.0, 3.0, 10.0)
-    makers: dict[str, Callable[[], MetaLearner]] = {
-        "RL2": lambda: RL2(policy=policy(family), context=1, deployed=family.length, **common),
-        "latent": lambda: Latent(policy=policy(family, memory="belief"), context=1, deployed=family.length, **common),
-        "MAML": lambda: MAML(policy=still, inner=plain, learn_step_sizes=True, **common),
-        "MAML, second order": lambda: MAML(policy=still, inner=plain, order=2, learn_step_sizes=True, **common),
-        "ANIL": lambda: MAML.anil(policy=still, inner=plain, learn_step_sizes=True, **common),
-        "CAVIA": lambda: MAML.cavia(policy=still, inner=replace(plain, step_size=1.0), learn_step_sizes=True, **common),
-        "Reptile": lambda: Reptile(policy=still, inner=plain, **common),
-        "fine-tune": lambda: FineTune(policy=still, inner=plain, **common),
-        "scratch": lambda: Scratch(policy=still, inner=plain, step_sizes=anew, **common),
-        "no memory": lambda: RL2(policy=still, context=1, **common),
-    }
-    return makers[name]()
+    return recipe.build(family, {"objective": objective(family), "training": training, "name": name})
 
 
 def names(family: Family) -> tuple[str, ...]:
-    """Learners that have a recipe for `family`.
-
-    Where the state is hidden or told bar by bar there is nothing that a gradient step on some bars could find out for the
-    next ones: a policy without memory sees one return, and what it should hold changes within the support.
-    """
-    if isinstance(family, DriftMomentum):
-        return ("RL2", "latent", "MAML", "MAML, second order", "ANIL", "CAVIA", "Reptile", "fine-tune", "scratch")
-    return ("no memory",) if isinstance(family, GarleanuPedersen) else ("RL2",)
+    """Learners that have a recipe for `family`."""
+    return BY_FAMILY[type(family)].learners
 
 
 @dataclass(frozen=True)
-class Lesson:
+class EpisodeBudget:
     """How many episodes a learner is trained and validated on, of how many bars, and how many of these are the support."""
 
     train: int
@@ -135,13 +203,14 @@ class Lesson:
     support: int
 
 
-def lesson(family: Family, name: str, quick: bool = False) -> Lesson:
+def episode_budget(family: Family, name: str, quick: bool = False) -> EpisodeBudget:
     """Whole episodes for a memory, support and query for gradient steps."""
-    memory, gradient = name in CONTEXT, name not in (*CONTEXT, "no memory")
+    adapts = LEARNERS[name].adapts
+    memory = adapts == "memory"
     length = family.length if isinstance(family, DriftMomentum) else 400 if memory else 300
     # of 8,192 hidden Markov episodes a memory learnt some by heart: 0.96 of the ceiling there, 0.94 on others
     many, few = (256, 64) if quick else (65536 if memory and length > 200 else 16384, 512)
-    return Lesson(many, few, length, SUPPORT if gradient else 1)
+    return EpisodeBudget(many, few, length, SUPPORT if adapts == "gradient" else 1)
 
 
 @dataclass(frozen=True)
@@ -174,11 +243,11 @@ def trained(
         Where the model and its checkpoint are kept: what is there is not trained again, and what was interrupted goes on.
     progress : bool
     """
-    planned, planned_for = learner(name, family, seed, quick), lesson(family, name, quick)
+    planned, budget = learner(name, family, seed, quick), episode_budget(family, name, quick)
     place = checkpoint = None
     spent = 0.0
     if folder is not None:  # by all settings: other ones are another model
-        slug = hashlib.sha256(repr((family, planned, planned_for)).encode()).hexdigest()[:8]
+        slug = hashlib.sha256(repr((family, planned, budget)).encode()).hexdigest()[:8]
         place = folder / f"{_plain(family.name)}-{slug}-{_plain(name)}-{seed}{'-quick' if quick else ''}"
         checkpoint, clock = place / "checkpoint.safetensors", place / "seconds.txt"
         spent = float(clock.read_text()) if clock.exists() else 0.0
@@ -191,9 +260,8 @@ def trained(
         if place is not None:
             clock.write_text(str(time.perf_counter() - begun))
 
-    shorter = family.lasting(planned_for.length)
-    train, validate = shorter.sample(planned_for.train, [seed, 1]), shorter.sample(planned_for.validate, [seed, 2])
-    support = planned_for.support
+    shorter, support = family.with_length(budget.length), budget.support
+    train, validate = shorter.sample(budget.train, [seed, 1]), shorter.sample(budget.validate, [seed, 2])
     meta = planned.fit(
         train.tasks(support), validate.tasks(support),
         checkpoint=checkpoint, resume=checkpoint is not None, progress=progress, log=note,

@@ -1,4 +1,4 @@
-"""How well does it adapt? Share of the ceiling, against bars seen and against gradient steps, on tasks that nobody has seen.
+"""How well does it adapt? Fraction of the ceiling, against bars seen and against gradient steps, on tasks that nobody has seen.
 
 The score of a learner is ``(learner − no adaptation) / (ceiling − no adaptation)`` on the same query bars of the same episodes.
 In the synthetic families, who knows nothing of the task holds nothing and earns nothing, so that the score is the share of what
@@ -7,28 +7,23 @@ the best possible trader earns there (`strategies.ladder`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor, nn
 
 from markets import InputError, TaskSet
-from markets.accounting.differentiable import TensorPlan
-from markets.synthetic.families import Episodes, Family
+from markets.synthetic import Episodes, Family
 from metalearner.learners.base import MetaPolicy
-from metalearner.learners.inner_loop import ByGradient, adapted
-from strategies import Policy
+from metalearner.learners.inner_loop import ByGradient
 from strategies.ladder import rungs
-from strategies.networks import own
 
 SEEN = (5, 10, 20, 60, 120, 250)
 STEPS = (0, 1, 3, 5, 10, 50)
 
 
 def task_scores(meta: MetaPolicy, tasks: TaskSet, steps: int | None = None) -> np.ndarray:
-    """Utility a bar over each task's query, after adapting to its support.
+    """Utility per bar over each task's query, after adapting to its support.
 
     A memory reads the support and goes on reading; gradient steps are taken on the support and the policy then stands.
 
@@ -47,46 +42,15 @@ def task_scores(meta: MetaPolicy, tasks: TaskSet, steps: int | None = None) -> n
     Raises
     ------
     InputError
-        When supports differ in length.
+        When supports differ in length, or a policy that takes no gradient steps is told how many.
     """
     if len({task.cut - task.start for task in tasks}) > 1:
         raise InputError("tasks that are judged together have supports of one length")
-    seen, rng = tasks[0].cut - tasks[0].start, np.random.default_rng(0)
-    if isinstance(meta, ByGradient):
-        inner = meta.inner if steps is None else replace(meta.inner, steps=steps)
-        worlds = meta.objective.on(tasks, meta.policy, 1, inner.support)
-        params = adapted(worlds, meta.policy, worlds.everything(), inner, rng, step_sizes=meta.step_sizes)
-        params = {name: p.detach() for name, p in params.items()}
-    else:
-        worlds, params = meta.objective.on(tasks, meta.policy, seen), own(meta.policy)
-    with torch.no_grad():
-        batch = worlds.collect(meta.policy, params, worlds.everything(), "query", rng)
-        return worlds.score(meta.policy, params, batch).numpy()
-
-
-def unadapted_scores(meta: MetaPolicy, tasks: TaskSet) -> np.ndarray:
-    """The same with the policy kept from adapting: no steps, or a memory that is cleared at every bar."""
-    if isinstance(meta, ByGradient):
-        return task_scores(meta, tasks, steps=0)
-    policy = _Forgetful(meta.policy)
-    worlds = meta.objective.on(tasks, policy, tasks[0].cut - tasks[0].start)
-    with torch.no_grad():
-        batch = worlds.collect(policy, own(policy), worlds.everything(), "query", np.random.default_rng(0))
-        return worlds.score(policy, own(policy), batch).numpy()
-
-
-class _Forgetful(nn.Module):
-    """A policy whose memory is cleared at every bar."""
-
-    def __init__(self, policy: Policy):
-        super().__init__()
-        self.policy, self.settings = policy, policy.settings
-
-    def forward(self, features: Tensor, base: Tensor, truncate: int = 0) -> TensorPlan:
-        paths, bars = features.shape[:2]
-        alone = self.policy(features.flatten(0, 1)[:, None], base.flatten(0, 1)[:, None])
-        aim, band, rate = (None if x is None else x[:, 0].unflatten(0, (paths, bars)) for x in alone)
-        return TensorPlan(aim, band, rate)  # type: ignore[arg-type]
+    if steps is None:
+        return meta.evaluate(tasks)
+    if not isinstance(meta, ByGradient):
+        raise InputError(f"{meta.name} takes no gradient steps, so that it cannot take {steps} of them")
+    return meta.evaluate(tasks, steps)
 
 
 def ceiling_scores(episodes: Episodes, support: int) -> np.ndarray:
@@ -102,8 +66,8 @@ def rung_scores(weights: np.ndarray, episodes: Episodes, support: int) -> np.nda
 
 
 @dataclass(frozen=True)
-class Share:
-    """Share of the ceiling, with its bootstrap 95 % interval over tasks and training seeds."""
+class CeilingFraction:
+    """Fraction of the ceiling, with its bootstrap 95 % interval over tasks and training seeds."""
 
     mean: float
     low: float
@@ -113,8 +77,10 @@ class Share:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def share(learner: np.ndarray, ceiling: np.ndarray, resamples: int = 2000, seed: int = 0) -> Share:
-    """Share of the ceiling's mean that the learner's is; tasks are paired.
+def fraction_of_ceiling(
+    learner: np.ndarray, ceiling: np.ndarray, resamples: int = 2000, seed: int = 0
+) -> CeilingFraction:
+    """The learner's mean as a fraction of the ceiling's; tasks are paired.
 
     Parameters
     ----------
@@ -130,7 +96,7 @@ def share(learner: np.ndarray, ceiling: np.ndarray, resamples: int = 2000, seed:
         which, who = rng.integers(0, tasks, tasks), rng.integers(0, seeds, seeds)
         found[i] = learner[who].mean(axis=0)[which].mean() / ceiling[which].mean()
     low, high = np.quantile(found, [0.025, 0.975])
-    return Share(float(learner.mean() / ceiling.mean()), float(low), float(high))
+    return CeilingFraction(float(learner.mean() / ceiling.mean()), float(low), float(high))
 
 
 def by_bars(metas: list[MetaPolicy], family: Family, *, tasks: int, query: int, seed: int, seen=SEEN) -> pd.DataFrame:
@@ -149,10 +115,10 @@ def by_bars(metas: list[MetaPolicy], family: Family, *, tasks: int, query: int, 
     """
     rows = {}
     for bars in seen:
-        drawn = family.lasting(bars + query - 1).sample(tasks, [seed, bars])
-        ceiling, judged = ceiling_scores(drawn, bars), drawn.tasks(bars)
-        found = share(np.stack([task_scores(meta, judged) for meta in metas]), ceiling)
-        control = np.mean([unadapted_scores(meta, judged).mean() for meta in metas]) / ceiling.mean()
+        episodes = family.with_length(bars + query - 1).sample(tasks, [seed, bars])
+        ceiling, judged = ceiling_scores(episodes, bars), episodes.tasks(bars)
+        found = fraction_of_ceiling(np.stack([task_scores(meta, judged) for meta in metas]), ceiling)
+        control = np.mean([meta.evaluate_unadapted(judged).mean() for meta in metas]) / ceiling.mean()
         rows[bars] = {"mean": found.mean, "low": found.low, "high": found.high, "unadapted": control}
     return pd.DataFrame(rows).T.rename_axis("bars seen")
 
@@ -161,10 +127,10 @@ def by_steps(
     metas: list[ByGradient], family: Family, *, tasks: int, support: int, seed: int, steps=STEPS
 ) -> pd.DataFrame:
     """Share of the ceiling against gradient steps on `support` bars, judged on as many; a row a number of steps."""
-    drawn = family.lasting(2 * support - 1).sample(tasks, [seed, support])
-    ceiling, judged = ceiling_scores(drawn, support), drawn.tasks(support)
+    episodes = family.with_length(2 * support - 1).sample(tasks, [seed, support])
+    ceiling, judged = ceiling_scores(episodes, support), episodes.tasks(support)
     rows = {}
     for k in steps:
-        found = share(np.stack([task_scores(meta, judged, k) for meta in metas]), ceiling)
+        found = fraction_of_ceiling(np.stack([task_scores(meta, judged, k) for meta in metas]), ceiling)
         rows[k] = {"mean": found.mean, "low": found.low, "high": found.high}
     return pd.DataFrame(rows).T.rename_axis("gradient steps")

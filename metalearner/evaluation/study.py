@@ -12,9 +12,16 @@ import numpy as np
 import pandas as pd
 
 from markets.common.pages import write_page
-from markets.synthetic.families import Family
-from metalearner.evaluation.recipes import CONTEXT, SUPPORT, Trained
-from metalearner.evaluation.scores import by_bars, by_steps, ceiling_scores, rung_scores, share, task_scores
+from markets.synthetic import Family
+from metalearner.evaluation.recipes import LEARNERS, SUPPORT, Trained
+from metalearner.evaluation.scores import (
+    by_bars,
+    by_steps,
+    ceiling_scores,
+    fraction_of_ceiling,
+    rung_scores,
+    task_scores,
+)
 from metalearner.learners.base import MetaPolicy
 from metalearner.learners.inner_loop import ByGradient
 from strategies.ladder import rungs
@@ -74,13 +81,13 @@ class Study:
                 hue = f"hsl({(names.index(name) * 47) % 360}, 65%, 45%)"
                 # steps of 0 have no logarithm; they stand at a half
                 at = np.maximum(table.index.to_numpy(dtype=float), 0.5)
-                spread = {
+                interval = {
                     "array": table["high"] - table["mean"],
                     "arrayminus": table["mean"] - table["low"],
                     "width": 2,
                 }
                 figure.add_scatter(
-                    x=at, y=table["mean"], error_y=spread, name=name, line={"color": hue}, legendgroup=name,
+                    x=at, y=table["mean"], error_y=interval, name=name, line={"color": hue}, legendgroup=name,
                     showlegend=column == 1 or name not in self.bars, text=[str(k) for k in table.index],
                     hovertemplate="%{text}: %{y:.3f}", row=1, col=column,
                 )  # fmt: skip
@@ -108,13 +115,13 @@ class Study:
 
 
 def study(
-    made: Mapping[str, Sequence[Trained]], family: Family, *, skip: int, tasks: int, episodes: int | None = None
+    trained: Mapping[str, Sequence[Trained]], family: Family, *, skip: int, tasks: int, episodes: int | None = None
 ) -> Study:
     """Judge trained learners, each with one or more seeds.
 
     Parameters
     ----------
-    made : dict
+    trained : dict
         Trainings by learner.
     family : Family
     skip : int
@@ -127,15 +134,16 @@ def study(
     """
     whole: dict[str, float] = {}
     rows, bars, steps = {}, {}, {}
-    drawn = family.sample(episodes or tasks, SEED)
-    ceiling, judged = ceiling_scores(drawn, 1 + skip), drawn.tasks(1 + skip)
-    for name, trainings in made.items():
+    whole_episodes = family.sample(episodes or tasks, SEED)
+    ceiling, judged = ceiling_scores(whole_episodes, 1 + skip), whole_episodes.tasks(1 + skip)
+    for name, trainings in trained.items():
         metas = [one.meta for one in trainings]
         row: dict[str, str] = {}
-        if name in (*CONTEXT, "no memory"):
-            found = share(np.stack([task_scores(meta, judged) for meta in metas]), ceiling)
+        adapts = LEARNERS[name].adapts
+        if adapts != "gradient":  # not confined to a support
+            found = fraction_of_ceiling(np.stack([task_scores(meta, judged) for meta in metas]), ceiling)
             whole[name], row["whole episode"] = found.mean, str(found)
-        if name != "no memory":
+        if adapts != "nothing":
             table = bars[name] = by_bars(metas, family, tasks=tasks, query=QUERY, seed=SEED)
             row["unadapted"] = f"{table['unadapted'].mean():.3f}"
         gradient = [meta for meta in metas if isinstance(meta, ByGradient)]
@@ -145,7 +153,7 @@ def study(
         row["adapting ms"] = f"{1e3 * adapting_seconds(metas[0], family):.1f}"
         rows[name] = row
     ladder = {
-        name: float(rung_scores(weights(drawn), drawn, 1 + skip).mean() / ceiling.mean())
+        name: float(rung_scores(weights(whole_episodes), whole_episodes, 1 + skip).mean() / ceiling.mean())
         for name, is_ceiling, weights in rungs(family)
         if not is_ceiling and name != "hindsight"
     }
@@ -159,7 +167,7 @@ def _texts(table: pd.DataFrame) -> dict[str, str]:
 
 def adapting_seconds(meta: MetaPolicy, family: Family) -> float:
     """Seconds to adapt to one task, and to judge it: gradient steps on its support, or reading it."""
-    judged = family.lasting(2 * SUPPORT).sample(1, SEED + 2).tasks(SUPPORT)
+    judged = family.with_length(2 * SUPPORT).sample(1, SEED + 2).tasks(SUPPORT)
     times = []
     for _ in range(5):
         begun = time.perf_counter()

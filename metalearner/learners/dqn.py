@@ -24,13 +24,16 @@ import torch
 from torch import Tensor, nn
 
 from markets import InputError
-from metalearner.environments.agent import ActorCritic, Choices
+from metalearner.environments.actor_critic import ActorCritic
+from metalearner.environments.distributions import Categorical
 from metalearner.environments.rollouts import Rollout, rollout
 from metalearner.learners.base import MetaLearner
 from metalearner.learners.rl2 import InContext
-from metalearner.objectives.policy_gradient import REINFORCE, Episodes
-from metalearner.training.loop import Lessons, Training
-from strategies.networks import Shape, own
+from metalearner.objective import TaskSampler
+from metalearner.objectives.policy_gradient import REINFORCE, EpisodeSampler
+from metalearner.training.algorithm import Algorithm
+from metalearner.training.config import Training
+from strategies.networks import Shape, named_params
 
 
 class Replay(nn.Module):
@@ -38,7 +41,7 @@ class Replay(nn.Module):
 
     Parameters
     ----------
-    room : int
+    capacity : int
         Steps that are kept.
     width : int
         Numbers in what a policy reads.
@@ -47,33 +50,33 @@ class Replay(nn.Module):
     count: Tensor
     rounds: Tensor
 
-    def __init__(self, room: int, width: int):
+    def __init__(self, capacity: int, width: int):
         super().__init__()
-        self.room = room
+        self.capacity = capacity
         for name in ("seen", "following"):
-            self.register_buffer(name, torch.zeros(room, width))
+            self.register_buffer(name, torch.zeros(capacity, width))
         for name in ("reward", "ongoing"):
-            self.register_buffer(name, torch.zeros(room))
-        self.register_buffer("action", torch.zeros(room, dtype=torch.long))
+            self.register_buffer(name, torch.zeros(capacity))
+        self.register_buffer("action", torch.zeros(capacity, dtype=torch.long))
         for name in ("count", "rounds"):
             self.register_buffer(name, torch.zeros((), dtype=torch.long))
 
     def add(self, **steps: Tensor) -> None:
         """Keep a round of `steps`, tensors by name with a row a step, in the place of the oldest."""
         new = len(steps["action"])
-        at = (self.count + torch.arange(new).to(self.count))[-self.room :] % self.room
+        at = (self.count + torch.arange(new).to(self.count))[-self.capacity :] % self.capacity
         for name, values in steps.items():
-            getattr(self, name)[at] = values[-self.room :].to(getattr(self, name))
+            getattr(self, name)[at] = values[-self.capacity :].to(getattr(self, name))
         self.count.add_(new)
         self.rounds.add_(1)
 
-    def draw(self, rng: np.random.Generator, steps: int) -> dict[str, Tensor]:
+    def sample(self, rng: np.random.Generator, steps: int) -> dict[str, Tensor]:
         """Some of what is kept, each as likely."""
-        rows = torch.from_numpy(rng.integers(min(int(self.count), self.room), size=steps)).to(self.count.device)
+        rows = torch.from_numpy(rng.integers(min(int(self.count), self.capacity), size=steps)).to(self.count.device)
         return {name: held[rows] for name, held in self.named_buffers() if held.ndim}
 
 
-class QLearning(Lessons):
+class QLearning(Algorithm):
     """Temporal differences on remembered steps.
 
     Parameters
@@ -81,45 +84,44 @@ class QLearning(Lessons):
     policy : ActorCritic
         Its outputs, before any softmax, are what actions are worth: the most probable action is the best one.
     learner : DQN
-    worlds : Episodes
+    sampler : EpisodeSampler
     """
 
-    worlds: Episodes
+    sampler: EpisodeSampler
 
-    def __init__(self, policy: ActorCritic, learner: DQN, worlds: Episodes):
+    def __init__(self, policy: ActorCritic, learner: DQN, sampler: EpisodeSampler):
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise InputError("DQN remembers what one process met; run it without torchrun")
-        self.policy, self.learner, self.worlds = policy, learner, worlds
+        self.policy, self.learner, self.sampler = policy, learner, sampler
         self.older = copy.deepcopy(policy.body).requires_grad_(False)
         self.replay = Replay(learner.memory, policy.spaces.observations)
         self.module = nn.ModuleDict({"policy": policy, "older": self.older, "replay": self.replay})
 
-    def groups(self, training: Training) -> list[dict[str, Any]]:
+    def parameter_groups(self, training: Training) -> list[dict[str, Any]]:
         return [{"params": list(self.policy.parameters()), "faster": 1.0, "weight_decay": training.weight_decay}]
 
-    def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
+    def losses(self, tasks: Any, total: int, rng: np.random.Generator) -> Iterator[Tensor]:
         learner = self.learner
-        late = min(drawn.progress / learner.exploring, 1.0)
+        late = min(tasks.progress / learner.exploring, 1.0)
         if int(self.replay.rounds) % learner.renew == 0:
             self.older.load_state_dict(self.policy.body.state_dict())
-        met = self._met(drawn, int(rng.integers(2**31)), 1 + (learner.least - 1) * late)
+        met = self._met(tasks, int(rng.integers(2**31)), 1 + (learner.least - 1) * late)
         self.replay.add(
             seen=met.x[met.alive], following=met.following[met.alive], action=met.action[met.alive],
             reward=met.reward[met.alive], ongoing=~met.terminated[met.alive],
         )  # fmt: skip
         for _ in range(learner.updates):
-            held = self.replay.draw(rng, learner.sample)
+            held = self.replay.sample(rng, learner.sample)
             best = _worth(self.older, held["following"]).amax(-1)
             wanted = held["reward"] + learner.objective.discount * held["ongoing"] * best
             found = _worth(self.policy.body, held["seen"]).gather(-1, held["action"][:, None])[:, 0]
-            yield nn.functional.huber_loss(found, wanted) * len(drawn.seeds) / tasks
+            yield nn.functional.huber_loss(found, wanted) * len(tasks) / total
 
     def scores(self, rng: np.random.Generator) -> Tensor:
-        everything = self.worlds.everything()
-        met = self._met(everything, int(rng.integers(2**31)), 0.0)
-        return self.worlds.score(self.policy, own(self.policy), met)
+        met = self._met(self.sampler.all_tasks(), int(rng.integers(2**31)), 0.0)
+        return self.sampler.mean_return(met)
 
-    def _met(self, drawn: Any, key: int, chance: float) -> Rollout:
+    def _met(self, tasks: Any, key: int, chance: float) -> Rollout:
         """What happens when the best is done, and with some `chance` anything."""
         objective, n = self.learner.objective, self.policy.spaces.actions.outputs
 
@@ -128,8 +130,9 @@ class QLearning(Lessons):
             return torch.where(noise < chance, anything, head.argmax(-1))
 
         return rollout(
-            self.policy, own(self.policy), self.worlds.environments, drawn, "query", key,
-            episodes=objective.episodes, runs=objective.runs, longest=objective.longest, choose=choose,
+            self.policy, named_params(self.policy), self.sampler.environments, tasks, key,
+            trials=objective.trials, episodes_per_trial=objective.episodes_per_trial, max_steps=objective.max_steps,
+            choose=choose,
         )  # fmt: skip
 
 
@@ -165,10 +168,10 @@ class DQN(MetaLearner):
     exploring: float = 0.5
     name: str = "DQN"
 
-    def lessons(self, policy: nn.Module, tasks: Any) -> QLearning:
+    def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> QLearning:
         if (
             not isinstance(policy, ActorCritic)
-            or not isinstance(policy.spaces.actions, Choices)
+            or not isinstance(policy.spaces.actions, Categorical)
             or policy.remembers
             or policy.critic
         ):
@@ -176,10 +179,11 @@ class DQN(MetaLearner):
                 "DQN needs environments with discrete actions, a policy with memory='none' and an objective without a critic: "
                 "REINFORCE()"
             )
-        return QLearning(policy, self, self.objective.on(tasks, policy, 1))
+        assert isinstance(sampler, EpisodeSampler)
+        return QLearning(policy, self, sampler)
 
-    def made(
-        self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+    def deploy(
+        self, trained: Algorithm, selected: Algorithm, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> InContext:
-        assert isinstance(lessons, QLearning)
-        return InContext(self.name, lessons.policy, 1, self.objective, seen_until, history)
+        assert isinstance(trained, QLearning)
+        return InContext(self.name, trained.policy, 1, self.objective, seen_until, history)

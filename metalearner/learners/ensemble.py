@@ -7,20 +7,21 @@ and Blundell, "Simple and scalable predictive uncertainty estimation using deep 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from markets import Bars, InputError, TaskSet
 from metalearner.learners.base import MetaLearner, MetaPolicy, load_meta
-from metalearner.objective import Log
 from metalearner.objectives.pathwise import Pathwise
 from strategies import Blend
+from strategies.serialization import write_config
 
 
-class EnsemblePolicy(MetaPolicy):
+class EnsemblePolicy(MetaPolicy, kind="ensemble"):
     """Several meta-policies that trade together, each with the same share of the account.
 
     Parameters
@@ -28,8 +29,6 @@ class EnsemblePolicy(MetaPolicy):
     name : str
     members : sequence of MetaPolicy
     """
-
-    learner = "ensemble"
 
     def __init__(self, name: str, members: Sequence[MetaPolicy]):
         first = members[0]
@@ -52,18 +51,24 @@ class EnsemblePolicy(MetaPolicy):
     def unadapted(self) -> Blend:
         return Blend([m.unadapted() for m in self.members], f"{self.name}, unadapted")
 
+    def evaluate(self, tasks: TaskSet) -> np.ndarray:
+        """Mean utility of the members, each trading alone."""
+        return np.mean([m.evaluate(tasks) for m in self.members], axis=0)
+
+    def evaluate_unadapted(self, tasks: TaskSet) -> np.ndarray:
+        return np.mean([m.evaluate_unadapted(tasks) for m in self.members], axis=0)
+
     def save(self, folder: str | Path) -> Path:
-        """Write each member into a folder of its own, and ``meta.json``."""
+        """Write each member into a folder of its own, and ``meta.json`` last: where it is, everything is."""
         folder = Path(folder)
         for k, member in enumerate(self.members):
             member.save(folder / str(k))
-        about = {"learner": self.learner, "name": self.name, "members": len(self.members)}
-        (folder / "meta.json").write_text(json.dumps(about, indent=1))
+        write_config(folder / "meta.json", {"learner": self.kind, "name": self.name, "members": len(self.members)})
         return folder
 
     @classmethod
-    def load(cls, about: dict[str, Any], folder: Path) -> EnsemblePolicy:
-        return cls(about["name"], [load_meta(folder / str(k)) for k in range(about["members"])])
+    def load(cls, config: dict[str, Any], folder: Path) -> EnsemblePolicy:
+        return cls(config["name"], [load_meta(folder / str(k)) for k in range(config["members"])])
 
 
 @dataclass(frozen=True)
@@ -86,20 +91,16 @@ class Ensemble:
         if self.members < 1:
             raise InputError(f"an ensemble of {self.members} members trades nothing; it needs at least 1")
 
-    def fit(
-        self,
-        tasks: TaskSet,
-        validation: TaskSet,
-        *,
-        checkpoint: str | Path | None = None,
-        resume: bool = False,
-        progress: bool = True,
-        log: Log | None = None,
-    ) -> EnsemblePolicy:
-        """Train the members one after another; see `MetaLearner.fit`. Member k's checkpoint has ``-k`` in its name."""
-        own, members = self.learner.training, []
+    def fit(self, tasks: TaskSet, validation: TaskSet, *, checkpoint: str | Path | None = None, **options: Any):
+        """Train the members one after another; see `MetaLearner.fit`. Member k's checkpoint has ``-k`` in its name.
+
+        Returns
+        -------
+        EnsemblePolicy
+        """
+        members = []
         for k in range(self.members):
-            one = replace(self.learner, training=replace(own, seed=own.seed + k))
+            member = replace(self.learner, training=replace(self.learner.training, seed=self.learner.training.seed + k))
             place = None if checkpoint is None else Path(checkpoint).with_stem(f"{Path(checkpoint).stem}-{k}")
-            members.append(one.fit(tasks, validation, checkpoint=place, resume=resume, progress=progress, log=log))
+            members.append(member.fit(tasks, validation, checkpoint=place, **options))
         return EnsemblePolicy(f"{self.members} × {self.learner.name}", members)

@@ -13,10 +13,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,15 +24,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from markets import InputError
-from metalearner.learners.base import MetaPolicy
-from metalearner.objective import Worlds
-from metalearner.training.loop import Lessons
-from strategies.networks import Parameters, own, stack
+from markets import InputError, TaskSet
+from metalearner.learners.base import MetaLearner, MetaPolicy, query_scores
+from metalearner.objective import TaskSampler
+from metalearner.training.algorithm import Algorithm
+from strategies import PolicySettings
+from strategies.networks import Parameters, named_params, stack
 from strategies.serialization import write_tensors
 
 # Where the names of the parameters that adapt begin.
-ADAPTS = {"all": "", "head": "body.last.", "film": "body.film.", "context": "body.context"}
+ADAPTS = {"all": "", "head": "body.last.", "film": "body.film.", "context_vector": "body.context_vector"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Inner:
 
     Attributes
     ----------
-    adapts : {"all", "head", "film", "context"}
+    adapts : {"all", "head", "film", "context_vector"}
         Parameters that change: all, the output layer, the scales and shifts of the units, or the context vector.
     steps : int
     step_size : float or tuple of float
@@ -57,7 +58,7 @@ class Inner:
         When one is unknown or out of range.
     """
 
-    adapts: Literal["all", "head", "film", "context"] = "all"
+    adapts: Literal["all", "head", "film", "context_vector"] = "all"
     steps: int = 5
     step_size: float | tuple[float, ...] = 0.1
     support: int = 120
@@ -93,9 +94,9 @@ class Inner:
                 f"the policy's memory is {memory!r}, but gradient steps adapt one without: what is deployed would forget; "
                 "set memory='none', or let RL2 or Latent adapt by it"
             )
-        found = [name for name in own(policy) if name.startswith(ADAPTS[self.adapts])]
+        found = [name for name in named_params(policy) if name.startswith(ADAPTS[self.adapts])]
         if not found:
-            wanted = {"film": "head='film'", "context": "context=8 or so"}
+            wanted = {"film": "head='film'", "context_vector": "context_vector=8 or so"}
             raise InputError(f"the policy has no {self.adapts} to adapt; give it {wanted[self.adapts]}")
         return found
 
@@ -104,25 +105,39 @@ class Inner:
 StepSizes = Mapping[str, Tensor] | None
 
 
-def stepped(
-    worlds: Worlds,
+class InnerStep(NamedTuple):
+    """Where the inner loop stands.
+
+    Attributes
+    ----------
+    params : dict of Tensor
+        Of the policy, one copy a task of those that adapt.
+    support : batch or None
+        What the last step was taken on; None before the first.
+    """
+
+    params: dict[str, Tensor]
+    support: Any
+
+
+def inner_steps(
+    sampler: TaskSampler,
     policy: nn.Module,
-    drawn: Any,
+    tasks: Any,
     inner: Inner,
     rng: np.random.Generator,
     *,
     step_sizes: StepSizes = None,
     order: Literal[1, 2] = 1,
-    met: list[Any] | None = None,
-) -> Iterator[dict[str, Tensor]]:
-    """Parameters of `policy` before its steps and after each of them, one copy a task of those that adapt.
+    supports: Sequence[Any] | None = None,
+) -> Iterator[InnerStep]:
+    """The policy before its steps and after each of them.
 
     Parameters
     ----------
-    worlds : Worlds
+    sampler : TaskSampler
     policy : Module
-    drawn
-        Tasks.
+    tasks : TaskBatch
     inner : Inner
     rng : Generator
         For what is met by chance.
@@ -131,30 +146,24 @@ def stepped(
     order : int
         With 2 the steps themselves are differentiable, through the simulator's second derivative; with 1 they count as
         constants.
-    met : list, optional
-        A batch a step. Full, it is stepped on again; empty, it is filled with what is met.
+    supports : sequence of batches, optional
+        What each step is taken on, where it was met before; otherwise the policy as it then is meets it now.
 
     Yields
     ------
-    dict of Tensor
+    InnerStep
     """
     names = inner.names(policy)
-    params = stack(own(policy), names, worlds.size(drawn))
+    params = stack(named_params(policy), names, len(tasks))
     moments = {name: (torch.zeros_like(params[name]), torch.zeros_like(params[name])) for name in names}
-    again = bool(met)
-    yield params
+    yield InnerStep(params, None)
     for k, size in enumerate(inner.sizes[: inner.steps]):
-        if again:
-            batch = met[k]  # type: ignore[index]
-        else:
-            batch = worlds.collect(policy, params, drawn, "support", rng)
-            if met is not None:
-                met.append(batch)
+        batch = sampler.collect(policy, params, tasks, "support", rng) if supports is None else supports[k]
         with torch.enable_grad():
             # what is not differentiated again is cut off, so that the graph of a step is gone when it is done
             at = params if order == 2 else {n: p.detach().requires_grad_() for n, p in params.items()}
             at = at if at[names[0]].requires_grad else {n: p.requires_grad_() for n, p in at.items()}
-            utility = worlds.utility(policy, at, batch, twice=order == 2)
+            utility = sampler.utility(policy, at, batch, twice=order == 2)
             gradients = torch.autograd.grad(utility.sum(), [at[n] for n in names], create_graph=order == 2)
         moved = {}
         for name, gradient in zip(names, gradients, strict=True):
@@ -162,13 +171,13 @@ def stepped(
             learnt = None if step_sizes is None else step_sizes[name]
             moved[name] = params[name] + (size if learnt is None else learnt[min(k, len(learnt) - 1)]) * step
         params = params | moved
-        yield params
+        yield InnerStep(params, batch)
 
 
 def adapted(*args: Any, **options: Any) -> dict[str, Tensor]:
-    """Parameters after the last step; see `stepped`."""
-    *_, params = stepped(*args, **options)
-    return params
+    """Parameters after the last step; see `inner_steps`."""
+    *_, last = inner_steps(*args, **options)
+    return last.params
 
 
 def _adam(mean: Tensor, square: Tensor, gradient: Tensor, step: int) -> Tensor:
@@ -178,54 +187,54 @@ def _adam(mean: Tensor, square: Tensor, gradient: Tensor, step: int) -> Tensor:
     return (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
 
 
-class Stepping(Lessons):
-    """Lessons whose policy is judged after its steps.
+class Stepping(Algorithm):
+    """A policy that is judged after its steps.
 
     Parameters
     ----------
     policy : Module
-    worlds : Worlds
+    sampler : TaskSampler
     inner : Inner
     """
 
-    def __init__(self, policy: nn.Module, worlds: Worlds, inner: Inner):
+    def __init__(self, policy: nn.Module, sampler: TaskSampler, inner: Inner):
         inner.names(policy)
         self.module = self.policy = policy
-        self.worlds, self.inner = worlds, inner
+        self.sampler, self.inner = sampler, inner
 
     @property
     def step_sizes(self) -> StepSizes:
         """Those that were learnt, if any."""
         return None
 
-    def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
+    def losses(self, tasks: Any, total: int, rng: np.random.Generator) -> Iterator[Tensor]:
         """None: nothing is learnt before the steps."""
         return iter(())
 
     def scores(self, rng: np.random.Generator) -> Tensor:
-        everything = self.worlds.everything()
-        params = adapted(self.worlds, self.policy, everything, self.inner, rng, step_sizes=self.step_sizes)
+        tasks = self.sampler.all_tasks()
+        params = adapted(self.sampler, self.policy, tasks, self.inner, rng, step_sizes=self.step_sizes)
         params = {name: p.detach() for name, p in params.items()}
-        batch = self.worlds.collect(self.policy, params, everything, "query", rng)
+        batch = self.sampler.collect(self.policy, params, tasks, "query", rng)
         with torch.no_grad():
-            return self.worlds.score(self.policy, params, batch)
+            return self.sampler.score(self.policy, params, batch)
 
 
-def best_step_size(lessons: Stepping, candidates: tuple[float, ...], rng_seed: int) -> Inner:
-    """The inner loop of `lessons` with the candidate that scores best after adapting: for validation tasks."""
+def best_step_size(algorithm: Stepping, candidates: tuple[float, ...], seed: int) -> Inner:
+    """The inner loop of `algorithm` with the candidate that scores best after adapting: for validation tasks."""
     if not candidates:
-        return lessons.inner
+        return algorithm.inner
     found = {}
     for size in candidates:
-        lessons.inner = replace(lessons.inner, step_size=size)
+        algorithm.inner = replace(algorithm.inner, step_size=size)
         try:
-            found[size] = float(lessons.scores(np.random.default_rng(rng_seed)).nan_to_num(-torch.inf).mean())
+            found[size] = float(algorithm.scores(np.random.default_rng(seed)).nan_to_num(-torch.inf).mean())
         except FloatingPointError:  # too large a step went out of range
             found[size] = -np.inf
-    return replace(lessons.inner, step_size=max(found, key=lambda size: found[size]))
+    return replace(algorithm.inner, step_size=max(found, key=lambda size: found[size]))
 
 
-class ByGradient(MetaPolicy):
+class ByGradient(MetaPolicy, kind="gradient"):
     """A policy that takes gradient steps on what it saw last.
 
     Attributes
@@ -234,8 +243,6 @@ class ByGradient(MetaPolicy):
     step_sizes : dict of Tensor or None
         One a parameter and update, if they were learnt.
     """
-
-    learner = "gradient"
 
     def __init__(
         self, *args: Any, inner: Inner | None = None, step_sizes: dict[str, Tensor] | None = None, **more: Any
@@ -252,35 +259,68 @@ class ByGradient(MetaPolicy):
         return digest.hexdigest()
 
     def adapt(self, task: Any) -> Any:
-        worlds = self.objective.recent(task, self.policy, self.inner.support)
-        params = adapted(
-            worlds, self.policy, worlds.everything(), self.inner, np.random.default_rng(0), step_sizes=self.step_sizes
-        )
-        return self._deployed(with_parameters(self.policy, params), self.name)
+        sampler = self.objective.recent(task, self.policy, self.inner.support)
+        params = self._adapted(sampler, self.inner, np.random.default_rng(0))
+        return self._deploy(with_parameters(self.policy, params), self.name)
 
     def unadapted(self) -> Any:
         """The weights before any step."""
-        return self._deployed(self.policy, f"{self.name}, unadapted")
+        return self._deploy(self.policy, f"{self.name}, unadapted")
 
-    def _about(self) -> dict[str, Any]:
+    def evaluate(self, tasks: TaskSet, steps: int | None = None) -> np.ndarray:
+        """The policy takes its steps on the support, or `steps` of them, and then stands."""
+        inner, rng = self.inner if steps is None else replace(self.inner, steps=steps), np.random.default_rng(0)
+        sampler = self.objective.sampler(tasks, self.policy, 1, inner.support)
+        params = {name: p.detach() for name, p in self._adapted(sampler, inner, rng).items()}
+        return query_scores(sampler, self.policy, params, rng)
+
+    def evaluate_unadapted(self, tasks: TaskSet) -> np.ndarray:
+        """No steps."""
+        return self.evaluate(tasks, steps=0)
+
+    def _adapted(self, sampler: TaskSampler, inner: Inner, rng: np.random.Generator) -> dict[str, Tensor]:
+        return adapted(sampler, self.policy, sampler.all_tasks(), inner, rng, step_sizes=self.step_sizes)
+
+    def _config(self) -> dict[str, Any]:
         return {"inner": asdict(self.inner), "learnt_step_sizes": self.step_sizes is not None}
 
-    def _keep(self, folder: Path) -> None:
+    def _save_more(self, folder: Path) -> None:
         if self.step_sizes is not None:
             write_tensors(folder / "step_sizes.safetensors", self.step_sizes)
 
-    def _restore(self, about: dict[str, Any], folder: Path) -> None:
-        self.inner = Inner(**about["inner"])
-        self.step_sizes = load_file(folder / "step_sizes.safetensors") if about["learnt_step_sizes"] else None
+    def _restore(self, config: dict[str, Any], folder: Path) -> None:
+        self.inner = Inner(**config["inner"])
+        self.step_sizes = load_file(folder / "step_sizes.safetensors") if config["learnt_step_sizes"] else None
+
+
+@dataclass(frozen=True)
+class GradientLearner(MetaLearner):
+    """A learner whose policy adapts by gradient steps; the attributes not named here are those of `MetaLearner`.
+
+    Attributes
+    ----------
+    inner : Inner
+    """
+
+    policy: Any = field(default_factory=lambda: PolicySettings(memory="none"))
+    inner: Inner = field(default_factory=Inner)
+
+    def sampler(self, policy: nn.Module, tasks: Any) -> TaskSampler:
+        return self.objective.sampler(tasks, policy, 1, self.inner.support)
+
+    def deploy(
+        self, trained: Algorithm, selected: Algorithm, seen_until: pd.Timestamp | None, history: pd.DataFrame
+    ) -> ByGradient:
+        assert isinstance(selected, Stepping)
+        sizes = selected.step_sizes
+        return ByGradient(
+            self.name, selected.policy, 1, self.objective, seen_until, history, inner=selected.inner,
+            step_sizes=None if sizes is None else {name: size.detach().cpu() for name, size in sizes.items()},
+        )  # fmt: skip
 
 
 def with_parameters(policy: nn.Module, params: Parameters) -> nn.Module:
     """A copy of `policy` with the parameters of one task."""
-    other, shapes = copy.deepcopy(policy), own(policy)
+    other, shapes = copy.deepcopy(policy), named_params(policy)
     other.load_state_dict({n: p.detach().reshape(shapes[n].shape) for n, p in params.items()}, strict=False)
     return other.eval()
-
-
-def by_gradient(learner: Any, lessons: Stepping, seen: pd.Timestamp | None, history: pd.DataFrame, **more: Any):
-    """The meta-policy of a learner that adapts by gradient."""
-    return ByGradient(learner.name, lessons.policy, 1, learner.objective, seen, history, inner=lessons.inner, **more)

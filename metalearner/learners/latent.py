@@ -1,7 +1,7 @@
 """A belief over what the regime is, inferred as bars come in, and a policy that reads it.
 
 An encoder makes of the history up to bar t a normal belief ``q_t(z) = N(μ_t, σ_t²)`` over a latent task variable; the policy sees
-its mean and its spread, so that it can act on what it does not know yet. The belief is trained to say what any bar of the
+its mean and its std, so that it can act on what it does not know yet. The belief is trained to say what any bar of the
 task will be followed by, and to change no more than it must (Zintgraf et al., "VariBAD", ICLR 2020; Rakelly et al., "PEARL",
 ICML 2019)::
 
@@ -23,18 +23,16 @@ from torch import Tensor, nn
 
 from markets import Bars, InputError, RegimePath
 from metalearner.learners.rl2 import RL2, InContext
-from metalearner.objective import Worlds
-from metalearner.training.loop import Lessons
+from metalearner.objective import TaskSampler
+from metalearner.training.algorithm import Algorithm
 from strategies import Policy, PolicySettings
-from strategies.networks import own
+from strategies.networks import named_params
 
 _TIMES = 16  # beliefs, and bars that each must explain, drawn a path and update
 
 
-class BeliefPolicy(InContext):
+class BeliefPolicy(InContext, kind="latent"):
     """A policy that reads its own belief."""
-
-    learner = "latent"
 
     def belief(self, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the belief at each visible bar, its memory starting where the features do.
@@ -45,7 +43,7 @@ class BeliefPolicy(InContext):
 
         Returns
         -------
-        mean, spread : ndarray of shape (T, A, latent)
+        mean, std : ndarray of shape (T, A, latent)
         """
         policy: Policy = self.policy
         policy.settings.features.require(bars.with_past())
@@ -53,13 +51,11 @@ class BeliefPolicy(InContext):
         seen, _ = policy.sequences(grown[None])
         with torch.no_grad():
             remembered, _ = policy.body.memory(seen, None)
-        mean, spread = (
-            remembered.transpose(0, 1)[bars.past :].double().numpy().reshape(*bars.shape, 2, -1).swapaxes(0, 2)
-        )
-        return mean.swapaxes(0, 1), spread.swapaxes(0, 1)
+        mean, std = remembered.transpose(0, 1)[bars.past :].double().numpy().reshape(*bars.shape, 2, -1).swapaxes(0, 2)
+        return mean.swapaxes(0, 1), std.swapaxes(0, 1)
 
     def plot_belief(self, bars: Bars, regimes: RegimePath | None = None) -> Any:
-        """The belief's mean, averaged over symbols, with its spread as a ribbon, and the regimes behind it.
+        """The belief's mean, averaged over symbols, with its std as a ribbon, and the regimes behind it.
 
         Returns
         -------
@@ -67,11 +63,11 @@ class BeliefPolicy(InContext):
         """
         import plotly.graph_objects as go
 
-        mean, spread = (x.mean(axis=1) for x in self.belief(bars))
+        mean, std = (x.mean(axis=1) for x in self.belief(bars))
         figure = go.Figure(layout={"title": f"{self.name}: belief on {bars.name}", "template": "plotly_white"})
         time = bars.index
         for k in range(mean.shape[1]):
-            low, high = mean[:, k] - spread[:, k], mean[:, k] + spread[:, k]
+            low, high = mean[:, k] - std[:, k], mean[:, k] + std[:, k]
             hue = f"hsla({(k * 137) % 360}, 60%, 45%, "
             figure.add_scatter(x=time, y=high, line={"width": 0}, showlegend=False, hoverinfo="skip")
             figure.add_scatter(x=time, y=low, line={"width": 0}, fill="tonexty", fillcolor=hue + "0.15)",
@@ -86,26 +82,27 @@ class BeliefPolicy(InContext):
         return figure
 
 
-class Inferring(Lessons):
+class Inferring(Algorithm):
     """Utility of the query and the evidence bound of the belief."""
 
-    def __init__(self, policy: Any, worlds: Worlds, weight: float):
+    def __init__(self, policy: Any, sampler: TaskSampler, weight: float):
         inputs, shape = policy.body.memory.gru.input_size, policy.body.shape
         decoder = nn.Sequential(nn.Linear(inputs + shape.latent, 32), nn.Tanh(), nn.Linear(32, inputs))
-        self.policy, self.worlds, self.weight = policy, worlds, weight
+        self.policy, self.sampler, self.weight = policy, sampler, weight
         self.module = nn.ModuleDict({"policy": policy, "decoder": decoder})
         self.module.register_parameter("log_noise", nn.Parameter(torch.zeros(inputs)))
 
-    def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
-        batch = self.worlds.collect(self.policy, own(self.policy), drawn, "query", rng)
-        for (part,) in self.worlds.minibatches([batch], rng):
-            seen, steps = self.worlds.sequences(self.policy, part)
-            bound = part.share * self.evidence(seen, steps, self.worlds.numbers(part.drawn), rng)
-            utility = self.worlds.utility(self.policy, own(self.policy), part)
-            yield -(utility.sum() + self.weight * bound.sum()) / tasks
+    def losses(self, tasks: Any, total: int, rng: np.random.Generator) -> Iterator[Tensor]:
+        params = named_params(self.policy)
+        batch = self.sampler.collect(self.policy, params, tasks, "query", rng)
+        for (part,) in self.sampler.minibatches([batch], rng):
+            seen, steps = self.sampler.sequences(self.policy, part)
+            bound = part.weight * self.evidence(seen, steps, part.tasks.task_ids, rng)
+            utility = self.sampler.utility(self.policy, params, part)
+            yield -(utility.sum() + self.weight * bound.sum()) / total
 
-    def evidence(self, seen: Tensor, steps: Tensor, numbers: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """The bound a bar, shape (tasks,).
+    def evidence(self, seen: Tensor, steps: Tensor, task_ids: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """The bound per bar, shape (tasks,).
 
         Parameters
         ----------
@@ -113,29 +110,29 @@ class Inferring(Lessons):
             What the memory reads.
         steps : Tensor of int, shape (tasks, sequences)
             How many of the T there are.
-        numbers : ndarray of shape (tasks,)
-            Of the tasks: each draws its own noise, so that it does not matter which process has it.
+        task_ids : ndarray of shape (tasks,)
+            Each task draws its own noise, so that it does not matter which process has it.
         rng : Generator
         """
         tasks, many, bars = seen.shape[:3]
         key = int(rng.integers(2**31))
         x, length = seen.flatten(0, 1), steps.flatten().to(seen.device)
         remembered, _ = self.policy.body.memory(x, None)
-        mean, spread = remembered.chunk(2, -1)
+        mean, std = remembered.chunk(2, -1)
         before = (
             torch.cat([torch.zeros_like(mean[:, :1]), mean[:, :-1]], 1),
-            torch.cat([torch.ones_like(spread[:, :1]), spread[:, :-1]], 1),
+            torch.cat([torch.ones_like(std[:, :1]), std[:, :-1]], 1),
         )
-        change = (before[1] / spread).log() + (spread**2 + (mean - before[0]) ** 2) / (2 * before[1] ** 2) - 0.5
+        change = (before[1] / std).log() + (std**2 + (mean - before[0]) ** 2) / (2 * before[1] ** 2) - 0.5
         met = torch.arange(bars, device=x.device) < length[:, None]
         change = torch.where(met, change.sum(-1), 0.0).sum(1) / length**2
         # a belief after `at`, and a bar that it is to explain by the one before
-        chances = [np.random.default_rng([key, int(n)]) for n in numbers]
+        chances = [np.random.default_rng([key, int(n)]) for n in task_ids]
         uniform = np.stack([chance.random((many, 2, _TIMES)) for chance in chances]).reshape(tasks * many, 2, _TIMES)
         normal = np.stack([chance.standard_normal((many, _TIMES, mean.shape[-1])) for chance in chances])
         pairs_of = torch.stack([length, (length - 1).clamp(min=1)], 1)[..., None]
         at, bar = (torch.from_numpy(uniform).to(x.device) * pairs_of).long().unbind(1)
-        z = _rows(mean, at) + _rows(spread, at) * torch.from_numpy(normal).flatten(0, 1).to(mean)
+        z = _rows(mean, at) + _rows(std, at) * torch.from_numpy(normal).flatten(0, 1).to(mean)
         given, next_ = _rows(x, bar), _rows(x, (bar + 1).clamp(max=bars - 1))
         pairs = torch.cat([z[:, :, None].expand(-1, -1, _TIMES, -1), given[:, None].expand(-1, _TIMES, -1, -1)], -1)
         noise_scale = self.module.log_noise.clamp(-4, 4)  # type: ignore[operator]
@@ -145,9 +142,9 @@ class Inferring(Lessons):
         return (likelihood - change).unflatten(0, (tasks, many)).mean(1)
 
     def scores(self, rng: np.random.Generator) -> Tensor:
-        params = own(self.policy)
-        batch = self.worlds.collect(self.policy, params, self.worlds.everything(), "query", rng)
-        return self.worlds.score(self.policy, params, batch)
+        params = named_params(self.policy)
+        batch = self.sampler.collect(self.policy, params, self.sampler.all_tasks(), "query", rng)
+        return self.sampler.score(self.policy, params, batch)
 
 
 def _rows(x: Tensor, at: Tensor) -> Tensor:
@@ -176,13 +173,13 @@ class Latent(RL2):
         if self.policy.memory != "belief":
             raise InputError(f"a latent learner's memory is a belief, not {self.policy.memory!r}; set memory='belief'")
 
-    def lessons(self, policy: nn.Module, tasks: Any) -> Inferring:
-        return Inferring(policy, self.objective.on(tasks, policy, self.context), self.weight)
+    def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> Inferring:
+        return Inferring(policy, sampler, self.weight)
 
-    def made(
-        self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+    def deploy(
+        self, trained: Algorithm, selected: Algorithm, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> BeliefPolicy:
-        assert isinstance(lessons, Inferring)
+        assert isinstance(trained, Inferring)
         return BeliefPolicy(
-            self.name, lessons.policy, self.deployed or self.context, self.objective, seen_until, history
+            self.name, trained.policy, self.deployed or self.context, self.objective, seen_until, history
         )

@@ -13,7 +13,7 @@ context vector (Zintgraf et al., ICML 2019); with `learn_step_sizes` α is learn
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,23 +22,31 @@ import torch
 from torch import Tensor, nn
 
 from markets import InputError
-from metalearner.learners.base import MetaLearner
-from metalearner.learners.inner_loop import ByGradient, Inner, Stepping, StepSizes, by_gradient, stepped
-from metalearner.objective import Worlds
-from metalearner.training.loop import Lessons, Training
+from metalearner.learners.inner_loop import (
+    ByGradient,
+    GradientLearner,
+    Inner,
+    InnerStep,
+    Stepping,
+    StepSizes,
+    inner_steps,
+)
+from metalearner.objective import TaskSampler
+from metalearner.training.algorithm import Algorithm
+from metalearner.training.config import Training
 from strategies import PolicySettings
-from strategies.networks import own
+from strategies.networks import named_params
 
 
 class MetaGradient(Stepping):
     """Utility of the query after the steps, differentiated through them."""
 
-    def __init__(self, policy: nn.Module, learner: MAML, worlds: Worlds):
-        super().__init__(policy, worlds, learner.inner)
+    def __init__(self, policy: nn.Module, sampler: TaskSampler, learner: MAML):
+        super().__init__(policy, sampler, learner.inner)
         self.learner = learner
         names = self.inner.names(policy) if learner.learn_step_sizes else []
         first = torch.tensor(self.inner.sizes)
-        sizes = {_key(n): nn.Parameter(_rows(first, p)) for n, p in own(policy).items() if n in names}
+        sizes = {_key(n): nn.Parameter(_rows(first, p)) for n, p in named_params(policy).items() if n in names}
         self.module = nn.ModuleDict({"policy": policy, "sizes": nn.ParameterDict(sizes)})
 
     @property
@@ -46,36 +54,42 @@ class MetaGradient(Stepping):
         sizes: Any = self.module["sizes"]  # type: ignore[index]
         return {n: sizes[_key(n)] for n in self.inner.names(self.policy)} if len(sizes) else None
 
-    def groups(self, training: Training) -> list[dict[str, Any]]:
+    def parameter_groups(self, training: Training) -> list[dict[str, Any]]:
         policy, sizes = (list(part.parameters()) for part in self.module.values())  # type: ignore[operator]
         weights = {"params": policy, "faster": 1.0, "weight_decay": training.weight_decay}
         return [weights, {"params": sizes, "faster": _FASTER, "weight_decay": 0.0}] if sizes else [weights]
 
-    def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
-        supports, queries = self._met(drawn, rng)
-        for parts in self.worlds.minibatches([*supports, *queries], rng):
+    def losses(self, tasks: Any, total: int, rng: np.random.Generator) -> Iterator[Tensor]:
+        supports, queries = self._collect(tasks, rng)
+        for parts in self.sampler.minibatches([*supports, *queries], rng):
             met, judged = parts[: len(supports)], parts[len(supports) :]
-            path = list(self._path(judged[-1].drawn, rng, met, self.learner.order))[-len(judged) :]
-            utilities = [self.worlds.utility(self.policy, *both) for both in zip(path, judged, strict=True)]
-            yield -torch.stack(utilities).mean(0).sum() / tasks
+            steps = self._steps(judged[-1].tasks, rng, self.learner.order, met)
+            path = [step.params for step in steps][-len(judged) :]
+            utilities = [self.sampler.utility(self.policy, *both) for both in zip(path, judged, strict=True)]
+            yield -torch.stack(utilities).mean(0).sum() / total
 
-    def _met(self, drawn: Any, rng: np.random.Generator) -> tuple[list[Any], list[Any]]:
+    def _collect(self, tasks: Any, rng: np.random.Generator) -> tuple[list[Any], list[Any]]:
         """The support of each step, and the query after each that is judged."""
-        steps, policy, collect = self.inner.steps, self.policy, self.worlds.collect
+        steps, policy, collect = self.inner.steps, self.policy, self.sampler.collect
         judged = range(1, steps + 1) if steps and self.learner.every_update else [steps]
-        if not self.worlds.steered:  # then it is met without stepping there
-            support, query = (collect(policy, own(policy), drawn, part, rng) for part in ("support", "query"))
+        if not self.sampler.on_policy:  # then it is met without stepping there
+            support, query = (collect(policy, named_params(policy), tasks, part, rng) for part in ("support", "query"))
             return [support] * steps, [query] * len(judged)
-        supports: list[Any] = []
-        path = enumerate(self._path(drawn, rng, supports, 1))
-        return supports, [collect(policy, params, drawn, "query", rng) for k, params in path if k in judged]
+        supports, queries = [], []
+        for k, step in enumerate(self._steps(tasks, rng, 1, None)):
+            if k > 0:
+                supports.append(step.support)
+            if k in judged:
+                queries.append(collect(policy, step.params, tasks, "query", rng))
+        return supports, queries
 
-    def _path(
-        self, drawn: Any, rng: np.random.Generator, met: list[Any], order: Literal[1, 2]
-    ) -> Iterator[dict[str, Tensor]]:
-        return stepped(
-            self.worlds, self.policy, drawn, self.inner, rng, step_sizes=self.step_sizes, order=order, met=met
-        )
+    def _steps(
+        self, tasks: Any, rng: np.random.Generator, order: Literal[1, 2], supports: list[Any] | None
+    ) -> Iterator[InnerStep]:
+        return inner_steps(
+            self.sampler, self.policy, tasks, self.inner, rng,
+            step_sizes=self.step_sizes, order=order, supports=supports,
+        )  # fmt: skip
 
 
 # Adam moves all parameters by one rate, but step sizes are larger than weights are.
@@ -92,12 +106,11 @@ def _key(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class MAML(MetaLearner):
-    """Model-agnostic meta-learning; the attributes not named here are those of `MetaLearner`.
+class MAML(GradientLearner):
+    """Model-agnostic meta-learning; the attributes not named here are those of `GradientLearner`.
 
     Attributes
     ----------
-    inner : Inner
     order : {1, 2}
         1 takes the steps for constants; 2 differentiates through them.
     learn_step_sizes : bool
@@ -107,8 +120,6 @@ class MAML(MetaLearner):
         ICLR 2019).
     """
 
-    policy: Any = field(default_factory=lambda: PolicySettings(memory="none"))
-    inner: Inner = field(default_factory=Inner)
     order: Literal[1, 2] = 1
     learn_step_sizes: bool = False
     every_update: bool = False
@@ -130,19 +141,15 @@ class MAML(MetaLearner):
     @classmethod
     def cavia(cls, **options: Any) -> MAML:
         """Only a context vector adapts."""
-        inner = replace(options.pop("inner", Inner()), adapts="context")
+        inner = replace(options.pop("inner", Inner()), adapts="context_vector")
         settings = options.pop("policy", PolicySettings(memory="none"))
-        settings = settings if settings.context else replace(settings, context=8)
+        settings = settings if settings.context_vector else replace(settings, context_vector=8)
         return cls(**{"name": "CAVIA", "inner": inner, "policy": settings} | options)
 
-    def lessons(self, policy: nn.Module, tasks: Any) -> MetaGradient:
-        worlds = self.objective.on(tasks, policy, 1, self.inner.support)
-        return MetaGradient(policy, self, worlds)
+    def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> MetaGradient:
+        return MetaGradient(policy, sampler, self)
 
-    def made(
-        self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+    def deploy(
+        self, trained: Algorithm, selected: Algorithm, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> ByGradient:
-        assert isinstance(lessons, MetaGradient)
-        sizes = lessons.step_sizes
-        learnt = None if sizes is None else {n: s.detach() for n, s in sizes.items()}
-        return by_gradient(self, lessons, seen_until, history, step_sizes=learnt)
+        return super().deploy(trained, trained, seen_until, history)  # the step sizes are those of the trained module

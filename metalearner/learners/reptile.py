@@ -11,53 +11,42 @@ The difference is handed to the optimiser as a gradient, as in the paper's batch
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from markets import InputError
-from metalearner.learners.base import MetaLearner
-from metalearner.learners.inner_loop import ByGradient, Inner, Stepping, adapted, by_gradient
-from metalearner.training.loop import Lessons
-from strategies import PolicySettings
-from strategies.networks import own
+from metalearner.learners.inner_loop import GradientLearner, Stepping, adapted
+from metalearner.objective import TaskSampler
+from strategies.networks import named_params
 
 
 class Following(Stepping):
     """A loss whose gradient is the start less the mean of the ends, and whose value is that of the query."""
 
-    def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
+    def losses(self, tasks: Any, total: int, rng: np.random.Generator) -> Iterator[Tensor]:
         # steps come from support and query in turn: without a second batch the start would follow the mean task alone
-        params = {n: p.detach() for n, p in adapted(self.worlds, self.policy, drawn, self.inner, rng).items()}
-        batch = self.worlds.collect(self.policy, params, drawn, "query", rng)
+        params = {n: p.detach() for n, p in adapted(self.sampler, self.policy, tasks, self.inner, rng).items()}
+        batch = self.sampler.collect(self.policy, params, tasks, "query", rng)
         names = self.inner.names(self.policy)
         at = {n: p.requires_grad_(n in names) for n, p in params.items()}
-        utility = self.worlds.utility(self.policy, at, batch)
+        utility = self.sampler.utility(self.policy, at, batch)
         last = torch.autograd.grad(utility.sum(), [at[n] for n in names])
-        start, pull, size = own(self.policy), torch.zeros(()), self.inner.sizes[-1]
+        start, pull, size = named_params(self.policy), torch.zeros(()), self.inner.sizes[-1]
         for name, gradient in zip(names, last, strict=True):
             end = at[name].detach() + size * gradient
-            towards = (end - start[name].detach()).sum(0) / (tasks * size)
+            towards = (end - start[name].detach()).sum(0) / (total * size)
             pull = pull - (start[name] * towards).sum()
-        yield pull - pull.detach() - utility.detach().sum() / tasks
+        yield pull - pull.detach() - utility.detach().sum() / total
 
 
 @dataclass(frozen=True)
-class Reptile(MetaLearner):
-    """Reptile; the attributes not named here are those of `MetaLearner`.
+class Reptile(GradientLearner):
+    """Reptile, by plain gradient steps; the attributes are those of `GradientLearner`."""
 
-    Attributes
-    ----------
-    inner : Inner
-        Plain gradient steps.
-    """
-
-    policy: Any = field(default_factory=lambda: PolicySettings(memory="none"))
-    inner: Inner = field(default_factory=Inner)
     name: str = "Reptile"
 
     def __post_init__(self) -> None:
@@ -65,11 +54,5 @@ class Reptile(MetaLearner):
         if self.inner.optimizer != "sgd" or not self.inner.steps:
             raise InputError("Reptile follows at least one plain step; set the inner optimizer to sgd")
 
-    def lessons(self, policy: nn.Module, tasks: Any) -> Following:
-        return Following(policy, self.objective.on(tasks, policy, 1, self.inner.support), self.inner)
-
-    def made(
-        self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
-    ) -> ByGradient:
-        assert isinstance(lessons, Following)
-        return by_gradient(self, lessons, seen_until, history)
+    def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> Following:
+        return Following(policy, sampler, self.inner)

@@ -17,17 +17,17 @@ import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
-from markets import InputError
-from metalearner.learners.base import MetaLearner, MetaPolicy
-from metalearner.objective import Worlds
-from metalearner.training.loop import Lessons
-from strategies.networks import own
+from markets import InputError, TaskSet
+from markets.accounting.differentiable import TensorPlan
+from metalearner.learners.base import MetaLearner, MetaPolicy, query_scores
+from metalearner.objective import TaskSampler
+from metalearner.training.algorithm import Algorithm
+from strategies import Policy
+from strategies.networks import named_params
 
 
-class InContext(MetaPolicy):
+class InContext(MetaPolicy, kind="rl2"):
     """A policy with a memory: it has adapted to whatever its memory holds."""
-
-    learner = "rl2"
 
     def adapt(self, task: Any) -> Any:
         """The policy itself; bars must be enough to fill its memory.
@@ -42,35 +42,62 @@ class InContext(MetaPolicy):
                 f"{self.name} would forget every bar: give the learner a context, or say what is `deployed`"
             )
         self.objective.recent(task, self.policy, self.context)
-        return self._deployed(self.policy, self.name)
+        return self._deploy(self.policy, self.name)
 
     def unadapted(self) -> Any:
         """The same weights with the memory cleared at every bar: all that is taken away is what it has seen."""
-        return self._deployed(self.policy, f"{self.name}, unadapted", context=1)
+        return self._deploy(self.policy, f"{self.name}, unadapted", context=1)
+
+    def evaluate(self, tasks: TaskSet) -> np.ndarray:
+        """The memory reads the support and goes on reading in the query."""
+        return self._scores(self.policy, tasks)
+
+    def evaluate_unadapted(self, tasks: TaskSet) -> np.ndarray:
+        """The memory is cleared at every bar."""
+        return self._scores(_Forgetful(self.policy), tasks)
+
+    def _scores(self, policy: Any, tasks: TaskSet) -> np.ndarray:
+        sampler = self.objective.sampler(tasks, policy, tasks[0].cut - tasks[0].start)
+        return query_scores(sampler, policy, named_params(policy), np.random.default_rng(0))
 
 
-class Plain(Lessons):
+class _Forgetful(nn.Module):
+    """A policy whose memory is cleared at every bar."""
+
+    def __init__(self, policy: Policy):
+        super().__init__()
+        self.policy, self.settings = policy, policy.settings
+
+    def forward(self, features: Tensor, base: Tensor, truncate: int = 0) -> TensorPlan:
+        paths, bars = features.shape[:2]
+        alone = self.policy(features.flatten(0, 1)[:, None], base.flatten(0, 1)[:, None])
+        aim, band, rate = (None if x is None else x[:, 0].unflatten(0, (paths, bars)) for x in alone)
+        return TensorPlan(aim, band, rate)  # type: ignore[arg-type]
+
+
+class QueryUtility(Algorithm):
     """Utility of the query, for one set of weights.
 
     Parameters
     ----------
     policy : Module
-    worlds : Worlds
+    sampler : TaskSampler
     """
 
-    def __init__(self, policy: nn.Module, worlds: Worlds):
+    def __init__(self, policy: nn.Module, sampler: TaskSampler):
         self.module = self.policy = policy
-        self.worlds = worlds
+        self.sampler = sampler
 
-    def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
-        batch = self.worlds.collect(self.policy, own(self.policy), drawn, "query", rng)
-        for (part,) in self.worlds.minibatches([batch], rng):
-            yield -self.worlds.utility(self.policy, own(self.policy), part).sum() / tasks
+    def losses(self, tasks: Any, total: int, rng: np.random.Generator) -> Iterator[Tensor]:
+        params = named_params(self.policy)
+        batch = self.sampler.collect(self.policy, params, tasks, "query", rng)
+        for (part,) in self.sampler.minibatches([batch], rng):
+            yield -self.sampler.utility(self.policy, params, part).sum() / total
 
     def scores(self, rng: np.random.Generator) -> Tensor:
-        params = own(self.policy)
-        batch = self.worlds.collect(self.policy, params, self.worlds.everything(), "query", rng)
-        return self.worlds.score(self.policy, params, batch)
+        params = named_params(self.policy)
+        batch = self.sampler.collect(self.policy, params, self.sampler.all_tasks(), "query", rng)
+        return self.sampler.score(self.policy, params, batch)
 
 
 @dataclass(frozen=True)
@@ -93,10 +120,11 @@ class RL2(MetaLearner):
         if self.deployed < 0:
             raise InputError(f"{self.name}: deployed is {self.deployed}; it must be at least 0")
 
-    def lessons(self, policy: nn.Module, tasks: Any) -> Lessons:
-        return Plain(policy, self.objective.on(tasks, policy, self.context))
+    def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> Algorithm:
+        return QueryUtility(policy, sampler)
 
-    def made(
-        self, lessons: Lessons, used: Lessons, seen_until: pd.Timestamp | None, history: pd.DataFrame
+    def deploy(
+        self, trained: Algorithm, selected: Algorithm, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> InContext:
-        return InContext(self.name, lessons.module, self.deployed or self.context, self.objective, seen_until, history)
+        assert isinstance(trained, QueryUtility)
+        return InContext(self.name, trained.policy, self.deployed or self.context, self.objective, seen_until, history)

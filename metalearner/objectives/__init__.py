@@ -1,1 +1,27 @@
-"""What learning maximises."""
+"""What learning maximises: the account itself (`Pathwise`), or reward in any gymnasium environment (`PPO`, `REINFORCE`)."""
+
+from metalearner.objectives.pathwise import CostCurriculum, Pathwise
+from metalearner.objectives.policy_gradient import PPO, REINFORCE
+from metalearner.objectives.utilities import (
+    DifferentialSharpe,
+    DrawdownPenalised,
+    HeldRisk,
+    LogWealth,
+    MeanVariance,
+    PowerUtility,
+    Utility,
+)
+
+__all__ = [
+    "PPO",
+    "REINFORCE",
+    "CostCurriculum",
+    "DifferentialSharpe",
+    "DrawdownPenalised",
+    "HeldRisk",
+    "LogWealth",
+    "MeanVariance",
+    "Pathwise",
+    "PowerUtility",
+    "Utility",
+]

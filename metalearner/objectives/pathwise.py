@@ -20,7 +20,7 @@ from markets import Bars, Costs, Execution, InputError, Task, TaskSet
 from markets.accounting.differentiable import TensorPlan, equity_paths, equity_paths_reference
 from markets.accounting.market import make_market, make_rules, resolve_fill
 from markets.regimes.base import market_returns
-from metalearner.objective import Objective, Part, Worlds
+from metalearner.objective import Objective, Part, TaskBatch, TaskSampler
 from metalearner.objectives.utilities import KINDS, MeanVariance, Utility
 from strategies import Policy, PolicySettings, PolicyStrategy
 from strategies.networks import Parameters, call, stacked_names
@@ -107,16 +107,16 @@ class Pathwise(Objective):
         if self.symbols < 0 or self.truncate < 0:
             raise InputError("objective: symbols and truncate must be at least 0")
 
-    def on(self, tasks: TaskSet, policy: Any, context: int, support: int = 0) -> Windows:
-        """Windows of `tasks`: see `Objective.on`."""
+    def sampler(self, tasks: TaskSet, policy: Any, context: int, support: int = 0) -> WindowSampler:
+        """Windows of `tasks`: see `Objective.sampler`."""
         if not isinstance(tasks, TaskSet) or not len(tasks):
             what = "no tasks" if isinstance(tasks, TaskSet) else f"{type(tasks).__name__}"
             raise InputError(
                 f"an objective on markets wants a TaskSet with tasks in it, not {what}; see TaskSet.from_regimes"
             )
-        return Windows(self, tasks, policy.settings, context, support)
+        return WindowSampler(self, tasks, policy.settings, context, support)
 
-    def recent(self, bars: Bars, policy: Any, support: int) -> Windows:
+    def recent(self, bars: Bars, policy: Any, support: int) -> WindowSampler:
         """One task, whose support are the last `support` bars.
 
         Raises
@@ -132,7 +132,7 @@ class Pathwise(Objective):
         settings.features.require(held, more=support)
         held = bars.without_past(keep=settings.features.lookback + 2 * support).with_past()
         rows = len(held)
-        return Windows(self, TaskSet((Task(held, rows - support, rows, rows, "now"),)), settings, 1, support)
+        return WindowSampler(self, TaskSet((Task(held, rows - support, rows, rows, "now"),)), settings, 1, support)
 
     def deploy(self, policy: Any, context: int, name: str, seen_until: pd.Timestamp | None) -> PolicyStrategy:
         """The policy as a strategy."""
@@ -161,39 +161,59 @@ class Pathwise(Objective):
         return asdict(self) | {"utility": {"kind": type(self.utility).__name__, **vars(self.utility)}}
 
     @classmethod
-    def from_dict(cls, about: dict[str, Any]) -> Pathwise:
+    def from_dict(cls, config: dict[str, Any]) -> Pathwise:
         """From what `to_dict` and JSON made of it."""
-        utility = dict(about["utility"])
+        utility = dict(config["utility"])
         kinds = {"costs": Costs, "execution": Execution, "curriculum": CostCurriculum}
         known = {f.name for f in fields(cls)}
-        made = {k: kinds[k](**v) if k in kinds else v for k, v in about.items() if k in known}
-        return cls(**made | {"utility": KINDS[utility.pop("kind")](**utility)})
+        settings = {k: kinds[k](**v) if k in kinds else v for k, v in config.items() if k in known}
+        return cls(**settings | {"utility": KINDS[utility.pop("kind")](**utility)})
 
 
 _PATHS = 256  # judged in one forward pass
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Tasks by number, the symbols that each may see and trade (tasks, few), and the share of the costs that is charged."""
+class WindowBatch(TaskBatch):
+    """Tasks by their numbers, the symbols that each may see and trade, and the share of the costs that is charged.
 
-    which: np.ndarray
+    Attributes
+    ----------
+    universe : ndarray of int, shape (B, few), or None for all symbols
+    cost_share : float
+    """
+
     universe: np.ndarray | None = None
     cost_share: float = 1.0
 
+    def __getitem__(self, rows: Any) -> WindowBatch:
+        universe = None if self.universe is None else self.universe[rows]
+        return replace(self, task_ids=self.task_ids[rows], universe=universe)
+
 
 @dataclass(frozen=True)
-class Window:
-    """One part of drawn tasks: first rows, and which of the bars that follow are judged."""
+class Windows:
+    """One part of some tasks: first rows, and which of the bars that follow are judged.
 
-    share: ClassVar[float] = 1.0
-    drawn: Drawn
+    Attributes
+    ----------
+    tasks : WindowBatch
+    start : ndarray of int, shape (B,)
+    counted : Tensor of bool, shape (B, T)
+    unit : Tensor of shape (B, 1)
+    """
+
+    weight: ClassVar[float] = 1.0
+    tasks: WindowBatch
     start: np.ndarray
     counted: Tensor
     unit: Tensor
 
+    def __getitem__(self, rows: Any) -> Windows:
+        return Windows(self.tasks[rows], self.start[rows], self.counted[rows], self.unit[rows])
 
-class Windows(Worlds):
+
+class WindowSampler(TaskSampler):
     """Windows of one panel of bars.
 
     Each window is a path: the memory starts empty `context` bars before the first judged bar, and the account starts in
@@ -231,44 +251,40 @@ class Windows(Worlds):
     def __len__(self) -> int:
         return len(self.unit)
 
-    def draw(self, rng: np.random.Generator, tasks: int, progress: float) -> Drawn:
+    def sample(self, rng: np.random.Generator, tasks: int, progress: float) -> WindowBatch:
         which = rng.choice(len(self), size=min(tasks, len(self)), replace=False)
         universe = _universes(rng, len(which), self.base.shape[1], self.objective.symbols)
-        return Drawn(which, universe, self.objective.curriculum(progress))
+        return WindowBatch(which, universe, self.objective.curriculum(progress), progress=progress)
 
-    def everything(self) -> Drawn:
-        return Drawn(np.arange(len(self)))
-
-    def size(self, drawn: Drawn) -> int:
-        return len(drawn.which)
-
-    def numbers(self, drawn: Drawn) -> np.ndarray:
-        return drawn.which
+    def all_tasks(self) -> WindowBatch:
+        return WindowBatch(np.arange(len(self)))
 
     def settled(self, progress: float) -> bool:
         curriculum = self.objective.curriculum
         return progress >= curriculum.free + curriculum.ramp - 1e-9
 
-    def share(self, drawn: Drawn, rank: int, ranks: int) -> Drawn:
-        universe = None if drawn.universe is None else drawn.universe[rank::ranks]
-        return replace(drawn, which=drawn.which[rank::ranks], universe=universe)
-
     def collect(
-        self, policy: nn.Module, params: Parameters, drawn: Drawn, part: Part, rng: np.random.Generator | None = None
-    ) -> Window:
+        self,
+        policy: nn.Module,
+        params: Parameters,
+        tasks: WindowBatch,
+        part: Part,
+        rng: np.random.Generator | None = None,
+    ) -> Windows:
         """The rows of one part; nothing depends on the policy, since the market does not."""
         start, counted = self._parts[part]
-        return Window(drawn, start[drawn.which], counted[torch.from_numpy(drawn.which)], self.unit[drawn.which, None])
+        ids = tasks.task_ids
+        return Windows(tasks, start[ids], counted[torch.from_numpy(ids)], self.unit[ids, None])
 
-    def utility(self, policy: nn.Module, params: Parameters, batch: Window, *, twice: bool = False) -> Tensor:
-        objective, drawn = self.objective, batch.drawn
-        rows, features, base = self._seen(batch)
+    def utility(self, policy: nn.Module, params: Parameters, batch: Windows, *, twice: bool = False) -> Tensor:
+        objective, tasks = self.objective, batch.tasks
+        rows, features, base = self.inputs(batch)
         device = next(iter(params.values())).device
         plan: TensorPlan = call(policy, params, features.to(device), base.to(device), truncate=objective.truncate)
-        plan = plan if drawn.universe is None else self._spread(plan, drawn.universe)
-        costs = objective.costs.scaled(drawn.cost_share)
+        plan = plan if tasks.universe is None else self._widened(plan, tasks.universe)
+        costs = objective.costs.scaled(tasks.cost_share)
         rules = make_rules(costs, objective.execution, self.fill, self.delistings)
-        market = self.market._replace(impact=self.market.impact * drawn.cost_share)
+        market = self.market._replace(impact=self.market.impact * tasks.cost_share)
         money = objective.execution.cash  # of the backtest: fixed fees and impact are no shares
         simulate, weights = (equity_paths_reference if twice else equity_paths), None
         equity, shares = simulate(market, rules, batch.start, plan, money=money)
@@ -279,48 +295,43 @@ class Windows(Worlds):
         self._check(growth, batch)
         return objective.utility(growth, batch.counted, batch.unit, weights)
 
-    def _seen(self, batch: Window) -> tuple[Tensor, Tensor, Tensor]:
+    def inputs(self, batch: Windows) -> tuple[Tensor, Tensor, Tensor]:
         """Rows (B, T), features (B, T, A, F) and base (B, T, A) of a batch, A the symbols that each may see."""
         rows = torch.from_numpy(batch.start[:, None] + np.arange(batch.counted.shape[1] + 1))
-        if batch.drawn.universe is None:
+        if batch.tasks.universe is None:
             return rows, self.features[rows], self.base[rows]
         # A market of its own: what a policy decides goes by the number of symbols that there are.
-        few = rows[:, :, None], torch.from_numpy(batch.drawn.universe)[:, None]
+        few = rows[:, :, None], torch.from_numpy(batch.tasks.universe)[:, None]
         base = self.base[few]
         return rows, self.features[few], base / base.sum(-1, keepdim=True).clamp(min=1e-12)
 
-    def _spread(self, plan: TensorPlan, universe: np.ndarray) -> TensorPlan:
+    def _widened(self, plan: TensorPlan, universe: np.ndarray) -> TensorPlan:
         """The plan for the symbols of `universe`, with nothing for all others."""
         at = torch.from_numpy(universe).to(plan.aim.device)[:, None].expand(plan.aim.shape)
         wide = (*plan.aim.shape[:2], self.base.shape[1])
         return TensorPlan(*(None if p is None else p.new_zeros(wide).scatter(2, at, p) for p in plan))  # type: ignore[arg-type]
 
-    def sequences(self, policy: nn.Module, batch: Window) -> tuple[Tensor, Tensor]:
-        seen, _ = policy.sequences(self._seen(batch)[1].to(next(policy.parameters()).device))  # type: ignore[operator]
+    def sequences(self, policy: nn.Module, batch: Windows) -> tuple[Tensor, Tensor]:
+        seen, _ = policy.sequences(self.inputs(batch)[1].to(next(policy.parameters()).device))  # type: ignore[operator]
         seen = seen.unflatten(0, (len(batch.start), -1))
         return seen, torch.full(seen.shape[:2], seen.shape[2])
 
-    def score(self, policy: nn.Module, params: Parameters, batch: Window) -> Tensor:
+    def score(self, policy: nn.Module, params: Parameters, batch: Windows) -> Tensor:
         """Utility at full costs, some hundred paths at a time: memory stays small whatever is judged."""
         parts = -(-len(batch.start) // _PATHS)
-        names = stacked_names(policy, params)
+        stacked = stacked_names(policy, params)
         found = torch.empty(len(batch.start), dtype=torch.float64)
         for part in range(parts):
-            own = {n: p[part::parts] if n in names else p for n, p in params.items()}
-            cut = Window(
-                self.share(batch.drawn, part, parts),
-                batch.start[part::parts],
-                batch.counted[part::parts],
-                batch.unit[part::parts],
-            )
-            found[part::parts] = self.utility(policy, own, cut)
+            rows = slice(part, None, parts)
+            at = {name: p[rows] if name in stacked else p for name, p in params.items()}
+            found[rows] = self.utility(policy, at, batch[rows])
         return found
 
-    def _check(self, growth: Tensor, batch: Window) -> None:
+    def _check(self, growth: Tensor, batch: Windows) -> None:
         wrong = ~torch.isfinite(growth / batch.unit) & batch.counted
         if wrong.any():
             path, bar = (int(i) for i in wrong.nonzero()[0])
-            number = int(batch.drawn.which[path])
+            number = int(batch.tasks.task_ids[path])
             time = self.bars.index[int(batch.start[path]) + bar + 1]
             raise FloatingPointError(
                 f"the growth of task {number} ({self.tasks[number].regime}) over the bar of {time} is not finite; "

@@ -125,8 +125,8 @@ class DifferentialSharpe(Utility):
         weight = torch.where(age >= 0, self.decay * kept ** age.clamp(min=0).to(z), 0.0)
         start = kept ** torch.arange(bars, device=z.device).to(z)
         a, b = z @ weight.T, z**2 @ weight.T + start
-        spread = (b - a**2).clamp(min=1e-6) ** 1.5
-        return _mean((b * (z - a) - 0.5 * a * (z**2 - b)) / spread, counted)
+        cube = (b - a**2).clamp(min=1e-6) ** 1.5
+        return _mean((b * (z - a) - 0.5 * a * (z**2 - b)) / cube, counted)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +12,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from markets import InputError
+from markets.common.files import replacing
 
 
 @dataclass
-class State:
+class TrainingState:
     """Where training stands, beside the weights and the optimiser's moments.
 
     Attributes
@@ -41,7 +41,7 @@ class State:
     recent: list[float] = field(default_factory=list)
 
     @classmethod
-    def fresh(cls, module: nn.Module) -> State:
+    def fresh(cls, module: nn.Module) -> TrainingState:
         return cls(_copy(module))
 
     def score(self, ceiling: float | None = None) -> str:
@@ -65,16 +65,13 @@ class State:
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         for i, moments in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v.clone().contiguous() for k, v in moments.items()}
-        about = {"step": self.step, "waited": self.waited, "stopped": self.stopped, "history": self.history}
+        state = {"step": self.step, "waited": self.waited, "stopped": self.stopped, "history": self.history}
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        save_file(tensors, beside, metadata={"fingerprint": fingerprint, "about": json.dumps(about)})
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
+        with replacing(path) as beside:
+            save_file(tensors, beside, metadata={"fingerprint": fingerprint, "state": json.dumps(state)})
 
     @classmethod
-    def load(cls, path: Path, fingerprint: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> State:
+    def load(cls, path: Path, fingerprint: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
         """Read what `save` wrote, into `module` and `optimizer` too.
 
         Raises
@@ -85,7 +82,7 @@ class State:
         try:
             with safe_open(path, "pt") as file:
                 metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            about = json.loads(metadata["about"])
+            state = json.loads(metadata["state"])
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise InputError(f"{path}: not a checkpoint ({error}); delete it, or train without --resume") from None
         if metadata["fingerprint"] != fingerprint:
@@ -103,7 +100,7 @@ class State:
             moments.setdefault(int(i), {})[name] = value
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        return cls(part("best."), about["step"], about["waited"], about["stopped"], about["history"])
+        return cls(part("best."), state["step"], state["waited"], state["stopped"], state["history"])
 
 
 def _copy(module: nn.Module) -> dict[str, Tensor]:

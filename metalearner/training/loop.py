@@ -12,9 +12,8 @@ import json
 import math
 import signal
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,147 +21,21 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import nn
 
 from markets import InputError
 from metalearner.distributed import Ranks
-from metalearner.objective import Log, Worlds
-from metalearner.training.checkpoints import State
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a policy is trained.
-
-    Attributes
-    ----------
-    steps : int
-        Updates (Adam, decoupled weight decay).
-    batch : int
-        Tasks an update.
-    learning_rate, weight_decay : float
-    schedule : {"constant", "cosine", "linear"}
-        Of the learning rate; ``cosine`` falls to a hundredth over the last half (of the steps), ``linear`` to nothing over
-        all of them.
-    largest_gradient : float
-        Norm to which a gradient is cut.
-    evaluate_every : int
-        Updates between validations; the best weights on validation are kept, and a checkpoint is written.
-    patience : int
-        Validations without a gain at full costs before training stops; 0 never stops early.
-    evidence : float or None
-        t-statistic of the gain over the base on validation below which the tilt is dropped; it takes at least 4 validation
-        tasks. None leaves the tilt alone.
-    keep : {"best", "last"}
-        Weights to end with: those best on validation, or the final ones, where tasks are endless and choosing is noise.
-    seed : int
-    device : {"auto", "cpu", "cuda"}
-        ``auto`` is CUDA where there is one. Networks are float32 there too, and money float64: no mixed precision.
-    threads : int
-        Of torch on a CPU, while training. Small networks gain nothing from a second one, and where cores are shared its
-        waiting makes them several times slower.
-
-    Raises
-    ------
-    InputError
-        When one is unknown or out of range, or there is no such device.
-    """
-
-    steps: int = 300
-    batch: int = 16
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    schedule: str = "constant"
-    largest_gradient: float = 1.0
-    evaluate_every: int = 20
-    patience: int = 0
-    evidence: float | None = 1.0
-    keep: str = "best"
-    seed: int = 0
-    device: str = "auto"
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        if self.patience < 0 or (self.evidence is not None and math.isnan(self.evidence)):
-            raise InputError(
-                f"training: patience is {self.patience} and evidence {self.evidence}; at least 0, and a number or None"
-            )
-        for name in ("steps", "batch", "evaluate_every", "threads"):
-            if getattr(self, name) < 1:
-                raise InputError(f"training: {name} is {getattr(self, name)}; it must be at least 1")
-        for name, value in (("learning_rate", self.learning_rate), ("largest_gradient", self.largest_gradient)):
-            if not value > 0:
-                raise InputError(f"training: {name} is {value}; it must be above 0")
-        if self.seed < 0:
-            raise InputError(f"training: seed is {self.seed}; it must be at least 0")
-        if self.schedule not in ("constant", "cosine", "linear"):
-            raise InputError(f"training: schedule {self.schedule!r} is unknown; use constant, cosine or linear")
-        if self.keep not in ("best", "last"):
-            raise InputError(f"training: keep {self.keep!r} is unknown; use best or last")
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise InputError(f"training: device {self.device!r} is unknown; use auto, cpu or cuda")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise InputError("training: device is cuda, but torch finds none here; use auto or cpu")
-
-    @classmethod
-    def from_dict(cls, about: dict[str, Any]) -> Training:
-        """From what ``dataclasses.asdict`` and JSON made of it."""
-        known = {f.name for f in fields(cls)}
-        return cls(**{k: v for k, v in about.items() if k in known})
-
-    @property
-    def on_device(self) -> torch.device:
-        """Where the networks are trained."""
-        return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
-
-    def rate(self, step: int) -> float:
-        """Learning rate at `step`."""
-        if self.schedule == "linear":
-            return self.learning_rate * (1 - step / self.steps)
-        late = max(2 * step / self.steps - 1, 0.0) if self.schedule == "cosine" else 0.0
-        return self.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * late)))
-
-
-class Lessons(ABC):
-    """What a learner does with tasks: how their worlds become losses, and how it is judged on them.
-
-    Attributes
-    ----------
-    module : Module
-        All that is learnt.
-    worlds : Worlds
-    """
-
-    module: nn.Module
-    worlds: Worlds
-
-    def groups(self, training: Training) -> list[dict[str, Any]]:
-        """What the optimiser is to change: parameters, how much ``faster`` than the weights, and their decay."""
-        return [{"params": list(self.module.parameters()), "faster": 1.0, "weight_decay": training.weight_decay}]
-
-    @abstractmethod
-    def losses(self, drawn: Any, tasks: int, rng: np.random.Generator) -> Iterator[Tensor]:
-        """Losses to descend one after another, an update each.
-
-        Parameters
-        ----------
-        drawn
-            This process's share of the drawn tasks.
-        tasks : int
-            Number of tasks that all processes have: a loss is the sum over the share, divided by it.
-        rng : Generator
-        """
-
-    @abstractmethod
-    def scores(self, rng: np.random.Generator) -> Tensor:
-        """Utility on each task after adapting to it, shape (tasks,)."""
+from metalearner.objective import Log
+from metalearner.training.algorithm import Algorithm
+from metalearner.training.checkpoints import TrainingState
+from metalearner.training.config import Training
 
 
 def train(
-    lessons: Lessons,
-    validation: Lessons,
+    algorithm: Algorithm,
+    validation: Algorithm,
     training: Training,
-    about: Any,
+    config: Any,
     *,
     checkpoint: str | Path | None = None,
     resume: bool = False,
@@ -173,13 +46,14 @@ def train(
 ) -> pd.DataFrame:
     """Learn in place; the module ends with the weights that were best on `validation`, which has the same module.
 
-    Under ``torchrun`` each process takes its share of every step's tasks, and one all-reduce adds up the gradients.
+    Under ``torchrun`` each process takes its shard of every step's tasks, and one all-reduce adds up the gradients.
 
     Parameters
     ----------
-    lessons, validation : Lessons
+    algorithm, validation : Algorithm
+        On the tasks of training and of validation.
     training : Training
-    about
+    config
         All settings, for JSON: a checkpoint of others is refused.
     checkpoint, resume, progress, log
         See `MetaLearner.fit`.
@@ -206,12 +80,12 @@ def train(
             f"{checkpoint}: a folder; a checkpoint is a file, as {Path(checkpoint) / 'checkpoint.safetensors'}"
         )
     ranks = Ranks.join()  # first: it says which of several GPUs is this process's
-    module = lessons.module.to(training.on_device)
-    optimizer = torch.optim.AdamW(lessons.groups(training), lr=training.learning_rate)
-    fingerprint = _fingerprint(about, training, lessons.worlds.identity, validation.worlds.identity)
-    state = State.fresh(module)
+    module = algorithm.module.to(training.on_device)
+    optimizer = torch.optim.AdamW(algorithm.parameter_groups(training), lr=training.learning_rate)
+    fingerprint = _fingerprint(config, training, algorithm.sampler.identity, validation.sampler.identity)
+    state = TrainingState.fresh(module)
     if checkpoint is not None and resume and Path(checkpoint).exists():
-        state = State.load(Path(checkpoint), fingerprint, module, optimizer)
+        state = TrainingState.load(Path(checkpoint), fingerprint, module, optimizer)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         TextColumn("validation {task.fields[score]}"), transient=False, disable=not progress or ranks.rank > 0,
@@ -223,14 +97,13 @@ def train(
         while state.step < training.steps and not state.stopped:
             step = state.step
             rng = np.random.default_rng([training.seed, step])
-            drawn = lessons.worlds.draw(rng, training.batch, step / training.steps)
-            tasks = lessons.worlds.size(drawn)
-            _descend(lessons, ranks.share(lessons.worlds, drawn), tasks, rng, optimizer, training, state, ranks)
+            tasks = algorithm.sampler.sample(rng, training.batch, step / training.steps)
+            _descend(algorithm, ranks.shard(tasks), len(tasks), rng, optimizer, training, state, ranks)
             state.step = step + 1
             if state.step % training.evaluate_every == 0 or state.step == training.steps:
                 state.consider(module, _validated(validation, training), state.step, float(np.mean(state.recent)))
                 state.recent.clear()
-                if not lessons.worlds.settled(state.step / training.steps):
+                if not algorithm.sampler.settled(state.step / training.steps):
                     state.waited = 0  # patience counts at full costs alone
                 state.stopped = bool(training.patience and state.waited >= training.patience)
                 with _finished_first():
@@ -245,25 +118,25 @@ def train(
     return pd.DataFrame(state.history)
 
 
-def _descend(lessons, drawn, tasks, rng, optimizer, training, state, ranks) -> None:
+def _descend(algorithm, tasks, total, rng, optimizer, training, state, ranks) -> None:
     """One step's updates."""
-    lessons.module.train()
+    algorithm.module.train()
     for group in optimizer.param_groups:
         group["lr"] = training.rate(state.step) * group["faster"]
     try:
-        for loss in lessons.losses(drawn, tasks, rng):
+        for loss in algorithm.losses(tasks, total, rng):
             optimizer.zero_grad()
             loss.backward()
-            total = ranks.add_up(lessons.module, loss.detach())
-            _check_gradients(lessons.module)
-            torch.nn.utils.clip_grad_norm_(lessons.module.parameters(), training.largest_gradient)
+            value = ranks.add_up(algorithm.module, loss.detach())
+            _check_gradients(algorithm.module)
+            torch.nn.utils.clip_grad_norm_(algorithm.module.parameters(), training.largest_gradient)
             optimizer.step()
-            state.recent.append(-total)
+            state.recent.append(-value)
     except FloatingPointError as error:
         raise FloatingPointError(f"step {state.step}: {error}") from None
 
 
-def _validated(validation: Lessons, training: Training) -> float:
+def _validated(validation: Algorithm, training: Training) -> float:
     validation.module.eval()
     with torch.no_grad():
         scores = validation.scores(np.random.default_rng([training.seed, 2**31]))
@@ -305,7 +178,7 @@ def _check_gradients(module: nn.Module) -> None:
             raise FloatingPointError(f"the gradient of {name} is not finite; lower the learning rate")
 
 
-def _fingerprint(about: Any, training: Training, *identities: str) -> str:
+def _fingerprint(config: Any, training: Training, *identities: str) -> str:
     """What a checkpoint must share with the run that resumes it: configuration and data."""
-    said = json.dumps([about, asdict(training), *identities], sort_keys=True, default=str)
-    return hashlib.sha256(said.encode()).hexdigest()
+    text = json.dumps([config, asdict(training), *identities], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -24,7 +24,7 @@ class Ceilings:
         from rich.progress import track
 
         from markets import InputError
-        from markets.synthetic.families import FAMILIES
+        from markets.synthetic import FAMILIES
         from regimeshift.console import console, show
         from strategies.ladder import ladder
 

@@ -1,18 +1,18 @@
 """Known optima: the best that anyone can do in the families of `markets.synthetic`, and in hindsight on real prices."""
 
-from strategies.optimal.optima import (
-    DriftMomentumFilter,
-    GarleanuPedersenOptimum,
+from strategies.optimal.drift_momentum import DriftMomentumFilter
+from strategies.optimal.garleanu_pedersen import GarleanuPedersenOptimum, partial_adjustment
+from strategies.optimal.hidden_markov import (
     HiddenMarkovFilter,
     HiddenMarkovJointFilter,
-    Hindsight,
-    LinearCostOptimum,
-    Optimum,
+    hidden_markov_log_odds,
     hidden_markov_threshold,
-    hindsight,
-    linear_cost_threshold,
-    partial_adjustment,
+    hidden_markov_worth,
 )
+from strategies.optimal.hindsight import Hindsight, hindsight
+from strategies.optimal.linear_cost import LinearCostOptimum, linear_cost_threshold
+from strategies.optimal.optimum import Optimum
+from strategies.optimal.switching import worth_of_switching
 
 __all__ = [
     "DriftMomentumFilter",
@@ -22,8 +22,11 @@ __all__ = [
     "Hindsight",
     "LinearCostOptimum",
     "Optimum",
+    "hidden_markov_log_odds",
     "hidden_markov_threshold",
+    "hidden_markov_worth",
     "hindsight",
     "linear_cost_threshold",
     "partial_adjustment",
+    "worth_of_switching",
 ]

@@ -3,19 +3,19 @@
 import leaky
 import numpy as np
 import pytest
-import worlds
+import samples
 
 from backtests.lookahead import find_lookahead
 from markets import InputError
-from markets.synthetic.families import LinearCost
+from markets.synthetic import LinearCost
 from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum, Plan, Strategy
-from strategies.optimal.optima import Hindsight
+from strategies.optimal import Hindsight
 from strategies.user_file import load_strategy
 
 
 @pytest.fixture(scope="module")
 def span():
-    return worlds.regime_bars(700, 3, seed=5)[200:]
+    return samples.regime_bars(700, 3, seed=5)[200:]
 
 
 def find(make, bars, **options):
@@ -69,7 +69,7 @@ def test_a_learnt_policy_passes(meta, bars):
 
 
 def test_one_symbol_is_enough_to_find_a_back_fill():
-    assert find(leaky.BackFill, worlds.regime_bars(300, 1, seed=3))
+    assert find(leaky.BackFill, samples.regime_bars(300, 1, seed=3))
 
 
 def test_what_cannot_be_checked(span):

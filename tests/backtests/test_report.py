@@ -56,8 +56,8 @@ def test_a_real_browser_draws_it(result, tmp_path):
              "--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path}/profile",
              "--virtual-time-budget=20000", "--dump-dom"]  # fmt: skip
     done = subprocess.run([BROWSER, *flags, page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
-    drawn = done.stdout
-    assert drawn.count('class="main-svg"') >= 2
-    assert "Drawdown</text>" in drawn
-    assert len(re.findall(r'class="trace scatter', drawn)) == 6  # two strategies in three plots
-    assert "fill: rgb(220, 90, 80)" in drawn  # a crisis is shaded
+    page = done.stdout
+    assert page.count('class="main-svg"') >= 2
+    assert "Drawdown</text>" in page
+    assert len(re.findall(r'class="trace scatter', page)) == 6  # two strategies in three plots
+    assert "fill: rgb(240, 176, 168)" in page  # a crisis is shaded

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-import worlds
+import samples
 
 from backtests import walk_forward
 from backtests.significance import sharpe_difference, sharpe_gap, simple_returns
@@ -13,7 +13,7 @@ def noise(length, seed=0, columns=2):
 
 
 def test_the_difference_is_that_of_the_tables_sharpe_ratios():
-    result = walk_forward([EqualWeight(), Momentum(20)], worlds.regime_bars(500, 4, 1), progress=False)
+    result = walk_forward([EqualWeight(), Momentum(20)], samples.regime_bars(500, 4, 1), progress=False)
     found = sharpe_gap(result[0], result[1], resamples=200)
     assert found.value == pytest.approx(result[0].metrics["Sharpe"] - result[1].metrics["Sharpe"], rel=1e-9)
     assert found.low < found.value < found.high
@@ -73,13 +73,13 @@ def test_an_account_that_never_moves_has_no_ratio():
 
 
 def test_nothing_is_earned_after_ruin():
-    result = walk_forward([EqualWeight()], worlds.regime_bars(100, 2, 0), progress=False)
+    result = walk_forward([EqualWeight()], samples.regime_bars(100, 2, 0), progress=False)
     result[0].equity[50:] = -3.0
     assert not simple_returns(result[0])[50:].any()
 
 
 def test_errors_name_what_is_wrong():
-    bars = worlds.regime_bars(200, 2, 0)
+    bars = samples.regime_bars(200, 2, 0)
     result, other = (walk_forward([InverseVolatility(5)], b, progress=False) for b in (bars, bars[:150]))
     with pytest.raises(InputError, match="not run on the same bars"):
         sharpe_gap(result[0], other[0])

@@ -3,8 +3,8 @@
 import gymnasium
 import numpy as np
 import pytest
+import samples
 import torch
-import worlds
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import NormalizeObservation, RecordEpisodeStatistics
 
@@ -17,7 +17,7 @@ OPTIONS = {"episode_bars": 40}
 
 @pytest.fixture(scope="module")
 def two():
-    return worlds.regime_bars(700, 2, seed=3)
+    return samples.regime_bars(700, 2, seed=3)
 
 
 def test_stable_baselines3_ppo(two):

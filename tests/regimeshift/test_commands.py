@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import worlds
+import samples
 
 SCRIPT = str(Path(sys.executable).with_name("regimeshift"))
 FAST = ["--steps", "4"]
@@ -28,7 +28,7 @@ def call(*words, cwd):
 def desk(tmp_path_factory):
     """A working folder with the user's own bars."""
     folder = tmp_path_factory.mktemp("desk")
-    bars = worlds.regime_bars(1500, 3, seed=1)
+    bars = samples.regime_bars(1500, 3, seed=1)
     pd.DataFrame(bars.close, index=bars.index.rename("date"), columns=list(bars.symbols)).to_csv(folder / "my.csv")
     return folder
 
@@ -196,7 +196,7 @@ def test_broken_data_is_one_line(name, tmp_path):
 
 
 def test_too_few_bars_are_one_line(tmp_path):
-    bars = worlds.regime_bars(200, 1, seed=0)
+    bars = samples.regime_bars(200, 1, seed=0)
     pd.DataFrame(bars.close, index=bars.index.rename("date"), columns=["A"]).to_csv(tmp_path / "few.csv")
     refused(call("demo", "--data", "few.csv", cwd=tmp_path), "few", "warm")
     assert [p.name for p in tmp_path.iterdir()] == ["few.csv"]
@@ -266,7 +266,7 @@ def test_a_broken_model_is_one_line(trained):
 @pytest.mark.parametrize("name", ["OneBarLeak", "BackFill", "CentredWindow", "WholeSampleScore", "SmoothedLabel"])
 def test_check_lookahead_finds_what_is_planted(name, tmp_path):
     done = call(
-        "check", "lookahead", f"{worlds.__file__.replace('worlds', 'leaky')}:{name}", "--cuts", "4", cwd=tmp_path
+        "check", "lookahead", f"{samples.__file__.replace('samples', 'leaky')}:{name}", "--cuts", "4", cwd=tmp_path
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "ahead" in done.stdout
@@ -274,7 +274,7 @@ def test_check_lookahead_finds_what_is_planted(name, tmp_path):
 
 
 def test_check_lookahead_passes_what_is_clean(tmp_path):
-    for strategy in (f"{worlds.__file__.replace('worlds', 'leaky')}:CleanTrend", "momentum:60"):
+    for strategy in (f"{samples.__file__.replace('samples', 'leaky')}:CleanTrend", "momentum:60"):
         done = call("check", "lookahead", strategy, "sp500", "--cuts", "4", cwd=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "no look-ahead found" in done.stdout
@@ -282,7 +282,7 @@ def test_check_lookahead_passes_what_is_clean(tmp_path):
 
 
 def test_regimes_of_a_short_file_says_how_many_bars_it_needs(tmp_path):
-    bars = worlds.regime_bars(60, 1, seed=1)
+    bars = samples.regime_bars(60, 1, seed=1)
     pd.DataFrame(bars.close, index=bars.index.rename("date"), columns=["A"]).to_csv(tmp_path / "short.csv")
     refused(call("regimes", "short.csv", cwd=tmp_path), "returns are too few for 3 regimes")
 
@@ -318,6 +318,6 @@ def test_a_learner_trains_and_adapts_by_its_name(tmp_path):
 
 
 def test_a_strategy_of_ones_own_is_backtested_by_its_file(tmp_path):
-    own = f"{worlds.__file__.replace('worlds', 'leaky')}:CleanTrend"
+    own = f"{samples.__file__.replace('samples', 'leaky')}:CleanTrend"
     done = call("backtest", "sp500", "--rules", own, "equal_weight", "--start", "2017", cwd=tmp_path)
     assert "clean trend" in done.stdout, done.stderr

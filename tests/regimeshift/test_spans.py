@@ -1,5 +1,5 @@
 import pandas as pd
-import worlds
+import samples
 
 from regimeshift.spans import spans
 
@@ -9,7 +9,7 @@ def test_long_data_is_cut_at_turns_of_the_year(stocks):
 
 
 def test_short_data_is_cut_by_shares_of_what_comes_after_the_warm_up():
-    bars = worlds.regime_bars(1000, 1, seed=0)
+    bars = samples.regime_bars(1000, 1, seed=0)
     assert spans(bars, None, None) == (bars.index[252 + 224], bars.index[252 + 411])
 
 

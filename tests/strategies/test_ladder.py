@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from markets.synthetic.families import FAMILIES, DriftMomentum, GarleanuPedersen, HiddenMarkov
+from markets.synthetic import FAMILIES, DriftMomentum, GarleanuPedersen, HiddenMarkov
 from strategies.ladder import ladder
 
 

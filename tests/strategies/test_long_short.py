@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-import worlds
+import samples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ SMALL = [Reversal((1, 3), 2), ResidualMomentum(8, 2, 2)]
 @given(seed=st.integers(0, 2**32 - 1), t=st.integers(40, 88))
 def test_a_row_is_the_same_whatever_comes_later(rule, seed, t):
     rng = np.random.default_rng(seed)
-    bars, later = worlds.gappy_bars(rng, 90, 4), worlds.gappy_bars(rng, 90, 4)
+    bars, later = samples.gappy_bars(rng, 90, 4), samples.gappy_bars(rng, 90, 4)
     scrambled, mask = later.close.copy(), later.tradable.copy()
     scrambled[: t + 1], mask[: t + 1] = bars.close[: t + 1], bars.tradable[: t + 1]
     other = Bars.make(bars.index, bars.symbols, scrambled, tradable=mask)
@@ -27,7 +27,7 @@ def test_a_row_is_the_same_whatever_comes_later(rule, seed, t):
 @pytest.mark.parametrize("rule", SMALL, ids=lambda r: r.name)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_longs_are_worth_as_much_as_shorts_and_all_as_much_as_the_equity(rule, seed):
-    bars = worlds.gappy_bars(np.random.default_rng(seed), 90, 4)
+    bars = samples.gappy_bars(np.random.default_rng(seed), 90, 4)
     aim = rule.plan(bars).aim
     gross = np.abs(aim).sum(axis=1)
     np.testing.assert_allclose(aim.sum(axis=1), 0, atol=1e-9)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from markets import InputError
-from strategies.networks import HEADS, MEMORIES, Body, Shape, call, own, stack, stacked_names
+from strategies.networks import HEADS, MEMORIES, Body, Shape, call, named_params, stack, stacked_names
 
 
 def body(memory="gru", head="plain", seed=0, std=0.4, **options):
@@ -25,7 +25,7 @@ combinations = [(m, h) for m in MEMORIES for h in HEADS if (m, h) != ("none", "h
 @settings(max_examples=8)
 def test_a_step_sees_nothing_later_and_may_be_taken_alone(memory, head, seed, cut):
     """A path run at once, cut in two with the state handed on, and its first part alone, are the same."""
-    made, x = body(memory, head, context=2), torch.randn(2, 12, 3, generator=torch.Generator().manual_seed(seed))
+    made, x = body(memory, head, context_vector=2), torch.randn(2, 12, 3, generator=torch.Generator().manual_seed(seed))
     whole, _ = made(x)
     first, state = made(x[:, :cut])
     second, _ = made(x[:, cut:], state=state)
@@ -51,7 +51,7 @@ def test_a_belief_is_a_mean_and_a_spread():
 @pytest.mark.parametrize("memory", ["none", "gru", "transformer"])
 def test_stacked_parameters_are_each_tasks_own(memory):
     """Against `functional_call` task by task, and the gradient of one task leaves the others alone."""
-    made, x = body(memory, context=2), torch.randn(3, 1, 5, 3)
+    made, x = body(memory, context_vector=2), torch.randn(3, 1, 5, 3)
 
     class PerTask(torch.nn.Module):
         def __init__(self):
@@ -62,8 +62,8 @@ def test_stacked_parameters_are_each_tasks_own(memory):
             return self.body(x.flatten(0, 1))[0].unflatten(0, x.shape[:2]), None
 
     module = PerTask()
-    names = ["body.last.weight", "body.context"]
-    params = stack(own(module), names, 3)
+    names = ["body.last.weight", "body.context_vector"]
+    params = stack(named_params(module), names, 3)
     params = {
         n: p + 0.1 * torch.arange(3.0).reshape(3, *[1] * (p.ndim - 1)) if n in names else p for n, p in params.items()
     }
@@ -113,7 +113,7 @@ def test_shapes_are_checked(options, message):
 def test_regression_a_memory_is_the_same_when_deployed(memory):
     """Torch's fast path, in evaluation without gradients, took the penalties of the transformer for what is hidden."""
     torch.manual_seed(0)
-    body = Body(3, 2, Shape(memory=memory, hidden=8), spread=1.0)
+    body = Body(3, 2, Shape(memory=memory, hidden=8), initial_std=1.0)
     x = torch.randn(4, 30, 3)
     trained, _ = body(x)
     with torch.no_grad():

@@ -2,8 +2,8 @@ import json
 
 import numpy as np
 import pytest
+import samples
 import torch
-import worlds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,9 +30,9 @@ def strategy(context=6, seed=0, **options):
 def test_a_row_is_the_same_whatever_comes_later(memory, seed, t):
     """To 1e-6: a matrix product rounds differently at another length."""
     rng, ours = np.random.default_rng(seed), strategy(memory=memory)
-    bars = worlds.gappy_bars(rng, 70, 3)
+    bars = samples.gappy_bars(rng, 70, 3)
     whole = ours.plan(bars)
-    scrambled = worlds.gappy_bars(rng, 70, 3).close.copy()
+    scrambled = samples.gappy_bars(rng, 70, 3).close.copy()
     scrambled[: t + 1] = bars.close[: t + 1]
     other = ours.plan(Bars.make(bars.index, bars.symbols, np.where(bars.tradable, scrambled, np.nan)))
     for field in ("aim", "band"):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-import worlds
+import samples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,9 +14,9 @@ RULES = [EqualWeight(), BuyAndHold(), InverseVolatility(5), Momentum(7)]
 @given(seed=st.integers(0, 2**32 - 1), t=st.integers(1, 38))
 def test_a_row_is_the_same_whatever_comes_later(rule, seed, t):
     rng = np.random.default_rng(seed)
-    bars = worlds.gappy_bars(rng, 40, 3)
+    bars = samples.gappy_bars(rng, 40, 3)
     whole, part = rule.plan(bars), rule.plan(bars[: t + 1])
-    later = worlds.gappy_bars(rng, 40, 3)
+    later = samples.gappy_bars(rng, 40, 3)
     scrambled, mask = later.close.copy(), later.tradable.copy()
     scrambled[: t + 1], mask[: t + 1] = bars.close[: t + 1], bars.tradable[: t + 1]
     other = rule.plan(Bars.make(bars.index, bars.symbols, scrambled, tradable=mask))
@@ -30,7 +30,7 @@ def test_a_row_is_the_same_whatever_comes_later(rule, seed, t):
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: r.name)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_weights_are_long_and_never_more_than_there_is(rule, seed):
-    aim = rule.plan(worlds.gappy_bars(np.random.default_rng(seed), 40, 3)).aim
+    aim = rule.plan(samples.gappy_bars(np.random.default_rng(seed), 40, 3)).aim
     assert (aim >= 0).all()
     assert (aim.sum(axis=1) <= 1 + 1e-12).all()
 

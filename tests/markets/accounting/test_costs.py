@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-import worlds
+import samples
 
 from markets import Costs, Execution, InputError, simulate
 from markets.accounting.market import make_market
@@ -43,7 +43,7 @@ def test_opens_are_needed_to_fill_at_them(bars):
 
 
 def test_a_decision_is_filled_at_the_next_open_where_opens_exist():
-    bars = worlds.gappy_bars(np.random.default_rng(3), 30, 1, 0.02)
+    bars = samples.gappy_bars(np.random.default_rng(3), 30, 1, 0.02)
     market, rules = make_market(bars, Costs(), Execution())
     assert rules.lagged
     there = bars.tradable[1:, 0]
@@ -53,7 +53,7 @@ def test_a_decision_is_filled_at_the_next_open_where_opens_exist():
 
 
 def test_interest_accrues_by_the_calendar():
-    bars = worlds.regime_bars(400, 1, seed=0)
+    bars = samples.regime_bars(400, 1, seed=0)
     equity = simulate(bars, np.zeros(bars.shape), costs=Costs(cash_rate=0.05)).equity[0]
     days = np.diff(bars.index).astype("timedelta64[D]").astype(int)
     np.testing.assert_allclose(equity[1:] / equity[:-1], 1 + 0.05 * days / 365.25, rtol=1e-12)
@@ -63,4 +63,4 @@ def test_interest_accrues_by_the_calendar():
 def test_quadratic_costs_are_refused_where_an_order_is_sized_by_its_outlay(sizing):
     """A sell of size s brings s − s²/V·quadratic, so that there is none that brings much."""
     with pytest.raises(InputError, match=f"quadratic does not go with sizing {sizing}; use pre_fee or post_fee"):
-        make_market(worlds.regime_bars(5, 1, seed=0), Costs(quadratic=0.01), Execution(sizing=sizing))
+        make_market(samples.regime_bars(5, 1, seed=0), Costs(quadratic=0.01), Execution(sizing=sizing))

@@ -1,8 +1,8 @@
 import numba
 import numpy as np
 import pytest
+import samples
 import torch
-import worlds
 from hypothesis import assume, given, settings
 
 from markets import Costs, Execution, Plan, simulate
@@ -27,7 +27,7 @@ def weighed(values):
     return (values * torch.linspace(-1, 2, values.numel(), dtype=torch.float64).reshape(values.shape)).sum()
 
 
-@given(worlds.cases())
+@given(samples.cases())
 @settings(max_examples=200)
 def test_simulate_kernel_and_reference_agree(case):
     """Equity and shares to 1e-12 in all three, gradients of the adjoint and of plain torch, too."""
@@ -45,7 +45,7 @@ def test_simulate_kernel_and_reference_agree(case):
         np.testing.assert_allclose(found, other, rtol=1e-12, atol=1e-12 * scale)
 
 
-@given(worlds.cases(paths=1))
+@given(samples.cases(paths=1))
 @settings(max_examples=80)
 def test_adjoint_is_the_slope_of_the_account(case):
     """Central differences, to 1e-6, wherever the account is smooth on both sides."""
@@ -68,7 +68,7 @@ def test_adjoint_is_the_slope_of_the_account(case):
 
 def test_central_differences_without_edges():
     """The same to 1e-6 at a point where nothing is near an edge."""
-    bars = worlds.gappy_bars(np.random.default_rng(2), 12, 3, 0.02)
+    bars = samples.gappy_bars(np.random.default_rng(2), 12, 3, 0.02)
     costs = Costs(commission=0.002, spread=0.001, impact=0.1, quadratic=0.02)
     market, rules = make_market(bars, costs, Execution(borrowing=True, gross=5, cash=1e4))
     aim = torch.tensor(np.random.default_rng(1).uniform(0.1, 0.9, (1, 12, 3)), requires_grad=True)
@@ -130,7 +130,7 @@ def test_the_reference_can_be_differentiated_twice(bars):
 def test_risk_can_be_charged_on_what_is_held(sizing):
     """Wealth less x'Σx less quadratic costs, over closed symbols, bands, rates and ruin: both gradients to 1e-12."""
     rng = np.random.default_rng(4)
-    bars = worlds.gappy_bars(rng, 30, 3, 0.1, delist=True)
+    bars = samples.gappy_bars(rng, 30, 3, 0.1, delist=True)
     costs = Costs(commission=0.001, quadratic=0.03, financing_rate=0.1)
     market, rules = make_market(bars, costs, Execution(sizing=sizing, borrowing=True, gross=np.inf, cash=1e4))
     aim = rng.normal(0, 0.7, (4, 30, 3))
@@ -154,7 +154,7 @@ def test_risk_can_be_charged_on_what_is_held(sizing):
 
 def test_holdings_alone_have_a_gradient():
     """Equity that nobody uses hands no gradient back; the weight held tells the aim, less what the price moved."""
-    bars = worlds.regime_bars(4, 1, seed=0)
+    bars = samples.regime_bars(4, 1, seed=0)
     market, rules = make_market(bars, Costs(), Execution(cash=1.0))
     aim = torch.full((1, 4, 1), 0.5, dtype=torch.float64, requires_grad=True)
     _, shares = equity_paths(market, rules, np.array([0]), TensorPlan(aim), money=1.0)

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-import worlds
+import samples
 from hypothesis import given, settings
 
 from markets import Bars, Costs, Execution, InputError, Plan, simulate
@@ -28,7 +28,7 @@ def close_bars(*closes, opens=None):
     return Bars.make(index, [f"S{i}" for i in range(close.shape[1])], close, open=open_)
 
 
-@given(worlds.cases(sizings=SIZINGS))
+@given(samples.cases(sizings=SIZINGS))
 def test_equity_is_cash_and_shares_at_their_marks(case):
     bars, _, execution, *_ = case
     paths = run(case)
@@ -37,7 +37,7 @@ def test_equity_is_cash_and_shares_at_their_marks(case):
     np.testing.assert_allclose(paths.equity, expected, atol=1e-9 * execution.cash)
 
 
-@given(worlds.cases(sizings=SIZINGS))
+@given(samples.cases(sizings=SIZINGS))
 def test_without_borrowing_cash_is_never_spent_below_zero(case):
     _bars, costs, execution, *_ = case
     if execution.borrowing or costs.borrow_rate or (execution.fill == "same_close" and costs.cash_rate):
@@ -48,7 +48,7 @@ def test_without_borrowing_cash_is_never_spent_below_zero(case):
     assert (paths.cash[~short][alive[~short]] >= -1e-9 * execution.cash).all()
 
 
-@given(worlds.cases(sizings=SIZINGS))
+@given(samples.cases(sizings=SIZINGS))
 def test_untradable_symbols_stay_as_they_are(case):
     bars, costs, execution, *_ = case
     market, _ = make_market(bars, costs, execution)
@@ -58,7 +58,7 @@ def test_untradable_symbols_stay_as_they_are(case):
     assert not (moved & (market.open[None, :-1] == HALTED))[alive].any()
 
 
-@given(worlds.cases(sizings=SIZINGS))
+@given(samples.cases(sizings=SIZINGS))
 def test_ruin_is_final(case):
     paths = run(case)
     for equity, shares in zip(paths.equity, paths.shares, strict=True):
@@ -68,7 +68,7 @@ def test_ruin_is_final(case):
             assert not shares[ruined[0] :].any()
 
 
-@given(worlds.cases(sizings=("pre_fee",)))
+@given(samples.cases(sizings=("pre_fee",)))
 def test_limits_hold_after_every_fill(case):
     bars, costs, execution, aim, *_ = case
     market, _ = make_market(bars, costs, execution)
@@ -97,7 +97,7 @@ def test_limits_hold_after_every_fill(case):
                 assert np.abs(weight).sum() <= execution.gross + slack
 
 
-@given(worlds.cases(sizings=SIZINGS))
+@given(samples.cases(sizings=SIZINGS))
 @settings(max_examples=40)
 def test_step_is_simulate(case):
     bars, costs, execution, aim, _, _ = case
@@ -117,7 +117,7 @@ def test_step_is_simulate(case):
         np.testing.assert_array_equal(cost, whole.cost[:, t + 1])
 
 
-@given(worlds.cases(sizings=SIZINGS))
+@given(samples.cases(sizings=SIZINGS))
 @settings(max_examples=40)
 def test_an_account_knows_nothing_later(case):
     bars, costs, execution, aim, band, rate = case
@@ -344,7 +344,7 @@ def test_regression_fees_above_the_equity_are_not_run_up():
         assert (paths.equity >= 0).all()
 
 
-@given(worlds.cases(sizings=SIZINGS))
+@given(samples.cases(sizings=SIZINGS))
 def test_trading_never_takes_equity_below_zero(case):
     """Prices may ruin an account; its own orders may not, without borrowing and shorts."""
     execution = case[2]

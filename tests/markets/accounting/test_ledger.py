@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-import worlds
+import samples
 from hypothesis import given, settings
 
 from markets import Bars, Costs, Execution, InputError, Ledger, Plan
@@ -17,7 +17,7 @@ def books(case):
     return bars, costs, execution, Ledger.of(bars, Plan(aim[0], band[0], rate[0]), costs=costs, execution=execution)
 
 
-@given(worlds.cases(sizings=SIZINGS))
+@given(samples.cases(sizings=SIZINGS))
 @settings(max_examples=300)
 def test_equity_changes_by_profit_and_carry_less_costs(case):
     """Nothing comes from nowhere: prices, interest and fees, and costs are all there is."""
@@ -27,7 +27,7 @@ def test_equity_changes_by_profit_and_carry_less_costs(case):
     assert account.iloc[0][["profit", "carry", "cost", "traded"]].tolist() == [0, 0, 0, 0]
 
 
-@given(worlds.cases(sizings=SIZINGS))
+@given(samples.cases(sizings=SIZINGS))
 @settings(max_examples=300)
 def test_trades_add_up_to_the_costs_and_the_turnover_of_each_bar(case):
     bars, _, execution, (trades, account) = books(case)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-import worlds
+import samples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +23,7 @@ def markets(draw, clock=None):
     """Gappy OHLCV with holes in time; dates, or irregular hours on a clock of some zone."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     length = draw(st.integers(3, 90))
-    bars = worlds.gappy_bars(rng, length, draw(st.integers(1, 3)), delist=draw(st.booleans()))
+    bars = samples.gappy_bars(rng, length, draw(st.integers(1, 3)), delist=draw(st.booleans()))
     index = bars.index
     if draw(st.booleans()) if clock is None else clock:
         hours = np.cumsum(rng.choice([1, 1, 1, 2, 17, 65], length))

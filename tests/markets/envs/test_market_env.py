@@ -1,7 +1,7 @@
 import gymnasium
 import numpy as np
 import pytest
-import worlds
+import samples
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
@@ -129,7 +129,7 @@ def test_wrong_options_are_named(bars):
     with pytest.raises(InputError, match="episode_bars is 0"):
         MarketEnv(bars, episode_bars=0)
     with pytest.raises(InputError, match="synthetic has 100 bars, but 255 are needed"):
-        MarketEnv(worlds.regime_bars(100, 1, seed=0))
+        MarketEnv(samples.regime_bars(100, 1, seed=0))
     with pytest.raises(ValueError, match="2 seeds for 3 environments"):
         VectorMarketEnv(3, bars).reset(seed=[1, 2])
     with pytest.raises(ValueError, match="reset_mask must be a bool array"):

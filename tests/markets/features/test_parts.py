@@ -5,7 +5,7 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 import pytest
-import worlds
+import samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -151,7 +151,7 @@ def test_regression_models_saved_before_features_were_composed_load():
 @given(st.integers(0, 2**32 - 1), st.integers(30, 58), st.booleans())
 def test_a_row_is_the_same_whatever_comes_later(seed, t, delist):
     rng = np.random.default_rng(seed)
-    bars = worlds.gappy_bars(rng, 60, 3, delist=delist)
+    bars = samples.gappy_bars(rng, 60, 3, delist=delist)
     whole = SHORT.compute(bars)
     np.testing.assert_array_equal(SHORT.compute(bars[: t + 1]), whole[: t + 1])
     np.testing.assert_array_equal(SHORT.compute(scrambled(bars, t, rng))[: t + 1], whole[: t + 1])
@@ -159,7 +159,7 @@ def test_a_row_is_the_same_whatever_comes_later(seed, t, delist):
 
 def scrambled(bars: Bars, t: int, rng: np.random.Generator) -> Bars:
     """Everything after row t replaced, but that a delisted symbol trades no more."""
-    noise = worlds.gappy_bars(rng, *bars.shape)
+    noise = samples.gappy_bars(rng, *bars.shape)
     fields = {}
     for name, values in bars.fields.items():
         fields[name] = np.where(bars.delisted, np.nan, noise.fields[name])
@@ -171,7 +171,7 @@ def scrambled(bars: Bars, t: int, rng: np.random.Generator) -> Bars:
 @given(st.integers(0, 2**32 - 1), st.integers(300, 358))
 def test_a_trend_is_the_same_whatever_comes_later(seed, t):
     rng = np.random.default_rng(seed)
-    bars = worlds.gappy_bars(rng, 360, 2)
+    bars = samples.gappy_bars(rng, 360, 2)
     features = Features((Trend(2, 4), Trend(5, 20)))
     whole = features.compute(bars)
     np.testing.assert_array_equal(features.compute(bars[: t + 1]), whole[: t + 1])
@@ -180,7 +180,7 @@ def test_a_trend_is_the_same_whatever_comes_later(seed, t):
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 30), st.booleans())
 def test_panel_blocks_and_stream_agree_to_the_bit(seed, start, size, delist):
-    bars = worlds.gappy_bars(np.random.default_rng(seed), 60, 3, delist=delist)
+    bars = samples.gappy_bars(np.random.default_rng(seed), 60, 3, delist=delist)
     whole = SHORT.compute(bars)
     np.testing.assert_array_equal(np.concatenate(list(SHORT.blocks(bars, size))), whole)
     np.testing.assert_array_equal(SHORT.compute(bars[start:]), whole[start:])
@@ -192,7 +192,7 @@ def test_panel_blocks_and_stream_agree_to_the_bit(seed, start, size, delist):
 
 
 def test_a_long_stream_with_every_feature_agrees_with_the_panel():
-    bars = worlds.gappy_bars(np.random.default_rng(5), 700, 4, delist=True)
+    bars = samples.gappy_bars(np.random.default_rng(5), 700, 4, delist=True)
     features = Features((*PARTS, *Features().parts, Trend(), Drawdown(252), Volatility(21, past=252)))
     whole = features.compute(bars)
     assert np.isfinite(whole[600:]).all(axis=-1).any(axis=0).sum() == 2  # one is listed late, one delisted

@@ -4,7 +4,7 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 import pytest
-import worlds
+import samples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,7 +41,7 @@ def test_a_users_feature_stands_beside_the_others_and_is_bounded_and_blanked_lik
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 20), st.booleans())
 def test_panel_blocks_and_stream_agree_to_the_bit(seed, start, delist):
-    bars = worlds.gappy_bars(np.random.default_rng(seed), 30, 2, delist=delist)
+    bars = samples.gappy_bars(np.random.default_rng(seed), 30, 2, delist=delist)
     features = Features((swing, overnight, Return(2, volatility=3)))
     whole = features.compute(bars)
     np.testing.assert_array_equal(np.concatenate(list(features.blocks(bars, 7))), whole)

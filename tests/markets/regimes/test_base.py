@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import worlds
+import samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,11 +47,11 @@ def bars_of(returns: np.ndarray) -> Bars:
 @settings(max_examples=25)
 def test_a_row_is_the_same_whatever_comes_later(fitted, name, seed, t):
     detector, rng = fitted[name], np.random.default_rng(seed)
-    bars = worlds.gappy_bars(rng, 120, 2)
+    bars = samples.gappy_bars(rng, 120, 2)
     whole = detector.filter(bars).probabilities
     np.testing.assert_array_equal(detector.filter(bars[: t + 1]).probabilities, whole[: t + 1])
     np.testing.assert_array_equal(detector.filter(bars[t:]).probabilities, whole[t:])  # the history is held
-    scrambled = worlds.gappy_bars(rng, 120, 2).close.copy()
+    scrambled = samples.gappy_bars(rng, 120, 2).close.copy()
     scrambled[: t + 1] = bars.close[: t + 1]
     other = Bars.make(bars.index, bars.symbols, scrambled)
     np.testing.assert_array_equal(detector.filter(other).probabilities[: t + 1], whole[: t + 1])

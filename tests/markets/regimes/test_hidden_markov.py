@@ -2,7 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
-import worlds
+import samples
 
 from markets import HiddenMarkovRegimes
 from markets.regimes.base import market_returns
@@ -59,7 +59,7 @@ def test_filter_smoother_and_likelihood_are_those_of_statsmodels(bars, k):
 
 @pytest.mark.parametrize("seed", range(10))
 def test_em_climbs_at_least_as_high_as_statsmodels(seed):
-    bars = worlds.regime_bars(400, 1, seed=seed)
+    bars = samples.regime_bars(400, 1, seed=seed)
     ours = HiddenMarkovRegimes(2, restarts=5).fit(bars)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says so when it does not converge

@@ -3,7 +3,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-import worlds
+import samples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -58,7 +58,7 @@ def garch_case():
 @given(st.integers(0, 2**32 - 1), st.integers(0, 100), st.booleans())
 def test_what_is_made_are_bars(world, seed, delist):
     """`Bars.make` has checked them; a bar is a bar of the past, in another order or size."""
-    bars = worlds.gappy_bars(np.random.default_rng(world), 240, 3, delist=delist)[20:]
+    bars = samples.gappy_bars(np.random.default_rng(world), 240, 3, delist=delist)[20:]
     for name, make in ways(bars, seed).items():
         made = make()
         assert made.shape == bars.shape, name
@@ -72,7 +72,7 @@ def test_what_is_made_are_bars(world, seed, delist):
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 700))
 def test_seeded_to_the_bit_and_as_long_as_asked(seed, length):
-    bars = worlds.gappy_bars(np.random.default_rng(0), 240, 3)
+    bars = samples.gappy_bars(np.random.default_rng(0), 240, 3)
     for name in ("bootstrap", "switching"):
         made = ways(bars, seed, length)[name]()
         assert len(made) == length
@@ -93,8 +93,8 @@ def test_a_generator_is_moved_on(garch_case):
 @settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(120, 200))
 def test_nothing_after_the_span_is_read(seed, t):
-    bars = worlds.gappy_bars(np.random.default_rng(seed), 240, 3)
-    other = worlds.gappy_bars(np.random.default_rng(seed + 1), 240, 3)
+    bars = samples.gappy_bars(np.random.default_rng(seed), 240, 3)
+    other = samples.gappy_bars(np.random.default_rng(seed + 1), 240, 3)
     fields = {f: np.vstack([x[:t], other.fields[f][t:]]) for f, x in bars.fields.items()}
     changed = Bars.make(bars.index, bars.symbols, **fields)
     assume(np.isfinite(bars.marks[t - 1]).all())
@@ -104,7 +104,7 @@ def test_nothing_after_the_span_is_read(seed, t):
 
 def test_a_bar_is_drawn_whole():
     """Each made bar is one of the past by its ratios, of all symbols at once, with its volume."""
-    bars = worlds.gappy_bars(np.random.default_rng(3), 240, 3)
+    bars = samples.gappy_bars(np.random.default_rng(3), 240, 3)
     made = augment.bootstrap(bars, path_of(bars), "crisis", seed=0)
     calm = set(np.flatnonzero(path_of(bars).labels == 0))
     for t in range(1, 240):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from markets import Features, InputError, simulate
-from markets.synthetic.families import (
+from markets.synthetic import (
     FAMILIES,
     DriftMomentum,
     GarleanuPedersen,

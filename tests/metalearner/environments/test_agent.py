@@ -8,7 +8,9 @@ from gymnasium.spaces import Box, Dict, Discrete
 
 from markets import InputError
 from metalearner import PPO, RL2, Environments, Training
-from metalearner.environments.agent import ActorCritic, Agent, Choices, Moves, Spaces
+from metalearner.environments.actor_critic import ActorCritic
+from metalearner.environments.agent import Agent
+from metalearner.environments.distributions import Categorical, DiagonalGaussian, Spaces
 from strategies.networks import Shape
 
 BOX = Box(np.array([-1.0, 0.0, -np.inf], np.float32), np.array([1.0, 4.0, np.inf], np.float32))
@@ -52,7 +54,7 @@ def test_step_by_step_is_all_at_once(kind, memory):
 @pytest.mark.parametrize("memory", ["none", "gru"])
 @pytest.mark.parametrize("kind", SPACES)
 def test_save_and_load(kind, memory, tmp_path):
-    agent = Agent(made(kind, memory, critic=memory == "gru", spread=0.3), 9, "mine")
+    agent = Agent(made(kind, memory, critic=memory == "gru", initial_std=0.3), 9, "mine")
     again = Agent.load(agent.save(tmp_path / "a"))
     assert (again.name, again.context, again.fingerprint) == ("mine", 9, agent.fingerprint)
     np.testing.assert_array_equal(play(again, kind), play(agent, kind))
@@ -86,7 +88,7 @@ def test_a_context_of_one_step_remembers_nothing():
 
 def test_actions_are_those_of_the_space():
     for kind, space in (("discrete", Discrete(3, start=2)), ("box", BOX)):
-        agent = Agent(made(kind, "none", spread=5.0), 1, rng=np.random.default_rng(0))
+        agent = Agent(made(kind, "none", initial_std=5.0), 1, rng=np.random.default_rng(0))
         actions = play(agent, kind, 50)
         assert all(space.contains(a) for a in actions)
         assert len(np.unique(actions, axis=0)) > 2
@@ -95,13 +97,13 @@ def test_actions_are_those_of_the_space():
 
 def test_distributions_are_those_of_torch():
     rng = np.random.default_rng(0)
-    logits, out, log_spread = torch.randn(7, 3), torch.randn(7, 2), torch.randn(2)
-    one, box = Choices(3), Moves((-1.0, -1.0), (1.0, 1.0), (2,))
+    logits, out, log_std = torch.randn(7, 3), torch.randn(7, 2), torch.randn(2)
+    one, box = Categorical(3), DiagonalGaussian((-1.0, -1.0), (1.0, 1.0), (2,))
     head, theirs = one.head(logits, None), torch.distributions.Categorical(logits=logits)
     action = one.sample(head, one.noise(rng, 7))
     torch.testing.assert_close(one.log_prob(head, action), theirs.log_prob(action))
     torch.testing.assert_close(one.entropy(head), theirs.entropy())
-    head, theirs = box.head(out, log_spread), torch.distributions.Normal(out, log_spread.exp())
+    head, theirs = box.head(out, log_std), torch.distributions.Normal(out, log_std.exp())
     action = box.sample(head, box.noise(rng, 7))
     torch.testing.assert_close(box.log_prob(head, action), theirs.log_prob(action).sum(-1))
     torch.testing.assert_close(box.entropy(head), theirs.entropy().sum(-1))
@@ -140,7 +142,7 @@ def test_regression_reading_takes_no_step_in_the_users_world():
         return Walk(seed)
 
     training = Training(steps=1, batch=2, evaluate_every=1)
-    meta = RL2(policy=Shape(hidden=4), objective=PPO(runs=2), training=training).fit(
+    meta = RL2(policy=Shape(hidden=4), objective=PPO(episodes_per_trial=2), training=training).fit(
         family, Environments(family, range(2)), progress=False
     )
     made.clear()

@@ -9,20 +9,33 @@ from gymnasium.vector import SyncVectorEnv
 
 from benchmarks.published_envs import Bandit, Grid, Point, SeedWorld
 from markets import InputError
-from metalearner.environments.agent import ActorCritic
-from metalearner.environments.rollouts import Drawn, Environments, rollout
+from metalearner.environments.actor_critic import ActorCritic
+from metalearner.environments.rollouts import SeedBatch, rollout
+from metalearner.environments.tasks import Environments
 from metalearner.objectives.policy_gradient import PPO
-from strategies.networks import Shape, own, stack
+from strategies.networks import Shape, named_params, stack
 
 SEEDS = np.array([3, 8, 5, 12, 7])
-TENSORS = ("x", "observation", "following", "action", "log_prob", "value", "reward", "done", "alive", "run", "after")
+TENSORS = (
+    "x",
+    "observation",
+    "following",
+    "action",
+    "log_prob",
+    "value",
+    "reward",
+    "done",
+    "alive",
+    "episode",
+    "after",
+)
 
 
 def met(family, memory="gru", seeds=SEEDS, params=None, **options):
     torch.manual_seed(0)
     policy = ActorCritic(Shape(memory=memory, hidden=6), Environments(family).spaces)
-    params = own(policy) if params is None else params(policy)
-    return rollout(policy, params, Environments(family), Drawn.all_of(seeds), "query", 4, **options)
+    params = named_params(policy) if params is None else params(policy)
+    return rollout(policy, params, Environments(family), SeedBatch.of(seeds), 4, **options)
 
 
 def same(a, b, rows=slice(None)):
@@ -37,25 +50,28 @@ def same(a, b, rows=slice(None)):
     "family", [Bandit(horizon=4), Point(horizon=4), SeedWorld(horizon=3), Grid(horizon=4)], ids=str
 )
 def test_one_by_one_is_side_by_side(family, memory):
-    same(met(family, memory, episodes=3, runs=2), met(lambda seed: family(seed), memory, episodes=3, runs=2))
+    same(
+        met(family, memory, trials=3, episodes_per_trial=2),
+        met(lambda seed: family(seed), memory, trials=3, episodes_per_trial=2),
+    )
 
 
 @pytest.mark.parametrize("family", [Walk, SeedWorld()], ids=["walk", "seed world"])
 def test_a_task_meets_the_same_whatever_tasks_are_beside_it(family):
-    whole = met(family, episodes=2, runs=2)
+    whole = met(family, trials=2, episodes_per_trial=2)
     for rank in range(2):
-        same(whole, met(family, seeds=SEEDS[rank::2], episodes=2, runs=2), slice(rank, None, 2))
+        same(whole, met(family, seeds=SEEDS[rank::2], trials=2, episodes_per_trial=2), slice(rank, None, 2))
 
 
 @pytest.mark.parametrize("memory", ["gru", "none"])
 def test_stacked_parameters_act_as_one_set_does(memory):
-    copies = partial(met, SeedWorld(), memory, episodes=2, runs=2)
-    same(copies(), copies(params=lambda policy: stack(own(policy), list(own(policy)), len(SEEDS))))
+    copies = partial(met, SeedWorld(), memory, trials=2, episodes_per_trial=2)
+    same(copies(), copies(params=lambda policy: stack(named_params(policy), list(named_params(policy)), len(SEEDS))))
 
 
 def test_what_is_read_is_what_happened():
-    """Observation, last action, reward and end; all of it across the ends of runs, and a time limit where life goes on."""
-    found = met(Walk, episodes=3, runs=3)
+    """Observation, last action, reward and end; all of it across the ends of episodes, and a time limit where life goes on."""
+    found = met(Walk, trials=3, episodes_per_trial=3)
     places, last = found.x[..., :4], found.x[..., 4:]
     assert (last[:, :, 0] == 0).all()
     torch.testing.assert_close(places, found.observation)
@@ -70,20 +86,20 @@ def test_what_is_read_is_what_happened():
     ]).all()  # fmt: skip
 
 
-def test_every_meta_episode_has_its_runs():
-    found = met(Walk, episodes=3, runs=3)
+def test_every_trial_has_its_episodes():
+    found = met(Walk, trials=3, episodes_per_trial=3)
     assert ((found.done & found.alive).sum(-1) == 3).all()
-    assert not found.alive[:, :, 1:][(found.run >= 3)[:, :, 1:]].any()
+    assert not found.alive[:, :, 1:][(found.episode >= 3)[:, :, 1:]].any()
     torch.testing.assert_close(sum(found.returns(k) for k in range(3)), found.returns())
     assert (found.returns() <= 3).all()
 
 
 @pytest.mark.parametrize("memory", ["gru", "none"])
 def test_only_time_limits_are_followed_by_anything(memory):
-    found = met(Walk, memory, episodes=8, runs=2)
+    found = met(Walk, memory, trials=8, episodes_per_trial=2)
     limits = found.alive & found.done & ~found.terminated
     if memory == "gru":
-        limits &= found.run == 1
+        limits &= found.episode == 1
     assert limits.any()
     assert (found.terminated & found.alive).any()
     assert (found.after[limits] != 0).all()
@@ -95,7 +111,7 @@ def test_what_follows_a_time_limit_is_worth_what_the_critic_says_of_it():
     torch.manual_seed(0)
     family = partial(Walk, horizon=2)
     policy = ActorCritic(Shape(hidden=6), Environments(family).spaces)
-    found = rollout(policy, own(policy), Environments(family), Drawn.all_of(SEEDS), "query", 4, episodes=8)
+    found = rollout(policy, named_params(policy), Environments(family), SeedBatch.of(SEEDS), 4, trials=8)
     limits = found.alive[..., -1] & found.done[..., -1] & ~found.terminated[..., -1]
     last = policy.lately(found.action[:, :, -1:], found.reward[:, :, -1:], torch.zeros_like(found.done[:, :, -1:]))
     with torch.no_grad():
@@ -105,7 +121,7 @@ def test_what_follows_a_time_limit_is_worth_what_the_critic_says_of_it():
 
 
 def test_an_endless_episode_is_cut():
-    found = met(partial(Walk, horizon=10**6), episodes=2, longest=3)
+    found = met(partial(Walk, horizon=10**6), trials=2, max_steps=3)
     assert found.reward.shape[2] == 3
     assert found.done[..., -1][found.alive[..., -1]].all()
     cut = found.alive[..., -1] & ~found.terminated[..., -1]
@@ -113,10 +129,10 @@ def test_an_endless_episode_is_cut():
 
 
 def test_seeds_of_training_and_judging_do_not_meet():
-    drawn = Environments(TwoArms).draw(np.random.default_rng(0), 1000)
-    assert drawn.min() >= 2**31
+    sampled = Environments(TwoArms).sample(np.random.default_rng(0), 1000)
+    assert sampled.min() >= 2**31
     few = Environments(TwoArms, range(5))
-    assert sorted(few.draw(np.random.default_rng(0), 9)) == list(range(5))
+    assert sorted(few.sample(np.random.default_rng(0), 9)) == list(range(5))
     assert Environments.of(few) is few
     assert "0x" not in Environments(lambda seed: TwoArms(seed)).identity
     assert replace(few, seeds=range(6)).identity != few.identity
@@ -127,7 +143,7 @@ def test_wrong_tasks_are_named():
         Environments.of(3)
     policy = PPO().policy(Shape(), TwoArms)
     with pytest.raises(InputError, match="must be of given seeds"):
-        PPO().on(TwoArms, policy, 1).everything()
+        PPO().sampler(TwoArms, policy, 1).all_tasks()
 
 
 def test_regression_closures_of_one_name_are_told_apart():
@@ -159,14 +175,14 @@ def test_regression_a_vector_that_resets_within_a_step_of_its_own_is_refused():
 
 def test_regression_a_cut_at_a_time_limit_is_a_cut(monkeypatch):
     """The last step allowed has a value after it, whether or not an episode ends there too."""
-    after = [met(partial(Walk, horizon=5), runs=3, longest=longest).after[..., -1] for longest in (9, 10)]
+    after = [met(partial(Walk, horizon=5), episodes_per_trial=3, max_steps=most).after[..., -1] for most in (9, 10)]
     assert all((last != 0).any() for last in after)
 
 
 def test_regression_observations_may_start_at_any_number():
     from gymnasium.spaces import Discrete
 
-    from metalearner.environments.agent import Spaces
+    from metalearner.environments.distributions import Spaces
 
     spaces = Spaces.of(Discrete(3, start=1), Discrete(2))
     np.testing.assert_array_equal(spaces.read(np.array([1, 3])), [[1, 0, 0], [0, 0, 1]])

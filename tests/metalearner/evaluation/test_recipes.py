@@ -1,7 +1,7 @@
 import pytest
 
-from markets.synthetic.families import DriftMomentum
-from metalearner.evaluation.recipes import FAMILIES, learner, lesson, names, trained
+from markets.synthetic import DriftMomentum
+from metalearner.evaluation.recipes import FAMILIES, episode_budget, learner, names, trained
 
 FAMILY = DriftMomentum()
 
@@ -11,7 +11,7 @@ def test_every_family_has_learners_with_recipes():
         assert skip < family.length
         for name in names(family):
             assert learner(name, family).name == name
-            assert lesson(family, name).support < lesson(family, name).length
+            assert episode_budget(family, name).support < episode_budget(family, name).length
 
 
 def test_what_is_kept_is_not_trained_again(tmp_path):

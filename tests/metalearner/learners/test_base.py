@@ -8,6 +8,7 @@ import torch
 import metalearner.learners.base
 from markets import InputError, TaskSet
 from metalearner import (
+    LEARNERS,
     MAML,
     RL2,
     FineTune,
@@ -17,7 +18,6 @@ from metalearner import (
     RollingRetrain,
     Scratch,
     Training,
-    learners,
     load_meta,
 )
 from strategies import PolicySettings
@@ -61,17 +61,21 @@ def test_the_tilt_of_fine_tuning_is_judged_after_its_steps(tasks, monkeypatch):
     """It was judged before them: a start that was worth nothing was thrown away with all that the steps made of it."""
     judged = []
 
-    def earned_share(policy, validation, needed, progress):
-        judged.append((validation, validation.scores(np.random.default_rng(0)).numpy()))
-        return 1.0
+    def select_shrinkage(policy, algorithm, evidence, progress):
+        judged.append((algorithm, algorithm.scores(np.random.default_rng(0)).numpy()))
 
-    monkeypatch.setattr(metalearner.learners.base, "earned_share", earned_share)
+    monkeypatch.setattr(metalearner.learners.base, "select_shrinkage", select_shrinkage)
     learner = FineTune(inner=Inner(steps=2), training=Training(steps=3, evaluate_every=3), step_sizes=(0.1, 1.0))
     meta = learner.fit(*tasks, progress=False)
-    (lessons, scores), later = judged[0], TaskSet(tasks[1].tasks[(len(tasks[1]) + 1) // 2 :])
-    assert lessons.inner == meta.inner  # the step size was chosen before, on the earlier tasks
+    (algorithm, scores), later = judged[0], TaskSet(tasks[1].tasks[(len(tasks[1]) + 1) // 2 :])
+    assert algorithm.inner == meta.inner  # the step size was chosen before, on the earlier tasks
     assert len(scores) == len(later)
-    before = learner.lessons(meta.policy, later).scores(np.random.default_rng(0)).detach().numpy()
+    before = (
+        learner.algorithm(meta.policy, learner.sampler(meta.policy, later))
+        .scores(np.random.default_rng(0))
+        .detach()
+        .numpy()
+    )
     assert np.abs(scores - before).max() > 0
 
 
@@ -97,10 +101,10 @@ def test_too_few_bars_to_adapt_on(meta, bars):
         meta.adapt(bars[:260])
 
 
-@pytest.mark.parametrize("name", sorted(learners()))
+@pytest.mark.parametrize("name", sorted(LEARNERS))
 def test_every_learner_adapts_is_saved_and_is_itself_again(tasks, bars, tmp_path, name):
     training = Training(steps=2, batch=4, evaluate_every=2, evidence=-1e9)
-    learner = learners()[name](training=training)
+    learner = LEARNERS[name](training=training)
     if hasattr(learner, "inner"):
         learner = replace(learner, inner=replace(learner.inner, steps=3))
     meta = learner.fit(*tasks, progress=False)
@@ -141,7 +145,7 @@ def test_regression_a_support_of_all_is_not_of_nothing(tasks, bars):
 def test_regression_scratch_must_earn_its_tilt_too(tasks):
     training = Training(evidence=1e9)
     meta = Scratch(training=training, inner=Inner(steps=2, optimizer="adam")).fit(*tasks, progress=False)
-    assert meta.policy.settings.shrink == 0.0
+    assert float(meta.policy.shrink) == 0.0
 
 
 def test_a_loaded_history_is_what_was_saved(meta, tmp_path):
@@ -166,7 +170,7 @@ def test_the_global_generator_is_left_alone_by_learners_that_draw_more_than_a_po
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         (lambda: RL2(context=0), "context is 0"),
         (lambda: RL2(deployed=-1), "deployed is -1"),
@@ -175,8 +179,8 @@ def test_the_global_generator_is_left_alone_by_learners_that_draw_more_than_a_po
         (lambda: Reptile(inner=Inner(optimizer="adam")), "follows at least one plain step"),
     ],
 )
-def test_learners_that_cannot_be(wrong, said):
-    with pytest.raises(InputError, match=said):
+def test_learners_that_cannot_be(wrong, message):
+    with pytest.raises(InputError, match=message):
         wrong()
 
 
@@ -196,10 +200,10 @@ def test_regression_a_fingerprint_tells_how_it_adapts(tasks):
 def test_rolling_retraining_is_weighed_on_the_window_that_it_retrains_on(tasks, bars):
     learner = RollingRetrain(inner=Inner(steps=1, support=200, optimizer="adam"))
     policy = learner.objective.policy(learner.policy, tasks[1])
-    worlds = learner.lessons(policy, tasks[1]).worlds
-    support = worlds.collect(policy, {}, worlds.everything(), "support")
+    sampler = learner.sampler(policy, tasks[1])
+    support = sampler.collect(policy, {}, sampler.all_tasks(), "support")
     assert (support.counted.sum(1) == 200).all()
-    query = worlds.collect(policy, {}, worlds.everything(), "query")
+    query = sampler.collect(policy, {}, sampler.all_tasks(), "query")
     assert query.counted.sum(1).tolist() == [t.stop - t.cut for t in tasks[1]]
     with pytest.raises(InputError, match="are needed"):  # before training, not after
         RollingRetrain(inner=Inner(support=5000)).fit(*tasks, progress=False)

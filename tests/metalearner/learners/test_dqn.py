@@ -66,9 +66,9 @@ def test_memory_keeps_the_last():
         row = steps[:, None].float()
         replay.add(seen=row, following=row + 1, action=steps, reward=-steps, ongoing=torch.ones(4))
     assert sorted(replay.action.tolist()) == [7, 8, 9, 10, 11]
-    drawn = replay.draw(np.random.default_rng(0), 50)
-    assert set(drawn["action"].tolist()) == {7, 8, 9, 10, 11}
-    torch.testing.assert_close(drawn["seen"][:, 0] + 1, drawn["following"][:, 0])
+    sampled = replay.sample(np.random.default_rng(0), 50)
+    assert set(sampled["action"].tolist()) == {7, 8, 9, 10, 11}
+    torch.testing.assert_close(sampled["seen"][:, 0] + 1, sampled["following"][:, 0])
 
 
 @pytest.mark.filterwarnings("ignore")  # a Box without bounds is meant

@@ -6,7 +6,7 @@ import torch
 from families import Walk
 
 from markets import InputError
-from markets.synthetic.families import DriftMomentum
+from markets.synthetic import DriftMomentum
 from metalearner import PPO, Environments, Latent, Training, load_meta
 from metalearner.evaluation import recipes
 from metalearner.learners.latent import BeliefPolicy
@@ -17,10 +17,10 @@ FAMILY = DriftMomentum(drift=0.8, momentum=0.01, length=40)
 
 
 def untrained():
-    """Lessons on three tasks."""
+    """Algorithm on three tasks."""
     torch.manual_seed(0)
     learner, tasks = recipes.learner("latent", FAMILY), FAMILY.sample(3, 0).tasks(1)
-    return learner.lessons(learner.objective.policy(learner.policy, tasks), tasks)
+    return learner.algorithm(learner.objective.policy(learner.policy, tasks), tasks)
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +32,14 @@ def fitted():
 
 
 def test_the_belief_tells_tasks_apart_and_grows_certain(fitted):
-    drawn = FAMILY.sample(60, 3)
-    mean, spread = fitted.belief(drawn.bars())
-    assert mean.shape == spread.shape == (1 + 60 * 41, 1, 4)
+    episodes = FAMILY.sample(60, 3)
+    mean, std = fitted.belief(episodes.bars())
+    assert mean.shape == std.shape == (1 + 60 * 41, 1, 4)
     first, last = 1 + 41 * np.arange(60) + 1, 1 + 41 * np.arange(60) + 40
-    told = np.linalg.lstsq(np.column_stack([mean[last, 0], np.ones(60)]), drawn.hidden["mu"], rcond=None)[0]
-    read = np.column_stack([mean[last, 0], np.ones(60)]) @ told
-    assert np.corrcoef(read, drawn.hidden["mu"])[0, 1] > 0.6
-    assert spread[last].min(axis=-1).mean() < spread[first].min(axis=-1).mean()
+    fitted_mu = np.linalg.lstsq(np.column_stack([mean[last, 0], np.ones(60)]), episodes.hidden["mu"], rcond=None)[0]
+    read = np.column_stack([mean[last, 0], np.ones(60)]) @ fitted_mu
+    assert np.corrcoef(read, episodes.hidden["mu"])[0, 1] > 0.6
+    assert std[last].min(axis=-1).mean() < std[first].min(axis=-1).mean()
 
 
 def test_a_belief_reads_nothing_later(fitted):
@@ -59,11 +59,11 @@ def test_save_load_and_plot(fitted, tmp_path):
 
 def test_the_bound_of_a_belief_that_says_nothing_is_that_of_the_noise():
     """With the prior for a posterior there is no divergence, and what is left is the decoder's likelihood."""
-    lessons = untrained()
-    for parameter in [*lessons.policy.body.memory.posterior.parameters(), *lessons.module["decoder"].parameters()]:
+    algorithm = untrained()
+    for parameter in [*algorithm.policy.body.memory.posterior.parameters(), *algorithm.module["decoder"].parameters()]:
         torch.nn.init.zeros_(parameter)
     seen, steps = torch.randn(3, 1, 20, 2), torch.tensor([[20], [9], [1]])
-    found = lessons.evidence(seen, steps, np.arange(3), np.random.default_rng(7))
+    found = algorithm.evidence(seen, steps, np.arange(3), np.random.default_rng(7))
     key = int(np.random.default_rng(7).integers(2**31))
     expected = []
     for task, length in enumerate((20, 9)):
@@ -74,26 +74,28 @@ def test_the_bound_of_a_belief_that_says_nothing_is_that_of_the_noise():
 
 def test_regression_the_bound_is_of_what_was_met_whichever_process_has_it():
     """Steps after the end were explained too, and how many there were depended on the other tasks of the process."""
-    lessons = untrained()
+    algorithm = untrained()
     seen, steps = torch.randn(3, 1, 20, 2), torch.tensor([[12], [20], [7]])
-    whole = lessons.evidence(seen, steps, np.arange(3), np.random.default_rng(7))
+    whole = algorithm.evidence(seen, steps, np.arange(3), np.random.default_rng(7))
     seen[0, 0, 12:] = 100.0
     two = [0, 2]
-    part = lessons.evidence(seen[two, :, :12], steps[two], np.array(two), np.random.default_rng(7))
+    part = algorithm.evidence(seen[two, :, :12], steps[two], np.array(two), np.random.default_rng(7))
     torch.testing.assert_close(part, whole[two])
 
 
 def test_regression_the_bound_weighs_as_much_as_the_utility_of_its_minibatch():
     """It was counted once a minibatch, but utility as often as there are minibatches."""
     learner = Latent(
-        policy=Shape(memory="belief", hidden=6), objective=PPO(minibatches=4, epochs=1, runs=2), weight=1.0
+        policy=Shape(memory="belief", hidden=6),
+        objective=PPO(minibatches=4, epochs=1, episodes_per_trial=2),
+        weight=1.0,
     )
     policy = learner.objective.policy(learner.policy, Walk)
-    lessons = learner.lessons(policy, Environments(Walk, range(8)))
-    drawn = lessons.worlds.everything()
-    lessons.worlds.utility = lambda policy, params, part: torch.zeros(len(part.drawn.seeds))
-    lessons.evidence = lambda seen, steps, numbers, rng: torch.ones(len(numbers))
-    losses = [loss.item() for loss in lessons.losses(drawn, 8, np.random.default_rng(0))]
+    algorithm = learner.algorithm(policy, learner.sampler(policy, Environments(Walk, range(8))))
+    tasks = algorithm.sampler.all_tasks()
+    algorithm.sampler.utility = lambda policy, params, part: torch.zeros(len(part.tasks))
+    algorithm.evidence = lambda seen, steps, task_ids, rng: torch.ones(len(task_ids))
+    losses = [loss.item() for loss in algorithm.losses(tasks, 8, np.random.default_rng(0))]
     assert losses == pytest.approx([-1.0] * 4)
 
 

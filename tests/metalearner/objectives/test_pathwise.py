@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from markets import Costs, Execution, InputError, Plan, TaskSet, simulate
-from markets.synthetic.families import DriftMomentum, GarleanuPedersen
+from markets.synthetic import DriftMomentum, GarleanuPedersen
 from metalearner import CostCurriculum, HeldRisk, LogWealth, MeanVariance, Pathwise, PowerUtility
 from metalearner.learners.inner_loop import ADAPTS, Inner, adapted
-from metalearner.objectives.pathwise import Drawn
+from metalearner.objectives.pathwise import WindowBatch
 from strategies import Policy, PolicySettings
-from strategies.networks import own
-from strategies.optimal.optima import GarleanuPedersenOptimum
+from strategies.networks import named_params
+from strategies.optimal import GarleanuPedersenOptimum
 
 
 def test_curriculum():
@@ -24,17 +24,17 @@ def test_curriculum():
 def windows(tasks, objective=None, **options):
     """Training tasks under risk-neutral utility, and a policy for them."""
     policy = Policy(PolicySettings(**options)).eval()
-    return (objective or Pathwise(utility=MeanVariance(0))).on(tasks[0], policy, 20), policy
+    return (objective or Pathwise(utility=MeanVariance(0))).sampler(tasks[0], policy, 20), policy
 
 
-def utility(worlds, policy, drawn, part="query"):
-    batch = worlds.collect(policy, own(policy), drawn, part)
+def utility(sampler, policy, tasks, part="query"):
+    batch = sampler.collect(policy, named_params(policy), tasks, part)
     with torch.no_grad():
-        return worlds.utility(policy, own(policy), batch)
+        return sampler.utility(policy, named_params(policy), batch)
 
 
 def tasks_of(which, **options):
-    return Drawn(np.asarray(which), **options)
+    return WindowBatch(np.asarray(which), **options)
 
 
 def test_utility_is_what_a_backtest_of_the_task_earns(tasks):
@@ -54,7 +54,7 @@ def test_utility_is_what_a_backtest_of_the_task_earns(tasks):
 @pytest.mark.parametrize("part", ["support", "query"])
 def test_only_the_part_is_counted(tasks, part):
     pathwise, policy = windows(tasks)
-    batch = pathwise.collect(policy, {}, pathwise.everything(), part)
+    batch = pathwise.collect(policy, {}, pathwise.all_tasks(), part)
     rows = batch.start[:, None] + 1 + np.arange(batch.counted.shape[1])
     for i, task in enumerate(tasks[0]):
         first, stop = (task.start, task.cut) if part == "support" else (task.cut, task.stop)
@@ -81,23 +81,23 @@ def test_a_universe_hides_the_other_symbols(tasks):
 
 @pytest.mark.parametrize("base", ["inverse_volatility", "flat"])
 def test_regression_a_universe_is_a_market_of_its_own(tasks, base):
-    """Of three symbols two are drawn: band and aim went by a third each, though the market that was traded had two."""
+    """Of three symbols two are episodes: band and aim went by a third each, though the market that was traded had two."""
     pathwise, policy = windows(tasks, base=base)
     torch.manual_seed(0)
     for parameter in policy.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     both = np.array([0, 2])
-    batch = pathwise.collect(policy, own(policy), tasks_of([0, 1], universe=np.array([both, both])), "query")
+    batch = pathwise.collect(policy, named_params(policy), tasks_of([0, 1], universe=np.array([both, both])), "query")
     bars = tasks[0].bars.select([tasks[0].bars.symbols[i] for i in both])
-    alone = Pathwise().on(TaskSet(tuple(replace(task, bars=bars) for task in tasks[0])), policy, 20)
+    alone = Pathwise().sampler(TaskSet(tuple(replace(task, bars=bars) for task in tasks[0])), policy, 20)
     with torch.no_grad():
-        narrow = policy(*pathwise._seen(batch)[1:])
-        expected = policy(*alone._seen(alone.collect(policy, own(policy), tasks_of([0, 1]), "query"))[1:])
-    for part, same, spread in zip(narrow, expected, pathwise._spread(narrow, batch.drawn.universe), strict=True):
+        narrow = policy(*pathwise.inputs(batch)[1:])
+        expected = policy(*alone.inputs(alone.collect(policy, named_params(policy), tasks_of([0, 1]), "query"))[1:])
+    for part, same, wide in zip(narrow, expected, pathwise._widened(narrow, batch.tasks.universe), strict=True):
         if part is not None:
             torch.testing.assert_close(part, same)
-            assert torch.equal(spread[:, :, both], part)
-            assert not spread[:, :, 1].any()
+            assert torch.equal(wide[:, :, both], part)
+            assert not wide[:, :, 1].any()
 
 
 def test_regression_training_pays_fixed_fees_and_impact_of_the_real_account(tasks):
@@ -120,20 +120,20 @@ def test_regression_training_pays_fixed_fees_and_impact_of_the_real_account(task
 def test_scores_are_the_utilities_however_many_are_judged_at_once(tasks, monkeypatch):
     monkeypatch.setattr("metalearner.objectives.pathwise._PATHS", 2)
     pathwise, policy = windows(tasks)
-    everything = pathwise.everything()
-    batch = pathwise.collect(policy, own(policy), everything, "query")
+    every = pathwise.all_tasks()
+    batch = pathwise.collect(policy, named_params(policy), every, "query")
     with torch.no_grad():
-        found = pathwise.score(policy, own(policy), batch)
-    np.testing.assert_allclose(found, utility(pathwise, policy, everything), rtol=1e-12)
+        found = pathwise.score(policy, named_params(policy), batch)
+    np.testing.assert_allclose(found, utility(pathwise, policy, every), rtol=1e-12)
 
 
-def test_shares_of_the_drawn_tasks_are_all_of_them(tasks):
+def test_shards_of_the_sampled_tasks_are_all_of_them(tasks):
     pathwise, _ = windows(tasks)
-    drawn = pathwise.draw(np.random.default_rng(0), 4, 0.9)
-    parts = [pathwise.share(drawn, rank, 3) for rank in range(3)]
-    assert sorted(np.concatenate([p.which for p in parts])) == sorted(drawn.which)
-    assert all(p.cost_share == drawn.cost_share for p in parts)
-    np.testing.assert_array_equal(parts[1].universe, drawn.universe[1::3])
+    sampled = pathwise.sample(np.random.default_rng(0), 4, 0.9)
+    shards = [sampled.shard(rank, 3) for rank in range(3)]
+    assert sorted(np.concatenate([s.task_ids for s in shards])) == sorted(sampled.task_ids)
+    assert all(s.cost_share == sampled.cost_share for s in shards)
+    np.testing.assert_array_equal(shards[1].universe, sampled.universe[1::3])
 
 
 def test_an_objective_survives_json():
@@ -145,7 +145,7 @@ def test_an_objective_survives_json():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         (lambda: Pathwise(unit=0.0), "unit is 0"),
         (lambda: Pathwise(costs="cheap"), "write 10bp"),
@@ -156,15 +156,15 @@ def test_an_objective_survives_json():
         (lambda: Pathwise(truncate=5).policy(PolicySettings(memory="transformer"), None), "reads all bars anew"),
     ],
 )
-def test_what_it_cannot_be(wrong, said):
-    with pytest.raises(InputError, match=said):
+def test_what_it_cannot_be(wrong, message):
+    with pytest.raises(InputError, match=message):
         wrong()
 
 
 def test_a_memory_longer_than_the_data(tasks):
     policy = Policy(PolicySettings())
     with pytest.raises(InputError, match=r"a context of 5000 and .* judged bars are more than"):
-        Pathwise().on(tasks[0], policy, 5000)
+        Pathwise().sampler(tasks[0], policy, 5000)
 
 
 def test_what_is_adapted_to_are_bars(tasks):
@@ -190,38 +190,38 @@ def synthetic(**options):
     objective = Pathwise(
         FAMILY.costs, FAMILY.execution, MeanVariance(1.0), CostCurriculum(0, 0), FAMILY.scale, symbols=0
     )
-    return objective.on(FAMILY.sample(3, 0).tasks(15), policy, 1), policy
+    return objective.sampler(FAMILY.sample(3, 0).tasks(15), policy, 1), policy
 
 
 @pytest.mark.parametrize("adapts", sorted(ADAPTS))
 def test_tasks_that_step_together_step_as_if_alone(adapts):
     """In one batch over tasks, against one task at a time."""
-    worlds, policy = synthetic(head="film", context=2)
+    sampler, policy = synthetic(head="film", context_vector=2)
     inner = Inner(adapts=adapts, steps=3, step_size=0.5)
     rng = np.random.default_rng(0)
-    together = adapted(worlds, policy, worlds.everything(), inner, rng)
+    together = adapted(sampler, policy, sampler.all_tasks(), inner, rng)
     for i in range(3):
-        alone = adapted(worlds, policy, tasks_of([i]), inner, rng)
+        alone = adapted(sampler, policy, tasks_of([i]), inner, rng)
         for name in inner.names(policy):
             torch.testing.assert_close(together[name][i], alone[name][0])
-            assert (together[name][i] != own(policy)[name]).any()
-    untouched = set(own(policy)) - set(inner.names(policy))
-    assert all(torch.equal(together[name], own(policy)[name]) for name in untouched)
+            assert (together[name][i] != named_params(policy)[name]).any()
+    untouched = set(named_params(policy)) - set(inner.names(policy))
+    assert all(torch.equal(together[name], named_params(policy)[name]) for name in untouched)
 
 
 def test_the_second_order_meta_gradient_is_that_of_finite_differences():
     """d/dθ of utility(θ + α ∇utility(θ; support); query), through the reference simulator, in the output's bias."""
-    worlds, policy = synthetic()
+    sampler, policy = synthetic()
     policy.double()
-    worlds.features = worlds.features.double()
+    sampler.features = sampler.features.double()
     rng, inner = np.random.default_rng(0), Inner(steps=2, step_size=0.3)
 
     def after(shift, order=1):
         bias = policy.body.last.bias
         bias.data += shift
-        params = adapted(worlds, policy, worlds.everything(), inner, rng, order=order)
-        query = worlds.collect(policy, params, worlds.everything(), "query")
-        value = worlds.utility(policy, params, query).sum()
+        params = adapted(sampler, policy, sampler.all_tasks(), inner, rng, order=order)
+        query = sampler.collect(policy, params, sampler.all_tasks(), "query")
+        value = sampler.utility(policy, params, query).sum()
         bias.data -= shift
         return value, bias
 
@@ -237,7 +237,7 @@ def test_the_second_order_meta_gradient_is_that_of_finite_differences():
 def test_held_risk_is_the_reward_of_garleanu_and_pedersen():
     """Utility of the closed form through the account, against the family's own reward."""
     family = GarleanuPedersen(length=200)
-    drawn = family.sample(5, 1)
+    episodes = family.sample(5, 1)
 
     class ClosedForm(torch.nn.Module):
         settings = PolicySettings(memory="none", base="flat", trades="rate", features=family.features)
@@ -254,11 +254,11 @@ def test_held_risk_is_the_reward_of_garleanu_and_pedersen():
     objective = Pathwise(family.costs, family.execution, HeldRisk(family.risk_aversion, family.variance),
                          CostCurriculum(0, 0), family.scale, symbols=0)  # fmt: skip
     policy = ClosedForm()
-    worlds = objective.on(drawn.tasks(1), policy, 1)
-    returns = drawn.returns[..., 0]
-    weights = optimum.follow(drawn)[:, : family.length]
+    sampler = objective.sampler(episodes.tasks(1), policy, 1)
+    returns = episodes.returns[..., 0]
+    weights = optimum.follow(episodes)[:, : family.length]
     expected = family.reward(weights, returns).mean(axis=1)
-    np.testing.assert_allclose(utility(worlds, policy, worlds.everything()), expected, atol=2e-4)
+    np.testing.assert_allclose(utility(sampler, policy, sampler.all_tasks()), expected, atol=2e-4)
 
 
 def test_what_is_not_finite_is_named(tasks):
@@ -274,11 +274,11 @@ def test_truncation_cuts_the_memory_alone(tasks):
     torch.manual_seed(1)
     for parameter in policy.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    cut = replace(whole.objective, truncate=5).on(tasks[0], policy, 20)
+    cut = replace(whole.objective, truncate=5).sampler(tasks[0], policy, 20)
     gradients = []
-    for worlds in (whole, cut):
-        batch = worlds.collect(policy, own(policy), tasks_of([0, 1]), "query")
-        value = worlds.utility(policy, own(policy), batch).sum()
+    for sampler in (whole, cut):
+        batch = sampler.collect(policy, named_params(policy), tasks_of([0, 1]), "query")
+        value = sampler.utility(policy, named_params(policy), batch).sum()
         gradients.append((value.item(), torch.autograd.grad(value, policy.body.memory.gru.weight_hh_l0)[0]))
     assert gradients[0][0] == pytest.approx(gradients[1][0], rel=1e-5)
     assert not torch.allclose(gradients[0][1], gradients[1][1], rtol=1e-2)

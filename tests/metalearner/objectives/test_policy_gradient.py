@@ -22,7 +22,7 @@ from metalearner import (
     load_meta,
 )
 from metalearner.objectives.policy_gradient import advantages
-from strategies.networks import Shape, own
+from strategies.networks import Shape, named_params
 
 SHORT = Training(steps=4, batch=6, evaluate_every=2, weight_decay=0.0, device="cpu", largest_gradient=0.5)
 JUDGED = Environments(Walk, range(8))
@@ -33,12 +33,12 @@ def weights(meta):
 
 
 def test_advantages_are_those_of_a_plain_loop():
-    rng, steps, discount, decay = np.random.default_rng(0), 12, 0.9, 0.7
+    rng, steps, discount, gae_lambda = np.random.default_rng(0), 12, 0.9, 0.7
     reward, value, after = (torch.from_numpy(rng.normal(size=(3, 4, steps))) for _ in range(3))
     end = torch.from_numpy(rng.random((3, 4, steps)) < 0.2)
     end[..., -1] = True
     alive = torch.arange(steps) < torch.from_numpy(rng.integers(3, steps + 1, (3, 4)))[..., None]
-    found = advantages(reward, value, after, end, alive, discount, decay)
+    found = advantages(reward, value, after, end, alive, discount, gae_lambda)
     for i, j in np.ndindex(3, 4):
         for t in range(steps):
             expected, weight = 0.0, 1.0
@@ -47,37 +47,37 @@ def test_advantages_are_those_of_a_plain_loop():
                     break
                 following = after[i, j, k] if end[i, j, k] else value[i, j, k + 1]
                 expected += weight * (reward[i, j, k] + discount * following - value[i, j, k])
-                weight *= discount * decay
+                weight *= discount * gae_lambda
                 if end[i, j, k]:
                     break
             assert float(found[i, j, t]) == pytest.approx(float(expected), abs=1e-12)
 
 
 @pytest.mark.parametrize("memory", ["gru", "none"])
-def test_a_life_ends_with_the_run_only_where_nothing_is_remembered(memory):
-    objective = PPO(runs=2, normalise=False, discount=1.0, decay=1.0, baseline="none")
+def test_a_life_ends_with_the_episode_only_where_nothing_is_remembered(memory):
+    objective = PPO(episodes_per_trial=2, normalise=False, discount=1.0, gae_lambda=1.0, baseline="none")
     policy = objective.policy(Shape(memory=memory), Walk)
-    worlds = objective.on(JUDGED, policy, 1)
-    met = worlds.collect(policy, own(policy), worlds.everything(), "query", np.random.default_rng(0))
-    first = met.returns() if memory == "gru" else met.returns(0)
+    sampler = objective.sampler(JUDGED, policy, 1)
+    met = sampler.collect(policy, named_params(policy), sampler.all_tasks(), "query", np.random.default_rng(0))
+    first = met.rollout.returns() if memory == "gru" else met.rollout.returns(0)
     torch.testing.assert_close(met.advantage[..., 0], first)
 
 
 def test_reinforce_has_the_gradient_of_the_expected_reward():
     """Two arms: dE[r]/dlogits is known."""
-    objective = REINFORCE(episodes=4_000)
+    objective = REINFORCE(trials=4_000)
     policy = objective.policy(Shape(memory="none", layers=0), partial(TwoArms, pays=(1.0, 3.0)))
     policy.body.last.bias.data = torch.tensor([0.4, -0.2])
     policy.body.last.weight.data.zero_()
-    worlds = objective.on(Environments(partial(TwoArms, pays=(1.0, 3.0)), [0]), policy, 1)
-    batch = worlds.collect(policy, own(policy), worlds.everything(), "query", np.random.default_rng(0))
-    (found,) = torch.autograd.grad(worlds.utility(policy, own(policy), batch).sum(), [policy.body.last.bias])
+    sampler = objective.sampler(Environments(partial(TwoArms, pays=(1.0, 3.0)), [0]), policy, 1)
+    batch = sampler.collect(policy, named_params(policy), sampler.all_tasks(), "query", np.random.default_rng(0))
+    (found,) = torch.autograd.grad(sampler.utility(policy, named_params(policy), batch).sum(), [policy.body.last.bias])
     bias = torch.tensor([0.4, -0.2], requires_grad=True)
     (exact,) = torch.autograd.grad((bias.softmax(-1) * torch.tensor([1.0, 3.0])).sum(), [bias])
     torch.testing.assert_close(found, exact, rtol=0, atol=0.05)  # a standard error is 0.016
 
 
-@pytest.mark.parametrize("objective", [REINFORCE(), REINFORCE(episodes=8), PPO(clip=10, epochs=1, minibatches=2)])
+@pytest.mark.parametrize("objective", [REINFORCE(), REINFORCE(trials=8), PPO(clip=10, epochs=1, minibatches=2)])
 def test_regression_an_episode_is_not_worth_more_for_being_short(objective):
     """One arm ends at once and pays 1, the other ends after ten steps and pays 3: ascent must prefer the other."""
 
@@ -97,69 +97,72 @@ def test_regression_an_episode_is_not_worth_more_for_being_short(objective):
     policy = objective.policy(Shape(memory="none", layers=0), Patience)
     policy.body.last.weight.data.zero_()
     policy.body.last.bias.data.zero_()
-    worlds = objective.on(Environments(Patience, range(3000 // objective.episodes)), policy, 1)
+    sampler = objective.sampler(Environments(Patience, range(3000 // objective.trials)), policy, 1)
     rng = np.random.default_rng(0)
-    batch = worlds.collect(policy, own(policy), worlds.everything(), "query", rng)
-    loss = sum(worlds.utility(policy, own(policy), part).sum() for (part,) in worlds.minibatches([batch], rng))
+    batch = sampler.collect(policy, named_params(policy), sampler.all_tasks(), "query", rng)
+    loss = sum(
+        sampler.utility(policy, named_params(policy), part).sum() for (part,) in sampler.minibatches([batch], rng)
+    )
     (found,) = torch.autograd.grad(loss, [policy.body.last.weight])
     assert found[1, 0] > 0 > found[0, 0]
 
 
-@pytest.mark.parametrize("episodes", [1, 3])
-def test_two_processes_find_the_gradient_that_one_finds(episodes, monkeypatch):
-    """Their shares add up, minibatch by minibatch; what they must know of each other is the moments of all advantages."""
-    objective = PPO(episodes=episodes, runs=2, epochs=2, minibatches=2)
+@pytest.mark.parametrize("trials", [1, 3])
+def test_two_processes_find_the_gradient_that_one_finds(trials, monkeypatch):
+    """Their shards add up, minibatch by minibatch; what they must know of each other is the moments of all advantages."""
+    objective = PPO(trials=trials, episodes_per_trial=2, epochs=2, minibatches=2)
     policy = objective.policy(Shape(hidden=6), Walk)
-    worlds = objective.on(JUDGED, policy, 1)
+    sampler = objective.sampler(JUDGED, policy, 1)
 
     def batch_of(rank, ranks):
-        drawn, rng = worlds.share(worlds.everything(), rank, ranks), np.random.default_rng(5)
-        return worlds.collect(policy, own(policy), drawn, "query", rng), rng
+        tasks, rng = sampler.all_tasks().shard(rank, ranks), np.random.default_rng(5)
+        return sampler.collect(policy, named_params(policy), tasks, "query", rng), rng
 
     def gradients(batch, rng):
-        for (part,) in worlds.minibatches([batch], rng):
+        for (part,) in sampler.minibatches([batch], rng):
             found = torch.autograd.grad(
-                -worlds.utility(policy, own(policy), part).sum() / 8, list(own(policy).values())
+                -sampler.utility(policy, named_params(policy), part).sum() / 8, list(named_params(policy).values())
             )
             yield torch.cat([g.flatten() for g in found])
 
     alone = list(gradients(*batch_of(0, 1)))
     assert len(alone) == 4
-    said = []  # the sums that each process asks for, to be told the total of both
-    monkeypatch.setattr("metalearner.objectives.policy_gradient.summed", lambda x: said.append(x) or x)
+    asked = []  # the sums that each process asks for, to be given the total of both
+    monkeypatch.setattr("metalearner.objectives.policy_gradient.summed", lambda x: asked.append(x) or x)
     for rank in range(2):
         batch, rng = batch_of(rank, 2)
-        next(worlds.minibatches([batch], rng))
-    count, total = ((a + b) for a, b in zip(said[:2], said[len(said) // 2 :][:2], strict=True))
-    steps = said[4] + said[9] if episodes == 1 else None
+        next(sampler.minibatches([batch], rng))
+    count, total = ((a + b) for a, b in zip(asked[:2], asked[len(asked) // 2 :][:2], strict=True))
+    steps = asked[4] + asked[9] if trials == 1 else None
     mean = total / count
 
-    def spread_of(rank):
+    def squares_of(rank):
         batch, _ = batch_of(rank, 2)
-        held = torch.where(batch.alive, batch.advantage.double(), 0.0)
-        own_mean = held.sum((1, 2), keepdim=True) / batch.alive.sum((1, 2), keepdim=True)
-        centre = mean if episodes == 1 else own_mean
-        return torch.where(batch.alive, (batch.advantage - centre) ** 2, 0.0).sum()
+        alive = batch.rollout.alive
+        held = torch.where(alive, batch.advantage.double(), 0.0)
+        own_mean = held.sum((1, 2), keepdim=True) / alive.sum((1, 2), keepdim=True)
+        centre = mean if trials == 1 else own_mean
+        return torch.where(alive, (batch.advantage - centre) ** 2, 0.0).sum()
 
-    squares = spread_of(0) + spread_of(1)
+    squares = squares_of(0) + squares_of(1)
 
     def both():
         totals = {0: count, 1: total, 2: count, 3: squares, 4: steps}
         calls = iter(range(5))
         return lambda x: totals[next(calls)]
 
-    shares = []
+    shards = []
     for rank in range(2):
         monkeypatch.setattr("metalearner.objectives.policy_gradient.summed", both())
-        shares.append(list(gradients(*batch_of(rank, 2))))
-    for whole, a, b in zip(alone, *shares, strict=True):
+        shards.append(list(gradients(*batch_of(rank, 2))))
+    for whole, a, b in zip(alone, *shards, strict=True):
         torch.testing.assert_close(a + b, whole, rtol=1e-5, atol=1e-6)
 
 
 def test_ppo_learns_which_way_to_walk():
     learner = RL2(
         policy=Shape(memory="none", hidden=8),
-        objective=PPO(episodes=2),
+        objective=PPO(trials=2),
         training=replace(SHORT, steps=25, batch=16, evaluate_every=25, learning_rate=1e-2, schedule="linear"),
     )
     history = learner.fit(Walk, JUDGED, progress=False).history
@@ -168,22 +171,22 @@ def test_ppo_learns_which_way_to_walk():
 
 
 LEARNERS = {
-    "RL2": RL2(policy=Shape(hidden=6), objective=PPO(runs=2), training=SHORT),
+    "RL2": RL2(policy=Shape(hidden=6), objective=PPO(episodes_per_trial=2), training=SHORT),
     "MAML": MAML(
-        policy=Shape(memory="none", hidden=6), objective=PPO(episodes=4, baseline="linear", epochs=2, minibatches=2),
+        policy=Shape(memory="none", hidden=6), objective=PPO(trials=4, baseline="linear", epochs=2, minibatches=2),
         inner=Inner(steps=2, step_size=(0.5, 0.1)), order=2, learn_step_sizes=True, every_update=True, training=SHORT,
     ),
     "first order": MAML(
-        policy=Shape(memory="none", hidden=6), objective=PPO(episodes=4), inner=Inner(steps=1), training=SHORT
+        policy=Shape(memory="none", hidden=6), objective=PPO(trials=4), inner=Inner(steps=1), training=SHORT
     ),
-    "Reptile": Reptile(policy=Shape(memory="none", hidden=6), objective=PPO(episodes=4), inner=Inner(steps=1), training=SHORT),
+    "Reptile": Reptile(policy=Shape(memory="none", hidden=6), objective=PPO(trials=4), inner=Inner(steps=1), training=SHORT),
     "FineTune": FineTune(
-        policy=Shape(memory="none", hidden=6), objective=REINFORCE(episodes=4), inner=Inner(steps=1),
+        policy=Shape(memory="none", hidden=6), objective=REINFORCE(trials=4), inner=Inner(steps=1),
         step_sizes=(0.1, 1.0), training=SHORT,
     ),
-    "Latent": Latent(policy=Shape(memory="belief", hidden=6), objective=PPO(runs=2), training=SHORT),
+    "Latent": Latent(policy=Shape(memory="belief", hidden=6), objective=PPO(episodes_per_trial=2), training=SHORT),
     "Scratch": Scratch(
-        policy=Shape(memory="none", hidden=6), objective=PPO(episodes=4),
+        policy=Shape(memory="none", hidden=6), objective=PPO(trials=4),
         inner=Inner(steps=2, optimizer="adam"), step_sizes=(0.01, 0.1), training=SHORT,
     ),
 }  # fmt: skip
@@ -227,13 +230,13 @@ def test_learnt_step_sizes_are_one_an_update():
 
 
 def test_wrong_settings_are_named():
-    for wrong, said in (
+    for wrong, message in (
         ({"baseline": "mean"}, "baseline 'mean' is unknown"),
-        ({"runs": 0}, "runs is 0"),
+        ({"episodes_per_trial": 0}, "episodes_per_trial is 0"),
         ({"discount": 1.5}, "discount is 1.5"),
         ({"clip": 0.0}, "clip is 0.0"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             PPO(**wrong)
     with pytest.raises(InputError, match="step_size above 0"):
         Inner(step_size=(0.1, 0.0))
@@ -271,11 +274,13 @@ def test_a_reward_that_is_no_number_is_named():
 
 def test_regression_a_support_is_not_weighted_by_its_minibatch():
     """It was, so that steps in training were larger than those that adapt later, and MAML learnt nothing."""
-    objective = PPO(episodes=2, minibatches=4, epochs=1, baseline="linear")
+    objective = PPO(trials=2, minibatches=4, epochs=1, baseline="linear")
     policy = objective.policy(Shape(memory="none", hidden=6), Walk)
-    worlds, rng = objective.on(JUDGED, policy, 1), np.random.default_rng(0)
-    support, query = (worlds.collect(policy, own(policy), worlds.everything(), p, rng) for p in ("support", "query"))
-    whole = worlds.utility(policy, own(policy), support)
-    for part, judged in worlds.minibatches([support, query], rng):
-        torch.testing.assert_close(worlds.utility(policy, own(policy), part), whole[part.drawn.places])
-        assert (part.share, judged.share) == (1.0, 4.0)
+    sampler, rng = objective.sampler(JUDGED, policy, 1), np.random.default_rng(0)
+    support, query = (
+        sampler.collect(policy, named_params(policy), sampler.all_tasks(), p, rng) for p in ("support", "query")
+    )
+    whole = sampler.utility(policy, named_params(policy), support)
+    for part, judged in sampler.minibatches([support, query], rng):
+        torch.testing.assert_close(sampler.utility(policy, named_params(policy), part), whole[part.tasks.places])
+        assert (part.weight, judged.weight) == (1.0, 4.0)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import samples
 import torch
-import worlds
 
 from markets import InputError, TaskSet
 from metalearner import RL2, MeanVariance, Pathwise, Training, load_meta
 from metalearner.distributed import Ranks
-from metalearner.learners.base import earned_share
-from metalearner.learners.rl2 import Plain
+from metalearner.learners.base import select_shrinkage
+from metalearner.learners.rl2 import QueryUtility
 from strategies import Policy, PolicySettings
 
 SHORT = Training(steps=9, evaluate_every=3, evidence=-1e9)
@@ -89,10 +89,10 @@ def test_kill_minus_nine_loses_nothing(tmp_path, wanted):
     """A real process, killed at random moments until it is done; its weights are those of an undisturbed one."""
     script = tmp_path / "train.py"
     script.write_text(
-        "import sys, worlds\n"
+        "import sys, samples\n"
         "from markets import HiddenMarkovRegimes, TaskSet\n"
         "from metalearner import RL2, Training\n"
-        "bars = worlds.regime_bars(1500, 3, seed=1)\n"
+        "bars = samples.regime_bars(1500, 3, seed=1)\n"
         "regimes = HiddenMarkovRegimes(2, restarts=3).fit(bars[:900])\n"
         "tasks = TaskSet.from_regimes(bars[:1300], regimes).split(bars.index[900])\n"
         "training = Training(steps=int(sys.argv[3]), evaluate_every=1, evidence=-1e9)\n"
@@ -100,7 +100,7 @@ def test_kill_minus_nine_loses_nothing(tmp_path, wanted):
         "meta = RL2(context=20, training=training).fit(*tasks, checkpoint=sys.argv[1], resume=True, progress=False)\n"
         "meta.save(sys.argv[2])\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(worlds.__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(samples.__file__).parent)}
 
     def start(name):
         command = [
@@ -147,14 +147,14 @@ def test_training_learns(tasks):
 
 
 def judged(policy, tasks):
-    return Plain(policy, Pathwise().on(tasks, policy, 20))
+    return QueryUtility(policy, Pathwise().sampler(tasks, policy, 20))
 
 
 def test_the_best_weights_on_validation_are_kept(tasks):
     meta = fit(tasks, Training(steps=30, evaluate_every=5, evidence=-1e9, learning_rate=3e-2))
     choosing = TaskSet(tasks[1].tasks[: (len(tasks[1]) + 1) // 2])
     found = judged(meta.policy, choosing).scores(np.random.default_rng(0)).mean().item()
-    assert meta.policy.settings.shrink < 1 or found == pytest.approx(meta.history["validation"].max(), abs=1e-9)
+    assert float(meta.policy.shrink) < 1 or found == pytest.approx(meta.history["validation"].max(), abs=1e-9)
 
 
 def test_patience_stops_early(tasks):
@@ -170,9 +170,10 @@ def test_without_evidence_there_is_no_tilt(tasks):
     for parameter in policy.parameters():
         torch.nn.init.normal_(parameter, std=1.0)
     validation = judged(policy, tasks[1])
-    assert earned_share(policy, validation, needed=1e9) == 0.0
-    assert earned_share(policy, validation, needed=-1e9) > 0.0
-    assert policy.settings.shrink == 1.0
+    select_shrinkage(policy, validation, evidence=1e9)
+    assert float(policy.shrink) == 0.0
+    select_shrinkage(policy, validation, evidence=-1e9)
+    assert float(policy.shrink) > 0.0
 
 
 def test_what_is_not_finite_stops_with_its_name(tasks, monkeypatch):
@@ -188,7 +189,7 @@ def test_processes_that_share_the_tasks_learn_the_same(tmp_path):
     script = tmp_path / "train.py"
     script.write_text(
         "import sys\n"
-        "from markets.synthetic.families import DriftMomentum\n"
+        "from markets.synthetic import DriftMomentum\n"
         "from metalearner import MAML, RL2, CostCurriculum, Latent, MeanVariance, Pathwise, Reptile, Training\n"
         "from strategies import PolicySettings\n"
         "f = DriftMomentum(length=20)\n"
@@ -216,7 +217,7 @@ def test_regression_other_closes_are_other_data(tasks, tmp_path):
 
     path, found = tmp_path / "c.safetensors", []
     for factor in (1.0, 1.3):
-        source = worlds.regime_bars(1500, 3, seed=1)
+        source = samples.regime_bars(1500, 3, seed=1)
         close = source.close.copy()
         opens = close * 0.999
         close[:-1] *= factor
@@ -234,7 +235,7 @@ def test_a_seed_below_zero_is_refused():
 
 
 def test_regression_a_validation_that_is_not_finite_stops(tasks, monkeypatch):
-    monkeypatch.setattr(Plain, "scores", lambda self, rng: torch.tensor([0.1, float("nan")]))
+    monkeypatch.setattr(QueryUtility, "scores", lambda self, rng: torch.tensor([0.1, float("nan")]))
     with pytest.raises(FloatingPointError, match="validation task 1 is not finite"):
         fit(tasks)
 
@@ -243,7 +244,7 @@ def test_regression_tasks_of_another_kind_are_named(tasks):
     for wrong, message in (([1, 2], "wants a TaskSet with tasks in it, not list"), (TaskSet(()), "not no tasks")):
         with pytest.raises(InputError, match=message):
             RL2(context=20, training=SHORT).fit(wrong, wrong, progress=False)
-    other = worlds.regime_bars(400, 3, seed=2)
+    other = samples.regime_bars(400, 3, seed=2)
     with pytest.raises(InputError, match="one source of bars"):
         TaskSet((*tasks[0].tasks, replace(tasks[0][0], bars=other)))
 

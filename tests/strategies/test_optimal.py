@@ -14,9 +14,9 @@ from backtests import walk_forward
 from markets import InputError, load
 from markets.accounting.differentiable import TensorPlan, equity_paths
 from markets.accounting.market import make_market
-from markets.synthetic.families import DriftMomentum, GarleanuPedersen, HiddenMarkov, HiddenMarkovFamily, LinearCost
+from markets.synthetic import DriftMomentum, GarleanuPedersen, HiddenMarkov, HiddenMarkovFamily, LinearCost
 from strategies import BuyAndHold, EqualWeight
-from strategies.optimal.optima import (
+from strategies.optimal import (
     DriftMomentumFilter,
     GarleanuPedersenOptimum,
     HiddenMarkovFilter,

@@ -1,0 +1,168 @@
+"""Optima of `HiddenMarkov` and `HiddenMarkovFamily`: a filtered belief, and thresholds that pay for a switch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numba import njit
+from scipy.interpolate import RegularGridInterpolator
+from scipy.special import expit, logit
+
+from markets import InputError
+from markets.synthetic import HiddenMarkov, HiddenMarkovFamily
+from strategies.optimal.optimum import Optimum
+from strategies.optimal.switching import hysteresis, moves, worth_of_switching
+
+
+@lru_cache(maxsize=1024)
+def hidden_markov_worth(
+    mean: float, stay: float, cost: float, points: int = 801, largest: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(log-odds of the up state, W there) for `HiddenMarkov`.
+
+    In log-odds the filter is linear in the next return: ``l' = logit(P(up next)) + 2 m r``, so that each of the two states
+    moves it by a Gaussian of std 2 m.
+    """
+    largest = largest or logit(stay) + 12 * mean  # beyond logit(stay) only a large return goes
+    grid = np.linspace(-largest, largest, points)
+    up = stay * expit(grid) + (1 - stay) * expit(-grid)
+    move = up[:, None] * moves(grid, logit(up) + 2 * mean**2, 2 * mean)
+    move += (1 - up)[:, None] * moves(grid, logit(up) - 2 * mean**2, 2 * mean)
+    worth = worth_of_switching(2 * mean * (2 * up - 1), move, cost)
+    for array in (grid, worth):  # they are kept, and handed out again
+        array.setflags(write=False)
+    return grid, worth
+
+
+def hidden_markov_threshold(mean: float, stay: float, cost: float, points: int = 801) -> float:
+    """Probability of the up state above which to go long."""
+    grid, worth = hidden_markov_worth(mean, stay, cost, points)
+    return float(expit(np.interp(2 * cost, worth, grid)))
+
+
+@njit(cache=True)
+def hidden_markov_log_odds(returns, mean, stay):
+    """Filter of `HiddenMarkov`: log-odds (n, T) of the up state after each return, from even odds before the first."""
+    out = np.empty_like(returns)
+    for k in range(returns.shape[0]):
+        odds = 0.0
+        for t in range(returns.shape[1]):
+            if t > 0:
+                up = 1 / (1 + np.exp(-odds))
+                up = stay[k] * up + (1 - stay[k]) * (1 - up)
+                odds = np.log(up / (1 - up))
+            odds += 2 * mean[k] * returns[k, t]
+            out[k, t] = odds
+    return out
+
+
+class HiddenMarkovFilter(Optimum):
+    """Optimal in `HiddenMarkov`, and in `HiddenMarkovFamily` for one who knows each task's parameters.
+
+    Parameters
+    ----------
+    family : HiddenMarkov or HiddenMarkovFamily
+    mean, stay : ndarray of shape (n,), optional
+        Of each episode, for the second.
+    """
+
+    family: HiddenMarkov | HiddenMarkovFamily
+    name = "filter"
+
+    def __init__(
+        self,
+        family: HiddenMarkov | HiddenMarkovFamily | None = None,
+        mean: Sequence[float] | np.ndarray | None = None,
+        stay: Sequence[float] | np.ndarray | None = None,
+    ):
+        family = self.family = family or HiddenMarkov()
+        if isinstance(family, HiddenMarkov):
+            mean, stay = [family.mean], [family.stay]
+        if mean is None or stay is None:
+            raise InputError("the filter of a hidden Markov family must be told the mean and stay of each episode")
+        self._mean, self._stay = np.asarray(mean, dtype=np.float64), np.asarray(stay, dtype=np.float64)
+
+    def weights(self, returns: np.ndarray, signal: np.ndarray) -> np.ndarray:
+        n = len(returns)
+        if 1 < len(self._mean) < n:
+            raise InputError(f"the filter was told the parameters of {len(self._mean)} episodes, and there are {n}")
+        mean, stay = (np.broadcast_to(x if len(x) == 1 else x[:n], (n,)).copy() for x in (self._mean, self._stay))
+        return hysteresis(hidden_markov_log_odds(returns, mean, stay), self._edges(mean, stay))
+
+    def _edges(self, mean: np.ndarray, stay: np.ndarray) -> np.ndarray:
+        if isinstance(self.family, HiddenMarkovFamily):
+            return _edge_table(self.family)(np.column_stack([mean, logit(stay)]))
+        edge = logit(hidden_markov_threshold(self.family.mean, self.family.stay, self.family.cost))
+        return np.full(len(mean), edge)
+
+
+@lru_cache(maxsize=8)
+def _edge_table(family: HiddenMarkovFamily, points: int = 9) -> RegularGridInterpolator:
+    """Log-odds to go long at, over (mean, logit of stay): smooth enough to interpolate."""
+    means, stays = (
+        np.linspace(*family.means, points),
+        np.linspace(logit(family.stays[0]), logit(family.stays[1]), points),
+    )
+    edges = [[logit(hidden_markov_threshold(m, expit(s), family.cost, 401)) for s in stays] for m in means]
+    return RegularGridInterpolator((means, stays), np.array(edges), method="cubic")
+
+
+class HiddenMarkovJointFilter(Optimum):
+    """`HiddenMarkovFamily` for one who is not told the parameters: a filter over (state, m, q), m and q on a grid.
+
+    Acts on the posterior mean of W, as if the parameters were to become known after the next bar. That ignores what a
+    trade could wait to learn, so the true optimum lies between this and the filter that knows.
+    """
+
+    family: HiddenMarkovFamily
+    name = "joint filter"
+
+    def __init__(self, family: HiddenMarkovFamily | None = None, points: int = 9):
+        self.family = family or HiddenMarkovFamily()
+        self.points = points
+
+    def weights(self, returns: np.ndarray, signal: np.ndarray) -> np.ndarray:
+        family = self.family
+        # the middles of equal shares of each uniform prior
+        shares = (np.arange(self.points) + 0.5) / self.points
+        (low, high), (least, most) = family.means, family.stays
+        mean = np.repeat(low + (high - low) * shares, self.points)
+        stay = np.tile(least + (most - least) * shares, self.points)
+        largest = float(logit(stay.max()) + 12 * mean.max())
+        tables = [
+            hidden_markov_worth(float(m), float(q), family.cost, 401, largest) for m, q in zip(mean, stay, strict=True)
+        ]
+        worth = _mean_worth(np.ascontiguousarray(returns), mean, stay, np.array([w for _, w in tables]), largest)
+        return hysteresis(worth, np.full(len(returns), 2 * family.cost))
+
+
+@njit(cache=True)
+def _mean_worth(returns, mean, stay, tables, largest):
+    """Posterior mean (n, T) of W, over the parameters g with ``tables[g]`` on a common grid of log-odds."""
+    out = np.empty_like(returns)
+    count, points = tables.shape
+    odds, evidence = np.empty(count), np.empty(count)
+    for k in range(returns.shape[0]):
+        odds[:] = 0.0
+        evidence[:] = 0.0
+        for t in range(returns.shape[1]):
+            r, top = returns[k, t], -np.inf
+            for g in range(count):
+                up = 1 / (1 + np.exp(-odds[g]))
+                up = 0.5 if t == 0 else stay[g] * up + (1 - stay[g]) * (1 - up)
+                # density of r over that of N(0, 1): up e^{mr} + (1 − up) e^{−mr}, times e^{−m²/2}
+                rise = np.exp(mean[g] * r)
+                evidence[g] += np.log(up * rise + (1 - up) / rise) - 0.5 * mean[g] ** 2
+                odds[g] = np.log(up / (1 - up)) + 2 * mean[g] * r
+                top = max(top, evidence[g])
+            total, worth = 0.0, 0.0
+            for g in range(count):
+                share = np.exp(evidence[g] - top)
+                at = min(max((odds[g] + largest) / (2 * largest) * (points - 1), 0.0), points - 1.000001)
+                i = int(at)
+                total += share
+                worth += share * (tables[g, i] + (at - i) * (tables[g, i + 1] - tables[g, i]))
+            out[k, t] = worth / total
+    return out

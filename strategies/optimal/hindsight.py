@@ -1,0 +1,108 @@
+"""The best of all paths, with every price known: what nobody can earn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numba import njit
+
+from markets import Bars, Costs, Execution, Plan
+from markets.accounting.market import make_market
+from strategies.strategy import Strategy
+
+
+@njit(cache=True)
+def _hindsight(returns, positions, cost, risk):
+    """Backward induction over a grid of positions; weights (n, T) for returns (n, T) that each earns."""
+    n, bars, count = returns.shape[0], returns.shape[1], positions.size
+    out = np.empty_like(returns)
+    best = np.empty((bars, count), dtype=np.int64)
+    first = 0
+    for k in range(n):
+        value = np.zeros(count)
+        for t in range(bars - 1, -1, -1):
+            after = np.empty(count)
+            for i in range(count):
+                after[i] = positions[i] * returns[k, t] - 0.5 * risk * positions[i] ** 2 + value[i]
+            for j in range(count):
+                best[t, j] = 0
+                value[j] = -np.inf
+                for i in range(count):
+                    here = after[i] - cost * abs(positions[i] - positions[j])
+                    if here > value[j]:
+                        value[j], best[t, j] = here, i
+        at = -1
+        for t in range(bars):
+            if at < 0:  # flat before, which need not be on the grid
+                top = -np.inf
+                for i in range(count):
+                    here = after[i] - cost * abs(positions[i])
+                    if here > top:
+                        top, first = here, i
+                at = first
+            else:
+                at = best[t, at]
+            out[k, t] = positions[at]
+    return out
+
+
+def hindsight(
+    returns: np.ndarray, cost: float, positions: Sequence[float] = (-1, 0, 1), risk: float = 0.0
+) -> np.ndarray:
+    """Weights of one who has seen the future: an upper bound that nobody can reach.
+
+    ``V_t(p) = max_{p'} [p' r_{t+1} − c |p' − p| − ½ risk p'² + V_{t+1}(p')]``, backwards over a grid of positions.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n, T)
+        Column t is what the weight of column t earns.
+    cost : float
+        Of a change of weight by 1.
+    positions : sequence of float
+    risk : float
+        γ σ².
+
+    Returns
+    -------
+    ndarray of shape (n, T)
+    """
+    returns = np.ascontiguousarray(returns, dtype=np.float64)
+    return _hindsight(returns, np.asarray(positions, dtype=np.float64), float(cost), float(risk))
+
+
+class Hindsight(Strategy):
+    """Trades each symbol with its share of the money, knowing all prices to come. It cheats, by design: a ceiling.
+
+    Parameters
+    ----------
+    costs : Costs or str
+        That it plans for; only the shares of value (commission, std, taxes) count.
+    positions : sequence of float
+        That a symbol may have, as shares of its part; 0 to 1 by default.
+    risk : float
+        γ σ² a bar, with γ the risk aversion of each symbol's part.
+    execution : Execution, optional
+        For its fill time.
+    """
+
+    name = "hindsight"
+
+    def __init__(
+        self,
+        costs: Costs | str = "10bp",
+        positions: Sequence[float] = (0.0, 0.5, 1.0),
+        risk: float = 0.0,
+        execution: Execution | None = None,
+    ):
+        self.costs, self.positions, self.risk = Costs.parse(costs), positions, risk
+        self.execution = execution or Execution()
+
+    def plan(self, bars: Bars) -> Plan:
+        market, rules = make_market(bars, self.costs, self.execution)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            earned = np.nan_to_num(market.fill[1:] / market.fill[:-1] - 1, posinf=0.0)
+        earned = np.vstack([earned, np.zeros((1, earned.shape[1]))])
+        weights = hindsight(earned.T, (rules.buy + rules.sell) / 2, self.positions, self.risk).T
+        return Plan(weights / bars.shape[1])

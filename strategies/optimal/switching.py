@@ -1,0 +1,60 @@
+"""The value of switching: optima that are bang-bang with hysteresis, as under proportional costs and a cap on the weight."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from scipy.special import ndtr
+
+from markets import InputError
+
+
+def worth_of_switching(gain: np.ndarray, move: np.ndarray, cost: float) -> np.ndarray:
+    """W = gain + move · clip(W, −2 cost, 2 cost): what being long is worth more than being short, on a grid.
+
+    With proportional costs and a cap on the weight the optimum is bang-bang: go long where W > 2 cost, short where W < −2
+    cost, hold between (de Lataillade et al., arXiv 1203.5957).
+
+    Parameters
+    ----------
+    gain : ndarray of shape (P,)
+        Twice the expected next return at each grid point.
+    move : ndarray of shape (P, P)
+        Transition matrix of the grid.
+    cost : float
+        Of a change of weight by 1.
+    """
+    worth = gain.copy()
+    for _ in range(100_000):
+        before = worth
+        worth = gain + move @ np.clip(before, -2 * cost, 2 * cost)
+        if np.abs(worth - before).max() < 1e-12:
+            return worth
+    raise InputError("the worth of switching does not settle; is every parameter finite and in its range?")
+
+
+def moves(grid: np.ndarray, mean: np.ndarray, std: float) -> np.ndarray:
+    """Transition matrix (P, P) to N(mean_i, spread²), exact for functions that are linear between grid points.
+
+    From E[(g − X)⁺] of a Gaussian; what falls off the grid stays at its end.
+    """
+    z = (grid - mean[:, None]) / std
+    below = z * ndtr(z) + np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    share = np.diff(below, axis=1) * std / (grid[1] - grid[0])
+    edge = np.ones((len(mean), 1))
+    return np.diff(np.hstack([0 * edge, share, edge]), axis=1)
+
+
+@njit(cache=True)
+def hysteresis(signal, edge):
+    """1 where the signal is above an episode's edge, −1 below its negative, else what was held; starts flat."""
+    out = np.empty_like(signal)
+    for k in range(signal.shape[0]):
+        held = 0.0
+        for t in range(signal.shape[1]):
+            if signal[k, t] > edge[k]:
+                held = 1.0
+            elif signal[k, t] < -edge[k]:
+                held = -1.0
+            out[k, t] = held
+    return out
