@@ -50,7 +50,7 @@ def write_report(
     """
     title = title or f"{bars.name}: {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}"
     charged = f"{costs.buy_side:.2%} a side" if costs.buy_side else "no costs"
-    about = f"{len(bars)} bars of {len(bars.symbols)} symbols, {charged}, adapted every {every} bars. Net of all costs."
+    intro = f"{len(bars)} bars of {len(bars.symbols)} symbols, {charged}, adapted every {every} bars. Net of all costs."
     notes = list(notes)
     if bars.name in SURVIVORSHIP:
         notes.append(f"Survivorship: {SURVIVORSHIP[bars.name]}.")
@@ -63,7 +63,7 @@ def write_report(
     text = formatted(pd.DataFrame({b.name: b.metrics for b in backtests}).T)
     rows = [[str(name), *row] for name, row in zip(text.index, text.to_numpy(), strict=True)]
     figures = table(["strategy", *text.columns], rows, titles=METRICS)
-    body = f"<p class=about>{html.escape(about)}</p>{figures}<ul>{listed}</ul>{figure}"
+    body = f"<p class=about>{html.escape(intro)}</p>{figures}<ul>{listed}</ul>{figure}"
     return write_page(path, title, body, "thead th{cursor:help}")
 
 

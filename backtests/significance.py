@@ -108,8 +108,10 @@ def sharpe_difference(
         warnings.simplefilter("ignore")
         block = float(optimal_block_length(_influence(pair))["stationary"].iloc[0])
     block = float(np.clip(block, 1.0, len(pair) / 3)) if np.isfinite(block) else 1.0
-    drawn = np.array([_gap(data[0][0]) for data in StationaryBootstrap(block, pair, seed=seed).bootstrap(resamples)])
-    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    resampled = np.array(
+        [_gap(data[0][0]) for data in StationaryBootstrap(block, pair, seed=seed).bootstrap(resamples)]
+    )
+    low, high = np.nanquantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high), block)
 
 

@@ -26,8 +26,8 @@ def finish(name: str, figures: dict, quick: bool) -> None:
     machine = {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version()}
     if not quick:
         RESULTS.mkdir(exist_ok=True)
-        about = {"figures": figures, "machine": machine, "packages": package_versions(), "commit": git_commit()}
-        (RESULTS / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
+        record = {"figures": figures, "machine": machine, "packages": package_versions(), "commit": git_commit()}
+        (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(figures))
 
 

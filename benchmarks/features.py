@@ -63,8 +63,8 @@ assert rows == {length}
 print(made, peak(), time.perf_counter() - start)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    made, peak, took = (float(x) for x in done.stdout.split())
-    return {"bars_gib": made, "peak_gib": peak, "s": took}
+    built, peak, took = (float(x) for x in done.stdout.split())
+    return {"bars_gib": built, "peak_gib": peak, "s": took}
 
 
 def main() -> None:

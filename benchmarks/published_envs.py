@@ -143,8 +143,8 @@ class VectorWorldEnv(VectorEnv):
             raise ValueError(f"{len(seed)} seeds for {self.num_envs} environments")
         which = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, dtype=bool)))
         for i in np.flatnonzero(which):
-            if (own := seed[i]) is not None:
-                self.rngs[i] = seeding.np_random(int(own))[0]
+            if (given := seed[i]) is not None:
+                self.rngs[i] = seeding.np_random(int(given))[0]
         self._begin(which)
         return self.world.observe(self._state), {}
 

@@ -109,25 +109,25 @@ class Retrained:
 
 def retrained(name: str, learner: Learner, bars: Bars, first: int, last: int) -> Retrained:
     """Meta-train at the turn of every `YEARS` years from `first` on, on the bars before."""
-    made = Retrained(name)
+    built = Retrained(name)
     for year in range(first, last + 1, YEARS):
         known = bars[: str(year - 1)].without_past()
         tasks = TaskSet.from_windows(known, support=SUPPORT, query=QUERY, warmup=WARMUP)
-        made.metas.append(learner.fit(*tasks.split(str(year - VALIDATION), embargo=0), progress=False))
+        built.metas.append(learner.fit(*tasks.split(str(year - VALIDATION), embargo=0), progress=False))
         print(f"{name}: meta-trained on what was known at the end of {year - 1}", flush=True)
-    return made
+    return built
 
 
 def run(bars: Bars, first: int, last: int, quick: bool, seed: int) -> tuple[WalkForward, dict[str, tuple[str, str]]]:
     """The walk-forward, and of each learner the names of its adapted and unadapted accounts."""
-    made = [retrained(name, learner, bars, first, last) for name, learner in learners(quick, seed).items()]
-    everyone: list[Adaptive] = [x for one in made for x in (one, one.unadapted())]
+    built = [retrained(name, learner, bars, first, last) for name, learner in learners(quick, seed).items()]
+    everyone: list[Adaptive] = [x for one in built for x in (one, one.unadapted())]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = walk_forward(
             [*everyone, *baselines()], bars[str(first) : str(last)], costs=COSTS, every=EVERY, progress=False
         )
-    return result, {one.name: (one.name, one.unadapted().name) for one in made}
+    return result, {one.name: (one.name, one.unadapted().name) for one in built}
 
 
 def gaps(

@@ -69,11 +69,11 @@ def fits(quick: bool, seed: int) -> dict[str, float]:
 
     def hmmlearn(bars: Bars, round_: int, **settings) -> GaussianHMM:
         x = market_returns(bars)[1:, None] * 100
-        made = [
+        built = [
             GaussianHMM(K, random_state=seed + starts * round_ + i, implementation="scaling", **settings).fit(x)
             for i in range(starts)
         ]
-        return max(made, key=lambda one: one.score(x))
+        return max(built, key=lambda one: one.score(x))
 
     runs: dict[str, Callable] = {
         "ours": ours,
@@ -160,8 +160,8 @@ def recoveries(quick: bool, seed: int) -> dict[str, dict[str, float]]:
         "changepoints": lambda: ChangePoints(K),
     }
     rows: dict[str, list[tuple[float, ...]]] = {}
-    for seed_of_market in range(seeds):
-        bars, truth = simulated(length, np.random.default_rng([seed, world]))
+    for number in range(seeds):
+        bars, truth = simulated(length, np.random.default_rng([seed, number]))
         past, rest = bars[: length // 2], bars[length // 2 :]
         truth = truth[length // 2 :]
         known = model(np.full(K, 1 / K), TRANSITION, MEAN, VOLATILITY**2)

@@ -4,7 +4,7 @@ A sleeve is a rule that never changes; what differs from regime to regime is its
 of the sleeve's own account at bar t, costs and delays included, in units of its volatility, and c a context, how turbulent the
 market was when that was decided::
 
-    z_t ~ N(a + b c, 1),   a ~ N(m, 1 / n₀),   n₀ = bars a year / spread²
+    z_t ~ N(a + b c, 1),   a ~ N(m, 1 / n₀),   n₀ = bars a year / prior_std²
 
 The means m and the slopes b are learnt from the training tasks, by a ridge regression towards what is expected of such sleeves
 at all. Adapting is one step in closed form: the posterior of a after the bars seen, those of `halflife` bars ago counting half::
@@ -48,7 +48,7 @@ class Sleeves:
         Sharpe ratio a year that each is expected to have before any data.
     doubt : float
         Standard deviation of that expectation, and of the slopes.
-    spread : float
+    prior_std : float
         Standard deviation of a sleeve's Sharpe ratio a year from regime to regime.
     halflife : int
         Bars; also of the volatility.
@@ -63,7 +63,7 @@ class Sleeves:
     sleeves: tuple[Strategy, ...] = field(default_factory=lambda: (InverseVolatility(), Reversal(), ResidualMomentum()))
     expected: tuple[float, ...] = (0.5, 0.0, 0.0)
     doubt: float = 0.25
-    spread: float = 1.0
+    prior_std: float = 1.0
     halflife: int = 126
     share: float = 0.75
     band: float = 0.3
@@ -122,7 +122,7 @@ class SleevesPolicy:
         known = np.isfinite(seen.z)
         weights = 0.5 ** (np.arange(len(held))[::-1, None] / of.halflife) * known
         rest = np.where(known, seen.z - seen.context[:, None] * self.slope, 0.0)
-        n = (len(held) - 1) / held.years / of.spread**2
+        n = (len(held) - 1) / held.years / of.prior_std**2
         mean = (n * self.mean + (weights * rest).sum(axis=0)) / (n + weights.sum(axis=0))
         volatility = np.where(np.isfinite(seen.volatility), seen.volatility, self.typical)
         return Believed(of, mean, self.slope, volatility, self.name)

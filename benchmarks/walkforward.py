@@ -20,16 +20,16 @@ def main() -> None:
     where = spans(bars, None, None)
     regimes = steps.fit_regimes(bars, where, 3, chosen.seed)
     tasks, validation = steps.cut_tasks(bars, where, regimes)
-    made = {}
+    built = {}
     for learner in steps.DEMO_LEARNERS:
         with tempfile.TemporaryDirectory() as folder:
-            made[learner] = steps.train(
+            built[learner] = steps.train(
                 learner, tasks, validation, Path(folder), steps=30 if chosen.quick else 300, costs="10bp",
                 seed=chosen.seed, resume=False, log=None,
             )  # fmt: skip
-    rl2 = made["rl2"]
+    rl2 = built["rl2"]
     rules = [InverseVolatility(), EqualWeight(), BuyAndHold(), Momentum(252)]
-    learnt = [rl2, rl2.unadapted(), rl2.shrunk(1.0, "RL2, whole tilt"), made["finetune"]]
+    learnt = [rl2, rl2.unadapted(), rl2.shrunk(1.0, "RL2, whole tilt"), built["finetune"]]
     result = walk_forward([*learnt, *rules], bars[where.test :])
     steps.show_result(result)
     figures = {name: {k: round(float(v), 4) for k, v in row.items()} for name, row in result.table().iterrows()}

@@ -12,7 +12,7 @@ from markets.data.loading import load
 from markets.envs import EnvConfig, MarketEnv, TaskEnv, VectorMarketEnv
 from markets.envs.rewards import Reward
 from markets.features.composition import Features
-from markets.features.known_units import Told, UnitReturn
+from markets.features.known_units import Exogenous, UnitReturn
 from markets.features.user_defined import feature
 from markets.quality.report import QualityReport, check
 from markets.regimes.base import RegimeDetector, RegimePath, load_detector
@@ -29,6 +29,7 @@ __all__ = [
     "Costs",
     "EnvConfig",
     "Execution",
+    "Exogenous",
     "Features",
     "HiddenMarkovRegimes",
     "InputError",
@@ -44,7 +45,6 @@ __all__ = [
     "Task",
     "TaskEnv",
     "TaskSet",
-    "Told",
     "UnitReturn",
     "VectorMarketEnv",
     "VolatilityTrendRegimes",

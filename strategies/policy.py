@@ -176,8 +176,8 @@ class PolicyStrategy(Strategy):
         if context < 1:
             raise InputError(f"context is {context}; it must be at least 1")
         self.policy, self.context, self.name, self.seen_until = policy, context, name, seen_until
-        own = 0 if policy.settings.base == "flat" else InverseVolatility().warmup
-        self.warmup = max(policy.settings.features.lookback + context, own)
+        base_warmup = 0 if policy.settings.base == "flat" else InverseVolatility().warmup
+        self.warmup = max(policy.settings.features.lookback + context, base_warmup)
 
     @property
     def fingerprint(self) -> str:

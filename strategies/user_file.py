@@ -60,14 +60,14 @@ def load_strategy(source: str) -> Callable[[], Strategy]:
     def make() -> Strategy:
         try:
             # a strategy is copied, so that nothing is remembered from one use to the next
-            made = found() if callable(found) and not isinstance(found, Strategy) else copy.deepcopy(found)
+            built = found() if callable(found) and not isinstance(found, Strategy) else copy.deepcopy(found)
         except Exception as error:
             raise InputError(_where(file, error)) from error
-        if not isinstance(made, Strategy):
+        if not isinstance(built, Strategy):
             raise InputError(
                 f"{file}: {name} is no Strategy; derive it from strategies.Strategy and give it plan(bars)"
             )
-        return made
+        return built
 
     return make
 

@@ -45,9 +45,9 @@ def meta(tasks):
     """A small RL² policy, its weights drawn after a little training, so that it does something whatever validation said."""
     from metalearner import RL2, Training
 
-    made = RL2(context=20, training=Training(steps=6, evaluate_every=3, evidence=-1e9)).fit(*tasks, progress=False)
+    built = RL2(context=20, training=Training(steps=6, evaluate_every=3, evidence=-1e9)).fit(*tasks, progress=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        for parameter in made.policy.parameters():
+        for parameter in built.policy.parameters():
             torch.nn.init.normal_(parameter, std=0.5)
-    return made
+    return built

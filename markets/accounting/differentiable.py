@@ -229,9 +229,9 @@ def _scale(free, stuck, rules):
     if rules.net < np.inf:
         net, held = free.sum(1), stuck.sum(1)
         total = scale * net + held
-        room = ((_choose(total > 0, rules.net, -rules.net) - held) / torch.where(net != 0, net, 1.0)).clamp(min=0)
-        binds = (total.abs() > rules.net * (1 + TOLERANCE)) & (room < scale) & (net != 0)
-        scale = torch.where(binds, room, scale)
+        headroom = ((_choose(total > 0, rules.net, -rules.net) - held) / torch.where(net != 0, net, 1.0)).clamp(min=0)
+        binds = (total.abs() > rules.net * (1 + TOLERANCE)) & (headroom < scale) & (net != 0)
+        scale = torch.where(binds, headroom, scale)
     return scale[:, None]
 
 

@@ -77,7 +77,7 @@ def _trades(
     value, price = orders[row, column], market.fill[row - 1, column]
     bought = value > 0
     parts = costs.parts(value, market.impact[row - 1, column] if market.impact.size else 0.0, at_fill[row])
-    made = pd.DataFrame(
+    ordered = pd.DataFrame(
         {"row": row, "symbol": column, "side": np.where(bought, "buy", "sell"), "shares": value / price, "value": value,
          "price": price, **parts, "cost": sum(parts.values())}
     )  # fmt: skip
@@ -87,7 +87,7 @@ def _trades(
         {"row": row, "symbol": column, "side": "delisted", "shares": -paid_out[row, column],
          "value": -paid_out[row, column] * price, "price": price, **dict.fromkeys(parts, 0.0), "cost": 0.0}
     )  # fmt: skip
-    table = pd.concat([made, gone] if len(gone) else [made]).sort_values(["row", "symbol"], ignore_index=True)
+    table = pd.concat([ordered, gone] if len(gone) else [ordered]).sort_values(["row", "symbol"], ignore_index=True)
     times = bars.index[table.pop("row") - (0 if rules.lagged else 1)]
     table["symbol"] = np.array(bars.symbols, dtype=object)[table["symbol"]]
     table.insert(0, "time", times)

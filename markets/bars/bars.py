@@ -282,10 +282,10 @@ class Bars:
 
         What could not trade still cannot.
         """
-        made = Bars.make(
+        built = Bars.make(
             self._index, self.symbols, **fields, tradable=self._tradable, delisted=self.delisted_from, name=self.name
         )
-        return made.rows(self.past, len(made))
+        return built.rows(self.past, len(built))
 
     def select(self, symbols: Sequence[str]) -> Bars:
         """The same rows for some of the symbols."""

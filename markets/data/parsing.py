@@ -45,7 +45,7 @@ _STYLES = {
 # ---------------------------------------------------------------------- numbers
 
 
-def numbers(columns: dict[str, pd.Series], where: Where) -> dict[str, np.ndarray]:
+def parse_numbers(columns: dict[str, pd.Series], where: Where) -> dict[str, np.ndarray]:
     """Read the columns of one table as float64; an empty cell is NaN.
 
     Parameters
@@ -165,7 +165,7 @@ def _first(mask: pd.Series, text: pd.Series, name: str) -> tuple[int, str, str] 
 # ---------------------------------------------------------------------- times
 
 
-def times(column: pd.Series, name: str, where: Where) -> pd.DatetimeIndex:
+def parse_times(column: pd.Series, name: str, where: Where) -> pd.DatetimeIndex:
     """Read a column as times, in the order they stand in.
 
     Times with a UTC offset keep it where all share one, and are told in UTC otherwise; counts of seconds (or milli-, micro- or

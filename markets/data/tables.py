@@ -16,7 +16,7 @@ import pandas as pd
 
 from markets.bars.bars import FIELDS, Bars
 from markets.common.errors import InputError
-from markets.data.parsing import numbers, times
+from markets.data.parsing import parse_numbers, parse_times
 from markets.data.time_spans import NoRows, Span
 
 FORMATS = (
@@ -176,16 +176,16 @@ def read_table(frame: pd.DataFrame, name: str, where: Where) -> Table:
     time_column = next((known[c] for c in TIME_COLUMNS if c in known), frame.columns[0])
     if "date" in known and "time" in known:
         clock = frame[known["date"]].astype(str) + " " + frame[known["time"]].astype(str)
-        index = times(clock, f"{known['date']} {known['time']}", where)
+        index = parse_times(clock, f"{known['date']} {known['time']}", where)
     else:
-        index = times(frame[time_column], time_column, where)
+        index = parse_times(frame[time_column], time_column, where)
     if is_long:
         return _from_long(frame, known, index, name, where)
     if {"open", "high", "low"} <= known.keys():
         raise InputError(f"column 'close' is missing (there are {', '.join(frame.columns)}); name it so")
     columns = [c for c in frame.columns if c not in (time_column, known.get("time"))]
     _check_order(index, where)
-    close = np.column_stack(list(numbers({c: frame[c] for c in columns}, where).values()))
+    close = np.column_stack(list(parse_numbers({c: frame[c] for c in columns}, where).values()))
     return Table(index, tuple(columns), {"close": close}, lambda bar, i, _: f"{where(bar)}, column {columns[i]!r}")
 
 
@@ -193,7 +193,7 @@ def _from_long(frame: pd.DataFrame, known: dict[str, str], index: pd.DatetimeInd
     if "close" not in known:
         raise InputError(f"column 'close' is missing (there are {', '.join(frame.columns)}); it should be {FORMATS}")
     present = [field for field in (*FIELDS, "adj close") if field in known]
-    read = numbers({known[field]: frame[known[field]] for field in present}, where)
+    read = parse_numbers({known[field]: frame[known[field]] for field in present}, where)
     values = {field: read[known[field]] for field in present}
     symbol_column = next((known[c] for c in SYMBOL_COLUMNS if c in known), None)
 
@@ -235,7 +235,7 @@ def _from_levels(frame: pd.DataFrame, where: Where) -> Table:
     field_level = next((i for i in (0, 1) if "close" in levels[i]), None)
     if field_level is None:
         raise InputError("neither level of the columns has a 'close'; the two levels should be field and symbol")
-    index = times(pd.Series(frame.index), str(frame.index.name), where)
+    index = parse_times(pd.Series(frame.index), str(frame.index.name), where)
     _check_order(index, where)
     symbols = list(dict.fromkeys(str(v) for v in frame.columns.get_level_values(1 - field_level)))
     labels: dict[tuple[str, int], str] = {}
@@ -247,7 +247,7 @@ def _from_levels(frame: pd.DataFrame, where: Where) -> Table:
             raise InputError(f"column {text!r} stands twice in the header; give each a name of its own")
         if field in (*FIELDS, "adj close"):
             labels[key], columns[text] = text, frame.iloc[:, i]
-    read = numbers(columns, where)
+    read = parse_numbers(columns, where)
     fields: dict[str, np.ndarray] = {}
     for (field, symbol), text in labels.items():
         fields.setdefault(field, np.full((len(index), len(symbols)), np.nan))[:, symbol] = read[text]

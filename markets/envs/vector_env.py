@@ -80,8 +80,8 @@ class VectorMarketEnv(VectorEnv):
             if mask.dtype != bool or mask.shape != (self.num_envs,) or not mask.any():
                 raise ValueError(f"reset_mask must be a bool array of shape ({self.num_envs},) with at least one True")
         for b in np.flatnonzero(mask):
-            if (own := seeds[b]) is not None:
-                self._rngs[b] = seeding.np_random(int(own))[0]
+            if (given := seeds[b]) is not None:
+                self._rngs[b] = seeding.np_random(int(given))[0]
         self._accounts.start(np.flatnonzero(mask), self._rngs)
         self._done = self._done & ~mask  # what infos hold stays as it was
         return self._accounts.observe(np.arange(self.num_envs)), self._infos(mask)

@@ -2,7 +2,7 @@
 
 from markets.features.composition import Features
 from markets.features.fold import FeatureStream
-from markets.features.known_units import Told, UnitReturn
+from markets.features.known_units import Exogenous, UnitReturn
 from markets.features.parts import (
     AboveAverage,
     Calendar,
@@ -23,13 +23,13 @@ __all__ = [
     "Calendar",
     "Custom",
     "Drawdown",
+    "Exogenous",
     "FeatureStream",
     "Features",
     "Part",
     "Range",
     "Rank",
     "Return",
-    "Told",
     "Trend",
     "UnitReturn",
     "Volatility",

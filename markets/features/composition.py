@@ -68,7 +68,7 @@ class Features:
         return cls((*returns, ratio, *(AboveAverage(n, volatility) for n in averages)))
 
     @classmethod
-    def from_dict(cls, about: dict[str, Any]) -> Features:
+    def from_dict(cls, config: dict[str, Any]) -> Features:
         """From what ``dataclasses.asdict`` and JSON made of it.
 
         Raises
@@ -76,10 +76,10 @@ class Features:
         InputError
             When a part is of no known kind; a user's own must be defined before a model that reads it is loaded.
         """
-        if "parts" not in about:  # models saved before features were composed
-            return cls.standard(**_tuples(about))
+        if "parts" not in config:  # models saved before features were composed
+            return cls.standard(**_tuples(config))
         parts = []
-        for part in about["parts"]:
+        for part in config["parts"]:
             if part["kind"] not in Part.kinds:
                 raise InputError(f"features: {part['kind']!r} is no kind of feature; there are {', '.join(Part.kinds)}")
             parts.append(Part.kinds[part["kind"]](**{k: v for k, v in _tuples(part).items() if k != "kind"}))
@@ -155,6 +155,6 @@ class Features:
         check_fields(self.parts, bars)
 
 
-def _tuples(about: dict[str, Any]) -> dict[str, Any]:
+def _tuples(config: dict[str, Any]) -> dict[str, Any]:
     """Lists back to the tuples that JSON made them of."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in about.items()}
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}

@@ -44,8 +44,9 @@ class UnitReturn(ByFunction):
 
 
 @dataclass(frozen=True)
-class Told(ByFunction):
-    """The log price of one symbol, told to all: a signal that synthetic families send along as a symbol that does not trade.
+class Exogenous(ByFunction):
+    """The log price of one symbol, given to every symbol: a signal that synthetic families send along as a symbol that does
+    not trade.
 
     Attributes
     ----------
@@ -56,7 +57,7 @@ class Told(ByFunction):
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (f"told_{self.symbol.replace(' ', '_')}",)
+        return (f"exogenous_{self.symbol.replace(' ', '_')}",)
 
     @property
     def lookback(self) -> int:
@@ -65,5 +66,5 @@ class Told(ByFunction):
     def values(self, bars: Bars) -> np.ndarray:
         if self.symbol not in bars.symbols:
             raise InputError(f"the feature {self.names[0]} reads {self.symbol!r}, but {bars.name} has no such symbol")
-        told = np.log(bars.marks[:, list(bars.symbols).index(self.symbol)])
-        return np.broadcast_to(told[:, None], bars.shape).copy()
+        level = np.log(bars.marks[:, list(bars.symbols).index(self.symbol)])
+        return np.broadcast_to(level[:, None], bars.shape).copy()

@@ -127,13 +127,13 @@ def check_index(
 def _check_days(
     index: pd.DatetimeIndex, calendar: str | None, zone: str
 ) -> tuple[list[Finding], dict[str, str], pd.DatetimeIndex]:
-    own = index.tz_localize(None)
+    local = index.tz_localize(None)
     why = "as asked"
     if calendar is None:
-        calendar, why = guess_days(own.normalize())
-    at = sessions(calendar, *_reach(own)) if calendar else None
-    local = own
-    midnight = bool((own == own.normalize()).all())
+        calendar, why = guess_days(local.normalize())
+    at = sessions(calendar, *_reach(local)) if calendar else None
+    local = local
+    midnight = bool((local == local.normalize()).all())
     if at is not None and index.tz is not None and not midnight:
         local = index.tz_convert(at.zone).tz_localize(None)
     dates = local.normalize()
@@ -179,9 +179,9 @@ def guess_days(dates: pd.DatetimeIndex) -> tuple[str | None, str]:
     return None, f"not guessed: bars on {share:.0%} of New York's holidays; name one with calendar="
 
 
-def _reach(own: pd.DatetimeIndex) -> tuple[pd.Timestamp, pd.Timestamp]:
+def _reach(local: pd.DatetimeIndex) -> tuple[pd.Timestamp, pd.Timestamp]:
     """First and last date of which sessions are wanted: another zone may be a day off, and a weekend has none."""
-    return own[0].normalize() - 7 * DAY, own[-1].normalize() + 7 * DAY
+    return local[0].normalize() - 7 * DAY, local[-1].normalize() + 7 * DAY
 
 
 def _stamps(index: pd.DatetimeIndex, local: pd.DatetimeIndex, at: Sessions | None) -> tuple[list[Finding], str]:
@@ -225,8 +225,8 @@ def _missing(
     first = missing[run][int(np.argmax(lengths))]
     after = np.minimum(dates.searchsorted(missing[run]), len(index) - 1)
     rows = np.column_stack([np.maximum(after - 1, 0), after])
-    longest = f", the longest hole {lengths.max():,} from {when(first)}" if lengths.max() > 1 else ""
-    detail = f"{name} was open on {listed(missing)}{longest}"
+    longest_run = f", the longest hole {lengths.max():,} from {when(first)}" if lengths.max() > 1 else ""
+    detail = f"{name} was open on {listed(missing)}{longest_run}"
     severity = "error" if 2 * len(missing) > len(days) else "warning"
     stamps = missing if index.tz is None else localized(missing, index.tz)
     return Finding("(all)", "missing session", severity, stamps[0], stamps[-1], len(missing), detail, rows)
@@ -291,13 +291,13 @@ def _check_hours(
 
 def _fit_hours(index: pd.DatetimeIndex, calendar: str | None) -> tuple[Sessions | None, pd.DatetimeIndex, str]:
     """The sessions to compare with, the bar times as UTC, and how both were come by."""
-    own = index.tz_localize(None).normalize()
-    every = pd.date_range(own[0], own[-1], freq="D")
+    local = index.tz_localize(None).normalize()
+    every = pd.date_range(local[0], local[-1], freq="D")
     weekend = every[every.day_of_week >= 5]
-    days = own.unique()
+    days = local.unique()
     if calendar is None and len(weekend) and weekend.isin(days).mean() >= 0.8:
-        return sessions("24/7", *_reach(own)), _utc(index, "UTC"), "guessed: bars at weekends"
-    at = sessions(calendar or "XNYS", *_reach(own))
+        return sessions("24/7", *_reach(local)), _utc(index, "UTC"), "guessed: bars at weekends"
+    at = sessions(calendar or "XNYS", *_reach(local))
     zones = [at.zone] if index.tz is not None else [at.zone, "UTC"]
     fits = [float(_session_of(_utc(index, zone), at)[1].mean()) for zone in zones]
     best = int(np.argmax(fits))

@@ -93,8 +93,10 @@ def faults(
         detail = f"first close {when(index[start])}, {start:,} bars after the data begins"
         yield finding("late listing", "note", np.array([[start, start]]), detail)
     if end < len(index) - 1:
-        said = f"delisted from {when(gone)}" if gone is not None else "not declared as delisted, so it cannot be sold"
-        detail = f"last close {when(index[end])}, {len(index) - 1 - end:,} bars before the data ends; {said}"
+        delisting = (
+            f"delisted from {when(gone)}" if gone is not None else "not declared as delisted, so it cannot be sold"
+        )
+        detail = f"last close {when(index[end])}, {len(index) - 1 - end:,} bars before the data ends; {delisting}"
         yield finding("early end", "warning" if gone is None else "note", np.array([[end, end]]), detail)
     if len(there) < 2:
         yield finding("no return", "error", np.array([[start, end]]), "a single close in all; leave the symbol out")
@@ -105,9 +107,9 @@ def faults(
     moves = np.diff(np.log(prices))
     run = _stale_runs(moves, stale)
     if len(run):
-        longest = run[np.argmax(run[:, 1] - run[:, 0])]
+        longest_run = run[np.argmax(run[:, 1] - run[:, 0])]
         bars = int((run[:, 1] - run[:, 0] + 1).sum())
-        detail = f"the longest {longest[1] - longest[0] + 1} bars from {when(index[there[longest[0]]])}"
+        detail = f"the longest {longest_run[1] - longest_run[0] + 1} bars from {when(index[there[longest_run[0]]])}"
         yield finding("stale", "error" if 2 * bars > len(there) else "warning", there[run], detail, bars)
     yield from _jumps(finding, index, there, moves, fields)
     volume = fields.get("volume")
@@ -151,10 +153,10 @@ def _runs(flags: np.ndarray) -> np.ndarray:
 def _gaps(finding, index: pd.DatetimeIndex, missing: np.ndarray, start: int) -> Finding:
     rows = _runs(missing) + start
     lengths = rows[:, 1] - rows[:, 0] + 1
-    longest = rows[np.argmax(lengths)]
+    longest_run = rows[np.argmax(lengths)]
     share = float(missing.mean())
     holes = f"{len(rows):,} holes, the longest" if len(rows) > 1 else "one hole of"
-    detail = f"{share:.1%} of its life in {holes} {lengths.max():,} bars from {when(index[longest[0]])}"
+    detail = f"{share:.1%} of its life in {holes} {lengths.max():,} bars from {when(index[longest_run[0]])}"
     weekend = index[start : start + len(missing)].day_of_week.to_numpy() >= 5
     if weekend.any() and missing[weekend].all() and weekend[missing].mean() > 0.8:  # a stock beside what never closes
         return finding("gap", "note", rows, f"{detail}; {weekend[missing].mean():.0%} of them at weekends")

@@ -59,23 +59,23 @@ def write_quality_page(
     title = f"{bars.name}: quality of the data"
     counts = [(severity, sum(f.severity == severity for f in findings)) for severity in SEVERITIES]
     found = ", ".join(f"{n} {severity}{'s' if n != 1 else ''}" for severity, n in counts if n) or "nothing found"
-    about = (
+    intro = (
         f"{len(bars):,} bars of {len(bars.symbols):,} symbol{'s' if len(bars.symbols) > 1 else ''}, "
         f"{bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}: {found}."
     )
     listed = "".join(f"<li>{html.escape(f'{name}: {fact}')}</li>" for name, fact in facts.items())
-    drawn = worst_symbols(bars, findings)
+    shown = worst_symbols(bars, findings)
     config = {"displaylogo": False, "displayModeBar": False}
-    prices = _prices(bars, findings, drawn).to_html(
+    prices = _prices(bars, findings, shown).to_html(
         full_html=False, include_plotlyjs=True, div_id="prices", config=config
     )
     holes = _missing(bars, findings, missing).to_html(
         full_html=False, include_plotlyjs=False, div_id="missing", config=config
     )
-    rest = len(bars.symbols) - len(drawn)
+    rest = len(bars.symbols) - len(shown)
     left_out = f" {rest:,} further symbols are not drawn." if rest else ""
     body = (
-        f"<p class=about>{html.escape(about)}</p><ul>{listed}</ul>{_table(findings)}"
+        f"<p class=about>{html.escape(intro)}</p><ul>{listed}</ul>{_table(findings)}"
         f"<h2>Closes, findings marked</h2><p class=about>Worst first, on a log scale.{left_out}</p>{prices}"
         f"<h2>Missing bars</h2><p class=about>Share of the bars that a symbol lacks, by time; the top row is the share of "
         f"the calendar's sessions that have no bar at all. White where a symbol was not listed, and where nobody has a "
@@ -158,11 +158,11 @@ def thinned(values: np.ndarray, most: int) -> np.ndarray:
 
 
 def _missing(bars: Bars, findings: Sequence[Finding], missing: pd.DatetimeIndex) -> go.Figure:
-    own = bars.index.tz_localize(None)
+    local = bars.index.tz_localize(None)
     gaps = [f.symbol for f in findings if f.kind == "gap"]
     symbols = [*gaps, *(s for s in bars.symbols if s not in set(gaps))][:_ROWS]
-    edges = pd.date_range(own[0], own[-1], periods=min(_COLUMNS, len(bars)) + 1)
-    bucket = np.clip(edges.searchsorted(own, side="right") - 1, 0, len(edges) - 2)
+    edges = pd.date_range(local[0], local[-1], periods=min(_COLUMNS, len(bars)) + 1)
+    bucket = np.clip(edges.searchsorted(local, side="right") - 1, 0, len(edges) - 2)
     share = np.full((len(symbols) + 1, len(edges) - 1), np.nan)
     for i, symbol in enumerate(symbols):
         column = bars.close[:, bars.symbols.index(symbol)]
@@ -175,7 +175,7 @@ def _missing(bars: Bars, findings: Sequence[Finding], missing: pd.DatetimeIndex)
     lost = np.bincount(
         np.clip(edges.searchsorted(missing, side="right") - 1, 0, len(edges) - 2), minlength=len(edges) - 1
     )
-    days = np.bincount(bucket[np.flatnonzero(np.diff(own.normalize().asi8, prepend=-1))], minlength=len(edges) - 1)
+    days = np.bincount(bucket[np.flatnonzero(np.diff(local.normalize().asi8, prepend=-1))], minlength=len(edges) - 1)
     share[-1] = np.where(lost + days > 0, lost / np.maximum(lost + days, 1), np.nan)
     figure = go.Figure(
         go.Heatmap(

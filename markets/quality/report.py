@@ -64,8 +64,8 @@ class QualityReport:
             {"first": index[np.argmax(there, axis=0)], "last": index[last], "bars": there.sum(axis=0)},
             index=pd.Index(self.bars.symbols, name="symbol"),
         )
-        own = self.table[self.table["symbol"].isin(self.bars.symbols)]
-        counts = own.pivot(index="symbol", columns="kind", values="count").reindex(base.index)
+        per_symbol = self.table[self.table["symbol"].isin(self.bars.symbols)]
+        counts = per_symbol.pivot(index="symbol", columns="kind", values="count").reindex(base.index)
         return base.join(counts.fillna(0).astype(np.int64))
 
     def page(self, path: str | Path) -> Path:

@@ -93,13 +93,13 @@ class HiddenMarkovRegimes(RegimeDetector):
         k = self.n_regimes
         returns = self._returns_to_fit(bars, 20 * k)
         rng = np.random.default_rng(self.seed)
-        room = _Room(len(returns), k)
+        workspace = _Room(len(returns), k)
         floor = 1e-4 * returns.var()  # keeps a state from collapsing onto one return
         short = min(SHORT_RUN, self.max_iterations)
         runs = []
         for _ in range(self.restarts):
             theta = _random_start(returns, k, rng)
-            runs.append((room.climb(returns, theta, floor, short, self.tolerance), theta))
+            runs.append((workspace.climb(returns, theta, floor, short, self.tolerance), theta))
         runs.sort(key=lambda run: -run[0])
         ends = [runs[0]]
         if self.max_iterations > short:
@@ -107,7 +107,7 @@ class HiddenMarkovRegimes(RegimeDetector):
             for _, theta in runs[:FINALISTS]:
                 if not any(_same(theta, end, k) for _, end in ends):
                     more = self.max_iterations - short
-                    ends.append((room.climb(returns, theta, floor, more, self.tolerance), theta))
+                    ends.append((workspace.climb(returns, theta, floor, more, self.tolerance), theta))
         self.log_likelihood, best = max(ends, key=lambda run: run[0])
         self.start, self.transition, self.mean, variance = _parts(best, k)
         self.volatility = np.sqrt(variance)

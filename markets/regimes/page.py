@@ -86,14 +86,14 @@ def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: st
     """
     live, after = detector.filter(bars), detector.hindsight(bars)
     rest = bars[len(past) :]
-    everything = type(detector)(**detector.get_params()).fit(bars)
+    fitted_on_all = type(detector)(**detector.get_params()).fit(bars)
     seen = detector.filter(rest)
     others = {
         "in hindsight": detector.hindsight(rest),
-        "in hindsight, fitted on everything": everything.hindsight(rest),
+        "in hindsight, fitted on everything": fitted_on_all.hindsight(rest),
     }
     title = f"{bars.name}: regimes, {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}"
-    about = (
+    intro = (
         f"{detector!r}. Fitted on {past.index[0]:%Y-%m-%d} to {past.index[-1]:%Y-%m-%d}, left of the dashed line, and on nothing "
         "after it. Above, each bar has the label that was known at that bar, from it and earlier bars. Below, the same fit has "
         "read the whole span first: nobody could have traded on it."
@@ -107,7 +107,7 @@ def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: st
     )
     note = f"<p>Survivorship: {html.escape(SURVIVORSHIP[bars.name])}.</p>" if bars.name in SURVIVORSHIP else ""
     body = (
-        f"<p>{html.escape(about)}</p>{curves}"
+        f"<p>{html.escape(intro)}</p>{curves}"
         f"<div class=sides><div><h2>As seen live from {rest.index[0]:%Y-%m-%d} on</h2>{_table(described(seen.table(rest)))}</div>"
         f"<div><h2>From a bar to the next</h2>{_table(_transitions(seen))}</div></div>"
         f"<h2>What hindsight would have flattered</h2><p>{html.escape(worth)}</p>"

@@ -277,8 +277,8 @@ def _rebuilt(bars: Bars, factor: float, name: str) -> Bars:
     fields = {
         swap.get(f, f): first * (x / first) ** factor if f in _PRICES else x for f, x in held.fields.items()
     }  # fmt: skip
-    made = _made(held.index, held.symbols, fields, held.tradable, held.delisted_from, name)
-    return made.rows(bars.past, len(held))
+    built = _made(held.index, held.symbols, fields, held.tradable, held.delisted_from, name)
+    return built.rows(bars.past, len(held))
 
 
 def _made(index, symbols, fields: dict[str, np.ndarray], tradable: np.ndarray, gone: dict, name: str) -> Bars:

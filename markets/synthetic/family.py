@@ -24,7 +24,7 @@ from markets.common.errors import InputError
 from markets.envs.rewards import Reward
 from markets.envs.task_env import TaskEnv
 from markets.features.composition import Features
-from markets.features.known_units import Told, UnitReturn
+from markets.features.known_units import Exogenous, UnitReturn
 from markets.tasks import Task, TaskSet
 
 SCALE = 1e-4
@@ -67,11 +67,11 @@ class Episodes:
         names = [f"S{i}" for i in range(symbols)]
         tradable = np.ones(close.shape, dtype=bool)
         if self.signal.size:
-            told = np.exp(self.signal.reshape(n * length, -1))
-            told = np.vstack([told[:1], told])
-            close, open_ = np.hstack([close, told]), np.hstack([open_, told])
-            names += [f"signal {k}" for k in range(told.shape[1])]
-            tradable = np.hstack([tradable, np.zeros(told.shape, dtype=bool)])
+            signals = np.exp(self.signal.reshape(n * length, -1))
+            signals = np.vstack([signals[:1], signals])
+            close, open_ = np.hstack([close, signals]), np.hstack([open_, signals])
+            names += [f"signal {k}" for k in range(signals.shape[1])]
+            tradable = np.hstack([tradable, np.zeros(signals.shape, dtype=bool)])
         index = pd.date_range("1900-01-01", periods=len(close), freq="h")
         return Bars.make(
             index, names, close, open=open_, high=np.maximum(open_, close), low=np.minimum(open_, close),
@@ -153,7 +153,7 @@ class Family(ABC):
     @property
     def features(self) -> Features:
         """What a policy sees: r_t in the formulas' units, and the signal where there is one."""
-        return Features((UnitReturn(self.scale), *(Told(f"signal {k}") for k in range(self.signals))))
+        return Features((UnitReturn(self.scale), *(Exogenous(f"signal {k}") for k in range(self.signals))))
 
     @property
     def env_reward(self) -> str | Reward:

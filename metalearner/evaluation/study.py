@@ -100,7 +100,7 @@ class Study:
         )
         curves = figure.to_html(full_html=False, include_plotlyjs=True) if names else ""
         others = ", ".join(f"{name} {value:.3f}" for name, value in self.ladder.items())
-        about = (
+        intro = (
             f"<p class=about>{html.escape(repr(self.family))}. A share of 1 is the best possible trader, 0 holds nothing. "
             f"The first {self.skip} bars of whole episodes are left out; after the bars seen, {QUERY} bars judge. Intervals are "
             f"95 % bootstraps over tasks and training seeds.</p><p class=about>Others on the ladder: {html.escape(others)}.</p>"
@@ -111,7 +111,7 @@ class Study:
             for heading, table in headed.items()
             if len(table)
         )
-        return write_page(path, f"How well do they adapt? {self.family.name}", about + curves + text)
+        return write_page(path, f"How well do they adapt? {self.family.name}", intro + curves + text)
 
 
 def study(

@@ -92,12 +92,14 @@ class Adapt:
         folder = writable(self.out)
         wanted = [known[name.lower()] for name in self.learners] or list(known.values())
         jobs = [(name, seed) for name in wanted for seed in range(self.seeds)]
-        made: dict[str, list] = {}
+        built: dict[str, list] = {}
         with kept("what was trained is kept; the same command goes on"):
             for name, seed in jobs:
-                made.setdefault(name, []).append(recipes.trained(name, family, seed, self.quick, folder, progress=True))
+                built.setdefault(name, []).append(
+                    recipes.trained(name, family, seed, self.quick, folder, progress=True)
+                )
         console.print(f"{len(jobs)} trained; judging them ...")
-        found = study(made, family, skip=skip, tasks=self.tasks)
+        found = study(built, family, skip=skip, tasks=self.tasks)
         show(found.summary, f"{self.family}: share of the ceiling", "learner")
         if len(found.by_bars):
             show(found.by_bars, "against bars seen in the new regime", "learner")

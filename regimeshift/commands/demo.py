@@ -60,9 +60,9 @@ class Demo:
             tracking.log_bars(tasks.bars, "training")
             tracking.log_bars(test, "test")
             console.rule("3. Meta-training", align="left")
-            made = {}
+            built = {}
             for learner in steps.DEMO_LEARNERS:
-                made[learner] = steps.train(
+                built[learner] = steps.train(
                     learner, tasks, validation, out / "models" / f"{bars.name}-{learner}",
                     steps=self.steps, costs=self.costs, seed=self.seed, resume=False,
                     log=lambda values, step, of=learner: tracking.log_metrics({f"{of}/{k}": v for k, v in values.items()}, step),
@@ -70,10 +70,10 @@ class Demo:
             regimes.save(out / "models" / name / "regimes.json")
 
             console.rule("4. Walk-forward on years that nothing was fitted on", align="left")
-            rl2 = made["rl2"]
+            rl2 = built["rl2"]
             rules = [InverseVolatility(), EqualWeight(), BuyAndHold(), Momentum(252)]
             result = walk_forward(
-                [rl2, rl2.unadapted(), rl2.shrunk(1.0, "RL2, whole tilt"), made["finetune"], *rules],
+                [rl2, rl2.unadapted(), rl2.shrunk(1.0, "RL2, whole tilt"), built["finetune"], *rules],
                 test, costs=self.costs, every=self.every, regimes=regimes.filter(test),
             )  # fmt: skip
             steps.show_result(result)

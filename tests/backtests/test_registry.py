@@ -30,9 +30,9 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def version(meta, bars, root):
     result = walk_forward([meta, EqualWeight()], bars[1300:], progress=False)
-    made = registry.register("test-rl2", meta, result, root=root)
-    assert registry.promote(made, root=root) <= 1e-6
-    return made
+    built = registry.register("test-rl2", meta, result, root=root)
+    assert registry.promote(built, root=root) <= 1e-6
+    return built
 
 
 def test_the_champion_wants_what_training_wanted(version, meta, bars, root):
@@ -44,11 +44,11 @@ def test_the_champion_wants_what_training_wanted(version, meta, bars, root):
 
 
 def test_the_version_says_where_it_comes_from(version, bars, root):
-    made = mlflow.MlflowClient().get_model_version("test-rl2", str(version.number))
-    assert made.tags["data_sha256"] == bars[1300:].hash
-    assert float(made.tags["reload_difference"]) <= 1e-6
+    built = mlflow.MlflowClient().get_model_version("test-rl2", str(version.number))
+    assert built.tags["data_sha256"] == bars[1300:].hash
+    assert float(built.tags["reload_difference"]) <= 1e-6
     for key in ("backtest_Sharpe", "backtest_span", "costs", "execution", "git_commit", "package_torch", "fingerprint"):
-        assert made.tags[key]
+        assert built.tags[key]
 
 
 def test_nothing_that_was_stored_is_a_pickle(version, root):

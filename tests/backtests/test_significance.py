@@ -30,9 +30,9 @@ def test_without_dependence_the_interval_is_that_of_theory():
 
 
 def test_what_two_accounts_share_makes_no_interval_wider():
-    shared, own = noise(2000, 5)
-    close = sharpe_difference(shared + 0.05 * own, shared, resamples=200)
-    apart = sharpe_difference(own, shared, resamples=200)
+    shared, alone = noise(2000, 5)
+    close = sharpe_difference(shared + 0.05 * alone, shared, resamples=200)
+    apart = sharpe_difference(alone, shared, resamples=200)
     assert close.high - close.low < 0.1 * (apart.high - apart.low)
 
 
@@ -50,9 +50,9 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
 def test_dependence_makes_blocks_longer_and_intervals_wider():
     a, b = noise(2000, 7)
     slow = [np.convolve(x, np.ones(20) / 20**0.5, "same") for x in (a, b)]
-    quick, drawn = sharpe_difference(a, b, resamples=150), sharpe_difference(*slow, resamples=150)
-    assert drawn.block > 3 * quick.block
-    assert drawn.high - drawn.low > 2 * (quick.high - quick.low)
+    quick, resampled = sharpe_difference(a, b, resamples=150), sharpe_difference(*slow, resamples=150)
+    assert resampled.block > 3 * quick.block
+    assert resampled.high - resampled.low > 2 * (quick.high - quick.low)
 
 
 def test_one_account_under_two_names_differs_by_nothing():

@@ -33,9 +33,9 @@ def test_no_bar_is_a_query_twice(bars, detector):
 
 @given(st.integers(400, 1300), st.integers(0, 30))
 def test_no_training_bar_reaches_the_purge(bars, detector, edge, purge):
-    everything = TaskSet.from_regimes(bars, detector)
+    every_task = TaskSet.from_regimes(bars, detector)
     try:
-        training, validation = everything.split(bars.index[edge], purge=purge)
+        training, validation = every_task.split(bars.index[edge], purge=purge)
     except InputError:
         return
     assert max(t.stop for t in training) <= edge - purge
@@ -52,11 +52,11 @@ def rows(tasks):
     st.integers(0, 40), st.integers(0, 80), st.booleans(), st.booleans(),
 )  # fmt: skip
 def test_no_validation_bar_is_in_a_training_task(bars, support, query, step, edge, length, purge, embargo, span, split):
-    everything = TaskSet.from_windows(bars, support=support, query=query, step=step)
+    every_task = TaskSet.from_windows(bars, support=support, query=query, step=step)
     last = min(edge + length, len(bars)) - 1
     times = (bars.index[edge], bars.index[last]) if span else bars.index[edge]
     try:
-        training, validation = everything.split(times, purge=purge, embargo=embargo, symbols=["S1"] if split else None)
+        training, validation = every_task.split(times, purge=purge, embargo=embargo, symbols=["S1"] if split else None)
     except InputError:
         assume(False)
     judged = {row for row, _ in rows(validation)}
@@ -92,17 +92,17 @@ def test_wrong_windows_and_splits_are_named(bars):
         TaskSet.from_windows(bars[:300], support=30, query=20)
     with pytest.raises(InputError, match="step are 60, 60 and 0"):
         TaskSet.from_windows(bars, step=0)
-    everything = TaskSet.from_windows(bars)
+    every_task = TaskSet.from_windows(bars)
     with pytest.raises(InputError, match="none is left to train"):
-        everything.split("2004", symbols=bars.symbols)
+        every_task.split("2004", symbols=bars.symbols)
     with pytest.raises(InputError, match="none is left to validate"):
-        everything.split("2004", symbols=[])
+        every_task.split("2004", symbols=[])
     with pytest.raises(InputError, match="no symbol 'XYZ'"):
-        everything.split("2004", symbols=["XYZ"])
+        every_task.split("2004", symbols=["XYZ"])
     with pytest.raises(InputError, match="neither can be negative"):
-        everything.split("2004", purge=-1)
+        every_task.split("2004", purge=-1)
     with pytest.raises(InputError, match="split at yesterday"):
-        everything.split("yesterday")
+        every_task.split("yesterday")
 
 
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=60), st.integers(1, 6))
@@ -116,8 +116,8 @@ def test_stretches_cover_everything_once(labels, shortest):
 
 
 def test_a_split_without_a_side_says_so(bars, detector):
-    everything = TaskSet.from_regimes(bars, detector)
+    every_task = TaskSet.from_regimes(bars, detector)
     with pytest.raises(InputError, match="no training task is left"):
-        everything.split("2001-02")
+        every_task.split("2001-02")
     with pytest.raises(InputError, match="no regime lasts"):
         TaskSet.from_regimes(bars[:250], detector)

@@ -318,6 +318,6 @@ def test_a_learner_trains_and_adapts_by_its_name(tmp_path):
 
 
 def test_a_strategy_of_ones_own_is_backtested_by_its_file(tmp_path):
-    own = f"{samples.__file__.replace('samples', 'leaky')}:CleanTrend"
-    done = call("backtest", "sp500", "--rules", own, "equal_weight", "--start", "2017", cwd=tmp_path)
+    mine = f"{samples.__file__.replace('samples', 'leaky')}:CleanTrend"
+    done = call("backtest", "sp500", "--rules", mine, "equal_weight", "--start", "2017", cwd=tmp_path)
     assert "clean trend" in done.stdout, done.stderr

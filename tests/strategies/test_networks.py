@@ -11,10 +11,10 @@ from strategies.networks import HEADS, MEMORIES, Body, Shape, call, named_params
 def body(memory="gru", head="plain", seed=0, std=0.4, **options):
     """A small network with weights that do something."""
     torch.manual_seed(seed)
-    made = Body(3, 2, Shape(memory, 4, head=head, latent=2, **options))
-    for parameter in made.parameters():
+    built = Body(3, 2, Shape(memory, 4, head=head, latent=2, **options))
+    for parameter in built.parameters():
         torch.nn.init.normal_(parameter, std=std)
-    return made
+    return built
 
 
 combinations = [(m, h) for m in MEMORIES for h in HEADS if (m, h) != ("none", "hyper")]
@@ -25,25 +25,28 @@ combinations = [(m, h) for m in MEMORIES for h in HEADS if (m, h) != ("none", "h
 @settings(max_examples=8)
 def test_a_step_sees_nothing_later_and_may_be_taken_alone(memory, head, seed, cut):
     """A path run at once, cut in two with the state handed on, and its first part alone, are the same."""
-    made, x = body(memory, head, context_vector=2), torch.randn(2, 12, 3, generator=torch.Generator().manual_seed(seed))
-    whole, _ = made(x)
-    first, state = made(x[:, :cut])
-    second, _ = made(x[:, cut:], state=state)
+    built, x = (
+        body(memory, head, context_vector=2),
+        torch.randn(2, 12, 3, generator=torch.Generator().manual_seed(seed)),
+    )
+    whole, _ = built(x)
+    first, state = built(x[:, :cut])
+    second, _ = built(x[:, cut:], state=state)
     torch.testing.assert_close(torch.cat([first, second], 1), whole, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(made(x, last=3)[0], whole[:, -3:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(built(x, last=3)[0], whole[:, -3:], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_modulation_starts_from_its_bias_alone(head):
     torch.manual_seed(1)
-    made, x = Body(3, 2, Shape("gru", 4, head=head), torch.tensor([0.5, -1.0])), torch.randn(1, 5, 3)
-    out, _ = made(x)
+    built, x = Body(3, 2, Shape("gru", 4, head=head), torch.tensor([0.5, -1.0])), torch.randn(1, 5, 3)
+    out, _ = built(x)
     torch.testing.assert_close(out, torch.tensor([0.5, -1.0]).expand(1, 5, 2))
 
 
 def test_a_belief_is_a_mean_and_a_spread():
-    made = body("belief")
-    remembered, _ = made.memory(torch.randn(2, 6, 3), None)
+    built = body("belief")
+    remembered, _ = built.memory(torch.randn(2, 6, 3), None)
     assert remembered.shape == (2, 6, 4)
     assert (remembered[..., 2:] > 0).all()
 
@@ -51,12 +54,12 @@ def test_a_belief_is_a_mean_and_a_spread():
 @pytest.mark.parametrize("memory", ["none", "gru", "transformer"])
 def test_stacked_parameters_are_each_tasks_own(memory):
     """Against `functional_call` task by task, and the gradient of one task leaves the others alone."""
-    made, x = body(memory, context_vector=2), torch.randn(3, 1, 5, 3)
+    built, x = body(memory, context_vector=2), torch.randn(3, 1, 5, 3)
 
     class PerTask(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.body = made
+            self.body = built
 
         def forward(self, x):
             return self.body(x.flatten(0, 1))[0].unflatten(0, x.shape[:2]), None
@@ -81,16 +84,16 @@ def test_stacked_parameters_are_each_tasks_own(memory):
 
 
 def test_truncation_stops_the_gradient_at_the_border():
-    made, x = body("gru"), torch.randn(1, 10, 3, requires_grad=True)
-    out, _ = made(x, truncate=5)
-    torch.testing.assert_close(out, made(x)[0])
+    built, x = body("gru"), torch.randn(1, 10, 3, requires_grad=True)
+    out, _ = built(x, truncate=5)
+    torch.testing.assert_close(out, built(x)[0])
     reached = torch.autograd.grad(out[0, -1].sum(), x)[0][0].abs().sum(1)
     np.testing.assert_array_equal(reached > 0, [False] * 5 + [True] * 5)
 
 
 def test_without_layers_the_output_reads_its_input_directly():
-    made, x = body("none", layers=0), torch.randn(4, 7, 3)
-    torch.testing.assert_close(made(x)[0], x @ made.last.weight.T + made.last.bias)
+    built, x = body("none", layers=0), torch.randn(4, 7, 3)
+    torch.testing.assert_close(built(x)[0], x @ built.last.weight.T + built.last.bias)
 
 
 @pytest.mark.parametrize(

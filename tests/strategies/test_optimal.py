@@ -58,15 +58,15 @@ def test_hidden_markov_thresholds(mean, stay, cost, switch):
     )
 
 
-@pytest.mark.parametrize(("speed", "spread", "cost", "value"), [(0.01, 0.01, 0.05, 0.01382), (0.01, 0.01, 1, 0.04956),
+@pytest.mark.parametrize(("speed", "std", "cost", "value"), [(0.01, 0.01, 0.05, 0.01382), (0.01, 0.01, 1, 0.04956),
                                                                 (0.05, 0.02, 0.1, 0.02891)])  # fmt: skip
-def test_linear_cost_thresholds(speed, spread, cost, value):
+def test_linear_cost_thresholds(speed, std, cost, value):
     """Against CEILINGS.md to a per cent (there 0.01382, here 0.01395), and to 0.1 per cent against plain quadrature."""
-    found = linear_cost_threshold(speed, spread, cost)
+    found = linear_cost_threshold(speed, std, cost)
     assert found == pytest.approx(value, rel=0.012)
-    sd = spread / np.sqrt(1 - (1 - speed) ** 2)
+    sd = std / np.sqrt(1 - (1 - speed) ** 2)
     p = np.linspace(-6 * sd, 6 * sd, 1500)
-    kernel = np.exp(-0.5 * ((p - (1 - speed) * p[:, None]) / spread) ** 2)
+    kernel = np.exp(-0.5 * ((p - (1 - speed) * p[:, None]) / std) ** 2)
     kernel /= kernel.sum(axis=1, keepdims=True)
     worth = 2 * p
     for _ in range(400):
@@ -76,10 +76,10 @@ def test_linear_cost_thresholds(speed, spread, cost, value):
 
 def test_linear_cost_threshold_tends_to_that_of_continuous_time():
     """Q − (β/√ε) Dawson(√ε q/β) = Γ ε, less the overshoot of a discrete walk over a barrier, 0.5826 of a step."""
-    speed, spread, cost = 0.001, 0.01 * np.sqrt(0.1), 10.0
-    root = np.sqrt(speed) / spread
+    speed, std, cost = 0.001, 0.01 * np.sqrt(0.1), 10.0
+    root = np.sqrt(speed) / std
     continuous = brentq(lambda q: q - dawsn(root * q) / root - cost * speed, 1e-6, 1)
-    assert linear_cost_threshold(speed, spread, cost) + 0.5826 * spread == pytest.approx(continuous, rel=0.01)
+    assert linear_cost_threshold(speed, std, cost) + 0.5826 * std == pytest.approx(continuous, rel=0.01)
 
 
 def test_garleanu_pedersen_closed_form():
@@ -92,11 +92,11 @@ def test_garleanu_pedersen_closed_form():
 def test_garleanu_pedersens_rate_and_aim_are_learnt_through_the_account():
     """What the account earns less the risk of what it holds is the family's reward, and its gradient leads to the closed form."""
     family, episodes = GarleanuPedersen(), 100
-    optimum, drawn = GarleanuPedersenOptimum(family), family.sample(episodes, 0)
-    market, rules = make_market(drawn.bars(), family.costs, family.execution)
+    optimum, sampled = GarleanuPedersenOptimum(family), family.sample(episodes, 0)
+    market, rules = make_market(sampled.bars(), family.costs, family.execution)
     start = 1 + np.arange(episodes) * (family.length + 1)
     fill = torch.tensor(market.fill[start[:, None] + np.arange(family.length), 0])
-    signal = torch.tensor(drawn.signal)
+    signal = torch.tensor(sampled.signal)
 
     def reward(aim, rate):
         plan = [torch.cat([p, torch.zeros_like(signal)], dim=-1) for p in (aim * signal, rate.expand_as(signal))]
@@ -105,10 +105,10 @@ def test_garleanu_pedersens_rate_and_aim_are_learnt_through_the_account():
         earned = (equity[:, 1:] / equity[:, :-1] - 1) / family.scale
         return (earned - 0.5 * family.risk_aversion * family.variance * held**2).mean()
 
-    weights = optimum.follow(drawn)[:, : family.length]
-    told = family.reward(weights, drawn.returns[..., 0]).mean()
+    weights = optimum.follow(sampled)[:, : family.length]
+    signal = family.reward(weights, sampled.returns[..., 0]).mean()
     closed = [torch.tensor(x, dtype=torch.float64) for x in (optimum.aim, optimum.rate)]
-    assert reward(*closed).item() == pytest.approx(told, rel=1e-3)
+    assert reward(*closed).item() == pytest.approx(signal, rel=1e-3)
     learnt = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (1.0, 0.5)]
     descent = torch.optim.LBFGS(learnt, max_iter=10, line_search_fn="strong_wolfe")
 
@@ -195,14 +195,14 @@ OPTIMA = [
 @given(st.integers(0, 100), st.integers(2, 120))
 def test_a_row_is_the_same_whatever_comes_later(optimum, seed, cut):
     """To the bit, and the plan is that of the formulas, episode by episode."""
-    drawn = optimum.family.sample(3, seed)
-    bars = drawn.bars()
+    sampled = optimum.family.sample(3, seed)
+    bars = sampled.bars()
     whole = optimum.plan(bars).aim
     np.testing.assert_array_equal(optimum.plan(bars[:cut]).aim, whole[:cut])
     assert not whole[:, 1:].any()
     if not isinstance(optimum, GarleanuPedersenOptimum):
-        signal = drawn.signal[..., 0] if drawn.signal.size else drawn.returns[..., 0]
-        direct = optimum.weights(drawn.returns[..., 0].copy(), signal.copy())
+        signal = sampled.signal[..., 0] if sampled.signal.size else sampled.returns[..., 0]
+        direct = optimum.weights(sampled.returns[..., 0].copy(), signal.copy())
         np.testing.assert_allclose(whole[1:, 0], direct.ravel(), atol=1e-6)
 
 
@@ -214,12 +214,12 @@ def test_regression_a_cached_table_cannot_be_written_to():
 
 def test_regression_the_filter_that_knows_plans_a_prefix_too():
     family = HiddenMarkovFamily(length=40)
-    drawn = family.sample(5, 0)
-    told = HiddenMarkovFilter(family, drawn.hidden["mean"], drawn.hidden["stay"])
-    bars = drawn.bars()
-    np.testing.assert_array_equal(told.plan(bars[:100]).aim, told.plan(bars).aim[:100])
+    sampled = family.sample(5, 0)
+    signal = HiddenMarkovFilter(family, sampled.hidden["mean"], sampled.hidden["stay"])
+    bars = sampled.bars()
+    np.testing.assert_array_equal(signal.plan(bars[:100]).aim, signal.plan(bars).aim[:100])
     with pytest.raises(InputError, match="parameters of 5 episodes, and there are 6"):
-        told.plan(family.sample(6, 0).bars())
+        signal.plan(family.sample(6, 0).bars())
 
 
 def test_a_family_of_parameters_must_be_told_them():

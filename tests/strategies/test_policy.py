@@ -91,9 +91,9 @@ def test_save_and_load_without_a_pickle(tmp_path, bars):
     assert {p.name for p in folder.iterdir()} == {"strategy.json", "weights.safetensors"}
     again = PolicyStrategy.load(folder)
     np.testing.assert_array_equal(again.plan(bars).aim, ours.plan(bars).aim)
-    about = json.loads((folder / "strategy.json").read_text())
-    about["policy"]["hidden"] = 5
-    (folder / "strategy.json").write_text(json.dumps(about))
+    config = json.loads((folder / "strategy.json").read_text())
+    config["policy"]["hidden"] = 5
+    (folder / "strategy.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="do not belong together"):
         PolicyStrategy.load(folder)
     with pytest.raises(InputError, match="not a saved strategy"):
@@ -111,9 +111,9 @@ def test_a_policy_of_other_features_is_saved_and_loaded(tmp_path, bars):
 def test_regression_a_model_saved_before_features_were_composed_loads(tmp_path, bars):
     ours = strategy()
     folder = ours.save(tmp_path / "s")
-    about = json.loads((folder / "strategy.json").read_text())
-    about["policy"]["features"] = {"horizons": [1, 5], "volatility": 8, "short_volatility": 3, "averages": [6]}
-    (folder / "strategy.json").write_text(json.dumps(about))
+    config = json.loads((folder / "strategy.json").read_text())
+    config["policy"]["features"] = {"horizons": [1, 5], "volatility": 8, "short_volatility": 3, "averages": [6]}
+    (folder / "strategy.json").write_text(json.dumps(config))
     np.testing.assert_array_equal(PolicyStrategy.load(folder).plan(bars).aim, ours.plan(bars).aim)
 
 

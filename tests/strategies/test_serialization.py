@@ -11,8 +11,8 @@ def test_what_is_written_is_read_and_the_callers_generator_is_left_alone(tmp_pat
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
-    with saving.reading(tmp_path / "a", "it.json", "network") as about:
-        other = torch.nn.Linear(about["inputs"], 2)
+    with saving.reading(tmp_path / "a", "it.json", "network") as config:
+        other = torch.nn.Linear(config["inputs"], 2)
         other.load_state_dict(saving.weights(tmp_path / "a"))
     assert torch.equal(torch.rand(1), expected)
     assert torch.equal(network.weight, other.weight)
@@ -28,8 +28,8 @@ def test_another_weight_is_another_fingerprint():
 
 def test_what_is_missing_or_does_not_belong_together_is_named(tmp_path):
     def read(folder, shape):
-        with saving.reading(folder, "it.json", "network") as about:
-            network = torch.nn.Linear(about["inputs"], shape)
+        with saving.reading(folder, "it.json", "network") as config:
+            network = torch.nn.Linear(config["inputs"], shape)
             network.load_state_dict(saving.weights(folder))
 
     with pytest.raises(InputError, match="not a saved network"):

@@ -39,9 +39,9 @@ def test_a_class_a_function_and_a_strategy_load(tmp_path, bars):
 def test_strategies_of_files_run_in_other_processes(tmp_path, bars):
     """Regression: a worker of joblib cannot import a user's file; it is sent the code."""
     (tmp_path / "own.py").write_text(GOOD)
-    own = [load_strategy(f"{tmp_path / 'own.py'}:{name}")() for name in ("Half", "other")]
-    own[1].name = "other"
-    one, two = (walk_forward(own, bars, jobs=jobs, progress=False) for jobs in (1, 2))
+    mine = [load_strategy(f"{tmp_path / 'own.py'}:{name}")() for name in ("Half", "other")]
+    mine[1].name = "other"
+    one, two = (walk_forward(mine, bars, jobs=jobs, progress=False) for jobs in (1, 2))
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a.equity, b.equity)
 

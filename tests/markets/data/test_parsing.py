@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from markets import InputError
-from markets.data.parsing import numbers, times
+from markets.data.parsing import parse_numbers, parse_times
 
 WHERE = "row {}".format
 STYLES = {"US": (",", "."), "European": (".", ","), "Swiss": ("’", "."), "French": ("\u202f", ","), "plain": ("", ".")}
 
 
 def read(*cells):
-    return numbers({"x": pd.Series(cells, dtype=object)}, WHERE)["x"].tolist()
+    return parse_numbers({"x": pd.Series(cells, dtype=object)}, WHERE)["x"].tolist()
 
 
 @given(
@@ -53,7 +53,7 @@ def test_one_cell_is_read_by_the_others(cells, values):
 
 def test_another_column_settles_it_too():
     columns = {"volume": pd.Series(["1,234", "2,345"]), "close": pd.Series(["10.5", "11"])}
-    assert numbers(columns, WHERE)["volume"].tolist() == [1234.0, 2345.0]
+    assert parse_numbers(columns, WHERE)["volume"].tolist() == [1234.0, 2345.0]
 
 
 @pytest.mark.parametrize("cell", ["1,23,456", "1.2.3", "12%", "(12)", "1 2", "--1", "1,5,", "$", "1e5,0", "12 USD EUR"])
@@ -83,7 +83,7 @@ def test_what_is_no_number(cell):
     ],
 )
 def test_a_time_is_the_moment_that_it_says(cells, expected):
-    assert str(times(pd.Series(cells), "t", WHERE)[0]) == expected
+    assert str(parse_times(pd.Series(cells), "t", WHERE)[0]) == expected
 
 
 @given(
@@ -94,12 +94,12 @@ def test_day_and_month_are_told_apart_or_asked_about(moments, first):
     column = pd.Series([f"{m:{style}}" for m in moments])
     if all(m.day <= 12 for m in moments):
         with pytest.raises(InputError, match="day or month first"):
-            times(column, "t", WHERE)
+            parse_times(column, "t", WHERE)
     else:
-        assert times(column, "t", WHERE).tolist() == [m.replace(second=0, microsecond=0) for m in moments]
+        assert parse_times(column, "t", WHERE).tolist() == [m.replace(second=0, microsecond=0) for m in moments]
 
 
 @pytest.mark.parametrize("cells", [[43831, 43832], [1577836800, 1577836800000], [True, False], [20201301, 20200101]])
 def test_numbers_that_are_no_times(cells):
     with pytest.raises(InputError, match="column 't'"):
-        times(pd.Series(cells), "t", WHERE)
+        parse_times(pd.Series(cells), "t", WHERE)

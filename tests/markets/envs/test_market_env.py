@@ -237,15 +237,15 @@ def test_a_meta_episode_keeps_its_task(tasks):
 
 def test_episodes_of_a_set_run_through_its_tasks_from_their_first_bars():
     family = DriftMomentum(length=5)
-    drawn = family.sample(4, 0)
-    tasks = drawn.tasks(1)
+    episodes = family.sample(4, 0)
+    tasks = episodes.tasks(1)
     rules = {"features": family.features, "costs": family.costs, "execution": family.execution}
     envs = VectorMarketEnv(64, task=tasks, episode_bars=5, autoreset_mode="SameStep", **rules)
     seen, info = envs.reset(seed=0)
     assert set(info["row"]) == {t.start for t in tasks}
     which = (info["row"] - 1) // 6
     for t in range(5):
-        np.testing.assert_allclose(seen[:, 0], drawn.returns[which, t, 0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(seen[:, 0], episodes.returns[which, t, 0], rtol=1e-4, atol=1e-5)
         seen, _, _, truncated, info = envs.step(np.zeros((64, 1)))
     assert truncated.all()
     assert set(info["row"]) == {t.start for t in tasks}  # started anew

@@ -139,8 +139,8 @@ def test_a_saved_composition_is_the_same_one(features):
 
 
 def test_regression_models_saved_before_features_were_composed_load():
-    about = {"horizons": [1, 3, 10], "volatility": 8, "short_volatility": 3, "averages": [5, 12]}
-    assert Features.from_dict(about) == SMALL
+    config = {"horizons": [1, 3, 10], "volatility": 8, "short_volatility": 3, "averages": [5, 12]}
+    assert Features.from_dict(config) == SMALL
     with pytest.raises(InputError, match="no kind of feature"):
         Features.from_dict({"parts": [{"kind": "astrology"}]})
 

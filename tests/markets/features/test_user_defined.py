@@ -95,11 +95,11 @@ def test_a_field_that_bars_lack_is_named(bars):
 
 def test_a_saved_composition_knows_its_features_by_name():
     features = Features((swing, Return(5)))
-    about = json.loads(json.dumps(asdict(features)))
-    assert Features.from_dict(about) == features
-    about["parts"][0]["name"] = "elsewhere"
+    config = json.loads(json.dumps(asdict(features)))
+    assert Features.from_dict(config) == features
+    config["parts"][0]["name"] = "elsewhere"
     with pytest.raises(InputError, match="'elsewhere' is not defined; import the file"):
-        Features.from_dict(about)
+        Features.from_dict(config)
 
 
 def test_the_decorator_wants_its_lookback():

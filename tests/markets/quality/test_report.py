@@ -29,7 +29,7 @@ def clean(index=DAYS, symbols=3, seed=0, volatility=0.012, tails=6):
     return {"open": open_, "high": top * reach, "low": bottom / reach, "close": close, "volume": volume}
 
 
-def made(fields, index=DAYS, **more):
+def built(fields, index=DAYS, **more):
     fields = dict(fields)
     close = fields.pop("close")
     return Bars.make(index, [f"S{i}" for i in range(close.shape[1])], close, **fields, **more)
@@ -48,7 +48,7 @@ def seen(report):
 @pytest.mark.parametrize("closes_only", [True, False])
 def test_clean_days_have_no_finding(seed, closes_only):
     fields = clean(seed=seed)
-    report = check(made({"close": fields["close"]} if closes_only else fields))
+    report = check(built({"close": fields["close"]} if closes_only else fields))
     assert seen(report) == []
     assert report.table.empty
     assert list(report.table.columns) == ["symbol", "kind", "severity", "first", "last", "count", "detail"]
@@ -131,7 +131,7 @@ PLANTED = [
 def test_a_planted_fault_is_found_where_it_is_and_nothing_else(plant, kind, severity, first, last, count, seed):
     fields = clean(seed=seed)
     plant(fields)
-    report = check(made(fields))
+    report = check(built(fields))
     assert seen(report) == [("S1", kind, severity, DAYS[first], DAYS[last], count)]
     assert report.ok == (severity != "error")
     assert report.summary.loc["S1", kind] == count
@@ -147,7 +147,7 @@ def test_a_split_is_named_by_its_ratio(new, old, name, closes_only, seed):
     fields = clean(seed=seed)
     scale_prices(fields, slice(640, None), 1, old / new)
     fields["volume"][640:, 1] *= new / old
-    report = check(made({"close": fields["close"]} if closes_only else fields))
+    report = check(built({"close": fields["close"]} if closes_only else fields))
     assert seen(report) == [("S1", "split", "warning", DAYS[640], DAYS[640], 1)]
     assert f": {name} on {DAYS[640]:%Y-%m-%d}" in report.findings[0].detail
 
@@ -155,13 +155,13 @@ def test_a_split_is_named_by_its_ratio(new, old, name, closes_only, seed):
 def test_a_crash_by_half_is_no_split_where_the_volume_says_so():
     fields = clean(seed=1)
     scale_prices(fields, slice(640, None), 1, 0.5)
-    assert seen(check(made(fields))) == [("S1", "outlier", "note", DAYS[640], DAYS[640], 1)]
+    assert seen(check(built(fields))) == [("S1", "outlier", "note", DAYS[640], DAYS[640], 1)]
 
 
 def test_a_delisting_that_is_declared_is_a_note():
     fields = clean()
     early_end(fields)
-    report = check(made(fields, delisted={"S1": DAYS[1000]}))
+    report = check(built(fields, delisted={"S1": DAYS[1000]}))
     assert [(f.kind, f.severity) for f in report.findings] == [("early end", "note")]
     assert f"delisted from {DAYS[1000]:%Y-%m-%d}" in report.findings[0].detail
 
@@ -172,26 +172,26 @@ def test_what_cannot_be_used_is_an_error():
     fields["close"][1:5, 0] = np.nan
     fields["close"][:, 1] = 7.0
     fields["close"][1:700, 2] = np.nan
-    report = check(made(fields))
+    report = check(built(fields))
     errors = {(f.symbol, f.kind) for f in report.findings if f.severity == "error"}
     assert errors == {("S0", "no return"), ("S1", "stale"), ("S2", "gap")}
     assert not report.ok
 
 
 def test_survivors_are_noted_where_some_should_have_gone():
-    assert seen(check(made(clean(symbols=4)))) == []
-    report = check(made(clean(symbols=5)))
+    assert seen(check(built(clean(symbols=4)))) == []
+    report = check(built(clean(symbols=5)))
     assert [(f.symbol, f.kind, f.severity) for f in report.findings] == [("(all)", "survivorship", "note")]
     fields = clean(symbols=5)
     early_end(fields)
-    assert "survivorship" not in check(made(fields)).table["kind"].to_list()
+    assert "survivorship" not in check(built(fields)).table["kind"].to_list()
 
 
 def test_a_stock_beside_what_never_closes_is_closed_at_weekends():
     index = pd.date_range("2012-01-01", "2016-12-31")
     fields = {"close": clean(index)["close"]}
     fields["close"][~index.isin(DAYS), 1] = np.nan
-    report = check(made(fields, index))
+    report = check(built(fields, index))
     assert report.facts["calendar"].startswith("24/7, guessed")
     gaps = report.table.query("kind == 'gap'")
     assert gaps[["symbol", "severity"]].to_numpy().tolist() == [["S1", "note"]]
@@ -203,9 +203,9 @@ def test_unchanged_minutes_are_no_stale_run_but_an_hour_of_them_is():
     rng = np.random.default_rng(0)
     ticks = rng.choice([-1, 0, 0, 0, 1], (len(index), 1))
     close = 100 + np.cumsum(ticks, axis=0) * 0.01
-    assert check(made({"close": close}, index)).table.query("kind == 'stale'").empty
+    assert check(built({"close": close}, index)).table.query("kind == 'stale'").empty
     close[5000:5200] = close[5000]
-    found = check(made({"close": close}, index)).table.query("kind == 'stale'")
+    found = check(built({"close": close}, index)).table.query("kind == 'stale'")
     assert len(found) == 1
     assert abs(found["first"][0] - index[5000]) <= pd.Timedelta("30min")
     assert 200 <= found["count"][0] <= 260
@@ -219,7 +219,7 @@ def test_a_night_between_minutes_is_no_outlier():
     rng = np.random.default_rng(0)
     nights = np.diff(index.normalize().asi8, prepend=index[0].normalize().value // 1000) != 0
     noise = rng.normal(0, np.where(nights, 0.008, 0.0007))
-    report = check(made({"close": 100 * np.exp(np.cumsum(noise))[:, None]}, index))
+    report = check(built({"close": 100 * np.exp(np.cumsum(noise))[:, None]}, index))
     assert seen(report) == []
     assert "stamped at their end" in report.facts["times"]
 
@@ -258,7 +258,7 @@ def test_a_slice_is_checked_as_it_is_seen():
     fields = clean()
     spike(fields)
     late_listing(fields)
-    bars = made(fields)
+    bars = built(fields)
     assert seen(check(bars[700:])) == []
     report = check(bars[:100])
     assert [(f.symbol, f.kind) for f in report.findings] == [("S1", "no return")]
@@ -272,7 +272,7 @@ def test_anything_that_is_bars_gets_a_report(seed, length, symbols):
     close = np.exp(rng.normal(0, rng.choice([0.01, 3]), (length, symbols)))
     close[rng.random(close.shape) < 0.3] = np.nan
     close[rng.integers(length)] = 1.0
-    bars = made({"close": close, "volume": rng.choice([0.0, 1.0, np.nan], close.shape)}, index)
+    bars = built({"close": close, "volume": rng.choice([0.0, 1.0, np.nan], close.shape)}, index)
     report = check(bars)
     ranks = [SEVERITIES.index(s) for s in report.table["severity"]]
     assert ranks == sorted(ranks)
@@ -282,7 +282,7 @@ def test_anything_that_is_bars_gets_a_report(seed, length, symbols):
 
 
 def test_wrong_options_say_so():
-    bars = made(clean())
+    bars = built(clean())
     with pytest.raises(InputError, match="calendar 'MOON' is unknown"):
         check(bars, "MOON")
     with pytest.raises(InputError, match="stale is 1"):
@@ -294,7 +294,7 @@ def test_the_page_needs_nothing_else_and_shows_what_was_found(tmp_path):
     gap(fields)
     scale_prices(fields, slice(640, None), 0, 0.5)
     fields["volume"][640:, 0] *= 2
-    report = check(made(fields, name="<mine>"))
+    report = check(built(fields, name="<mine>"))
     path = report.page(tmp_path / "page.html")
     text = path.read_text()
     assert "&lt;mine&gt;: quality of the data" in text
@@ -312,7 +312,7 @@ def test_a_page_of_many_bars_stays_small(tmp_path):
     index = pd.date_range("2020-01-01", periods=200_000, freq="min", tz="UTC")
     close = np.exp(np.cumsum(np.random.default_rng(0).normal(0, 1e-3, (len(index), 2)), axis=0))
     close[1000:90_000, 1] = np.nan
-    path = check(made({"close": close}, index)).page(tmp_path / "page.html")
+    path = check(built({"close": close}, index)).page(tmp_path / "page.html")
     assert path.stat().st_size < 6e6
 
 

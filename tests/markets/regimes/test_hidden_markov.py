@@ -83,14 +83,16 @@ def test_acceleration_ends_where_plain_em_ends(bars):
     from markets.regimes import hidden_markov
 
     returns = market_returns(bars)[1:] * 100
-    rng, room = np.random.default_rng(0), hidden_markov._Room(len(returns), 2)
+    rng, workspace = np.random.default_rng(0), hidden_markov._Room(len(returns), 2)
     theta = hidden_markov._random_start(returns, 2, rng)
     plain, out, totals = theta.copy(), np.empty_like(theta), []
     for _ in range(500):
-        totals.append(hidden_markov._em(returns, plain, 2, 1e-4, room.density, room.alpha, room.inverse, out))
+        totals.append(
+            hidden_markov._em(returns, plain, 2, 1e-4, workspace.density, workspace.alpha, workspace.inverse, out)
+        )
         plain[:] = out
     assert (np.diff(totals) > -1e-8).all()
-    assert room.climb(returns, theta, 1e-4, 60, 1e-13) >= totals[-1] - 1e-6
+    assert workspace.climb(returns, theta, 1e-4, 60, 1e-13) >= totals[-1] - 1e-6
 
 
 def test_labels_mean_the_same_after_a_refit(bars):

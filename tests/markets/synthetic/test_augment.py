@@ -45,8 +45,8 @@ def garch_case():
     for t in range(length):
         x[t] = np.sqrt(h if wild[t] else 0.3) * rng.standard_normal()
         h = 0.1 + 0.12 * x[t] ** 2 + 0.8 * h
-    own = rng.normal(0, 0.2, (length, 3))
-    close = 50 * np.exp(np.cumsum((x[:, None] + own) / 100, axis=0))
+    alone = rng.normal(0, 0.2, (length, 3))
+    close = 50 * np.exp(np.cumsum((x[:, None] + alone) / 100, axis=0))
     open_ = close * np.exp(rng.normal(0, 0.003, close.shape))
     high, low = np.maximum(open_, close) * 1.002, np.minimum(open_, close) * 0.998
     volume = rng.uniform(1e4, 1e6, close.shape)
@@ -60,27 +60,29 @@ def test_what_is_made_are_bars(world, seed, delist):
     """`Bars.make` has checked them; a bar is a bar of the past, in another order or size."""
     bars = samples.gappy_bars(np.random.default_rng(world), 240, 3, delist=delist)[20:]
     for name, make in ways(bars, seed).items():
-        made = make()
-        assert made.shape == bars.shape, name
-        assert (made.low <= np.fmin(made.open, made.close) * (1 + 1e-12))[np.isfinite(made.low * made.open)].all(), name
-        assert (made.high >= np.fmax(made.open, made.close) * (1 - 1e-12))[np.isfinite(made.high * made.open)].all(), (
-            name
-        )
-        assert same(made, make()), name
-        assert made.symbols == bars.symbols
+        augmented = make()
+        assert augmented.shape == bars.shape, name
+        assert (augmented.low <= np.fmin(augmented.open, augmented.close) * (1 + 1e-12))[
+            np.isfinite(augmented.low * augmented.open)
+        ].all(), name
+        assert (augmented.high >= np.fmax(augmented.open, augmented.close) * (1 - 1e-12))[
+            np.isfinite(augmented.high * augmented.open)
+        ].all(), name
+        assert same(augmented, make()), name
+        assert augmented.symbols == bars.symbols
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 700))
 def test_seeded_to_the_bit_and_as_long_as_asked(seed, length):
     bars = samples.gappy_bars(np.random.default_rng(0), 240, 3)
     for name in ("bootstrap", "switching"):
-        made = ways(bars, seed, length)[name]()
-        assert len(made) == length
-        assert same(made, ways(bars, seed, length)[name]())
-        assert same(made, ways(bars, np.random.default_rng(seed), length)[name]())  # type: ignore[arg-type]
+        augmented = ways(bars, seed, length)[name]()
+        assert len(augmented) == length
+        assert same(augmented, ways(bars, seed, length)[name]())
+        assert same(augmented, ways(bars, np.random.default_rng(seed), length)[name]())  # type: ignore[arg-type]
         if length > 20:
-            assert not same(made, ways(bars, seed + 1, length)[name]())
-        assert (made.index[:240] == bars.index[:length]).all()
+            assert not same(augmented, ways(bars, seed + 1, length)[name]())
+        assert (augmented.index[:240] == bars.index[:length]).all()
 
 
 def test_a_generator_is_moved_on(garch_case):
@@ -105,30 +107,33 @@ def test_nothing_after_the_span_is_read(seed, t):
 def test_a_bar_is_drawn_whole():
     """Each made bar is one of the past by its ratios, of all symbols at once, with its volume."""
     bars = samples.gappy_bars(np.random.default_rng(3), 240, 3)
-    made = augment.bootstrap(bars, path_of(bars), "crisis", seed=0)
+    augmented = augment.bootstrap(bars, path_of(bars), "crisis", seed=0)
     calm = set(np.flatnonzero(path_of(bars).labels == 0))
     for t in range(1, 240):
-        (rows,) = np.nonzero((bars.volume == made.volume[t]).all(axis=1))
+        (rows,) = np.nonzero((bars.volume == augmented.volume[t]).all(axis=1))
         assert len(rows) == 1
         assert rows[0] not in calm
         r = rows[0]
         for field in ("open", "high", "low", "close"):
-            now, then = getattr(made, field)[t] / made.marks[t - 1], getattr(bars, field)[r] / bars.marks[r - 1]
+            now, then = (
+                getattr(augmented, field)[t] / augmented.marks[t - 1],
+                getattr(bars, field)[r] / bars.marks[r - 1],
+            )
             both = np.isfinite(now) & np.isfinite(then)
             np.testing.assert_allclose(now[both], then[both], rtol=1e-9)
-            np.testing.assert_array_equal(np.isnan(getattr(made, field)[t]) | np.isnan(then), np.isnan(then))
-        np.testing.assert_array_equal(made.tradable[t], bars.tradable[r] & np.isfinite(bars.marks[r - 1]))
+            np.testing.assert_array_equal(np.isnan(getattr(augmented, field)[t]) | np.isnan(then), np.isnan(then))
+        np.testing.assert_array_equal(augmented.tradable[t], bars.tradable[r] & np.isfinite(bars.marks[r - 1]))
 
 
 def test_moments_of_a_regime_are_kept(garch_case):
     bars, path = garch_case
     there = market_returns(bars)[path.labels == 1]
-    made = augment.bootstrap(bars, path, 1, length=40_000, seed=0)
-    found = market_returns(made)[1:]
+    augmented = augment.bootstrap(bars, path, 1, length=40_000, seed=0)
+    found = market_returns(augmented)[1:]
     error = there.std() / np.sqrt(len(there))
     assert abs(found.mean() - np.nanmean(there)) < error
     assert found.std() == pytest.approx(np.nanstd(there), rel=0.05)
-    moves = np.diff(np.log(made.close), axis=0)
+    moves = np.diff(np.log(augmented.close), axis=0)
     before = np.diff(np.log(bars.close), axis=0)[path.labels[1:] == 1]
     np.testing.assert_allclose(np.corrcoef(moves.T), np.corrcoef(before.T), atol=0.02)
 
@@ -141,8 +146,8 @@ def test_blocks_are_those_of_arch():
     ours = augment._draw({0: rows}, np.zeros(100_000, dtype=int), 8.0, rng)
     theirs = StationaryBootstrap(8.0, np.arange(100_000), seed=1).update_indices()
 
-    def jumps(drawn, size):
-        return np.mean(np.diff(drawn) % size != 1)
+    def jumps(sampled, size):
+        return np.mean(np.diff(sampled) % size != 1)
 
     assert jumps(ours, 50) == pytest.approx(jumps(theirs, 100_000), rel=0.05)
     assert np.bincount(ours, minlength=50) == pytest.approx(np.full(50, 2000), rel=0.2)
@@ -153,36 +158,36 @@ def test_regimes_switch_as_the_matrix_says(garch_case):
     labels = augment._labels(path, SWITCH, 60_000, np.random.default_rng(0))
     stays = [np.mean(labels[1:][labels[:-1] == k] == k) for k in (0, 1)]
     np.testing.assert_allclose(stays, [0.95, 0.9], atol=0.01)
-    made = augment.switching(bars, path, SWITCH, length=5000, seed=0)
+    augmented = augment.switching(bars, path, SWITCH, length=5000, seed=0)
     by_volume = {tuple(v): k for v, k in zip(bars.volume, path.labels, strict=True)}
-    drawn = np.array([by_volume[tuple(v)] for v in made.volume])
-    assert np.mean(drawn[1:][drawn[:-1] == 0] == 0) == pytest.approx(0.95, abs=0.02)
+    sampled = np.array([by_volume[tuple(v)] for v in augmented.volume])
+    assert np.mean(sampled[1:][sampled[:-1] == 0] == 0) == pytest.approx(0.95, abs=0.02)
 
 
 def test_a_detector_feeds_it(bars):
     detector = HiddenMarkovRegimes(2, restarts=2).fit(bars[:900])
     known = bars[200:900]
-    made = augment.switching(known, detector.filter(known), detector.transition, seed=0)
-    assert len(made) == len(known)
-    assert made.past == 0
+    augmented = augment.switching(known, detector.filter(known), detector.transition, seed=0)
+    assert len(augmented) == len(known)
+    assert augmented.past == 0
 
 
 def test_garch_brings_clusters_of_volatility(garch_case):
     bars, path = garch_case
     one = RegimePath(path.index, np.eye(2)[np.ones(len(bars), dtype=int)], path.names)
     stay = np.eye(2)
-    made = augment.garch(bars, one, stay, length=4000, seed=0)
+    augmented = augment.garch(bars, one, stay, length=4000, seed=0)
     alone = augment.bootstrap(bars, one, 1, length=4000, block=1, seed=0)
 
     def memory(panel):
         x = np.abs(market_returns(panel)[1:])
         return np.mean([np.corrcoef(x[k:], x[:-k])[0, 1] for k in range(1, 6)])
 
-    assert memory(made) > 0.05 > abs(memory(alone))
-    assert market_returns(made)[1:].std() == pytest.approx(np.nanstd(market_returns(bars)), rel=0.25)
-    assert (made.high >= np.maximum(made.open, made.close) * (1 - 1e-12)).all()
-    assert (made.low <= np.minimum(made.open, made.close) * (1 + 1e-12)).all()
-    assert same(made, augment.garch(bars, one, stay, length=4000, seed=0))
+    assert memory(augmented) > 0.05 > abs(memory(alone))
+    assert market_returns(augmented)[1:].std() == pytest.approx(np.nanstd(market_returns(bars)), rel=0.25)
+    assert (augmented.high >= np.maximum(augmented.open, augmented.close) * (1 - 1e-12)).all()
+    assert (augmented.low <= np.minimum(augmented.open, augmented.close) * (1 + 1e-12)).all()
+    assert same(augmented, augment.garch(bars, one, stay, length=4000, seed=0))
 
 
 def test_garch_regimes_differ_and_read_nothing_later(garch_case):
@@ -201,22 +206,24 @@ def test_garch_regimes_differ_and_read_nothing_later(garch_case):
 
 def test_rescaling_scales_every_ratio(garch_case):
     bars, _ = garch_case
-    made = augment.rescale(bars[100:], widest=3, seed=5)
-    ratios = np.diff(np.log(made.close), axis=0) / np.diff(np.log(bars.close[100:]), axis=0)
+    augmented = augment.rescale(bars[100:], widest=3, seed=5)
+    ratios = np.diff(np.log(augmented.close), axis=0) / np.diff(np.log(bars.close[100:]), axis=0)
     factor = ratios[0, 0]
     np.testing.assert_allclose(ratios, factor, rtol=1e-6)
     assert factor != pytest.approx(1)
-    np.testing.assert_allclose(np.log(made.high / made.low), factor * np.log(bars.high / bars.low)[100:], rtol=1e-6)
-    np.testing.assert_array_equal(made.volume, bars.volume[100:])
-    assert made.past == 100
+    np.testing.assert_allclose(
+        np.log(augmented.high / augmented.low), factor * np.log(bars.high / bars.low)[100:], rtol=1e-6
+    )
+    np.testing.assert_array_equal(augmented.volume, bars.volume[100:])
+    assert augmented.past == 100
     factors = [augment.rescale(bars, widest=3, seed=s).close[1, 0] / 50 for s in range(30)]
     assert len(set(factors)) == 30
 
 
 def test_a_mirror_swaps_highs_and_lows(garch_case):
     bars, _ = garch_case
-    made = [augment.flip(bars, symmetric=True, seed=s) for s in range(40)]
-    mirrored = [m for m in made if not np.array_equal(m.close, bars.close)]
+    augmented = [augment.flip(bars, symmetric=True, seed=s) for s in range(40)]
+    mirrored = [m for m in augmented if not np.array_equal(m.close, bars.close)]
     assert 10 < len(mirrored) < 30
     np.testing.assert_allclose(
         mirrored[0].close * bars.close, np.broadcast_to(bars.close[0] ** 2, bars.shape), rtol=1e-12

@@ -30,14 +30,14 @@ def test_a_seed_is_a_sample(family):
 
 @pytest.mark.parametrize("family", KINDS, ids=lambda f: f.name)
 def test_bars_tasks_and_environment_are_like_those_of_real_data(family):
-    drawn = family.sample(4, 0)
-    bars, tasks = drawn.bars(), drawn.tasks(support=20)
+    sampled = family.sample(4, 0)
+    bars, tasks = sampled.bars(), sampled.tasks(support=20)
     assert len(bars) == 1 + 4 * 51
     assert [len(t.support) for t in tasks] == [20] * 4
     np.testing.assert_allclose(np.diff(bars.close[:, 0]) / bars.close[:-1, 0] / family.scale,
-                               drawn.returns[..., 0].ravel(), atol=1e-8)  # fmt: skip
+                               sampled.returns[..., 0].ravel(), atol=1e-8)  # fmt: skip
     np.testing.assert_array_equal(bars.open[1:, 0], bars.close[:-1, 0])
-    env = drawn.env(features=Features.standard(horizons=(1,), volatility=5, short_volatility=2, averages=(3,)))
+    env = sampled.env(features=Features.standard(horizons=(1,), volatility=5, short_volatility=2, averages=(3,)))
     gymnasium.utils.env_checker.check_env(env, skip_render_check=True)
     env.reset(seed=0)
     steps, over = 0, False
@@ -52,15 +52,15 @@ def test_bars_tasks_and_environment_are_like_those_of_real_data(family):
 @given(seed=st.integers(0, 1000))
 def test_the_account_earns_the_familys_reward(family, seed):
     """The equity of a plan through the simulator, in units of the scale, is the sum of rewards: one accounting."""
-    drawn = family.sample(1, seed)
+    sampled = family.sample(1, seed)
     rng = np.random.default_rng(seed)
     weights = rng.uniform(-1, 1, (1, family.length))
-    bars = drawn.bars()[1:]
+    bars = sampled.bars()[1:]
     aim = np.zeros(bars.shape)
     aim[:-1, 0] = weights[0]
     paths = simulate(bars, aim, costs=family.costs, execution=family.execution)
     equity = paths.equity[0]
-    reward = family.reward(weights, drawn.returns[..., 0]).sum()
+    reward = family.reward(weights, sampled.returns[..., 0]).sum()
     profit = np.diff(equity) / equity[:-1]
     earned = profit.sum() / family.scale
     if isinstance(family, DriftMomentum):
@@ -75,9 +75,9 @@ def test_the_account_earns_the_familys_reward(family, seed):
 @pytest.mark.parametrize("family", KINDS, ids=lambda f: f.name)
 def test_an_environments_rewards_are_the_familys(family):
     """Regression: the environment of `GarleanuPedersen` once charged neither risk nor trading. (The account charges it now.)"""
-    drawn = family.sample(1, 3)
+    sampled = family.sample(1, 3)
     weights = np.random.default_rng(3).uniform(-1, 1, (1, family.length))
-    env = drawn.env(features=Features.standard(horizons=(1,), volatility=5, short_volatility=2, averages=(3,)))
+    env = sampled.env(features=Features.standard(horizons=(1,), volatility=5, short_volatility=2, averages=(3,)))
     env.reset(seed=0)
     total, over = 0.0, False
     for w in weights[0]:
@@ -86,25 +86,25 @@ def test_an_environments_rewards_are_the_familys(family):
         _, reward, _, over, _ = env.step(action)
         total += reward / family.scale
     assert over
-    assert total == pytest.approx(family.reward(weights, drawn.returns[..., 0]).sum(), abs=0.05)
+    assert total == pytest.approx(family.reward(weights, sampled.returns[..., 0]).sum(), abs=0.05)
 
 
 def test_hidden_states_stay_as_long_as_they_should():
-    drawn = HiddenMarkov(stay=0.9, length=2000).sample(50, 0)
-    state = drawn.hidden["state"]
+    sampled = HiddenMarkov(stay=0.9, length=2000).sample(50, 0)
+    state = sampled.hidden["state"]
     assert set(np.unique(state)) == {-1.0, 1.0}
     assert (state[:, 1:] == state[:, :-1]).mean() == pytest.approx(0.9, abs=0.005)
     assert abs(state[:, 0].mean()) < 0.5
-    assert (drawn.returns[..., 0] * state).mean() == pytest.approx(0.1, abs=0.02)
+    assert (sampled.returns[..., 0] * state).mean() == pytest.approx(0.1, abs=0.02)
 
 
-def test_told_signals_are_symbols_that_do_not_trade():
+def test_signals_are_symbols_that_do_not_trade():
     family = GarleanuPedersen(length=30)
-    drawn = family.sample(2, 0)
-    bars = drawn.bars()
+    sampled = family.sample(2, 0)
+    bars = sampled.bars()
     assert bars.symbols == ("S0", "signal 0")
     assert not bars.tradable[:, 1].any()
-    np.testing.assert_allclose(np.log(bars.close[1:, 1]), drawn.signal.ravel(), atol=1e-12)
+    np.testing.assert_allclose(np.log(bars.close[1:, 1]), sampled.signal.ravel(), atol=1e-12)
 
 
 def test_support_must_leave_bars_to_be_judged_on():
@@ -136,6 +136,6 @@ def test_every_family_has_a_name_of_its_own():
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
 def test_a_family_of_other_length_is_the_same_but_for_that(family):
-    shorter = family.lasting(7)
+    shorter = family.with_length(7)
     assert shorter.sample(2, 0).returns.shape[:2] == (2, 8)
-    assert shorter.lasting(family.length) == family
+    assert shorter.with_length(family.length) == family

@@ -20,7 +20,7 @@ SPACES = {
 }
 
 
-def made(kind, memory, **options):
+def built(kind, memory, **options):
     torch.manual_seed(0)
     policy = ActorCritic(Shape(memory=memory, hidden=8, layers=1), SPACES[kind], **options)
     for parameter in policy.parameters():
@@ -39,7 +39,7 @@ def play(agent, kind, steps=5):
 @pytest.mark.parametrize("memory", ["none", "gru", "transformer", "belief"])
 @pytest.mark.parametrize("kind", SPACES)
 def test_step_by_step_is_all_at_once(kind, memory):
-    policy = made(kind, memory)
+    policy = built(kind, memory)
     x = torch.randn(3, 2, 6, policy.body.layers[0].in_features - policy.body.memory.width)
     head, value, _ = policy(x)
     state, heads, values = None, [], []
@@ -54,7 +54,7 @@ def test_step_by_step_is_all_at_once(kind, memory):
 @pytest.mark.parametrize("memory", ["none", "gru"])
 @pytest.mark.parametrize("kind", SPACES)
 def test_save_and_load(kind, memory, tmp_path):
-    agent = Agent(made(kind, memory, critic=memory == "gru", initial_std=0.3), 9, "mine")
+    agent = Agent(built(kind, memory, critic=memory == "gru", initial_std=0.3), 9, "mine")
     again = Agent.load(agent.save(tmp_path / "a"))
     assert (again.name, again.context, again.fingerprint) == ("mine", 9, agent.fingerprint)
     np.testing.assert_array_equal(play(again, kind), play(agent, kind))
@@ -63,16 +63,16 @@ def test_save_and_load(kind, memory, tmp_path):
 def test_what_is_no_agent(tmp_path):
     with pytest.raises(InputError, match="not a saved agent"):
         Agent.load(tmp_path)
-    folder = Agent(made("box", "gru"), 9).save(tmp_path / "a")
-    about = json.loads((folder / "agent.json").read_text())
-    about["settings"]["hidden"] = 4
-    (folder / "agent.json").write_text(json.dumps(about))
+    folder = Agent(built("box", "gru"), 9).save(tmp_path / "a")
+    config = json.loads((folder / "agent.json").read_text())
+    config["settings"]["hidden"] = 4
+    (folder / "agent.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="do not belong together"):
         Agent.load(folder)
 
 
 def test_memory_lives_until_it_is_told_to_forget():
-    agent = Agent(made("box", "gru"), 9)
+    agent = Agent(built("box", "gru"), 9)
     first = play(agent, "box")
     assert np.abs(play(agent, "box") - first).max() > 1e-4
     agent.forget()
@@ -80,7 +80,7 @@ def test_memory_lives_until_it_is_told_to_forget():
 
 
 def test_a_context_of_one_step_remembers_nothing():
-    agent, seen = Agent(made("box", "gru"), 1), np.ones((2, 2))
+    agent, seen = Agent(built("box", "gru"), 1), np.ones((2, 2))
     first = agent.act(seen)
     agent.observe(3.0, True)
     np.testing.assert_array_equal(agent.act(seen), first)
@@ -88,7 +88,7 @@ def test_a_context_of_one_step_remembers_nothing():
 
 def test_actions_are_those_of_the_space():
     for kind, space in (("discrete", Discrete(3, start=2)), ("box", BOX)):
-        agent = Agent(made(kind, "none", initial_std=5.0), 1, rng=np.random.default_rng(0))
+        agent = Agent(built(kind, "none", initial_std=5.0), 1, rng=np.random.default_rng(0))
         actions = play(agent, kind, 50)
         assert all(space.contains(a) for a in actions)
         assert len(np.unique(actions, axis=0)) > 2
@@ -135,20 +135,20 @@ def test_an_agent_with_a_memory_is_told_what_its_actions_pay():
 
 def test_regression_reading_takes_no_step_in_the_users_world():
     """`RL2.adapt` made the environment, reset it and acted at random in it: on a broker these are orders."""
-    made = []
+    built = []
 
     def family(seed):
-        made.append(seed)
+        built.append(seed)
         return Walk(seed)
 
     training = Training(steps=1, batch=2, evaluate_every=1)
     meta = RL2(policy=Shape(hidden=4), objective=PPO(episodes_per_trial=2), training=training).fit(
         family, Environments(family, range(2)), progress=False
     )
-    made.clear()
+    built.clear()
     agent = meta.adapt(lambda: family(7))
     assert isinstance(agent, Agent)
-    assert made == []
+    assert built == []
     for wrong in (family, Walk(7), "walk"):
         with pytest.raises(InputError, match="without arguments, as lambda"):
             meta.adapt(wrong)

@@ -33,8 +33,8 @@ def test_what_is_no_model(tmp_path, meta):
     with pytest.raises(InputError, match="no trained model there"):
         load_meta(tmp_path / "none")
     folder = meta.save(tmp_path / "m")
-    about = json.loads((folder / "meta.json").read_text())
-    (folder / "meta.json").write_text(json.dumps({**about, "learner": "oracle"}))
+    config = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps({**config, "learner": "oracle"}))
     with pytest.raises(InputError, match="not a trained model of "):
         load_meta(folder)
 

@@ -269,8 +269,8 @@ def test_the_last_weights_are_kept_where_asked(tasks):
         ({"threads": 0}, "threads is 0"),
     ],
 )
-def test_settings_that_would_learn_nothing(wrong, said):
-    with pytest.raises(InputError, match=said):
+def test_settings_that_would_learn_nothing(wrong, message):
+    with pytest.raises(InputError, match=message):
         Training(**wrong)
 
 
