@@ -118,7 +118,7 @@ def test_support_must_leave_bars_to_be_judged_on():
         (lambda: HiddenMarkov(mean=0), "mean must be above 0"),
         (lambda: HiddenMarkov(stay=1.0), r"stay must be in \[0.5, 1\)"),
         (lambda: HiddenMarkovFamily(means=(0.2, 0.1)), "means must ascend"),
-        (lambda: LinearCost(spread=0), "spread must be above 0"),
+        (lambda: LinearCost(std=0), "std must be above 0"),
         (lambda: DriftMomentum(length=0), "length must be at least 1"),
         (lambda: GarleanuPedersen(impact=-1), "impact must be above 0"),
         (lambda: LinearCost(cost=float("nan")), "cost must be at least 0"),
