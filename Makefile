@@ -22,6 +22,14 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
+# The notebooks of examples/, executed anew.
+examples: $(STAMP)
+	$(BIN)/python -m pytest -m slow tests/test_examples.py $(ARGS)
+
+# The fast part of the suite as other processors would run it.
+instruction-sets: $(STAMP)
+	.ci/instruction_sets $(ARGS)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 # Bars beyond the features' warm-up without which training, validation and test cannot all have any.
 SHORTEST = 300
 DEMO_LEARNERS = ("rl2", "finetune")
-RULES = "equal_weight, buy_and_hold, inverse_volatility, momentum:WINDOW"
 
 
 def load_to_learn(source: str) -> Bars:
@@ -35,18 +34,6 @@ def fit_regimes(bars: Bars, where: Spans, n_regimes: int, seed: int) -> RegimeDe
     from markets import HiddenMarkovRegimes
 
     return HiddenMarkovRegimes(n_regimes, seed=seed).fit(bars[: _before(bars, where.validation)])
-
-
-def make_detector(name: str, n_regimes: int | None, seed: int) -> RegimeDetector:
-    """A detector from its name on the command line; see `regimeshift regimes --help`."""
-    from markets import ChangePoints, HiddenMarkovRegimes, JumpRegimes, VolatilityTrendRegimes
-
-    given = {} if n_regimes is None else {"n_regimes": n_regimes}
-    if name == "volatility":
-        return VolatilityTrendRegimes(**given, **({"trend": 0} if given and given["n_regimes"] % 2 else {}))
-    if name == "changepoints":
-        return ChangePoints(**given)
-    return {"hmm": HiddenMarkovRegimes, "jump": JumpRegimes}[name](**given, seed=seed)
 
 
 def cut_tasks(bars: Bars, where: Spans, regimes: RegimeDetector) -> tuple[TaskSet, TaskSet]:
@@ -118,35 +105,17 @@ def test_span(bars: Bars, metas: list[MetaPolicy], start: str | None) -> Bars:
 
 def tell_shrink(meta: MetaPolicy) -> None:
     """Say how much of the tilt validation supports."""
-    share, base = meta.policy.settings.shrink, meta.policy.settings.base.replace("_", " ")
+    share, base = float(meta.policy.shrink), meta.policy.settings.base.replace("_", " ")
     if share == 0:
         console.print(f"{meta.name}: validation does not support a tilt, so it holds its base ({base}).")
     else:
         console.print(f"{meta.name}: validation supports {share:.0%} of the tilt on its base ({base}).")
 
 
-def parse_rule(text: str):
-    """A rule from its name, as in ``momentum:252``, or a strategy from a user's file."""
-    from markets import InputError
-    from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum
-    from strategies.user_file import load_strategy
-
-    if ".py:" in text:
-        return load_strategy(text)()
-    name, _, window = text.partition(":")
-    if window and not (window.isascii() and window.isdecimal()):
-        raise InputError(f"rule {text!r}: the window must be a whole number, as in momentum:252")
-    if name in ("momentum", "inverse_volatility"):
-        kind = {"momentum": Momentum, "inverse_volatility": InverseVolatility}[name]
-        return kind(int(window)) if window else kind()
-    if name in ("equal_weight", "buy_and_hold") and not window:
-        return {"equal_weight": EqualWeight, "buy_and_hold": BuyAndHold}[name]()
-    raise InputError(f"rule {text!r} is unknown; use {RULES}, or a file's class as in my_strategy.py:MyStrategy")
-
-
 def strategy_maker(text: str) -> Callable[[], Strategy | MetaPolicy]:
     """What makes a strategy anew: from a user's file, a model's folder or a rule's name."""
     from metalearner import load_meta
+    from strategies.named import strategy_from_name
     from strategies.user_file import load_strategy
 
     if ".py:" in text:
@@ -154,7 +123,7 @@ def strategy_maker(text: str) -> Callable[[], Strategy | MetaPolicy]:
     if Path(text).is_dir():
         meta = load_meta(text)
         return lambda: meta
-    return lambda: parse_rule(text)
+    return lambda: strategy_from_name(text)
 
 
 def show_result(result: WalkForward) -> None:

@@ -1,12 +1,20 @@
-"""Set before numba is imported: concurrent writers of one cache have crashed, so each worker has its own."""
+"""What all tests share. What numba and the terminal read is set before anything that reads it is imported."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+CACHES = Path(__file__).parents[1] / ".pytest_cache" / "numba"
 # Two workers and the processes that they start share two cores: threads that wait for each other would burn them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / "numba" / worker)
+os.environ.setdefault("COLUMNS", "100")
+# Concurrent writers of one cache have crashed, so each worker has its own; it begins with what was compiled for all.
+os.environ["NUMBA_CACHE_DIR"] = str(CACHES / WORKER)
+if WORKER.startswith("gw") and (CACHES / "shared").exists():
+    shutil.copytree(CACHES / "shared", CACHES / WORKER, dirs_exist_ok=True)
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
@@ -16,6 +24,25 @@ import torch  # noqa: E402
 # Compilation makes the first example slow; the same examples every time make a red run reproducible.
 hypothesis.settings.register_profile("regimeshift", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.load_profile("regimeshift")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile for all workers at once, on as many cores, before they start."""
+    if WORKER != "main" or not config.getoption("numprocesses", None):
+        return
+    warm = Path(samples.__file__).with_name("warm.py")
+    # each half into a folder of its own, since they share modules; then one beside the other
+    parts = {part: CACHES / f"shared-{part}" for part in ("account", "others")}
+    environment = {**os.environ, "PYTHONPATH": str(warm.parent)}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", str(warm), part], env={**environment, "NUMBA_CACHE_DIR": str(place)}
+        )
+        for part, place in parts.items()
+    ]
+    assert [process.wait() for process in running] == [0, 0], "the kernels do not compile"
+    for place in parts.values():
+        shutil.copytree(place, CACHES / "shared", dirs_exist_ok=True)
 
 
 @pytest.fixture(scope="session")
@@ -42,12 +69,12 @@ def tasks(bars):
 
 @pytest.fixture(scope="session")
 def meta(tasks):
-    """A small RL² policy, its weights drawn after a little training, so that it does something whatever validation said."""
+    """A small RL² policy, its weights sampled after a little training, so that it trades whatever validation decided."""
     from metalearner import RL2, Training
 
-    built = RL2(context=20, training=Training(steps=6, evaluate_every=3, evidence=-1e9)).fit(*tasks, progress=False)
+    trained = RL2(context=20, training=Training(steps=6, evaluate_every=3, evidence=-1e9)).fit(*tasks, progress=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        for parameter in built.policy.parameters():
+        for parameter in trained.policy.parameters():
             torch.nn.init.normal_(parameter, std=0.5)
-    return built
+    return trained

@@ -44,6 +44,7 @@ ROOMS = {
         "ladder": {"optimal"},
         "policy": {"strategy", "rules", "networks", "serialization"},
         "blend": {"strategy", "policy", "serialization"},
+        "named": {"strategy", "rules", "user_file"},
     },
     "metalearner": {
         "objective": set(),

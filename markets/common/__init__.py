@@ -1,1 +1,1 @@
-"""What every room uses: the one error for wrong input, files written in one move, HTML pages."""
+"""Shared by all packages: the error for wrong input, atomic file writing, file formats, HTML pages."""

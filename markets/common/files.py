@@ -1,4 +1,4 @@
-"""Files that are written beside their place and moved there whole, so that nobody ever reads half of one."""
+"""Atomic file writing: a file is written under a temporary name and then renamed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A place beside `path` to write to; at the end of the block it becomes `path`, in one move.
+    """Context manager that yields a temporary path to write to, and renames it to `path` at the end of the block.
 
-    When the block raises, or the process is killed at any instant, `path` is as it was.
+    `path` is never seen half-written: if the block raises or the process is killed, `path` is unchanged.
 
     Parameters
     ----------
@@ -22,13 +22,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        Hidden, of the same suffix, and of this process alone.
+        A hidden file in the same folder with the same suffix, unique to this process.
     """
     path = Path(path)
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield beside
-        with beside.open("rb+") as file:  # on the disk before it is moved, or a power cut could leave it empty
+        with beside.open("rb+") as file:  # flush to disk before renaming, or a power cut could leave an empty file
             os.fsync(file.fileno())
         beside.replace(path)
     finally:

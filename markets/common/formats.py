@@ -1,4 +1,4 @@
-"""Saved files say in which format they are, so that a change of names never silently misreads one."""
+"""The format version in saved files, which keeps files of another version from being misread."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ FORMAT = 1
 
 
 def check_format(config: Mapping[str, Any], path: str | Path, remedy: str) -> None:
-    """Raise `InputError` unless `config`, as read from `path`, is of the format that this version reads.
+    """Raise `InputError` unless `config`, as read from `path`, has the format that this version reads.
 
     Parameters
     ----------
     config : mapping
-        With ``format``; files older than formats have none.
+        Its key ``format`` holds the format version. Files from before there were format versions lack it.
     path : str or Path
     remedy : str
-        What to do with an older file, as "train it again".
+        What to do about an older file, such as "train it again".
     """
     found = config.get("format")
     if found == FORMAT:
         return
     if found is None or (isinstance(found, int) and found < FORMAT):
         age = "an earlier version wrote it" if found is None else f"format {found} is of an earlier version"
-        raise InputError(f"{path}: {age}, whose names this one does not read; {remedy}")
+        raise InputError(f"{path}: {age}, and this version cannot read it; {remedy}")
     raise InputError(
-        f"{path}: format {found} is of a later version than this one, which reads {FORMAT}; upgrade regimeshift"
+        f"{path}: format {found} is of a later version (this one reads format {FORMAT}); upgrade regimeshift"
     )

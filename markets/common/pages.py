@@ -1,4 +1,4 @@
-"""Self-contained HTML pages of one look: what reports of data, regimes and backtests share."""
+"""Self-contained HTML pages with a common style, for the reports on data, regimes and backtests."""
 
 from __future__ import annotations
 
@@ -19,22 +19,26 @@ thead th{border-bottom:2px solid #9aa8b6} .wide{overflow-x:auto} .wide table{wid
 
 
 def write_page(path: str | Path, title: str, body: str, style: str = "") -> Path:
-    """Write a page in one move, so that nobody reads half of it.
+    """Write an HTML page atomically.
 
     Parameters
     ----------
     path : str or Path
     title : str
-        Text; also the heading.
+        Plain text, also used as the heading.
     body : str
         HTML below the heading.
     style : str
-        CSS besides the common one.
+        CSS in addition to the common style.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
     InputError
-        When the folder is not there or cannot be written to.
+        When the folder does not exist or cannot be written to.
     """
     path, title = Path(path), html.escape(title)
     page = (
@@ -45,7 +49,7 @@ def write_page(path: str | Path, title: str, body: str, style: str = "") -> Path
         with replacing(path) as beside:
             beside.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{path}: the page cannot be written ({error.strerror}); choose another place") from None
+        raise InputError(f"{path}: the page cannot be written ({error.strerror}); choose another path") from None
     return path
 
 
@@ -57,19 +61,24 @@ def table(
     row_classes: Iterable[str] | None = None,
     column_classes: Mapping[str, str] | None = None,
 ) -> str:
-    """A table as HTML that scrolls sideways where the screen is narrow; every text is escaped.
+    """Format a table as HTML. All text is escaped, and on narrow screens the table scrolls sideways.
 
     Parameters
     ----------
     heads : sequence of str
+        Column heads.
     rows : iterable of sequence of str
-        A text for each head.
+        One text per column.
     titles : dict of str to str, optional
-        By head, what is shown when the pointer rests on it.
+        Tooltip of each head.
     row_classes : iterable of str, optional
         CSS class of each row.
     column_classes : dict of str to str, optional
-        CSS class of the cells under a head.
+        CSS class of the cells below each head.
+
+    Returns
+    -------
+    str
     """
     columns = column_classes or {}
 

@@ -1,8 +1,11 @@
-"""Regimes by rule: how volatile the market has been lately, and whether it rises or falls.
+"""Regimes by rule: the level of realised volatility, and the sign of the trend.
 
-Realised volatility is the root mean square of the market's last `window` returns, the trend the sum of its last `trend` log
-returns. Levels of volatility are cut at quantiles of the span that was fitted, and stay where they are from then on: later
-bars move between the levels, never the levels themselves.
+Realised volatility is the root mean square of the market's last `window` returns; the trend is the sum of its last `trend` log
+returns. The edges between levels of volatility are quantiles of the fitted span. They are fixed from then on, so later bars move
+between the levels and never move the edges.
+
+No label hangs on the last bit of a sum, which processors round differently: an edge lies midway between two neighbouring
+observations of the fitted span, never on one, and a trend of zero counts as rising.
 """
 
 from __future__ import annotations
@@ -15,12 +18,16 @@ from markets.common.errors import InputError
 from markets.regimes.base import RegimeDetector, RegimePath, market_returns, regime_names
 
 
+# A sum of log returns that is zero but for rounding.
+_FLAT = 1e-12
+
+
 class VolatilityTrendRegimes(RegimeDetector):
     """Levels of realised volatility, each split by the sign of the trend.
 
     A level that is split is ordered *rising* before *falling*; levels are ordered by volatility. Until `window` (and `trend`)
-    returns have been seen, a bar has the shares of time that the regimes had in the span that was fitted. A bar without a
-    return changes nothing.
+    returns are available, the probabilities of a bar are the shares of time that the regimes had in the fitted span. A bar
+    without a return changes nothing.
 
     Parameters
     ----------
@@ -78,7 +85,7 @@ class VolatilityTrendRegimes(RegimeDetector):
         returns = self._returns_to_fit(bars, max(20 * self.n_regimes, 2 * self.window, 2 * self.trend))
         volatility = _realised(returns, self.window, False)
         known = np.sort(volatility[np.isfinite(volatility)])
-        edges = np.quantile(known, np.arange(1, self.levels) / self.levels)
+        edges = _between_observations(known, np.arange(1, self.levels) / self.levels)
         counts = np.diff(np.searchsorted(known, edges, side="left"), prepend=0, append=len(known))
         if not counts.all():
             raise InputError(
@@ -117,8 +124,14 @@ class VolatilityTrendRegimes(RegimeDetector):
         if self.trend:
             trend = _trend(returns, self.trend, centred)
             known &= np.isfinite(trend)
-            labels = 2 * labels + (trend < 0)
+            labels = 2 * labels + (trend < -_FLAT)
         return np.where(known, labels, -1)
+
+
+def _between_observations(values: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Quantiles of sorted `values`, each midway between the two neighbours that it separates."""
+    below = np.clip(np.rint(shares * len(values)).astype(int), 1, len(values) - 1)
+    return (values[below - 1] + values[below]) / 2
 
 
 @njit(cache=True, nogil=True)

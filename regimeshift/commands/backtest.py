@@ -39,10 +39,11 @@ class Backtest:
         from metalearner import load_meta
         from regimeshift import steps
         from regimeshift.console import console, writable
+        from strategies.named import strategy_from_name
 
         bars = load(self.source)
         bars = bars[: self.end] if self.end else bars
-        rules = [steps.parse_rule(rule) for rule in self.rules]
+        rules = [strategy_from_name(rule) for rule in self.rules]
         metas = [load_meta(folder) for folder in self.models]
         if len({meta.name for meta in metas}) < len(metas):
             for meta, folder in zip(metas, self.models, strict=True):

@@ -38,9 +38,10 @@ class Regimes:
         import pandas as pd
 
         from markets import InputError, load
+        from markets.regimes.named import detector_from_name
         from markets.regimes.page import write_regime_page
         from regimeshift.console import console
-        from regimeshift.steps import make_detector, show_regimes
+        from regimeshift.steps import show_regimes
 
         bars = load(self.source)
         past = bars[: self.fit_until or _first_part(bars)]
@@ -48,7 +49,7 @@ class Regimes:
             raise InputError(
                 f"--fit-until {self.fit_until}: the fit would see all of {bars.name}; leave some bars to look at"
             )
-        regimes = make_detector(self.detector, self.n_regimes, self.seed).fit(past)
+        regimes = detector_from_name(self.detector, self.n_regimes, self.seed).fit(past)
         after = bars[len(past) :]
         show_regimes(past, regimes, f"Fitted on {past.index[0]:%Y-%m-%d} to {past.index[-1]:%Y-%m-%d}")
         show_regimes(

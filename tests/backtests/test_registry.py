@@ -1,5 +1,6 @@
 """Register, prove, promote, load, serve: with the real registry, a real process, a real server."""
 
+import contextlib
 import json
 import os
 import socket
@@ -95,37 +96,56 @@ def test_what_cannot_be_registered_or_loaded(version, meta, bars, root):
         registry.target_weights(registry.load("test-rl2", root=root), bars[:50])
 
 
-def test_a_real_server_answers_with_the_same_weights(version, bars, root, tmp_path):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+@contextlib.contextmanager
+def served(uri, root, folder):
+    """The address of a real server of a model; another port is tried where somebody took the first one meanwhile."""
     environment = {
         **os.environ,
         "MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/test-rl2@champion", "--env-manager", "local",
-               "--port", str(port)]  # fmt: skip
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(
-            command, env=environment, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        for _ in range(120):
-            try:
-                urllib.request.urlopen(f"{address}/ping", timeout=2)
-                break
-            except OSError:
-                assert server.poll() is None, (tmp_path / "log").read_text()
-                time.sleep(0.5)
+    log = folder / "log"
+    for _ in range(3):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", uri, "--env-manager", "local", "--port", str(port)]
+        with log.open("w") as file:
+            server = subprocess.Popen(
+                command, env=environment, cwd=folder, stdout=file, stderr=file, start_new_session=True
+            )
+        try:
+            if answers(server, f"http://127.0.0.1:{port}/ping"):
+                yield f"http://127.0.0.1:{port}"
+                return
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, 15)
+            server.wait()
+        assert "address already in use" in log.read_text().lower(), log.read_text()
+    raise AssertionError("three ports were taken before the server had them")
 
-        def ask(window):
-            body = json.dumps({"dataframe_records": [{"bars": window}]}).encode()
-            request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
-            return json.loads(urllib.request.urlopen(request, timeout=60).read())["predictions"][0]
 
+def answers(server, address):
+    """Whether the server comes up; it is waited for as long as it lives (pytest's own time limit is the end)."""
+    while server.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=2)
+            return True
+        except OSError:
+            time.sleep(0.2)
+    return False
+
+
+@pytest.mark.process
+def test_a_real_server_answers_with_the_same_weights(version, bars, root, tmp_path):
+    def ask(window):
+        body = json.dumps({"dataframe_records": [{"bars": window}]}).encode()
+        request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
+        return json.loads(urllib.request.urlopen(request, timeout=60).read())["predictions"][0]
+
+    with served("models:/test-rl2@champion", root, tmp_path) as address:
         found = registry.target_weights(registry.load("test-rl2", root=root), bars)
         answer = ask(bars.close[-400:].tolist())
         np.testing.assert_allclose(answer["target_weight"], found["target_weight"], atol=1e-12)
@@ -133,9 +153,6 @@ def test_a_real_server_answers_with_the_same_weights(version, bars, root, tmp_pa
             ask([["dear"]])
         with pytest.raises(urllib.error.HTTPError):
             ask(bars.close[-10:].tolist())
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait()
 
 
 def test_regression_signal_refuses_a_symbol_that_no_longer_trades(version, bars, root):

@@ -366,7 +366,8 @@ def test_regression_plans_out_of_range_are_refused(bars):
     assert (simulate(bars, Plan(aim, np.full(bars.shape, np.inf))).traded == 0).all()  # a band may be infinite: hold
 
 
-@pytest.mark.parametrize("how", ["gaps", "late listing and delisting"])
+@pytest.mark.process
+@pytest.mark.parametrize("how", [pytest.param("gaps", marks=pytest.mark.slow), "late listing and delisting"])
 def test_a_million_bars_of_a_hundred_symbols_take_less_than_4_gib(how):
     """Simulated in a process of its own; 0.75 GiB are the closes and as much the plan."""
     code = f"""

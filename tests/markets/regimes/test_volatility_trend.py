@@ -10,9 +10,34 @@ def test_windows_end_at_the_bar_and_edges_are_quantiles_of_the_fitted_span(bars)
     detector = VolatilityTrendRegimes(3, window=10, trend=0).fit(bars[:800])
     returns = pd.Series(market_returns(bars)[1:] * 100)
     realised = np.sqrt((returns**2).rolling(10).mean()).to_numpy()
-    np.testing.assert_allclose(detector.edges, np.nanquantile(realised[:799], [1 / 3, 2 / 3]), rtol=1e-10)
+    known = np.sort(realised[9:799])
+    for edge, share in zip(detector.edges, (1 / 3, 2 / 3), strict=True):
+        assert edge == pytest.approx(np.quantile(known, share), rel=0.01)
+        assert (known < edge).mean() == pytest.approx(share, abs=1 / len(known))
     labels = detector.filter(bars).labels
     np.testing.assert_array_equal(labels[10:], np.searchsorted(detector.edges, realised[9:], side="right"))
+
+
+def test_regression_no_label_hangs_on_the_last_bit_of_a_sum(bars):
+    """The 2/3 quantile of 790 observations was one of them: its label changed with the processor's way to add."""
+    for window in (5, 10, 21):
+        for levels in (2, 3, 4):
+            detector = VolatilityTrendRegimes(levels, window=window, trend=0).fit(bars[:800])
+            returns = market_returns(bars[:800])[1:] * 100
+            realised = np.sqrt(np.lib.stride_tricks.sliding_window_view(returns**2, window).mean(axis=1))
+            nearest = np.abs(realised[:, None] / detector.edges - 1).min(axis=0)
+            assert (nearest > 1e-9).all()  # a sum of 21 squares is rounded at 1e-15
+
+
+def test_regression_a_trend_of_nothing_but_rounding_is_none():
+    """Prices that return to where they were have a trend of 1e-17 one way or the other."""
+    rng = np.random.default_rng(0)
+    loop = rng.normal(0, 0.01, 20)
+    loop[-1] = -loop[:-1].sum()
+    close = 50 * np.exp(np.cumsum(np.tile(loop, 30)))
+    walk = Bars.make(pd.bdate_range("2001", periods=600), ["A"], close[:, None])
+    detector = VolatilityTrendRegimes(4, window=5, trend=20).fit(walk)
+    assert (detector.filter(walk).labels[21:] % 2 == 0).all()
 
 
 def test_the_trend_splits_each_level(bars):

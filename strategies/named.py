@@ -1,0 +1,32 @@
+"""`strategy_from_name`: rules as they are named on the command line, and strategies of a user's own file."""
+
+from __future__ import annotations
+
+from markets import InputError
+from strategies.rules import BuyAndHold, EqualWeight, InverseVolatility, Momentum
+from strategies.strategy import Strategy
+from strategies.user_file import load_strategy
+
+RULES = "equal_weight, buy_and_hold, inverse_volatility, momentum:WINDOW"
+
+
+def strategy_from_name(text: str) -> Strategy:
+    """A strategy from ``equal_weight``, ``momentum:252`` and the like, or from ``my_strategy.py:MyStrategy``.
+
+    Raises
+    ------
+    InputError
+        When there is no such rule, its window is no number, or the file has no such strategy.
+    """
+    if ".py:" in text:
+        return load_strategy(text)()
+    name, _, window = text.partition(":")
+    if window and not (window.isascii() and window.isdecimal()):
+        raise InputError(f"rule {text!r}: the window must be a whole number, as in momentum:252")
+    with_window = {"momentum": Momentum, "inverse_volatility": InverseVolatility}
+    without = {"equal_weight": EqualWeight, "buy_and_hold": BuyAndHold}
+    if name in with_window:
+        return with_window[name](int(window)) if window else with_window[name]()
+    if name in without and not window:
+        return without[name]()
+    raise InputError(f"rule {text!r} is unknown; use {RULES}, or a file's class as in my_strategy.py:MyStrategy")
