@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint peers bench clean
+.PHONY: demo test lint docs docs-build examples instruction-sets peers bench clean
 .DEFAULT_GOAL := demo
 
 # Installed once, and again only when what is to be installed has changed.
@@ -34,6 +34,14 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation as a site, on http://127.0.0.1:8000, rebuilt when a page or a docstring changes.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --watch markets --watch strategies --watch metalearner --watch backtests $(ARGS)
+
+# Into build/site; any warning is an error.
+docs-build: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 # The tools that ours is compared with, beside it.
 $(VENV)/.peers: $(STAMP)

@@ -1,91 +1,72 @@
-"""A process that has imported what is slow to import, and answers each request in a fork of itself.
+"""Compile numba's kernels once, before the workers start: ``python warm.py account|others``, into ``NUMBA_CACHE_DIR``.
 
-``python warm.py SOCKET`` serves. ``python warm.py SOCKET ARGUMENTS`` asks: it does what ``regimeshift ARGUMENTS`` would do, in the
-folder, the environment and on the terminal of whoever asks. `ask` runs Python code instead. A fork starts from imported modules
-and from nothing else, so requests know nothing of each other.
+Each worker then begins with a copy, where each would have compiled all of them by itself (`conftest.pytest_configure`).
 """
 
-import contextlib
-import importlib
-import json
-import os
-import signal
-import socket
 import sys
-import traceback
-import types
-from pathlib import Path
 
-IMPORTED = (
-    "regimeshift.__main__", "markets", "strategies", "strategies.ladder", "metalearner", "metalearner.evaluation", "backtests",
-    "backtests.deployment", "backtests.lookahead", "backtests.report", "mlflow", "mlflow.pyfunc", "torch._dynamo", "plotly.subplots",
-    "matplotlib.pyplot", "skfolio.datasets", "arch.bootstrap", "exchange_calendars", "gymnasium.wrappers.vector",
-)  # fmt: skip
+import numpy as np
+import pandas as pd
+import samples
 
 
-def serve(address: str) -> None:
-    """Answer requests until the process is ended."""
-    for name in IMPORTED:
-        importlib.import_module(name)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forks that have answered leave nothing behind
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(address)
-        listening.listen()
-        while True:
-            connection, _ = listening.accept()
-            if os.fork() == 0:
-                _answer(connection)
-            connection.close()
+def account() -> None:
+    """The kernels of the account: paths, orders, steps, the adjoint."""
+    import torch
+
+    from markets import Costs, Execution, Ledger, MarketEnv, Plan, VectorMarketEnv, simulate
+    from markets.accounting.differentiable import TensorPlan, equity_paths
+    from markets.accounting.market import make_market
+
+    bars = samples.regime_bars(400, 3, seed=1)
+    aim = np.full(bars.shape, 0.3)
+    plan = Plan(aim, 0.1 * aim, 0.5 + aim)
+    simulate(bars, plan)
+    Ledger.of(bars, plan)
+    for env in (MarketEnv(bars, episode_bars=5), VectorMarketEnv(4, bars, episode_bars=5)):
+        env.reset(seed=0)
+        env.step(env.action_space.sample())
+    market, rules = make_market(bars, Costs.parse("10bp"), Execution())
+    wants = torch.full((2, 50, 3), 0.3, dtype=torch.float64, requires_grad=True)
+    equity_paths(market, rules, np.zeros(2, dtype=np.int64), TensorPlan(wants), money=1e6).equity.sum().backward()
 
 
-def _answer(connection: socket.socket) -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    message, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
-    request = json.loads(message)
-    worker = os.fork()
-    if worker == 0:
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
-        os._exit(_run(request))
-    _, status = os.waitpid(worker, 0)
-    connection.sendall(json.dumps(os.waitstatus_to_exitcode(status)).encode())
-    os._exit(0)
+def others() -> None:
+    """Bars, features, regimes, quality and known optima."""
+    from markets import (
+        Bars,
+        ChangePoints,
+        Features,
+        HiddenMarkovRegimes,
+        JumpRegimes,
+        VolatilityTrendRegimes,
+        check,
+    )
+    from markets.synthetic import FAMILIES
+    from strategies.ladder import ladder
 
-
-def _run(request: dict) -> int:
-    os.chdir(request["folder"])
-    os.environ.clear()
-    os.environ.update(request["environment"])
-    code = 0
-    try:
-        if "code" in request:
-            sys.argv, sys.path[0] = ["-c"], request["folder"]
-            sys.modules["__main__"] = main = types.ModuleType("__main__")
-            exec(compile(request["code"], "<page>", "exec"), main.__dict__)
-        else:
-            sys.argv = ["regimeshift", *request["arguments"]]
-            sys.modules["regimeshift.__main__"].main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    return code
-
-
-def ask(address: str, request: dict, streams: tuple[int, int, int] = (0, 1, 2)) -> int:
-    """Have a request run with its own stdin, stdout and stderr; returns its exit status."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(address)
-        socket.send_fds(connection, [json.dumps(request).encode()], list(streams))
-        return json.loads(connection.recv(1 << 10) or b"1")
+    bars = samples.regime_bars(400, 2, seed=1)
+    for some in (bars, samples.gappy_bars(np.random.default_rng(0), 300, 2)):
+        _ = some.marks, some.listed, some.resample("W-FRI")
+    features = Features.standard(horizons=(1, 3), volatility=8, short_volatility=3, averages=(5,))
+    features.compute(bars)
+    features.stream(bars)
+    detectors = (
+        HiddenMarkovRegimes(2, restarts=1),
+        VolatilityTrendRegimes(2, trend=0),
+        JumpRegimes(2),
+        ChangePoints(2),
+    )
+    for detector in detectors:
+        fitted = detector.fit(bars)
+        fitted.filter(bars).table(bars)
+        fitted.hindsight(bars)
+    spiked = pd.DataFrame(bars.close)
+    spiked.iloc[200] *= 3
+    check(Bars.make(bars.index, bars.symbols, spiked.to_numpy()))
+    for family in FAMILIES:
+        ladder(family.with_length(30), episodes=3)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        here = {"folder": str(Path.cwd()), "environment": dict(os.environ)}
-        sys.exit(ask(sys.argv[1], {"arguments": sys.argv[2:], **here}))
-    serve(sys.argv[1])
+    {"account": account, "others": others}[sys.argv[1]]()
