@@ -1,4 +1,4 @@
-"""What the market is: bars, features, regimes, tasks, the account, environments."""
+"""Market data and simulation: bars, features, regimes, tasks, trading accounts and gymnasium environments."""
 
 import gymnasium
 

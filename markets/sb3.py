@@ -1,8 +1,8 @@
-"""`StableVecEnv`: the native vector environment as stable-baselines3 wants it.
+"""`StableVecEnv`: the vector environment for stable-baselines3.
 
-stable-baselines3 takes only its own `VecEnv`: episodes restart in the step that ends them, the last observation is in
-``infos[i]["terminal_observation"]``, and ``infos[i]["TimeLimit.truncated"]`` tells the end of data from ruin. This module needs
-stable-baselines3 (``pip install stable-baselines3``) and is imported by nothing else.
+stable-baselines3 requires its own interface, `VecEnv`: episodes restart within the step that ends them, the last observation is
+in ``infos[i]["terminal_observation"]``, and ``infos[i]["TimeLimit.truncated"]`` distinguishes the end of the data from ruin.
+This module needs stable-baselines3 (``pip install stable-baselines3``); no other module imports it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from markets.envs.vector_env import VectorMarketEnv
 
 
 class StableVecEnv(VecEnv):
-    """A `VectorMarketEnv` behind stable-baselines3's interface.
+    """A `VectorMarketEnv` with the interface of stable-baselines3.
 
     Parameters
     ----------
     num_envs : int
+        Number of environments.
     **options
-        As in `VectorMarketEnv`.
+        Other arguments of `VectorMarketEnv`.
     """
 
     def __init__(self, num_envs: int, **options: Any):
@@ -72,7 +73,7 @@ class StableVecEnv(VecEnv):
         return [getattr(self._envs, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        raise NotImplementedError("the accounts share one environment; set options when it is made")
+        raise NotImplementedError("all accounts share one environment; set options when creating it")
 
     def env_method(self, method_name: str, *arguments: Any, indices: Any = None, **options: Any) -> list[Any]:
         found = getattr(self._envs, method_name)(*arguments, **options)

@@ -1,8 +1,8 @@
-"""Tasks: stretches of bars, each with bars to adapt on and bars to be judged on.
+"""Tasks: stretches of bars, each with support bars to adapt on and query bars to be evaluated on.
 
-They are cut from the stretches of one regime each, or from windows that roll over everything. Sets are split by time, with a
-gap on either side of what validates (López de Prado, "Advances in financial machine learning", 2018, chapter 7: purge and
-embargo), and by symbol too if wanted; never at random.
+Tasks are cut from stretches of a single regime, or from rolling windows. Sets of tasks are split by time, with gaps around the
+validation span (purging and embargo: López de Prado, "Advances in financial machine learning", 2018, chapter 7), and optionally
+by symbol; never at random.
 """
 
 from __future__ import annotations
@@ -20,10 +20,17 @@ from markets.regimes.base import RegimeDetector, RegimePath
 
 @dataclass(frozen=True)
 class Task:
-    """One stretch of `bars`, rows ``start`` to ``stop`` (excluded), adapted on up to ``cut``.
+    """One stretch of bars: the support to adapt on, then the query to be evaluated on.
 
-    ``regime`` is what the stretch is called. The rows are positions in ``bars.with_past()``, so that a task keeps all that came
-    before it as warm-up.
+    Rows are positions in ``bars.with_past()``, so that all earlier bars are available as warm-up.
+
+    Attributes
+    ----------
+    bars : Bars
+    start, cut, stop : int
+        The support is rows ``start`` to ``cut``, the query rows ``cut`` to ``stop``; ends are excluded.
+    regime : str
+        Name of the regime of the stretch.
     """
 
     bars: Bars
@@ -34,12 +41,12 @@ class Task:
 
     @property
     def support(self) -> Bars:
-        """The bars to adapt on; everything earlier is their history."""
+        """The bars to adapt on; all earlier bars are their history."""
         return self.bars.rows(self.start, self.cut)
 
     @property
     def query(self) -> Bars:
-        """The bars to be judged on."""
+        """The bars to be evaluated on; all earlier bars are their history."""
         return self.bars.rows(self.cut, self.stop)
 
     @property
@@ -51,12 +58,16 @@ class Task:
 
 @dataclass(frozen=True)
 class TaskSet:
-    """Tasks in order of time, all from one `Bars`.
+    """Tasks in order of time, all from the same `Bars`.
+
+    Attributes
+    ----------
+    tasks : tuple of Task
 
     Raises
     ------
     InputError
-        When one is of other bars than the first.
+        When the tasks are from different bars.
     """
 
     tasks: tuple[Task, ...]
@@ -65,7 +76,7 @@ class TaskSet:
         for i, task in enumerate(self.tasks):
             if task.bars is not self.bars and task.bars.hash != self.bars.hash:
                 raise InputError(
-                    f"task {i} is of other bars ({task.bars.name}) than the first ({self.bars.name}); "
+                    f"task {i} has other bars ({task.bars.name}) than the first task ({self.bars.name}); "
                     "a set has one source of bars"
                 )
 
@@ -93,23 +104,27 @@ class TaskSet:
         shortest: int = 10,
         warmup: int = 253,
     ) -> TaskSet:
-        """Cut every stretch that the detector's filter calls one regime into tasks.
+        """Cut the stretches of each regime, as labelled by the detector's filter, into tasks.
 
-        A stretch is cut so that each of its bars after the first support is a query bar once: with supports of
-        `support` bars that overlap the query before. A stretch too short for that gives one task with half of it as
-        support. Flickers shorter than `shortest` bars count to the stretch before them.
+        A long stretch is cut so that every bar after the first support is a query bar exactly once; a later support overlaps
+        the preceding query. A stretch that is too short for that gives one task with half of it as support. Runs of a label
+        shorter than `shortest` bars are merged into the preceding stretch.
 
         Parameters
         ----------
         bars : Bars
         regimes : RegimeDetector
-            Fitted.
+            A fitted detector.
         support, query : int
-            Bars at most in each part.
+            Number of bars of each part. The last query of a stretch also takes a remainder shorter than `shortest`.
         shortest : int
-            Bars at least in each part.
+            Minimum number of bars of each part.
         warmup : int
-            Bars to leave out at the very beginning, where features are not known.
+            Bars to skip at the beginning of the history, where features are not defined.
+
+        Returns
+        -------
+        TaskSet
 
         Raises
         ------
@@ -124,7 +139,7 @@ class TaskSet:
             name = path.names[label]
             if last - first >= support + shortest:
                 for cut in range(first + support, last - shortest + 1, query):
-                    # what is left of a stretch joins the last query rather than being dropped
+                    # a short remainder of the stretch is added to the last query instead of being dropped
                     stop = last if last - (cut + query) < shortest else cut + query
                     tasks.append(Task(bars, cut - support, cut, stop, name))
             elif last - first >= 2 * shortest:
@@ -139,26 +154,30 @@ class TaskSet:
     def from_windows(
         cls, bars: Bars, *, support: int = 60, query: int = 60, step: int | None = None, warmup: int = 253
     ) -> TaskSet:
-        """Windows that roll over the visible rows, whatever the regime.
+        """Cut rolling windows from the visible rows, regardless of regimes.
 
         Parameters
         ----------
         bars : Bars
         support, query : int
-            Bars in each part.
+            Number of bars of each part.
         step : int, optional
-            Bars from one window to the next; by default `query`, so that no bar is a query twice.
+            Bars from one window to the next; by default `query`, so that queries do not overlap.
         warmup : int
-            Bars to leave out at the very beginning, where features are not known.
+            Bars to skip at the beginning of the history, where features are not defined.
+
+        Returns
+        -------
+        TaskSet
 
         Raises
         ------
         InputError
-            When not even one window fits.
+            When no window fits, or a length is below 1.
         """
         step = query if step is None else step
         if min(support, query, step) < 1:
-            raise InputError(f"support, query and step are {support}, {query} and {step}; each is at least 1 bar")
+            raise InputError(f"support, query and step are {support}, {query} and {step}; each must be at least 1 bar")
         first, held = max(warmup, bars.past), bars.past + len(bars)
         starts = range(first, held - support - query + 1, step)
         if not starts:
@@ -176,25 +195,30 @@ class TaskSet:
         embargo: int = 252,
         symbols: str | Sequence[str] | None = None,
     ) -> tuple[TaskSet, TaskSet]:
-        """Split by time into (training, validation); tasks that lie across an edge are left out.
+        """Split by time into (training, validation); tasks across a boundary are dropped.
 
         Parameters
         ----------
         validation : str or Timestamp, or a pair of them
-            Tasks from this time on validate. With a pair, those of that span (both ends included) do, and tasks after it train
-            as well.
+            Start of the validation span, which then lasts to the end; or its start and end, both included. With a pair,
+            tasks after the span are training tasks too.
         purge : int
-            Bars at least between the last training bar before the span and the span.
+            Minimum number of bars between the last training bar before the validation span and the span.
         embargo : int
-            Bars at least between the span and the first training bar after it. What trains there has the span among its past:
-            its features read as far back as their lookback, a memory as its context.
+            Minimum number of bars between the validation span and the first training bar after it. Later training tasks
+            have the span in their past: features read it up to their lookback, memories up to their context.
         symbols : str or sequence of str, optional
-            Symbols that validate; the others train. By default all do both.
+            Symbols used for validation only; all others are used for training only. By default all symbols are used for
+            both.
+
+        Returns
+        -------
+        training, validation : TaskSet
 
         Raises
         ------
         InputError
-            When one side is left without tasks or without symbols.
+            When training or validation has no tasks or no symbols.
         """
         if purge < 0 or embargo < 0:
             raise InputError(f"purge and embargo are {purge} and {embargo} bars; neither can be negative")
@@ -213,7 +237,7 @@ class TaskSet:
             side = "training" if not training else "validation"
             raise InputError(
                 f"split at {validation}: no {side} task is left; tasks run from {self[0].times[0]} to {self[-1].times[2]}: "
-                "split elsewhere, or give more bars"
+                "split at another time, or give more bars"
             )
         if symbols is None:
             return TaskSet(training), TaskSet(held_out)
@@ -226,20 +250,20 @@ class TaskSet:
         return _selected(training, others), _selected(held_out, symbols)
 
     def table(self) -> pd.DataFrame:
-        """Number of tasks and of support and query bars, a row a regime."""
+        """Number of tasks, support bars and query bars, one row per regime."""
         rows = [{"regime": t.regime, "support": t.cut - t.start, "query": t.stop - t.cut} for t in self.tasks]
         grouped = pd.DataFrame(rows).groupby("regime", sort=False)
         return grouped.agg(tasks=("query", "size"), support=("support", "sum"), query=("query", "sum"))
 
 
 def _selected(tasks: tuple[Task, ...], symbols: Sequence[str]) -> TaskSet:
-    """The same stretches of some symbols."""
+    """The same tasks on some of the symbols."""
     bars = tasks[0].bars.select(symbols)
     return TaskSet(tuple(replace(task, bars=bars) for task in tasks))
 
 
 def stretches(path: RegimePath, shortest: int = 1) -> list[tuple[int, int, int]]:
-    """Runs of one label as (first row, row after the last, label); short runs join the run before them."""
+    """Runs of one label as (first row, row after the last, label); runs below `shortest` bars join the preceding run."""
     labels = path.labels
     edges = np.flatnonzero(np.diff(labels)) + 1
     runs: list[tuple[int, int, int]] = []

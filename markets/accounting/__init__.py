@@ -1,4 +1,4 @@
-"""The one account: what trading costs, how orders are filled, and what is left."""
+"""The trading account: costs, order execution and simulation, shared by training, environments and backtests."""
 
 from markets.accounting.costs import Costs, Execution
 from markets.accounting.ledger import Ledger

@@ -1,16 +1,17 @@
-"""What a trade costs and how it is carried out: `Costs` and `Execution`.
+"""Trading costs and order execution: `Costs` and `Execution`.
 
-The order of events from one bar's close to the next, the same in training, environments, backtests and signals:
+The order of events from one bar's close to the next is the same in training, environments, backtests and signals:
 
-1. With a fill after the decision (``next_open``, ``next_close``), interest, financing and borrow fee accrue on what was
-   held over the gap.
-2. The fill at price p: ``V = cash + Σ shares·p``, current weight ``c = shares·p / V``, target
-   ``w = c + rate·(clip(c, aim − band, aim + band) − c)``; then limits; untradable symbols stay as they are.
-3. Sizing, sells first, then buys from the smallest to the largest, cut to the cash there is unless borrowing is allowed.
-4. Costs of each order: commission and half the spread (shares of its value), a fixed fee, square-root and quadratic
-   impact. A sell that would not bring its own costs is not made.
-5. With ``same_close``, interest and fees accrue now. Then the account is marked at the next close.
-6. Equity at or below zero closes the account for good, at what it is then.
+1. With a fill after the decision (``next_open``, ``next_close``), interest, financing and borrow fee accrue on the holdings
+   before the fill.
+2. Fill at price p: ``V = cash + Σ shares·p``, current weight ``c = shares·p / V``, target
+   ``w = c + rate·(clip(c, aim − band, aim + band) − c)``. Then the limits apply. Untradable symbols keep their holdings.
+3. Orders are sized. Sells are filled first, then buys from the smallest to the largest. Buys are cut to the available cash
+   unless borrowing is allowed.
+4. Each order pays commission and half the bid–ask spread (fractions of its value), a fixed fee, and square-root and
+   quadratic impact. A sell that would raise less than its own cost is skipped.
+5. With ``same_close``, interest and fees accrue now. The account is then marked at the next close.
+6. If equity is at or below zero, the account is closed for good with that equity.
 """
 
 from __future__ import annotations
@@ -25,38 +26,44 @@ import numpy as np
 from markets.common.errors import InputError
 
 SIZINGS = ("pre_fee", "post_fee", "outlay", "whole_lots")
-# What is not a cost of trading but of holding.
+# Costs of holding, as opposed to costs of trading.
 _HOLDING = ("cash_rate", "financing_rate", "borrow_rate")
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What trading and holding cost; every figure is a share (0.001 is 10 basis points) or a yearly rate.
+    """Costs of trading and of holding, as fractions of value (0.001 is 10 basis points) or rates per year.
 
     Attributes
     ----------
     commission : float
-        Share of the traded value, each side.
+        Fraction of the traded value, per side.
     buy_tax, sell_tax : float
-        Share of the traded value, on buys or sells only: stamp duties and the like.
+        Fraction of the traded value, on buys or sells only, such as stamp duty.
     fixed : float
         Money per order.
     spread : float
-        Full bid-ask spread as a share of the price; each order pays half.
+        Full bid–ask spread as a fraction of the price; each order pays half of it.
     impact : float
-        k of the square-root law: an order of value Q pays ``k·σ·sqrt(Q / ADV)·Q``, with σ the daily volatility and ADV the
-        average daily value, both over the 20 bars up to the decision. Needs volume.
+        k of the square-root law: an order of value Q pays ``k·σ·sqrt(Q / ADV)·Q``, with σ the volatility per bar and ADV the
+        average traded value per bar (for daily bars: daily volatility and average daily value), both over the 20 bars up to
+        the decision. Needs volume.
     quadratic : float
-        An order of value Q on an account worth V at the fill pays ``quadratic·Q²/V``: a share quadratic × turnover² of
-        equity. This is a price that moves in proportion to the order (Kyle, "Continuous Auctions and Insider Trading",
-        Econometrica 1985), as in Gârleanu and Pedersen (Journal of Finance 2013), in units of the account. Not for sizing
-        ``outlay`` or ``whole_lots``.
+        An order of value Q on an account worth V at the fill pays ``quadratic·Q²/V``, which is the fraction
+        ``quadratic · turnover²`` of equity. This is linear price impact (Kyle, "Continuous Auctions and Insider Trading",
+        Econometrica 1985), as in Gârleanu and Pedersen (Journal of Finance 2013), relative to the size of the account. Not
+        available with sizing ``outlay`` or ``whole_lots``.
     cash_rate : float
-        Yearly simple interest earned on cash.
+        Simple interest per year earned on cash; may be negative.
     financing_rate : float
-        Yearly simple interest paid on borrowed cash.
+        Simple interest per year paid on borrowed cash.
     borrow_rate : float
-        Yearly fee on the value of shorts.
+        Fee per year on the value of short positions.
+
+    Raises
+    ------
+    InputError
+        When a value is not finite, is negative (other than `cash_rate`), or is a fraction of 1 or more.
     """
 
     commission: float = 0.0
@@ -75,45 +82,45 @@ class Costs:
             value = getattr(self, field.name)
             signed = field.name == "cash_rate"  # deposits can bear negative interest
             if not np.isfinite(value) or (value < 0 and not signed):
-                raise InputError(f"costs: {field.name} is {value}; it must be a number of at least 0")
+                raise InputError(f"costs: {field.name} is {value}; it must be a finite number of at least 0")
         for name in ("commission", "buy_tax", "sell_tax", "spread"):
             if getattr(self, name) >= 1:
-                raise InputError(f"costs: {name} is {getattr(self, name)}; it is a share: 10 basis points are 0.001")
+                raise InputError(f"costs: {name} is {getattr(self, name)}; it is a fraction: 10 basis points are 0.001")
 
     @property
     def buy_side(self) -> float:
-        """Cost of a buy as a share of its value, without fixed fee and impact of either kind."""
+        """Cost of a buy as a fraction of its value, without fixed fee and impact."""
         return (1 + self.spread / 2) * (1 + self.commission + self.buy_tax) - 1
 
     @property
     def sell_side(self) -> float:
-        """Cost of a sell as a share of its value, without fixed fee and impact of either kind."""
+        """Cost of a sell as a fraction of its value, without fixed fee and impact."""
         return 1 - (1 - self.spread / 2) * (1 - self.commission - self.sell_tax)
 
     def scaled(self, share: float) -> Costs:
-        """The same with this share of what trading costs; holding costs what it costs."""
+        """Copy with all trading costs multiplied by `share`; costs of holding are unchanged."""
         trading = (f.name for f in fields(self) if f.name not in _HOLDING)
         return replace(self, **{name: getattr(self, name) * share for name in trading})
 
     def parts(self, value: np.ndarray, impact: np.ndarray | float, equity: np.ndarray) -> dict[str, np.ndarray]:
-        """What each part of the cost of some orders comes to, in money; their sum is what the account is charged.
+        """Break the costs of N orders down by kind, in money; the parts sum to what the account is charged.
 
         Parameters
         ----------
         value : ndarray of shape (N,)
-            Of the orders, at the price before costs; positive buys.
+            Value of each order at the price before costs; positive for buys.
         impact : ndarray of shape (N,), or 0
-            Coefficient of ``value**1.5``, see `markets.accounting.market.Market`.
+            Coefficient of ``value**1.5``; see `markets.accounting.market.Market`.
         equity : ndarray of shape (N,)
-            Of the account at each fill.
+            Equity of the account at each fill.
 
         Returns
         -------
         dict of ndarray of shape (N,)
-            ``commission``, ``tax``, ``spread``, ``fixed``, and ``impact`` of either kind.
+            ``commission``, ``tax``, ``spread``, ``fixed`` and ``impact`` (square-root plus quadratic).
         """
         size, bought = np.abs(value), value > 0
-        paid = np.where(bought, 1 + self.spread / 2, 1 - self.spread / 2)  # the price, as a share of the middle
+        paid = np.where(bought, 1 + self.spread / 2, 1 - self.spread / 2)  # price relative to the mid price
         return {
             "commission": self.commission * size * paid,
             "tax": np.where(bought, self.buy_tax, self.sell_tax) * size * paid,
@@ -124,46 +131,63 @@ class Costs:
 
     @classmethod
     def parse(cls, text: str | float | Costs) -> Costs:
-        """Costs from ``"10bp"`` or ``"0.1%"`` a side, a plain share, or `Costs` itself."""
+        """Make costs from a commission per side: ``"10bp"``, ``"0.1%"`` or a fraction. `Costs` are returned as they are.
+
+        Raises
+        ------
+        InputError
+            When the text cannot be read.
+        """
         if isinstance(text, Costs):
             return text
         if isinstance(text, (int, float)):
             return cls(commission=float(text))
         found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(bps?|%)\s*", text, re.ASCII)
         if not found:
-            raise InputError(f"costs {text!r}: write 10bp or 0.1% (a side), or pass markets.Costs(...)")
+            raise InputError(f"costs {text!r}: write 10bp or 0.1% (per side), or pass markets.Costs(...)")
         return cls(commission=float(found[1]) * (1e-2 if found[2] == "%" else 1e-4))
 
 
 @dataclass(frozen=True)
 class Execution:
-    """When and how much is filled, and what a book may hold.
+    """When orders are filled, how they are sized, and the limits of the account.
 
     Attributes
     ----------
     fill : {"auto", "next_open", "next_close", "same_close"}
-        When a decision at a bar's close is filled. ``auto`` is the next open where opens exist, else the next close.
-        ``same_close`` trades at the price that was just observed, which nobody can: for comparing with tools that do.
+        When a decision at a bar's close is filled. ``auto`` is the next open if the bars have opens, else the next close.
+        ``same_close`` fills at the price that the decision is based on, which is not possible in practice; it is for
+        comparison with tools that do so.
     sizing : {"pre_fee", "post_fee", "outlay", "whole_lots"}
-        ``pre_fee`` sizes on equity before costs, ``post_fee`` so that weights hold exactly after costs. With ``outlay`` an
-        order and its own cost together are the wanted change of value; ``whole_lots`` is that, rounded to whole multiples
-        of `lot` shares so that positions are rounded towards zero.
+        ``pre_fee`` sizes orders on equity before costs. ``post_fee`` sizes them so that target weights hold exactly after
+        costs. With ``outlay``, an order plus its own cost equals the wanted change of value. ``whole_lots`` is ``outlay``
+        with orders in multiples of `lot` shares and positions rounded towards zero.
     lot : float
-        Shares, for ``whole_lots``.
+        Shares per lot, for ``whole_lots``.
     cash : float
-        Money at the start.
+        Initial cash.
     borrowing : bool
-        Whether cash may go below zero. Where not, buys are cut to the cash there is.
+        Whether cash may go below zero. If not, buys are cut to the available cash.
     long_only : bool
-    max_weight, gross, net, turnover : float
-        Largest weight of one symbol, of all in absolute value, of all in sum, and largest change of weights a bar.
-        Targets beyond are cut to the first, scaled to the next two, and trades are scaled to the last.
+        Whether short positions are forbidden.
+    max_weight : float
+        Largest absolute weight of one symbol; targets beyond it are clipped.
+    gross, net : float
+        Largest sum of absolute weights, and largest absolute sum of weights; all targets are scaled down to them.
+    turnover : float
+        Largest sum of absolute weight changes per bar; all trades are scaled down to it.
     maintenance : float
-        Margin call: an account whose equity at a bar's close is below this share of its gross holdings is liquidated at the
-        next fill, whatever the plan says, and a gap until then counts. 0 is none; 0.25 is usual for US stocks.
+        Margin requirement: an account whose equity at a bar's close is below this fraction of its gross holdings is
+        liquidated at the next fill, whatever the plan says, and bears any price gap until then. 0 turns margin calls off;
+        0.25 is usual for US stocks.
     delisting_haircut : float
-        What a delisted symbol loses of its last price when it is paid out. 0.3 is the mean found for US stocks delisted for
-        cause (Shumway, "The delisting bias in CRSP data", Journal of Finance 1997).
+        Fraction of its last price that a delisted symbol loses when it is paid out. 0.3 is the mean found for US stocks
+        delisted for cause (Shumway, "The delisting bias in CRSP data", Journal of Finance 1997).
+
+    Raises
+    ------
+    InputError
+        When a value is unknown or out of range, or both `maintenance` and `turnover` are set.
     """
 
     fill: Literal["auto", "next_open", "next_close", "same_close"] = "auto"
@@ -191,7 +215,9 @@ class Execution:
             raise InputError("execution: maintenance must be in [0, 1) and delisting_haircut in [0, 1]")
         if self.maintenance and self.turnover < np.inf:
             raise InputError(
-                "execution: a margin call cannot wait for a turnover limit; set maintenance or turnover, not both"
+                "execution: a margin call must be able to exceed a turnover limit; set maintenance or turnover, not both"
             )
         if self.fill == "same_close":
-            warnings.warn("same_close fills at a price the decision has already seen: no one can", stacklevel=3)
+            warnings.warn(
+                "same_close fills at the price that the decision is based on; no one can trade so", stacklevel=3
+            )

@@ -1,7 +1,7 @@
-"""The account as a torch function of the plan, twice.
+"""The account as a torch function of the plan, in two implementations.
 
-`equity_paths` runs the numba kernel forward and its hand-written adjoint backward: exact first derivatives, fast.
-`equity_paths_reference` says the same rules in plain torch: slow, differentiable as often as one likes, and the
+`equity_paths` runs the numba kernel forward and its hand-written adjoint backward: fast, with exact first derivatives.
+`equity_paths_reference` implements the same rules in plain torch: slow, differentiable any number of times, and the
 reference that the kernel is tested against.
 """
 
@@ -27,15 +27,15 @@ class TensorPlan(NamedTuple):
 
 
 class TensorPaths(NamedTuple):
-    """Accounts over time, differentiable in the plan.
+    """B accounts over T bars, differentiable with respect to the plan.
 
     Attributes
     ----------
     equity : Tensor of float64, shape (B, T)
-        Row 0 is the money at the start.
+        ``equity[:, 0]`` is the initial cash.
     shares : Tensor of float64, shape (B, T, A)
-        What is held at each bar's close; row 0 is 0. What was decided at bar t is held in ``shares[:, t + 1]``, whose value at
-        ``market.fill`` of row t was exposed to the bar's risk.
+        Holdings at each bar's close; ``shares[:, 0]`` is 0. The decision at bar t leads to ``shares[:, t + 1]``; the position
+        exposed to the risk of the bar that follows is worth its value at ``market.fill`` of row t.
     """
 
     equity: Tensor
@@ -43,7 +43,7 @@ class TensorPaths(NamedTuple):
 
 
 def equity_paths(market: Market, rules: Rules, start: np.ndarray, plan: TensorPlan, *, money: float) -> TensorPaths:
-    """B plans of T bars by A symbols carried out, differentiable once in the plan.
+    """Simulate B plans of T bars by A symbols, differentiable once with respect to the plan.
 
     Parameters
     ----------
@@ -52,9 +52,9 @@ def equity_paths(market: Market, rules: Rules, start: np.ndarray, plan: TensorPl
     start : ndarray of int64, shape (B,)
         Row of the panel at which each path begins.
     plan : TensorPlan of shape (B, T, A)
-        Computed in float64.
+        Converted to float64.
     money : float
-        Cash at the start: fixed fees and impact depend on it.
+        Initial cash; the effect of fixed fees and impact depends on it.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def equity_paths(market: Market, rules: Rules, start: np.ndarray, plan: TensorPl
 
 def _refuse_outlay(rules: Rules) -> None:
     if rules.sizing == OUTLAY:
-        raise ValueError("sizing outlay and whole_lots have no derivative here; learn with pre_fee or post_fee")
+        raise ValueError("sizing outlay and whole_lots have no derivative; use pre_fee or post_fee for learning")
 
 
 class _EquityPaths(torch.autograd.Function):
@@ -81,7 +81,7 @@ class _EquityPaths(torch.autograd.Function):
         paths = run_paths(market, rules, start, plan, money)
         ctx.work = (market, rules, start, plan, paths)
         ctx.like = (aim, band, rate)
-        ctx.set_materialize_grads(False)  # most callers use equity alone: no zeros for the shares
+        ctx.set_materialize_grads(False)  # most callers use equity only: do not allocate zeros for the shares
         return torch.from_numpy(paths.equity).to(aim.device), torch.from_numpy(paths.shares).to(aim.device)
 
     @staticmethod
@@ -110,7 +110,7 @@ def _as_array(tensor: Tensor) -> np.ndarray:
 def equity_paths_reference(
     market: Market, rules: Rules, start: np.ndarray, plan: TensorPlan, *, money: float
 ) -> TensorPaths:
-    """`equity_paths` in plain torch, bar by bar; see there for the parameters."""
+    """The same as `equity_paths`, in plain torch and bar by bar; differentiable any number of times."""
     _refuse_outlay(rules)
     paths, bars, n = plan.aim.shape
     device = plan.aim.device
@@ -180,7 +180,7 @@ def _fill(cash, shares, equity, price, is_open, impact, aim, band, rate, rules):
 
     def cost(order):
         size = order.abs()
-        # sqrt has no slope at 0: an order of nothing goes through a harmless 1
+        # the slope of sqrt is infinite at 0: replace orders of 0 by 1 so that no NaN enters the gradient
         root = torch.where(size > 0, torch.where(size > 0, size, 1.0).sqrt(), 0.0)
         share = _choose(order > 0, rules.buy, rules.sell) + impact * root + quadratic * size
         return share * size + rules.fixed
@@ -193,13 +193,13 @@ def _fill(cash, shares, equity, price, is_open, impact, aim, band, rate, rules):
 
     base = equity
     if rules.sizing == POST_FEE:
-        beyond = torch.zeros_like(base, dtype=torch.bool)  # costs exceed the equity: there is no root
+        beyond = torch.zeros_like(base, dtype=torch.bool)  # costs exceed the equity, so there is no root
         with torch.no_grad():
             for _ in range(50):
                 rise = slope(base)
                 beyond |= rise <= 0
                 base = torch.where(beyond, equity, base - _excess(base, equity, orders, cost, trades) / rise)
-        for _ in range(2):  # two more Newton steps carry the first and the second derivative
+        for _ in range(2):  # two more Newton steps, with gradient, give the first and second derivatives
             base = base - _excess(base, equity, orders, cost, trades) / slope(base)
         base = torch.where(beyond, 0.0, base)
     order = torch.where(base[:, None] > 0, orders(base), 0.0)
@@ -236,7 +236,7 @@ def _scale(free, stuck, rules):
 
 
 def _choose(condition, yes, no):
-    """Float64 `yes` or `no`; torch.where would make two plain numbers float32."""
+    """`yes` or `no` as float64; torch.where with two Python numbers would give float32."""
     return torch.full(condition.shape, no, dtype=torch.float64, device=condition.device).masked_fill(condition, yes)
 
 
@@ -255,14 +255,14 @@ def _slope(base, orders, target, impact, quadratic, rules):
 
 
 def _cut(cash, buys, need, impact, quadratic, rules):
-    """Buys cut to `cash`: from the smallest to the largest, the first that does not fit takes what is left."""
+    """Buys cut to `cash`: filled from the smallest to the largest; the first that does not fit takes the remaining cash."""
     index = buys.argsort(dim=1, stable=True)
     sorted_need, sorted_buys, k = (x.gather(1, index) for x in (need, buys, impact))
     total = sorted_need.cumsum(1)
     fits = total <= cash[:, None]
     left = cash[:, None] - (total - sorted_need)
     partial = ((left - rules.fixed) / (1 + rules.buy)).clamp(min=0)
-    for _ in range(12):  # Newton, for impact of either kind
+    for _ in range(12):  # Newton's method, for square-root and quadratic impact
         root = torch.where(partial > 0, torch.where(partial > 0, partial, 1.0).sqrt(), 0.0)
         excess = partial * (1 + rules.buy) + (k * root + quadratic * partial) * partial + rules.fixed - left
         marginal = rules.buy + 1.5 * k * root + 2 * quadratic * partial

@@ -1,7 +1,7 @@
-"""The account: one accounting kernel, and its faces `step`, `simulate` and their adjoint.
+"""The account's numba kernels: `step`, `simulate` and their adjoint, all built on the same update.
 
-One bar, from the decision at row t to the mark at row t + 1 (``_advance``; the order of events is told in
-`markets.accounting.costs`), in the notation of the code, for symbols i::
+One bar, from the decision at row t to the mark at row t + 1 (``_advance``; `markets.accounting.costs` lists the order of
+events). For each symbol i, in the notation of the code::
 
     V   = cash + Σ q_i p_i                        equity at the fill price
     c_i = q_i p_i / V                             current weight
@@ -10,7 +10,7 @@ One bar, from the decision at row t to the mark at row t + 1 (``_advance``; the 
     q_i ← q_i + d_i / p_i,   cash ← cash − Σ (d_i + cost(d_i))
     cost(d) = k |d| + fixed + impact |d|^1.5 + quadratic d² / V      k is `rules.buy` or `rules.sell`
 
-All kernels stand in this one module: numba's cache does not see a change in a callee of another file. They release
+All kernels are in this one module because numba's cache does not notice a changed callee in another file. They release
 the GIL, so callers may run paths in threads.
 """
 
@@ -23,22 +23,22 @@ from numba import njit
 
 from markets.accounting.market import GONE, OPEN, OUTLAY, POST_FEE, Market, Rules
 
-# Without numba's reference counts (_nrt), which cost ten times what the arithmetic does for a single symbol: nothing here
-# may allocate, callers own all arrays. Division by zero gives inf, as in numpy.
+# Compiled without numba's reference counting (_nrt), which costs ten times as much as the arithmetic of a single symbol.
+# So no kernel may allocate; callers own all arrays. Division by zero gives inf, as in numpy.
 _kernel = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 _inlined = njit(cache=True, nogil=True, error_model="numpy", _nrt=False, inline="always")
 
-# Rows of the workspace: what a fill found and did, kept for the adjoint; then what the adjoint alone needs.
+# Rows of the workspace. First: inputs and results of a fill, which the adjoint reads. Second: used by the adjoint only.
 VALUE, CURRENT, WANTED, TARGET, ORDER, FREE, HEAP, ZERO, ONE = range(9)
 G_TARGET, G_CURRENT, G_VALUE, HELD, G_SHARES, UNUSED = range(9, 15)
-# Holdings drift over a limit by rounding; trading on that would be noise.
+# Rounding can put holdings slightly over a limit; that must not cause a trade.
 TOLERANCE = 1e-9
-# A change of weight below this is rounding, not an order: it must not be charged a fixed fee.
+# A change of weight below this is rounding, not an order, and must not be charged a fixed fee.
 DUST = 1e-12
 
 
 class PlanRows(NamedTuple):
-    """A plan as arrays: (A,) of one decision, or (B, T, A) of B paths, where `band` and `rate` may have size 0."""
+    """A plan as arrays: (A,) for one decision, or (B, T, A) for B paths, where `band` and `rate` may have size 0."""
 
     aim: np.ndarray
     band: np.ndarray
@@ -46,7 +46,7 @@ class PlanRows(NamedTuple):
 
 
 class Records(NamedTuple):
-    """What `path_kernel` writes: see `markets.accounting.simulate.Paths`."""
+    """Output arrays of `path_kernel`; see `markets.accounting.simulate.Paths`."""
 
     cash: np.ndarray
     shares: np.ndarray
@@ -58,35 +58,35 @@ class Records(NamedTuple):
 
 
 class BarEnd(NamedTuple):
-    """The account at the end of a bar, and what was done in it."""
+    """The account at the end of a bar, with the cost and traded value of that bar."""
 
     cash: float
     equity: float
     cost: float
     traded: float
-    limited: bool  # whether the plan was beyond the limits
-    filled: bool  # whether there was a fill: not in an account that is closed, or ruined by the gap
+    limited: bool  # whether the plan exceeded the limits
+    filled: bool  # whether there was a fill: false for an account that is closed, or ruined by the gap to the fill
 
 
 class Notes(NamedTuple):
-    """Scalars of one fill that the adjoint reads."""
+    """Scalars of one fill, read by the adjoint."""
 
     equity: float  # V
     base: float  # U
-    scale: float  # of the weights, for gross and net
-    by_net: bool  # whether net was the binding one
-    pace: float  # of the trades, for turnover
-    cut: int  # the buy that was cut to the cash there was, or -1
+    scale: float  # factor on the weights, from the gross and net limits
+    by_net: bool  # whether the net limit was the binding one
+    pace: float  # factor on the trades, from the turnover limit
+    cut: int  # symbol whose buy was cut to the available cash, or -1
     cost: float
     traded: float
-    limited: bool  # whether the plan was beyond the limits
+    limited: bool  # whether the plan exceeded the limits
 
 
 # ---------------------------------------------------------------------------------------------------- forward
 
 
 def workspace(symbols: int) -> np.ndarray:
-    """An array for a kernel to work in, one per thread."""
+    """Scratch array for a kernel; each thread needs its own."""
     work = np.zeros((UNUSED + 1, symbols))
     work[ONE] = 1.0
     return work
@@ -94,7 +94,7 @@ def workspace(symbols: int) -> np.ndarray:
 
 @_inlined
 def _cost(order, impact, quadratic, rules):
-    """Money lost to one order of value `order` (signed, at the fill price); `quadratic` is that of the rules over V."""
+    """Cost in money of one order of value `order` (signed, at the fill price); `quadratic` is ``rules.quadratic / V``."""
     size = abs(order)
     cost = (rules.buy if order > 0 else rules.sell) * size + rules.fixed
     if impact > 0:
@@ -104,7 +104,7 @@ def _cost(order, impact, quadratic, rules):
 
 @_inlined
 def _cost_slope(order, impact, quadratic, rules):
-    """Derivative of `_cost` in the signed order."""
+    """Derivative of `_cost` with respect to the signed order."""
     slope = rules.buy if order > 0 else rules.sell
     if impact > 0:
         slope += 1.5 * impact * np.sqrt(abs(order))
@@ -127,7 +127,7 @@ def _accrue(market, t, cash, shares, rules):
 
 @_inlined
 def _targets(market, t, equity, plan, rules, work):
-    """Weights wanted after band, rate and limits, into `work`; returns (scale, by_net, pace, whether a limit was hit)."""
+    """Write target weights after band, rate and limits to `work`; returns (scale, by_net, pace, whether a limit was hit)."""
     n, state = plan.aim.size, market.open
     gross, net, stuck_gross, stuck_net, change = 0.0, 0.0, 0.0, 0.0, 0.0
     inverse, limited = 1.0 / equity, False
@@ -152,7 +152,7 @@ def _targets(market, t, equity, plan, rules, work):
         scale = max(rules.gross - stuck_gross, 0.0) / gross if gross > 0 else 1.0
     if abs(scale * net + stuck_net) > rules.net * (1 + TOLERANCE):
         side = 1.0 if scale * net + stuck_net > 0 else -1.0
-        # where holdings that cannot trade already fill the limit, nothing on their side is added
+        # if holdings that cannot trade already fill the limit, nothing more is added on the same side
         headroom = max((side * rules.net - stuck_net) / net, 0.0) if net != 0 else 1.0
         if headroom < scale:
             scale, by_net = headroom, True
@@ -172,24 +172,24 @@ def _targets(market, t, equity, plan, rules, work):
 
 @_inlined
 def _edged(c, aim, band, rate):
-    """Weight after going the share `rate` of the way to the nearest edge of the no-trade zone."""
-    # without branches: which way a trade goes cannot be predicted, and a wrong guess costs more than the sum
+    """Weight after moving the fraction `rate` of the way to the nearest edge of the no-trade zone."""
+    # no branches: the direction of a trade is unpredictable, and a branch misprediction costs more than the arithmetic
     return c + rate * (_clipped(c, aim - band, aim + band) - c)
 
 
 @_inlined
 def _clipped(x, low, high):
-    """min(max(x, low), high), which numba makes slow for the sake of NaN."""
+    """min(max(x, low), high), without numba's slow handling of NaN."""
     x = low if x < low else x
     return high if x > high else x
 
 
 @_kernel
 def _equity_after_costs(market, t, equity, rules, work):
-    """U of ``post_fee``: the root of U + Σ cost(w_i U − q_i p_i) = V, by Newton; 0 where costs exceed the equity.
+    """U of ``post_fee``: the root of U + Σ cost(w_i U − q_i p_i) = V by Newton's method; 0 if costs exceed the equity.
 
-    The left side is convex in U and not below V at U = V. So steps go down to the root without passing it, and where the
-    slope is no longer positive there is none.
+    The left side is convex in U and at least V at U = V, so the steps descend to the root without overshooting. If the
+    slope stops being positive, there is no root.
     """
     base, impact, quadratic = equity, market.impact, rules.quadratic / equity
     for _ in range(50):
@@ -211,7 +211,7 @@ def _equity_after_costs(market, t, equity, rules, work):
 
 @_kernel
 def _largest_buy(cash, impact, quadratic, rules):
-    """The order whose value and cost together use up `cash`."""
+    """The buy order whose value plus cost equals `cash`."""
     if cash <= rules.fixed:
         return 0.0
     order = (cash - rules.fixed) / (1 + rules.buy)
@@ -227,17 +227,17 @@ def _largest_buy(cash, impact, quadratic, rules):
 
 @_kernel
 def _whole(order, price, shares, lot):
-    """An order rounded to whole lots, so that a long position is rounded down and a short one towards zero."""
+    """An order rounded to whole lots so that the resulting position, long or short, is rounded towards zero."""
     lots = order / (price * lot)
     down = shares > 0 or (shares == 0 and order > 0)
-    # what is whole but for rounding is whole
+    # a number of lots within rounding error of a whole number counts as whole
     lots = np.floor(lots + 1e-9) if down else np.ceil(lots - 1e-9)
     return lots * lot * price
 
 
 @_kernel
 def _outlay_order(change, impact, rules):
-    """The order that changes value by `change`, its own cost included. (There are no quadratic costs: `make_rules`.)"""
+    """The order whose value plus cost equals `change`. (`make_rules` refuses quadratic costs here.)"""
     if change > 0:
         return _largest_buy(change, impact, 0.0, rules)
     order = (change - rules.fixed) / (1 - rules.sell)
@@ -252,23 +252,23 @@ def _outlay_order(change, impact, rules):
 
 @_inlined
 def _moved(shares, order, price, target):
-    """Shares after an order; a position that is closed is exactly zero, so that no dust is left to trade."""
+    """Shares after an order; a closed position is exactly zero, so that no rounding residue is left to trade."""
     shares += order / price
     return 0.0 if target == 0.0 and abs(shares * price) <= DUST * abs(order) else shares
 
 
 @_inlined
 def _odd_order(order, price, shares, impact, rules):
-    """`order` sized as ``outlay`` or ``whole_lots`` have it."""
+    """`order` resized by the rule of ``outlay`` or ``whole_lots``."""
     order = _outlay_order(order, impact, rules)
     return _whole(order, price, shares, rules.lot) if rules.lot > 0 else order
 
 
 @_inlined
 def _plain_orders(market, t, cash, base, shares, rules, work):
-    """What the rest of `_fill` does, where costs are proportional and the cash is enough: without branches.
+    """Branch-free version of the rest of `_fill`, for proportional costs when there is enough cash.
 
-    Which symbols are sold cannot be predicted, and a processor that guesses wrongly loses more time than the sums take.
+    Which symbols are sold is unpredictable, and branch mispredictions would cost more than the arithmetic.
     Returns (whether it was done, cash, cost, traded value).
     """
     sold, bought = 0.0, 0.0
@@ -290,7 +290,7 @@ def _plain_orders(market, t, cash, base, shares, rules, work):
 
 @_inlined
 def _fill(market, t, cash, shares, plan, rules, work):
-    """Trade `shares` (in place) towards the plan; returns (cash, Notes). Nothing is done with equity below zero."""
+    """Trade `shares` (in place) towards the plan; returns (cash, Notes). With equity at or below zero, nothing is traded."""
     n, price, impact = shares.size, market.fill, market.impact
     equity = cash
     for i in range(n):
@@ -311,12 +311,12 @@ def _fill(market, t, cash, shares, plan, rules, work):
     for i in range(n):  # sells first
         order, target = 0.0, work[TARGET, i]
         k = impact[t, i] if impact.size else 0.0
-        if abs(target - work[CURRENT, i]) > DUST and base > 0:  # costs that are more than the equity are not run up
+        if abs(target - work[CURRENT, i]) > DUST and base > 0:  # no orders if costs would exceed the equity
             order = target * base - work[VALUE, i]
             if rules.sizing == OUTLAY and target != 0.0:
                 order = _odd_order(order, price[t, i], shares[i], k, rules)
         paid = _cost(order, k, quadratic, rules)
-        if order < 0 and order + paid >= 0:  # a sell that would not bring its own costs is not made
+        if order < 0 and order + paid >= 0:  # a sell that raises less than its own cost is skipped
             order = 0.0
         work[ORDER, i] = order
         work[FREE, i] = order
@@ -340,19 +340,19 @@ def _fill(market, t, cash, shares, plan, rules, work):
                 traded += order
                 shares[i] = _moved(shares[i], order, price[t, i], work[TARGET, i])
     if cut >= 0:
-        cash = 0.0  # but for rounding
+        cash = 0.0  # removes the rounding error
     return cash, Notes(equity, base, scale, by_net, pace, cut, cost, traded, limited)
 
 
 @_inlined
 def _comes_later(work, a, b):
-    """Whether buy `a` is larger than buy `b`; of equals, the later symbol."""
+    """Whether buy `a` is larger than buy `b`; between equal buys, whether `a` is the later symbol."""
     return work[ORDER, a] > work[ORDER, b] or (work[ORDER, a] == work[ORDER, b] and a > b)
 
 
 @_kernel
 def _sift(work, top, size):
-    """Let the element at `top` sink to its place in the heap of symbols, smallest buy first, in row `HEAP`."""
+    """Sift the element at `top` down in the heap of symbols (smallest buy first) in row `HEAP`."""
     while 2 * top + 1 < size:
         child = 2 * top + 1
         if child + 1 < size and _comes_later(work, int(work[HEAP, child]), int(work[HEAP, child + 1])):
@@ -365,9 +365,10 @@ def _sift(work, top, size):
 
 @_kernel
 def _cut(market, t, cash, quadratic, rules, work):
-    """Cut buys to the cash there is: from the smallest to the largest, until it is used up.
+    """Cut buys to the available cash: fill them from the smallest to the largest until the cash is used up.
 
-    Returns the one that takes the last of it, or -1 where that is none. (By a heap, since sorting would allocate.)
+    Returns the symbol whose buy was cut to the remaining cash, or -1 if there is none. (A heap, since sorting would
+    allocate.)
     """
     cut, size, price, impact = -1, 0, market.fill, market.impact
     for i in range(work.shape[1]):
@@ -419,18 +420,18 @@ def _called(market, t, equity, shares, rules):
 
 @_inlined
 def _advance(market, t, cash, equity, shares, plan, rules, work):
-    """One bar from row t, towards the row `plan` of a plan; `shares` change in place. Returns a `BarEnd`."""
-    if equity <= 0:  # closed: ruin is final
+    """Advance one bar from row t, trading towards the plan's row `plan`; changes `shares` in place. Returns a `BarEnd`."""
+    if equity <= 0:  # closed for good
         return BarEnd(cash, equity, 0.0, 0.0, False, False)
     called = rules.maintenance > 0 and _called(market, t, equity, shares, rules)
     if rules.lagged:
         cash = _accrue(market, t, cash, shares, rules)
     if rules.delistings:
         for i in range(shares.size):
-            if market.open[t, i] == GONE:  # paid out at the last price less the haircut
+            if market.open[t, i] == GONE:  # delisted: paid out at the last price less the haircut
                 cash += shares[i] * market.fill[t, i]
                 shares[i] = 0.0
-    if called:  # the broker's plan, not ours
+    if called:  # margin call: liquidate instead of following the plan
         cash, notes = _fill(market, t, cash, shares, PlanRows(work[ZERO], work[ZERO], work[ONE]), rules, work)
     else:
         cash, notes = _fill(market, t, cash, shares, plan, rules, work)
@@ -440,16 +441,16 @@ def _advance(market, t, cash, equity, shares, plan, rules, work):
         if not rules.lagged:
             cash = _accrue(market, t, cash, shares, rules)
         equity = _value(market.mark, t + 1, cash, shares)
-    if equity <= 0:  # at the mark, or by the gap to the fill: closed there, at what it is
+    if equity <= 0:  # ruined at the mark or by the gap to the fill: the account closes with this equity
         cash = equity
         shares[:] = 0.0
     return BarEnd(cash, equity, notes.cost, notes.traded, notes.limited, filled)
 
 
-# Rows of the tables that `step_kernel` keeps accounts in: whole numbers, and money.
+# Rows of the two tables of accounts of `step_kernel`: integers (first line) and money (second line).
 ROW, END, SCALED = range(3)
 CASH, EQUITY, COST, TRADED, BEFORE = range(5)
-# Just before ruin a weight has no bound; an observation needs one.
+# Just before ruin, weights are unbounded; observations must be bounded.
 LARGEST_WEIGHT = 100.0
 
 
@@ -457,36 +458,37 @@ LARGEST_WEIGHT = 100.0
 def step_kernel(
     fill, open_, mark, gap, impact, parameters, features, first, last, active, aim, counts, money, shares, seen, work
 ):
-    """Advance each active account of ``first:last`` by a bar, towards its weights ``aim[b]``, and observe all of them.
+    """Advance each active account in ``first:last`` by one bar towards its weights ``aim[b]``, then observe all of them.
 
-    A `Market` and `Rules` come as plain arrays: numba looks at each field of a NamedTuple in Python whenever a kernel is
-    called, which takes longer than a step does.
+    `Market` and `Rules` are passed as plain arrays: numba unpacks each field of a NamedTuple in Python on every call,
+    which takes longer than the step itself.
 
     Parameters
     ----------
     fill, open_, mark, gap, impact : see `Market`
     parameters : ndarray of shape (P,)
-        `Rules` in order.
+        The fields of `Rules`, in order.
     features : ndarray of float32, shape (N, F)
-        By row of the panel.
+        Features of each row of the panel.
     first, last : int
+        Range of accounts to process.
     active : ndarray of bool, shape (n,)
     aim : ndarray of shape (n, A)
     counts : ndarray of int64, shape (3, n)
-        ``ROW`` of the panel, ``END`` of the episode (unused here), and on how many bars an account wanted more than the
-        limits allow (``SCALED``).
+        ``ROW`` of the panel, ``END`` of the episode (unused here), and number of bars on which the plan exceeded the
+        limits (``SCALED``).
     money : ndarray of shape (5, n)
         ``CASH``, ``EQUITY``, ``COST`` and ``TRADED`` of the bar, and the equity ``BEFORE`` it.
     shares : ndarray of shape (n, A)
     seen : ndarray of float32, shape (n, F + A)
-        Written: the features of the row then reached, and the weights held there.
+        Output: features of the row reached and the weights held there.
     work : ndarray
         See `workspace`.
 
     Returns
     -------
     int
-        -1, or the first account whose weights are not all finite; nothing is done then.
+        -1, or the first account whose weights are not all finite; in that case nothing is changed.
     """
     n, width = shares.shape[1], features.shape[1]
     for b in range(first, last):
@@ -503,7 +505,7 @@ def step_kernel(
 
 @_kernel
 def _step(market, rules, first, last, active, aim, counts, money, shares, work):
-    """The trading part of `step_kernel`; by itself, since compiled with the rest it takes half as long again."""
+    """The trading part of `step_kernel`; a separate function, since inlined into it the code runs 1.5 times as long."""
     zero, one = work[ZERO], work[ONE]
     for b in range(first, last):
         if active[b]:
@@ -518,7 +520,7 @@ def _step(market, rules, first, last, active, aim, counts, money, shares, work):
 
 @_kernel
 def observe_kernel(features, mark, which, counts, money, shares, seen):
-    """What the accounts `which` (k,) see, into `seen` (k, F + A); the rest as for `step_kernel`."""
+    """Write the observations of the accounts `which` (k,) to `seen` (k, F + A); other parameters as in `step_kernel`."""
     for k in range(which.size):
         b = which[k]
         _observe(features, mark, counts[ROW, b], money[EQUITY, b], shares[b], seen[k], features.shape[1])
@@ -544,7 +546,7 @@ def _unpacked(p):
 
 @_kernel
 def path_kernel(market, rules, start, plan, out, held, work):
-    """Fold of `_advance` over time, for each path b from row ``start[b]``.
+    """Run `_advance` over all bars, for each path b from row ``start[b]``.
 
     Parameters
     ----------
@@ -552,11 +554,11 @@ def path_kernel(market, rules, start, plan, out, held, work):
     start : ndarray of int64, shape (B,)
     plan : PlanRows
     out : Records
-        ``cash`` and ``equity`` (B, T) come with their first column set, as does ``shares``, which is (B, T, A), or
-        (B, 1, A) to keep only the last. Cost, traded value, orders and fills of the bar from t to t + 1 stand at t + 1;
-        ``orders`` and ``filled`` may have size 0.
+        Output. The caller sets the first column of ``cash`` and ``equity`` (B, T) and of ``shares``, which is (B, T, A), or
+        (B, 1, A) to keep only the final holdings. Cost, traded value, orders and fills of the bar from t to t + 1 are at
+        index t + 1; ``orders`` and ``filled`` may have size 0.
     held : ndarray of shape (A,)
-        To work in, as is `work`.
+        Scratch array, as is `work`.
     """
     paths, bars = plan.aim.shape[:2]
     zero, one = work[ZERO], work[ONE]
@@ -565,7 +567,7 @@ def path_kernel(market, rules, start, plan, out, held, work):
         _copy(out.shares[b, 0], held)
         for t in range(bars - 1):
             if orders:
-                work[ORDER, :] = 0.0  # a fill that is not made writes none
+                work[ORDER, :] = 0.0  # a bar without a fill writes no orders
             band = plan.band[b, t] if plan.band.size else zero
             rate = plan.rate[b, t] if plan.rate.size else one
             row = PlanRows(plan.aim[b, t], band, rate)
@@ -586,7 +588,7 @@ def path_kernel(market, rules, start, plan, out, held, work):
 
 @_kernel
 def _accrue_adjoint(market, t, cash, shares, rules, g_cash, g_shares):
-    """Adjoint of `_accrue`; adds to `g_shares`, returns the gradient of the cash before."""
+    """Adjoint of `_accrue`; adds to `g_shares` and returns the gradient with respect to the cash before it."""
     gap = market.gap[t]
     if rules.borrow_rate > 0:
         for i in range(shares.size):
@@ -597,7 +599,7 @@ def _accrue_adjoint(market, t, cash, shares, rules, g_cash, g_shares):
 
 @_kernel
 def _targets_adjoint(market, t, notes, plan, rules, work, g_target, g_current, g_plan):
-    """From the gradient of the target weights to those of the plan (`PlanRows`, added to) and of the current weights."""
+    """Adjoint of `_targets`: from `g_target` to `g_plan` (`PlanRows`, added to) and `g_current`."""
     n, state = g_target.size, market.open
     scale, pace = notes.scale, notes.pace
     if pace < 1:  # target = current + pace (scaled - current), pace = turnover / Σ|scaled - current|
@@ -620,7 +622,7 @@ def _targets_adjoint(market, t, notes, plan, rules, work, g_target, g_current, g
             elif not notes.by_net:
                 stuck += abs(work[CURRENT, i])
         if scale == 0:
-            g_scale = 0.0  # nothing is left to scale to
+            g_scale = 0.0  # clipped at zero: the scale does not depend on the weights
         for i in range(n):
             if state[t, i] == OPEN:
                 side = 1.0 if notes.by_net else np.sign(work[WANTED, i])
@@ -652,11 +654,11 @@ def _targets_adjoint(market, t, notes, plan, rules, work, g_target, g_current, g
 
 @_kernel
 def _fill_adjoint(market, t, notes, plan, rules, work, g_cash, g_shares, g_plan):
-    """Adjoint of `_fill`; turns `g_shares` in place, returns the gradient of the cash before."""
+    """Adjoint of `_fill`; updates `g_shares` in place and returns the gradient with respect to the cash before it."""
     n, price, impact = g_shares.size, market.fill, market.impact
     g_target, g_current, g_value = work[G_TARGET], work[G_CURRENT], work[G_VALUE]
     quadratic = rules.quadratic / notes.equity
-    if notes.cut >= 0:  # all cash went into the cut buy: its size is the cash there was, over 1 + marginal cost
+    if notes.cut >= 0:  # the cut buy took all remaining cash: its size changes by d(cash) / (1 + marginal cost)
         i = notes.cut
         marginal = _cost_slope(work[ORDER, i], impact[t, i] if impact.size else 0.0, quadratic, rules)
         g_cash = g_shares[i] / price[t, i] / (1 + marginal)
@@ -685,7 +687,7 @@ def _fill_adjoint(market, t, notes, plan, rules, work, g_cash, g_shares, g_plan)
                 marginal = _cost_slope(order, impact[t, i] if impact.size else 0.0, quadratic, rules)
                 g_target[i] -= g_root * marginal * notes.base
                 g_value[i] += g_root * marginal
-    if quadratic > 0:  # what a richer account is spared of its costs
+    if quadratic > 0:  # quadratic costs are over V: more equity lowers them
         for i in range(n):
             g_equity += g_cash * quadratic * work[ORDER, i] * work[ORDER, i] / notes.equity
     _targets_adjoint(market, t, notes, plan, rules, work, g_target, g_current, g_plan)
@@ -700,7 +702,7 @@ def _fill_adjoint(market, t, notes, plan, rules, work, g_cash, g_shares, g_plan)
 
 @_kernel
 def _advance_adjoint(market, t, cash, equity, shares, plan, rules, work, g_end, g_cash, g_shares, g_plan):
-    """Adjoint of `_advance`, which is done again from the state before.
+    """Adjoint of `_advance`; recomputes the bar from the state before it.
 
     Parameters
     ----------
@@ -708,19 +710,20 @@ def _advance_adjoint(market, t, cash, equity, shares, plan, rules, work, g_end, 
     shares : ndarray of shape (A,)
         The state before the bar.
     g_end : float
-        Gradient of the equity after.
+        Gradient with respect to the equity after the bar.
     g_cash : float
+        Gradient with respect to the cash after the bar.
     g_shares : ndarray of shape (A,)
-        Of the cash and the shares after; the latter are turned into those before, in place.
+        Gradient with respect to the shares after the bar; overwritten with that with respect to the shares before it.
     g_plan : PlanRows
         Added to.
 
     Returns
     -------
     float
-        Gradient of the cash before.
+        Gradient with respect to the cash before the bar.
     """
-    if equity <= 0:  # closed: equity and cash stayed what they were
+    if equity <= 0:  # closed: cash and equity did not change
         return g_cash + g_end
     held = work[HELD]
     _copy(shares, held)
@@ -733,13 +736,13 @@ def _advance_adjoint(market, t, cash, equity, shares, plan, rules, work, g_end, 
                 money += held[i] * market.fill[t, i]
                 held[i] = 0.0
     after, notes = _fill(market, t, money, held, plan, rules, work)
-    if notes.equity <= 0:  # closed at the fill
+    if notes.equity <= 0:  # the account closed at the fill
         g_cash += g_end
         for i in range(held.size):
             g_shares[i] = g_cash * market.fill[t, i]
     else:
         accrued = after if rules.lagged else _accrue(market, t, after, held, rules)
-        if _value(market.mark, t + 1, accrued, held) <= 0:  # closed at the mark
+        if _value(market.mark, t + 1, accrued, held) <= 0:  # the account closed at the mark
             g_end += g_cash
             g_cash = 0.0
             g_shares[:] = 0.0
@@ -760,20 +763,20 @@ def _advance_adjoint(market, t, cash, equity, shares, plan, rules, work, g_end, 
 
 @_kernel
 def adjoint_kernel(market, rules, start, plan, states, g_equity, g_held, g_plan, work):
-    """Gradients of Σ g_equity · equity + Σ g_held · shares in the plan, by one reverse sweep.
+    """Gradient of Σ g_equity · equity + Σ g_held · shares with respect to the plan, by one reverse sweep.
 
     Parameters
     ----------
     market, rules, start, plan
         As for `path_kernel`.
     states : Records
-        ``cash``, ``equity`` (B, T) and ``shares`` (B, T, A) that `path_kernel` recorded; each bar is done again from its
-        state, so that nothing else need be stored.
+        ``cash``, ``equity`` (B, T) and ``shares`` (B, T, A) as recorded by `path_kernel`. Each bar is recomputed from its
+        state, so nothing else needs to be stored.
     g_equity : ndarray of shape (B, T)
     g_held : ndarray of shape (B, T, A)
-        Or of size 0, for all zeros.
+        Size 0 stands for all zeros.
     g_plan : PlanRows
-        Zeroed, and of the sizes of `plan`; added to.
+        Output, of the same shapes as `plan` and set to zero by the caller; gradients are added to it.
     work : ndarray
         See `workspace`.
     """
@@ -798,7 +801,9 @@ def adjoint_kernel(market, rules, start, plan, states, g_equity, g_held, g_plan,
                 g_plan.band[b, t] if g_plan.band.size else unused,
                 g_plan.rate[b, t] if g_plan.rate.size else unused,
             )
-            if rules.maintenance > 0 and _called(market, row, equity, shares, rules):  # the broker's plan, not ours
+            if rules.maintenance > 0 and _called(
+                market, row, equity, shares, rules
+            ):  # margin call: the plan is ignored
                 ours, g_ours = PlanRows(zero, zero, one), PlanRows(unused, unused, unused)
             g_cash = _advance_adjoint(
                 market, row, cash, equity, shares, ours, rules, work, g_equity[b, t + 1], g_cash, g_shares, g_ours

@@ -1,7 +1,7 @@
-"""The ledger: every trade with what each part of it cost, and where each bar's change of equity comes from.
+"""`Ledger`: every trade with its costs by kind, and an attribution of each bar's change of equity.
 
-It is derived after the fact, from the orders that the kernel gives and from prices, by other arithmetic than the kernel's:
-that both come to the same is a check of either, and holds to 1e-9 of equity.
+The ledger is computed from the kernel's orders and from prices, by arithmetic that is independent of the kernel. The two
+agree to 1e-9 of equity, which checks both.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from markets.common.errors import InputError
 
 
 class Ledger(NamedTuple):
-    """What an account did.
+    """Trades of an account and the sources of its profit, in money.
 
     Attributes
     ----------
     trades : DataFrame
-        A row an order, in the order of time: ``time`` of the bar it was filled in, ``symbol``, ``side`` (buy, sell, or
-        delisted: paid out), ``shares`` and ``value`` (signed; positive buys), ``price`` before costs, ``commission``,
-        ``tax``, ``spread``, ``fixed``, ``impact`` (square-root and quadratic), and their sum ``cost``. Money.
+        One row per order, sorted by time: ``time`` of the bar in which it was filled, ``symbol``, ``side`` (``buy``, ``sell``,
+        or ``delisted`` for a payout), ``shares`` and ``value`` (positive for buys), ``price`` before costs, ``commission``,
+        ``tax``, ``spread``, ``fixed``, ``impact`` (square-root plus quadratic), and ``cost``, the sum of the last five.
     account : DataFrame of T rows
-        By time: ``equity``, ``cash``, and of the bar that ends then ``profit`` (of prices), ``carry`` (interest, financing,
-        borrow fee), ``cost``, ``traded``. Equity changes by profit + carry − cost.
+        Indexed by time: ``equity`` and ``cash`` at the end of the bar, and of that bar ``profit`` (from price changes),
+        ``carry`` (interest, financing, borrow fee), ``cost`` and ``traded``. Equity changes by profit + carry − cost.
     """
 
     trades: pd.DataFrame
@@ -41,16 +41,16 @@ class Ledger(NamedTuple):
     def of(
         cls, bars: Bars, plan: Plan | ArrayLike, *, costs: Costs | str = "10bp", execution: Execution | None = None
     ) -> Ledger:
-        """The ledger of one plan (T, A); parameters and errors are those of `simulate`.
+        """Make the ledger of one plan (T, A). Parameters and errors are those of `simulate`.
 
         Raises
         ------
         InputError
-            More than one plan.
+            When there is more than one plan.
         """
         plan, costs, execution = Plan.of(plan), Costs.parse(costs), execution or Execution()
         if plan.aim.ndim != 2:
-            raise InputError(f"a ledger is of one plan (T, A); this one has shape {plan.aim.shape}")
+            raise InputError(f"a ledger needs one plan of shape (T, A); this one has shape {plan.aim.shape}")
         paths = simulate(bars, plan, costs=costs, execution=execution, orders=True)
         market, rules = make_market(bars, costs, execution)
         equity, cash, shares, cost, traded, orders, filled = (values[0] for values in paths)
@@ -72,7 +72,7 @@ def _trades(
     paid_out: np.ndarray,
     at_fill: np.ndarray,
 ) -> pd.DataFrame:
-    """`Ledger.trades` from orders in money and payouts in shares, both (T, A), and equity at each bar's fill (T,)."""
+    """`Ledger.trades` from orders (money) and payouts (shares), both (T, A), and equity at each bar's fill (T,)."""
     row, column = np.nonzero(orders)
     value, price = orders[row, column], market.fill[row - 1, column]
     bought = value > 0
@@ -105,20 +105,20 @@ def _changes(
     cost: np.ndarray,
     filled: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(profit, carry, equity at the fill) of each bar, shape (T,), from the state at the bar before and what was done."""
+    """(profit, carry, equity at the fill) of each bar, shape (T,), from the previous bar's state and the bar's orders."""
     profit, carry, at_fill = np.zeros(len(cash)), np.zeros(len(cash)), equity.copy()
     old, new_cash = shares[:-1], cash[:-1]
     to_fill = (old * (market.fill - market.mark)[:-1]).sum(axis=1)
     after = old - paid_out[1:] + orders[1:] / np.where(orders[1:] != 0, market.fill[:-1], 1.0)
     to_mark = (after * (market.mark[1:] - market.fill[:-1])).sum(axis=1)
     holding = old
-    if not rules.lagged:  # accrues on what the fill left
+    if not rules.lagged:  # interest and fees accrue on the holdings after the fill
         holding = after
         spent = (orders[1:] - paid_out[1:] * market.fill[:-1]).sum(axis=1)
         new_cash = cash[:-1] - spent - cost[1:]
     earned = new_cash * np.where(new_cash > 0, rules.cash_rate, rules.financing_rate) * market.gap[:-1]
     fees = (np.minimum(holding, 0) * market.mark[:-1]).sum(axis=1) * rules.borrow_rate * market.gap[:-1]
-    # A gap to the fill that ruins the account closes it there: no trade, no move to the mark, no accrual after the fill.
+    # An account ruined by the gap to the fill closes there: no trade, no move to the mark, no accrual after the fill.
     alive, done = equity[:-1] > 0, filled[1:]
     profit[1:] = np.where(alive, to_fill, 0.0) + np.where(done, to_mark, 0.0)
     carry[1:] = np.where(alive if rules.lagged else done, earned + fees, 0.0)

@@ -1,4 +1,4 @@
-"""What the kernels read: `Costs` and `Execution` as plain numbers (`Rules`), `Bars` as a panel of prices (`Market`)."""
+"""Input of the kernels: `Costs` and `Execution` as plain numbers (`Rules`), `Bars` as a panel of prices (`Market`)."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ SECONDS_PER_YEAR = 365.25 * 86400
 
 PRE_FEE, POST_FEE, OUTLAY = 0, 1, 2
 _SIZING = {"pre_fee": PRE_FEE, "post_fee": POST_FEE, "outlay": OUTLAY, "whole_lots": OUTLAY}
-# Whether a symbol trades at a fill, is halted (keeps its last mark), or is delisted (is paid out).
+# State of a symbol at a fill: halted (keeps its last mark), open for trading, or delisted (is paid out).
 HALTED, OPEN, GONE = 0, 1, 2
 
 
 class Rules(NamedTuple):
     """`Costs` and `Execution` as plain numbers, for the kernels."""
 
-    buy: float  # cost of a buy as a share of its value at the fill price
-    sell: float
+    buy: float  # cost of a buy as a fraction of its value at the fill price
+    sell: float  # the same for a sell
     fixed: float
     quadratic: float
     cash_rate: float
     financing_rate: float
     borrow_rate: float
-    lagged: bool  # filled after the bar of the decision
+    lagged: bool  # whether orders are filled after the bar of the decision
     sizing: int
-    lot: float  # 0 for fractions of shares
+    lot: float  # 0 if fractions of shares are allowed
     borrowing: bool
-    lowest: float  # weight of one symbol
-    highest: float
+    lowest: float  # smallest weight of one symbol
+    highest: float  # largest weight of one symbol
     gross: float
     net: float
     turnover: float
@@ -41,19 +41,26 @@ class Rules(NamedTuple):
     delistings: bool  # whether any symbol of the panel is delisted
 
     def packed(self) -> np.ndarray:
-        """All of them in one array, for `markets.accounting.kernels.step_kernel`."""
+        """All fields in one array, for `markets.accounting.kernels.step_kernel`."""
         return np.array(self, dtype=np.float64)
 
 
 class Market(NamedTuple):
-    """Price panel of N rows by A symbols, as the kernels read it. Row t holds what a decision at bar t meets.
+    """Price panel of N rows by A symbols, as read by the kernels. Row t applies to the decision at bar t.
 
-    fill : (N, A) price at which the decision is filled; where the symbol does not trade then, its last mark, less the
-        haircut where it is delisted
-    open : (N, A) int8, `HALTED`, `OPEN` or `GONE` then
-    mark : (N, A) last known close at bar t; 0 before a symbol's first bar
-    gap : (N,) years from bar t to bar t + 1
-    impact : (N, A) cost coefficient of ``value**1.5``, or (0, 0)
+    Attributes
+    ----------
+    fill : ndarray of shape (N, A)
+        Price at which the decision is filled. If the symbol does not trade then, its last mark; if it is delisted, its last
+        mark less the haircut.
+    open : ndarray of int8, shape (N, A)
+        State at the fill: `HALTED`, `OPEN` or `GONE`.
+    mark : ndarray of shape (N, A)
+        Last known close at bar t; 0 before a symbol's first bar.
+    gap : ndarray of shape (N,)
+        Years from bar t to bar t + 1.
+    impact : ndarray of shape (N, A) or (0, 0)
+        Cost coefficient of ``value**1.5``; size 0 without impact.
     """
 
     fill: np.ndarray
@@ -64,17 +71,17 @@ class Market(NamedTuple):
 
 
 def make_rules(costs: Costs, execution: Execution, fill: str, delistings: bool = False) -> Rules:
-    """The numbers of `costs` and `execution`; `fill` is resolved (not ``"auto"``).
+    """`Rules` from `costs` and `execution`; `fill` must be resolved (not ``"auto"``).
 
     Raises
     ------
     InputError
-        Quadratic costs with sizing ``outlay`` or ``whole_lots``.
+        For quadratic costs with sizing ``outlay`` or ``whole_lots``.
     """
     if costs.quadratic > 0 and _SIZING[execution.sizing] == OUTLAY:
-        # a sell brings no more than so much, however large it is: there may be no order for the wanted change
+        # the proceeds of a sell are bounded, however large it is, so no order may give the wanted change of value
         raise InputError(f"costs: quadratic does not go with sizing {execution.sizing}; use pre_fee or post_fee")
-    # Of one type whatever the user wrote: to numba a gross of 2 and one of 2.5 are two programs to compile.
+    # Cast to fixed types: numba would compile the kernels again for an integer gross of 2.
     return Rules(
         buy=float(costs.buy_side),
         sell=float(costs.sell_side),
@@ -98,7 +105,7 @@ def make_rules(costs: Costs, execution: Execution, fill: str, delistings: bool =
 
 
 def resolve_fill(bars: Bars, execution: Execution) -> str:
-    """The fill time that `execution` means for these bars."""
+    """Fill time of `execution` for these bars, with ``"auto"`` resolved."""
     if execution.fill == "auto":
         return "next_open" if bars.open is not None else "next_close"
     if execution.fill == "next_open" and bars.open is None:
@@ -107,19 +114,20 @@ def resolve_fill(bars: Bars, execution: Execution) -> str:
 
 
 def make_market(bars: Bars, costs: Costs, execution: Execution) -> tuple[Market, Rules]:
-    """Panel and rules for simulating on the visible rows of `bars`.
+    """Price panel and rules for a simulation on the visible rows of `bars`.
 
     Raises
     ------
     InputError
-        Impact without volume, quadratic costs with a sizing that has none, or a fill at opens that are not there.
+        For impact without volume, quadratic costs with sizing ``outlay`` or ``whole_lots``, or a fill at the open of bars
+        without opens.
     """
     fill = resolve_fill(bars, execution)
-    # Panels may be large: nothing here makes a temporary of more than a byte a value.
+    # Panels may be large: avoid temporaries of more than one byte per value.
     held = bars.with_past().close
     if np.isfinite(held[: bars.past + 1]).any(axis=0).all():
         mark = bars.marks
-    else:  # before a symbol's first bar the kernels want 0: a panel of their own, and `bars.marks` need not be made
+    else:  # the kernels need 0 before a symbol's first bar: build a separate panel, without computing `bars.marks`
         mark = np.nan_to_num(carried(held)[bars.past :], copy=False, nan=0.0)
     price, state = mark, np.empty(bars.shape, dtype=np.int8)
     if fill == "same_close":
@@ -127,7 +135,7 @@ def make_market(bars: Bars, costs: Costs, execution: Execution) -> tuple[Market,
     else:
         source = bars.open if fill == "next_open" else bars.close
         assert source is not None
-        # The decision of the last row has no next bar; it is never filled.
+        # The last row has no next bar, so its decision is never filled.
         state[:-1], state[-1] = bars.tradable[1:], HALTED
         price = np.empty(bars.shape)
         price[:-1] = source[1:]
@@ -141,14 +149,14 @@ def make_market(bars: Bars, costs: Costs, execution: Execution) -> tuple[Market,
     index = bars.index.as_unit("us").asi8
     gap = np.append(np.diff(index), 0) / (1e6 * SECONDS_PER_YEAR)
     impact = _impact(bars, costs) if costs.impact > 0 else np.zeros((0, 0))
-    # All read-only: the marks may be the closes themselves, and the kernels are compiled for one kind of array.
+    # Read-only, because `mark` may share memory with the closes and the kernels are compiled for read-only arrays.
     for panel in (price, state, mark):
         panel.setflags(write=False)
     return Market(price, state, mark, gap, impact), make_rules(costs, execution, fill, bool(gone.any()))
 
 
 def _impact(bars: Bars, costs: Costs, window: int = 20) -> np.ndarray:
-    """``k·σ / sqrt(ADV)`` from the `window` bars up to each."""
+    """``k·σ / sqrt(ADV)`` of each bar, over the `window` bars up to it."""
     held = bars.with_past()
     if held.volume is None:
         raise InputError(f"impact needs volume, and {bars.name} has none; use data with volume or set impact to 0")
@@ -159,6 +167,6 @@ def _impact(bars: Bars, costs: Costs, window: int = 20) -> np.ndarray:
     sigma = returns.rolling(window, min_periods=2).std().fillna(0.0)
     average = value.rolling(window, min_periods=1).mean()
     coefficient = pd.DataFrame(costs.impact * sigma / np.sqrt(average.where(average > 0)))
-    # Without any trading there is nothing to scale by: the worst coefficient seen so far stands in.
+    # Without any volume in the window the ratio is undefined: use the largest coefficient so far.
     coefficient = coefficient.fillna(coefficient.cummax().ffill()).fillna(0.0)
     return np.ascontiguousarray(coefficient.to_numpy()[bars.past :])

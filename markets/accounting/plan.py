@@ -1,4 +1,4 @@
-"""`Plan`: what a strategy wants the account to do."""
+"""`Plan`: the target weights of a strategy, with no-trade band and trading rate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from markets.common.errors import InputError
 
 _LARGEST = float(np.finfo(float).max)
-# Smallest and largest value of each part, and the range in words.
+# Smallest and largest allowed value of each part, and the range in words.
 _RANGES = {
     "aim": (-_LARGEST, _LARGEST, "it must be finite"),
     "band": (0.0, np.inf, "it must be at least 0"),
@@ -20,24 +20,24 @@ _RANGES = {
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Target weights and how eagerly to go there.
+    """Target weights, and how fast to trade towards them.
 
-    The simulator trades to the nearest edge of ``aim ± band``, and of that way the share `rate` each bar: a band is the
-    optimal form under proportional costs, a rate the optimal form under quadratic ones.
+    On each bar the simulator moves every weight the fraction `rate` of the way to the nearest edge of ``aim ± band``. A
+    no-trade band is optimal under proportional costs, a trading rate under quadratic costs.
 
     Attributes
     ----------
-    aim : ndarray of shape (T, A), or (B, T, A) for B plans side by side
-        Row t is decided at the close of bar t; the last row is never filled.
+    aim : ndarray of shape (T, A), or (B, T, A) for B plans
+        Target weights. Row t is decided at the close of bar t; the last row is never filled.
     band : ndarray of the same shape, or None
-        Half-width of the no-trade zone, at least 0; None is 0, infinite is never to trade.
+        Half-width of the no-trade zone, at least 0. None means 0; infinity means never trade.
     rate : ndarray of the same shape, or None
-        In [0, 1]; None is 1.
+        Fraction in [0, 1]. None means 1.
 
     Raises
     ------
     InputError
-        When shapes differ or a value is out of range, with the row, the symbol's number and the part as its ``cell``.
+        When shapes differ or a value is out of range. Its ``cell`` is (row, symbol number, part).
     """
 
     aim: np.ndarray
@@ -52,7 +52,7 @@ class Plan:
             values = np.ascontiguousarray(values, dtype=np.float64)
             if values.shape != np.shape(self.aim):
                 raise InputError(f"plan: {name} has shape {values.shape}, aim {np.shape(self.aim)}")
-            # panels may be large: the first look makes no temporary, and is false for NaN
+            # plans may be large: this check makes no temporary, and it is false for NaN
             if values.size and not (values.min() >= lowest and values.max() <= highest):
                 place = tuple(int(i) for i in np.argwhere(~((values >= lowest) & (values <= highest)))[0])
                 row, symbol = place[-2:]
@@ -62,21 +62,21 @@ class Plan:
 
     @classmethod
     def of(cls, plan: Plan | ArrayLike) -> Plan:
-        """`plan` itself, or an array of target weights as a plan."""
+        """Return `plan` itself, or make a plan from an array of target weights."""
         return plan if isinstance(plan, Plan) else cls(np.asarray(plan, dtype=np.float64))
 
     def __getitem__(self, rows: slice) -> Plan:
-        """Some of the bars."""
+        """The plan of some of the bars, as a slice of rows."""
         band, rate = (None if p is None else p[..., rows, :] for p in (self.band, self.rate))
         return Plan(self.aim[..., rows, :], band, rate)
 
     @staticmethod
     def join(plans: list[Plan]) -> Plan:
-        """One plan from consecutive ones."""
+        """Concatenate consecutive plans in time."""
         if len(plans) == 1:
             return plans[0]
         aim = np.concatenate([p.aim for p in plans])
-        # a part without a band among parts with one has a band of zero; likewise a rate of one
+        # if only some of the plans have a band, the others get a band of zero; likewise a rate of one
         band = [np.zeros_like(p.aim) if p.band is None else p.band for p in plans]
         rate = [np.ones_like(p.aim) if p.rate is None else p.rate for p in plans]
         return Plan(

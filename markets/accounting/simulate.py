@@ -1,4 +1,4 @@
-"""`simulate`: plans carried out on bars, from the first to the last, in threads."""
+"""`simulate`: run plans on bars through the account kernel, in threads."""
 
 from __future__ import annotations
 
@@ -20,23 +20,26 @@ from markets.accounting.plan import Plan
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
 
-# Symbols times bars below which handing work to another thread costs more than doing it.
+# Below this number of weights (paths × bars × symbols), threads cost more time than they save.
 LEAST_WORK = 30_000
 _NONE = np.zeros((0, 0, 0))
 
 
 class Paths(NamedTuple):
-    """Accounts over time; money unless said otherwise. Row 0 is the start.
+    """B accounts over T bars, in money unless stated otherwise. Index 0 in time is the initial state.
 
     Attributes
     ----------
     equity, cash, cost, traded : ndarray of shape (B, T)
-        Cost and traded value of the bar from t to t + 1 stand at t + 1.
-    shares : ndarray of shape (B, T, A), or (B, 1, A) where holdings were not asked for: those of the end
-    orders : ndarray of shape (B, T, A), of size 0 where they were not asked for
-        Value of each order at its fill price, positive buys; those of the bar from t to t + 1 stand at t + 1.
-    filled : ndarray of bool, shape (B, T), of size 0 where orders were not asked for
-        Whether there was a fill: not in an account that is closed, or ruined by the gap to the fill.
+        Cost and traded value of the bar from t to t + 1 are at index t + 1.
+    shares : ndarray of shape (B, T, A)
+        Number of shares held; (B, 1, A), the final holdings only, with ``holdings=False``.
+    orders : ndarray of shape (B, T, A)
+        Value of each order at its fill price, positive for buys. Orders of the bar from t to t + 1 are at index t + 1. Size
+        0 with ``orders=False``.
+    filled : ndarray of bool, shape (B, T)
+        Whether there was a fill: false for an account that is closed, or ruined by the gap to the fill. Size 0 with
+        ``orders=False``.
     """
 
     equity: np.ndarray
@@ -57,7 +60,7 @@ def simulate(
     holdings: bool = True,
     orders: bool = False,
 ) -> Paths:
-    """Carry out one plan (T, A), or B plans (B, T, A), over the visible rows of `bars`.
+    """Simulate one plan (T, A), or B plans (B, T, A), over the visible rows of `bars`.
 
     Parameters
     ----------
@@ -65,10 +68,10 @@ def simulate(
     plan : Plan, or array_like of target weights
         Row t is decided at the close of bar t; the last row is never filled.
     costs : Costs or str
-        As "10bp", a side.
+        A string such as ``"10bp"`` is a commission per side.
     execution : Execution, optional
     holdings : bool
-        Whether to keep the shares of every bar, or of the last alone.
+        Whether to keep the shares held at every bar, or only the final ones.
     orders : bool
         Whether to keep the value of every order.
 
@@ -80,8 +83,8 @@ def simulate(
     Raises
     ------
     InputError
-        A plan of another shape than the bars, or out of range, naming the time and the symbol; costs and fills that the
-        bars have no data for.
+        When the shape of the plan does not match the bars, a value is out of range (the message names time and symbol), or
+        the bars lack the data that the costs or the fill need.
     """
     costs, execution = Costs.parse(costs), execution or Execution()
     try:
@@ -92,7 +95,7 @@ def simulate(
         row, symbol, _ = error.cell
         raise InputError(f"{error} ({bars.symbols[symbol]} at {bars.index[row]})", error.cell) from None
     if plan.aim.shape[-2:] != bars.shape or plan.aim.ndim > 3:
-        raise InputError(f"the plan has shape {plan.aim.shape}, but the bars make {bars.shape}")
+        raise InputError(f"the plan has shape {plan.aim.shape}, but the bars have shape {bars.shape}")
     market, rules = make_market(bars, costs, execution)
     parts = (None if part is None else part.reshape(-1, *bars.shape) for part in (plan.aim, plan.band, plan.rate))
     rows = plan_rows(*parts)
@@ -101,7 +104,7 @@ def simulate(
 
 
 def plan_rows(aim: np.ndarray | None, band: np.ndarray | None, rate: np.ndarray | None) -> PlanRows:
-    """Parts of a plan (B, T, A) as the kernels take them; a part that is absent has size 0."""
+    """Parts of a plan (B, T, A) in the form the kernels take; an absent part becomes an array of size 0."""
     assert aim is not None
     return PlanRows(*(_NONE if part is None else np.ascontiguousarray(part) for part in (aim, band, rate)))
 
@@ -115,16 +118,16 @@ def run_paths(
     holdings: bool = True,
     orders: bool = False,
 ) -> Paths:
-    """Simulate B plans of T bars by A symbols from rows `start` of the panel, in as many threads as numba has.
+    """Simulate B plans of T bars by A symbols from rows `start` of the panel, in up to as many threads as numba uses.
 
     Parameters
     ----------
     market, rules : Market, Rules
     start : ndarray of int64, shape (B,)
-        ``start[b] + T`` must not pass the panel's end.
+        First row of each path; ``start[b] + T`` must not exceed the number of rows of the panel.
     plan : PlanRows of shape (B, T, A)
     money : float
-        Cash at the start.
+        Initial cash.
     holdings, orders : bool
         See `simulate`.
     """
@@ -152,19 +155,19 @@ def run_paths(
 
 
 def some(array: np.ndarray, rows: slice) -> np.ndarray:
-    """Rows of an array that may be left out, of size 0."""
+    """Rows of an optional array; an absent one, of size 0, is returned as is."""
     return array[rows] if array.size else array
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """A view that cannot be written to. To numba it is another type: kernels that are given but one compile once."""
+    """A read-only view. Numba treats it as a type of its own, so kernels that only get such views compile once."""
     view = array.view()
     view.setflags(write=False)
     return view
 
 
 def in_threads(run: Callable[[slice], None], paths: int, work: int) -> None:
-    """Call `run` on slices that cover all paths, one per thread if there is `work` enough; kernels release the GIL."""
+    """Call `run` on slices that cover all paths: one per thread if `work` is large, else one. Kernels release the GIL."""
     count = min(get_num_threads(), paths) if work > LEAST_WORK else 1
     if count == 1:
         run(slice(0, paths))
@@ -178,5 +181,5 @@ def in_threads(run: Callable[[slice], None], paths: int, work: int) -> None:
 
 @functools.cache
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads that are kept; by process, since they do not survive a fork."""
+    """Persistent thread pool; cached per process, since threads do not survive a fork."""
     return ThreadPoolExecutor(threads - 1, thread_name_prefix="regimeshift")

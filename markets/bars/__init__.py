@@ -1,4 +1,4 @@
-"""`Bars`, the one market-data type, and resampling to longer periods."""
+"""`Bars`, the market-data type used throughout, and its resampling to longer periods."""
 
 from markets.bars.bars import FIELDS, Bars
 

@@ -1,8 +1,8 @@
-"""`Bars`, the one market-data type.
+"""`Bars`, the market-data type used throughout.
 
-A `Bars` knows its own past: ``bars["2008":]`` shows the rows from 2008 on, and still holds the earlier ones as
-`history`, so that a moving average is warm on the first visible row. It never holds anything later than its last
-row. Slicing can therefore not leak the future, and never costs a strategy its warm-up.
+A slice of `Bars` keeps the earlier rows as history: ``bars["2008":]`` shows the rows from 2008 on and still holds the rows
+before, so that a moving average is defined on the first visible row. It never holds anything later than its last row.
+Slicing therefore cannot cause lookahead, and no warm-up is lost.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from markets.bars.resampling import resampled
 from markets.common.errors import InputError
 
 FIELDS = ("open", "high", "low", "close", "volume")
-# Bars without a close after which a symbol is taken for gone until it trades again: about a month of days.
+# After this many bars without a close, a symbol counts as unlisted until it trades again: one month of daily bars.
 STALE = 21
 
 
@@ -29,22 +29,26 @@ STALE = 21
 class Bars:
     """Immutable open/high/low/close/volume bars of T times by A symbols.
 
-    Use `Bars.make` (validated) or `markets.load` to create one; the constructor is for slices of what was validated.
+    Create them with `Bars.make`, which validates, or `markets.load`. The constructor does not validate; it is for slices of
+    existing bars.
 
     Attributes
     ----------
     index : DatetimeIndex of shape (T,)
-        Bar times, strictly increasing. A bar's values are known at its time and not before.
+        Bar times, strictly increasing. A bar's values are known at its time, not before.
     symbols : tuple of str, length A
     close : ndarray of shape (T, A)
-        Float64, in the quote currency. NaN where a symbol did not trade: such a bar is untradable, and positions keep
+        Float64, in the quote currency. NaN where a symbol did not trade (a gap): the bar is untradable, and positions keep
         their last mark.
     open, high, low : ndarray of shape (T, A) or None
     volume : ndarray of shape (T, A) or None
         Shares or contracts.
     tradable : ndarray of bool, shape (T, A)
+        Whether a symbol can be traded at this bar.
     name : str
-        Where the bars come from, for titles and logs.
+        Name of the data set, for titles and logs.
+    past : int
+        Number of rows of history before the first visible row.
     """
 
     _index: pd.DatetimeIndex
@@ -55,7 +59,7 @@ class Bars:
     past: int = 0  # rows held before the first visible one
     _delisted_from: tuple[pd.Timestamp | None, ...] = ()  # by symbol; empty when none is delisted
 
-    # ------------------------------------------------------------------ making
+    # ------------------------------------------------------------------ construction
 
     @classmethod
     def make(
@@ -79,18 +83,19 @@ class Bars:
         index : DatetimeIndex of shape (T,)
         symbols : sequence of str, length A
         close, open, high, low, volume : array_like of shape (T, A)
-            NaN marks a gap. `open` and `close` must both be there for a bar to be tradable.
+            NaN marks a gap. If opens are given, a bar needs both `open` and `close` to be tradable.
         tradable : array_like of bool, shape (T, A), optional
-            Further bars to rule out; gaps are always untradable.
+            False makes further bars untradable; gaps always are.
         delisted : mapping of str to time, optional
-            First time at which a symbol no longer exists. Without it, a symbol whose closes end is halted: it keeps its
-            last mark for good, and cannot be sold.
+            First time at which a symbol no longer exists. Without it, a symbol whose closes end early is halted: it keeps its
+            last mark from then on and cannot be sold.
         name : str
 
         Raises
         ------
         InputError
-            Naming the time and the symbol of the first value that is wrong.
+            When times are not strictly increasing, a symbol is duplicated, shapes do not match or a value is impossible. The
+            message names the time and the symbol of the first such value.
         """
         index = pd.DatetimeIndex(index)
         symbols = tuple(str(s) for s in symbols)
@@ -98,15 +103,15 @@ class Bars:
         _check_index(index)
         if len(set(symbols)) < len(symbols):
             twice = next(s for i, s in enumerate(symbols) if s in symbols[:i])
-            raise InputError(f"symbol {twice!r} stands twice; give every symbol one column")
+            raise InputError(f"symbol {twice!r} appears twice; give every symbol one column")
         fields: dict[str, np.ndarray] = {}
         for field, values in zip(FIELDS, (open, high, low, close, volume), strict=True):
             if values is None:
                 continue
-            # A copy in C order: pandas hands out read-only views, and numba wants to own what it reads.
+            # A copy in C order: pandas returns read-only views, and numba kernels need contiguous arrays.
             array = np.array(values, dtype=np.float64, order="C", copy=True)
             if array.shape != shape:
-                raise InputError(f"{field} has shape {array.shape}, but index and symbols make {shape}")
+                raise InputError(f"{field} has shape {array.shape}, but index and symbols need {shape}")
             fields[field] = array
         _check_values(index, symbols, fields)
         mask = np.isfinite(fields["close"])
@@ -126,7 +131,7 @@ class Bars:
 
     @property
     def fields(self) -> dict[str, np.ndarray]:
-        """The arrays of shape (T, A) that there are, by name, in the order of `FIELDS`."""
+        """The available arrays, of shape (T, A), by name and in the order of `FIELDS`."""
         return {name: self._fields[name][self.past :] for name in FIELDS if name in self._fields}
 
     def _field(self, name: str) -> np.ndarray | None:
@@ -168,7 +173,7 @@ class Bars:
 
     @property
     def delisted_from(self) -> dict[str, pd.Timestamp]:
-        """First time at which a symbol no longer exists, of the symbols that are delisted at any time."""
+        """First time at which a symbol no longer exists, for each symbol that is ever delisted."""
         return {s: time for s, time in zip(self.symbols, self._delisted_from, strict=False) if time is not None}
 
     @property
@@ -188,7 +193,7 @@ class Bars:
     def marks(self) -> np.ndarray:
         """Last known close of every symbol, shape (T, A); NaN before a symbol's first bar.
 
-        Carried forward only, so row t knows nothing later than bar t.
+        Closes are only carried forward, so row t uses nothing later than bar t.
         """
         return self._marks[self.past :]
 
@@ -196,16 +201,16 @@ class Bars:
     def _marks(self) -> np.ndarray:
         close = self._fields["close"]
         if not np.isnan(close).any():
-            return close  # without a gap the closes are the marks
+            return close  # without gaps, the marks equal the closes
         marks = carried(close)
         marks.setflags(write=False)
         return marks
 
     @cached_property
     def listed(self) -> np.ndarray:
-        """Whether a symbol can be counted on to trade, bool of shape (T, A), as it is known at each bar.
+        """Whether a symbol is listed, as known at each bar; bool of shape (T, A).
 
-        From its first close on, unless it is delisted or its last close is more than `STALE` bars old.
+        True from its first close on, unless it is delisted or its last close is more than `STALE` bars old.
         """
         close = self._fields["close"]
         listed = _recent(close, np.empty(close.shape, dtype=np.bool_))[self.past :] & ~self.delisted
@@ -214,7 +219,7 @@ class Bars:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of every value held (the history too), in hexadecimal: the identity of a data set in the logs."""
+        """SHA-256 of all values, history included, in hexadecimal; identifies the data set in logs."""
         digest = hashlib.sha256(repr((self.symbols, self.past, sorted(self._fields))).encode())
         digest.update(self._index.as_unit("us").asi8.tobytes())
         for field in sorted(self._fields):
@@ -232,10 +237,15 @@ class Bars:
     # ------------------------------------------------------------------ slicing
 
     def __getitem__(self, span: slice) -> Bars:
-        """Rows of a time span, both ends included, or of a range of integers, Python's way.
+        """Slice by a time span, both ends included, or by integer positions as in Python.
 
-        ``bars["2008":"2012"]``, ``bars[:"2007"]``, ``bars[-250:]``. Earlier rows stay held as history; later ones are
-        gone.
+        Examples: ``bars["2008":"2012"]``, ``bars[:"2007"]``, ``bars[-250:]``. Earlier rows are kept as history; later rows are
+        dropped.
+
+        Raises
+        ------
+        InputError
+            When the span is not one of time, or holds no bars.
         """
         if not isinstance(span, slice) or span.step not in (None, 1):
             raise TypeError('slice bars by time or position, as in bars["2008":"2012"] or bars[-250:]')
@@ -244,7 +254,7 @@ class Bars:
         else:
             try:
                 found = self.index.slice_indexer(span.start, span.stop)
-            except (ValueError, TypeError, AttributeError) as error:  # AttributeError: "nan" is a time to pandas
+            except (ValueError, TypeError, AttributeError) as error:  # AttributeError: pandas parses "nan" as a time
                 raise InputError(
                     f"{_between(span)} is not a span of time; write times as 2008 or 2008-01-31"
                 ) from error
@@ -256,18 +266,18 @@ class Bars:
         return self.rows(self.past + first, self.past + last)
 
     def rows(self, first: int, last: int) -> Bars:
-        """Rows ``first`` to ``last`` (excluded) of ``with_past()``; earlier ones stay held as history."""
+        """Rows ``first`` to ``last`` (excluded) of ``with_past()``; earlier rows are kept as history."""
         fields = {field: values[:last] for field, values in self._fields.items()}
         return Bars(
             self._index[:last], self.symbols, fields, self._tradable[:last], self.name, first, self._delisted_from
         )
 
     def until(self, time: str | pd.Timestamp) -> Bars:
-        """Rows up to and including `time`; nothing later is held."""
+        """Rows up to and including `time`; later rows are dropped."""
         return self[:time]
 
     def with_past(self) -> Bars:
-        """The same bars with the history made visible."""
+        """All rows, with the history made visible."""
         return self.rows(0, len(self._index))
 
     def without_past(self, keep: int = 0) -> Bars:
@@ -280,7 +290,7 @@ class Bars:
     def with_values(self, **fields: np.ndarray) -> Bars:
         """Bars with the same times, symbols and delistings but other values, each of the shape of ``with_past()``.
 
-        What could not trade still cannot.
+        Bars that are not tradable here are not tradable in the result either.
         """
         built = Bars.make(
             self._index, self.symbols, **fields, tradable=self._tradable, delisted=self.delisted_from, name=self.name
@@ -288,7 +298,13 @@ class Bars:
         return built.rows(self.past, len(built))
 
     def select(self, symbols: Sequence[str]) -> Bars:
-        """The same rows for some of the symbols."""
+        """The same rows for some of the symbols, in the given order.
+
+        Raises
+        ------
+        InputError
+            When no symbol is given, or one is unknown.
+        """
         unknown = [s for s in symbols if s not in self.symbols]
         if not len(symbols):
             raise InputError("select: name at least one symbol")
@@ -310,29 +326,28 @@ class Bars:
         Parameters
         ----------
         rule : str
-            A pandas offset: ``"W-FRI"``, ``"1W"`` (until Sunday), ``"ME"``, ``"QE"``, ``"5D"``, ``"1h"``. A row is known
-            when a bar at or after its label has been seen: choose ``"W-FRI"`` and ``"BME"`` for markets that rest at
-            weekends, or a week is not known before Monday's bar.
+            A pandas offset: ``"W-FRI"``, ``"1W"`` (weeks ending on Sunday), ``"ME"``, ``"QE"``, ``"5D"``, ``"1h"``. A row is
+            only known once there is a bar at or after its label. For markets that are closed at weekends choose ``"W-FRI"``
+            and ``"BME"``; with ``"1W"`` a week would not be known before Monday's bar.
         incomplete : {"drop", "keep"}
-            What to do with a last period whose end no bar has reached yet. It is left out, so that half a week never
-            passes for a week; kept, it is labelled by its last bar. The first period starts with the data, wherever in
-            the period that is.
+            What to do with a last period that has not ended by the last bar. ``"drop"`` leaves it out; ``"keep"`` keeps it,
+            labelled by its last bar. The first period starts with the data, even in the middle of a period.
 
         Returns
         -------
         Bars
-            First tradable open, highest high, lowest low, last close, summed volume; NaN where a symbol has no bar in the
-            period. History is resampled as well and stays history: the visible rows are those labelled at or after the
-            first visible bar. A symbol that is delisted within a period is gone from the next row on.
+            First tradable open, highest high, lowest low, last close and summed volume of each period; NaN where a symbol
+            has no bar in it. History is resampled too and remains history: the visible rows are those labelled at or after
+            the first visible bar. A symbol that is delisted within a period is delisted from the next row on.
 
         Raises
         ------
         InputError
-            When `rule` is no period or finer than the bars, or no period is complete.
+            When `rule` is not a period or is finer than the bars, or no period is complete.
 
         Notes
         -----
-        Nothing is known before it happened: at every bar t, ``bars.until(t).resample(rule)`` equals
+        Resampling causes no lookahead: at every bar t, ``bars.until(t).resample(rule)`` equals
         ``bars.resample(rule).until(t)``. See `markets.bars.resampling`.
         """
         rows = resampled(
@@ -359,7 +374,7 @@ def carried(close):
 
 @njit(cache=True)
 def _recent(close, out):
-    """Whether a symbol had a close within the last `STALE` bars."""
+    """Fill `out` with whether a symbol had a close within the last `STALE` bars, and return it."""
     last = np.full(close.shape[1], -STALE - 1)
     for t in range(close.shape[0]):
         for i in range(close.shape[1]):
@@ -371,14 +386,14 @@ def _recent(close, out):
 
 def _check_index(index: pd.DatetimeIndex) -> None:
     if len(index) < 2:
-        raise InputError(f"{len(index)} bar(s) only; at least 2 are needed to have a return")
+        raise InputError(f"only {len(index)} bar(s); at least 2 are needed for a return")
     if index.hasnans:
         raise InputError(f"bar {int(np.argmax(index.isna()))} has no time")
     steps = np.diff(index.asi8)
     if (steps <= 0).any():
         row = int(np.argmax(steps <= 0)) + 1
         if steps[row - 1] == 0:
-            raise InputError(f"time {index[row]} stands twice (bars {row - 1} and {row}); keep one of the two")
+            raise InputError(f"time {index[row]} appears twice (bars {row - 1} and {row}); keep one of the two")
         raise InputError(f"times are not sorted: bar {row} ({index[row]}) comes after {index[row - 1]}; sort by time")
 
 
@@ -392,7 +407,7 @@ def _check_delisted(
         return ()
     unknown = [s for s in delisted if s not in symbols]
     if unknown:
-        raise InputError(f"delisted: there is no symbol {unknown[0]!r}; there are {', '.join(symbols)}")
+        raise InputError(f"delisted: there is no symbol {unknown[0]!r}; the symbols are {', '.join(symbols)}")
     times = [pd.Timestamp(delisted[s], tz=index.tz) if s in delisted else None for s in symbols]
     for column, time in enumerate(times):
         if time is not None and mask[index >= time, column].any():
@@ -401,7 +416,7 @@ def _check_delisted(
 
 
 def _check_values(index: pd.DatetimeIndex, symbols: tuple[str, ...], fields: dict[str, np.ndarray]) -> None:
-    """Raise at the first value that no market can show; NaN is a gap and stays."""
+    """Raise at the first impossible value; NaN is a gap and is allowed."""
 
     def refuse(bad: np.ndarray, field: str, why: str) -> None:
         if bad.any():
@@ -419,7 +434,7 @@ def _check_values(index: pd.DatetimeIndex, symbols: tuple[str, ...], fields: dic
     empty = ~np.isfinite(fields["close"]).any(axis=0)
     if empty.any():
         raise InputError(f"symbol {symbols[int(np.argmax(empty))]} has no close at all; leave it out")
-    # Adjusted series round their prices: a hundredth of a per cent of slack is not an inconsistency.
+    # Prices of adjusted series are rounded, so a violation of up to a hundredth of a per cent is accepted.
     slack = 1e-4
     for field in ("open", "close", "low"):
         if field in fields and "high" in fields:

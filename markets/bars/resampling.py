@@ -1,14 +1,15 @@
-"""Bars of a longer period: days to weeks, minutes to hours.
+"""Resampling of bars to a longer period: days to weeks, minutes to hours.
 
-A period is an interval that is open on the left and closed on the right, and a row is labelled by the period's end::
+A period is an interval, open on the left and closed on the right. Its row is labelled by the end of the period::
 
-    open    of the first bar that could be traded          high    the highest high, low the lowest low
-    close   the last close that there is                   volume  the sum
+    open    first tradable open              high    highest high
+    close   last close                       low     lowest low
+    volume  sum
 
-The label is the end of the period and not the last bar that went into it, for two reasons. A row is then never stamped
-before the last bar in it. And that no further bar would come in a period is not known before the period is over: the
-week of 10 September 2001 had one session, and nobody knew so at its close. With labels at the end,
-``bars.until(t).resample(rule)`` and ``bars.resample(rule).until(t)`` are the same rows, bit for bit, at every bar t.
+The label is the end of the period, not the time of its last bar, because only the end of a period makes it certain that no
+further bar belongs to it. The week of 10 September 2001, for example, had a single session, which was not known at that
+session's close. With this labelling, ``bars.until(t).resample(rule)`` and ``bars.resample(rule).until(t)`` are
+bit-identical at every bar t.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _BEGINNINGS = tuple(getattr(pd.offsets, name) for name in dir(pd.offsets) if nam
 
 
 class Resampled(NamedTuple):
-    """What becomes of the arrays of `Bars`: G rows, of which the first `past` are history."""
+    """The resampled arrays of `Bars`: G rows, of which the first `past` are history."""
 
     times: pd.DatetimeIndex
     fields: dict[str, np.ndarray]
@@ -54,7 +55,7 @@ def resampled(
     starts = np.concatenate([[0], np.flatnonzero(np.diff(ends.asi8)) + 1])
     stops = np.append(starts[1:], len(index))
     labels = ends[starts]
-    if labels[-1] > index[-1]:  # the last period is not over
+    if labels[-1] > index[-1]:  # the last period has not ended
         if incomplete == "drop":
             starts, stops, labels = starts[:-1], stops[:-1], labels[:-1]
         else:
@@ -63,7 +64,7 @@ def resampled(
     if first_visible == len(labels):
         raise InputError(
             f"{name} has no complete period of {rule!r} between {index[past]} and {index[-1]}; "
-            'take a shorter period, or incomplete="keep"'
+            'use a shorter period, or incomplete="keep"'
         )
     shape, none = (len(labels), tradable.shape[1]), np.empty((0, 0))
     longer = {field: np.empty(shape) for field in fields}
@@ -89,12 +90,12 @@ def period_ends(index: pd.DatetimeIndex, rule: str, dates: bool) -> pd.DatetimeI
     index : DatetimeIndex of shape (T,)
         Increasing.
     rule : str
-        A pandas offset: ``"W-FRI"``, ``"ME"``, ``"5D"``, ``"1h"``. Several days are counted from 1970-01-01, hours and
-        shorter from midnight UTC (of a clock without a zone: from its midnight), so that no label depends on where the
-        data starts.
+        A pandas offset: ``"W-FRI"``, ``"ME"``, ``"5D"``, ``"1h"``. Periods of several days are counted from 1970-01-01, hours
+        and shorter periods from midnight UTC (without a time zone, from midnight local time). So no label depends on where
+        the data starts.
     dates : bool
-        Whether the times are dates: a date belongs to the period that it ends. On a clock a period of days lasts until
-        the midnight after its last day, in the index's own zone.
+        Whether the times are dates. If so, a period includes its last date. Otherwise a period of days lasts until the
+        midnight after its last day, in the time zone of the index.
 
     Returns
     -------
@@ -103,17 +104,18 @@ def period_ends(index: pd.DatetimeIndex, rule: str, dates: bool) -> pd.DatetimeI
     Raises
     ------
     InputError
-        When `rule` is no period, is named after its start, cannot be counted without a first bar, or splits dates.
+        When `rule` is not a period, labels periods by their start, would depend on the first bar, or is finer than a day
+        while the times are dates.
     """
     try:
         offset = pd.tseries.frequencies.to_offset(rule)
     except (ValueError, TypeError) as error:
-        raise InputError(f"{rule!r} is no period ({error}); write {_EXAMPLES}") from None
+        raise InputError(f"{rule!r} is not a period ({error}); write {_EXAMPLES}") from None
     if offset is None or offset.n < 1 or isinstance(offset, (*_BEGINNINGS, pd.offsets.BusinessHour)):
-        raise InputError(f"{rule!r} has no end to label a bar by; write {_EXAMPLES}")
+        raise InputError(f"{rule!r} has no period end to label bars by; write {_EXAMPLES}")
     if isinstance(offset, pd.offsets.Tick):
         if dates:
-            raise InputError(f"{rule!r} is finer than a day, and the bars are days; bars cannot be split")
+            raise InputError(f"{rule!r} is finer than a day, but the bars are daily; bars cannot be split")
         return _ceiling(index, pd.Timedelta(offset))
     tick = pd.Timedelta(0) if dates else pd.Timedelta(1, unit=index.unit)
     days = (index - tick).tz_localize(None).normalize()
@@ -125,7 +127,7 @@ def period_ends(index: pd.DatetimeIndex, rule: str, dates: bool) -> pd.DatetimeI
         last = edges[edges.searchsorted(days)]
     else:
         raise InputError(
-            f"{rule!r} would depend on the first bar; take a period that the calendar knows (QE, YE) or days (14D)"
+            f"{rule!r} would depend on the first bar; use a single calendar period (QE, YE) or a number of days (14D)"
         )
     ends = pd.DatetimeIndex(last).as_unit(index.unit) + pd.Timedelta(days=0 if dates else 1)
     if index.tz is not None:
@@ -134,7 +136,7 @@ def period_ends(index: pd.DatetimeIndex, rule: str, dates: bool) -> pd.DatetimeI
 
 
 def _are_dates(index: pd.DatetimeIndex) -> bool:
-    """Whether every time is the first of its day: midnight, or one o'clock where the clocks skip midnight."""
+    """Whether every time is the first of its day: midnight, or 1:00 on days when daylight saving time skips midnight."""
     clock = index.tz_localize(None)
     first = clock == clock.normalize()
     if not first.all() and index.tz is not None:
@@ -143,7 +145,7 @@ def _are_dates(index: pd.DatetimeIndex) -> bool:
 
 
 def localized(times: pd.DatetimeIndex, zone: tzinfo | str) -> pd.DatetimeIndex:
-    """Times of a clock, in its zone. Where the clock changes: of two times the later one, of none the next that there is."""
+    """Local times with a time zone. Of an ambiguous time the later one is taken; a nonexistent time is shifted forward."""
     return times.tz_localize(zone, ambiguous=np.zeros(len(times), dtype=bool), nonexistent="shift_forward")
 
 
@@ -156,9 +158,9 @@ def _ceiling(index: pd.DatetimeIndex, width: pd.Timedelta) -> pd.DatetimeIndex:
 
 
 def _gone(time: pd.Timestamp, traded: pd.DatetimeIndex, rule: str, dates: bool) -> pd.Timestamp:
-    """First time at which a symbol no longer exists, for rows that last a period.
+    """First time at which a symbol no longer exists, for resampled rows.
 
-    The row of the period in which it traded last still has a price, so it is gone with the next one.
+    The row of the period in which it last traded still has a price, so the symbol is delisted from the next row on.
     """
     if not len(traded):
         return time
@@ -170,7 +172,7 @@ def _gone(time: pd.Timestamp, traded: pd.DatetimeIndex, rule: str, dates: bool) 
 
 @njit(cache=True, nogil=True)
 def _aggregate(starts, stops, open_, high, low, close, volume, tradable, o, h, l, c, v, mask):
-    """Fill the rows `o, h, l, c, v, mask` (G, A) from bars ``starts[g]:stops[g]``; an absent field has no rows."""
+    """Fill the rows `o, h, l, c, v, mask` (G, A) from bars ``starts[g]:stops[g]``; an absent field has size 0."""
     opens, highs, lows, volumes = open_.size > 0, high.size > 0, low.size > 0, volume.size > 0
     for g in range(len(starts)):
         for i in range(close.shape[1]):
@@ -189,7 +191,7 @@ def _aggregate(starts, stops, open_, high, low, close, volume, tradable, o, h, l
                     c[g, i] = close[t, i]
                 if opens and not np.isnan(open_[t, i]) and (np.isnan(o[g, i]) or (tradable[t, i] and not mask[g, i])):
                     o[g, i] = open_[t, i]
-                # A bar without a high or low still was where it opened and closed.
+                # Without a high or low, use open and close.
                 if highs:
                     top = high[t, i]
                     if np.isnan(top):

@@ -1,4 +1,4 @@
-"""How bars get in: packaged sets, files, folders and vendors."""
+"""Loading of bars from packaged data sets, files, folders and vendors."""
 
 from markets.data.loading import load
 

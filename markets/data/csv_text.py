@@ -1,7 +1,7 @@
-"""CSV text as a frame of cells: unpacked, decoded, its layout found, its cells read, its shape made sure of.
+"""Parsing of CSV text to a frame of cells: decompress, decode, detect the layout, read the cells, check the shape.
 
-What can be told without guessing is read: byte order marks, gzip, UTF-16, semicolons and tabs. Everything else is refused by
-the line that it stands in.
+Whatever can be recognised with certainty is read: byte order marks, gzip, UTF-16, semicolons and tabs. Anything else is an
+error that names its line.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from markets.common.errors import InputError
 from markets.data.tables import FORMATS, SYMBOL_COLUMNS, TIME_COLUMNS, plain
 
 EMPTY = ["", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "None", "-"]  # how files write a gap
-# What a file that is named .csv may be instead, by its first bytes.
+# Other kinds of file that may be named .csv, by their first bytes.
 FOREIGN = {
     b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or save it as CSV",
     b"\xd0\xcf\x11\xe0": "an Excel workbook; save it as CSV",
@@ -29,24 +29,29 @@ FOREIGN = {
     b"\xfd7zXZ": "packed with xz; unpack it",
     b"<!DOCTYPE": "a web page: the download failed; fetch it again",
     b"<html": "a web page: the download failed; fetch it again",
-    b"{": "JSON, perhaps a vendor's message of failure; look into it, and write a table as CSV",
+    b"{": "JSON, perhaps a vendor's error message; look at its content, and write the table as CSV",
 }
 
 
 def parse_csv(data: bytes) -> tuple[pd.DataFrame, np.ndarray]:
-    """Read text of any delimiter.
+    """Parse CSV with any of the delimiters comma, semicolon, tab or vertical bar.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the file, possibly gzipped.
 
     Returns
     -------
     frame : DataFrame
-        Two levels of columns where the header has them, as yfinance's has.
+        With two levels of columns if the header has them, as in files of yfinance.
     lines : ndarray of int
-        The line of the file that each row of the frame is.
+        Line number in the file of each row of the frame.
 
     Raises
     ------
     InputError
-        If the file is something else, or the header or the shape of a row is wrong.
+        When the file is not CSV, or its header or the number of cells in a row is wrong.
     """
     text = _decoded(_unpacked(data))
     if not text.strip():
@@ -69,14 +74,14 @@ def _unpacked(data: bytes) -> bytes:
 
 
 def _decoded(data: bytes) -> bytes:
-    """UTF-8 with plain line ends, of UTF-8 or of UTF-16 with its mark; anything else is for the user to name."""
+    """Decode UTF-8, or UTF-16 with a byte order mark, to UTF-8 with LF line ends; refuse anything else."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         data = data.decode("utf-16").encode()
     data = data.removeprefix(b"\xef\xbb\xbf")
     at = data.find(b"\0")
     if at >= 0:
         raise InputError(
-            f"cannot be read as CSV: row {_line(data, at)} holds a NUL byte: binary, damaged, or UTF-16 without its mark"
+            f"cannot be read as CSV: row {_line(data, at)} holds a NUL byte: binary, damaged, or UTF-16 without a byte order mark"
         )
     try:
         data.decode()
@@ -94,19 +99,19 @@ def _line(data: bytes, at: int) -> int:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a text is laid out.
+    """Layout of a CSV text.
 
     Attributes
     ----------
     delimiter : str
     lines : ndarray of int
-        Line numbers of the rows that are not blank, the header's included.
+        Line numbers of the rows that are not blank, header included.
     starts : ndarray of int
-        Where each of them starts, and where the last ends.
+        Byte offset at which each of these rows starts, and the end of the last one.
     head : list of list of str
         Cells of the first three rows.
     levels : int
-        Rows of the header: 1, or 3 as yfinance's frames have (the fields, the symbols, and the name of the time alone).
+        Number of header rows: 1, or 3 as in files of yfinance (fields, symbols, and a row with only the name of the index).
     """
 
     delimiter: str
@@ -117,7 +122,7 @@ class Layout:
 
     @property
     def names(self) -> list[str]:
-        """Names of the columns, as we look for them."""
+        """Names of the columns, normalised by `plain`."""
         return [plain(name) for name in self.head[0]]
 
 
@@ -133,11 +138,11 @@ def _layout(text: bytes) -> Layout:
 
 
 def _cells(text: bytes, layout: Layout) -> pd.DataFrame:
-    """The rows below the header, columns by number; numbers where pandas can tell, text elsewhere."""
+    """Rows below the header, with numbered columns; numbers where pandas recognises them, otherwise text."""
     columns = range(len(layout.head[0]))
     if len(layout.lines) <= layout.levels:
         return pd.DataFrame(columns=columns)
-    # Symbols are text: NA is a ticker, and 0700 is not 700. So are numbers, where a comma may stand in them.
+    # Symbols are read as text: NA is a ticker, and 0700 differs from 700. So are numbers that may contain a comma.
     is_text = layout.levels > 1 or b'"' in text or (layout.delimiter != "," and b"," in text)
     symbol = {i for i, name in enumerate(layout.names) if name in SYMBOL_COLUMNS and layout.levels == 1}
     gaps: dict[Any, list[str]] = {i: [""] if i in symbol else EMPTY for i in columns}
@@ -164,26 +169,26 @@ def _with_header(frame: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     names = layout.names
     if names[0][:1].isdigit():
         raise InputError(
-            f"row {layout.lines[0]} holds values: the first line should name the columns; put a header above it"
+            f"row {layout.lines[0]} holds values: the first line should name the columns; add a header above it"
         )
     repeated = [name for i, name in enumerate(names) if name and name in names[:i]]
     if repeated:
-        raise InputError(f"column {repeated[0]!r} stands twice in the header; give each a name of its own")
+        raise InputError(f"column {repeated[0]!r} appears twice in the header; give each a different name")
     frame = frame.set_axis(layout.head[0], axis=1)
     if len(names) > 1 and not names[-1] and frame.iloc[:, -1].isna().all():
         frame, names = frame.iloc[:, :-1], names[:-1]  # every line ends in a delimiter
     nameless = [i for i, name in enumerate(names) if not name]
     if nameless == [0] and any(name in TIME_COLUMNS for name in names):
-        return frame.iloc[:, 1:]  # a row number that was saved along
+        return frame.iloc[:, 1:]  # an unnamed column of row numbers
     if nameless not in ([], [0]):
-        raise InputError(f"column {nameless[-1] + 1} has no name; name it or leave it out")
+        raise InputError(f"column {nameless[-1] + 1} has no name; name it or remove it")
     return frame
 
 
 def _rows(data: bytes, delimiter: str) -> tuple[np.ndarray, np.ndarray]:
-    """Line numbers of the rows that are not blank, and where each starts (with the end of the last one more).
+    """Line numbers of the rows that are not blank, and the offset at which each starts, plus the end of the last.
 
-    pandas fills a row that is cut short with gaps, without a word; so the cells of every row are counted here.
+    Also checks the number of cells of each row, because pandas silently fills short rows with gaps.
     """
     raw = np.frombuffer(data if data.endswith(b"\n") else data + b"\n", dtype=np.uint8)
     quoted = np.bitwise_xor.accumulate(raw == ord('"'))
@@ -195,26 +200,26 @@ def _rows(data: bytes, delimiter: str) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(
             f"cannot be read as CSV: row {_line(data, marks[-1])} opens a quotation mark that is never closed"
         )
-    beside = raw[marks + np.where(np.arange(len(marks)) % 2, 1, -1)]  # before one that opens, after one that closes
-    stray = ~np.isin(beside, [ord(delimiter), ord("\n"), ord('"')]) & (marks > 0)  # two in a row are one in a cell
+    beside = raw[marks + np.where(np.arange(len(marks)) % 2, 1, -1)]  # before an opening mark, after a closing one
+    stray = ~np.isin(beside, [ord(delimiter), ord("\n"), ord('"')]) & (marks > 0)  # a doubled mark is an escaped one
     if stray.any():
         line = _line(data, int(marks[np.argmax(stray)]))
         raise InputError(
-            f"cannot be read as CSV: row {line} has a quotation mark inside of a cell; double it or take it out"
+            f"cannot be read as CSV: row {line} has a quotation mark inside a cell; double it or remove it"
         )
     starts = np.concatenate([[0], ends[:-1]])
     delimiters = np.flatnonzero((raw == ord(delimiter)) & ~quoted)
     cells = np.diff(np.searchsorted(delimiters, ends), prepend=0) + 1
     blank = ends - starts == 1
-    for row in np.flatnonzero(cells == 1):  # a line of spaces; a proper table has none or all of these
+    for row in np.flatnonzero(cells == 1):  # a line of spaces; tables rarely have a single column
         blank[row] = not data[starts[row] : ends[row]].strip()
     cells, lines, starts = cells[~blank], lines[~blank], starts[~blank]
     odd = np.flatnonzero(cells != cells[0])
     if len(odd) and len(odd) == len(cells) - 1 and cells[0] == 1:
-        raise InputError(f"row {lines[0]} is a title; the first line should name the columns: take it out")
+        raise InputError(f"row {lines[0]} is a title; the first line should name the columns: remove it")
     if len(odd):
-        what = "it is cut short" if cells[odd[0]] < cells[0] else "a delimiter inside of a cell needs quotes"
+        what = "it is cut short" if cells[odd[0]] < cells[0] else "a delimiter inside a cell needs quotes"
         raise InputError(
-            f"row {lines[odd[0]]} has {cells[odd[0]]} cells, but the header has {cells[0]}; {what}; mend it or take it out"
+            f"row {lines[odd[0]]} has {cells[odd[0]]} cells, but the header has {cells[0]}; {what}; fix or remove it"
         )
     return lines, np.append(starts, len(raw))

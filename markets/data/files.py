@@ -1,7 +1,6 @@
-"""Files and folders as tables: one CSV or Parquet file, a folder with a file per symbol, a partitioned data set.
+"""Reading of files and folders: one CSV or Parquet file, a folder with one file per symbol, or a partitioned data set.
 
-What can be told without guessing is read: byte order marks, gzip, UTF-16, semicolons and tabs. Parquet is read through
-`pyarrow.dataset`, with the span and the symbols pushed down, so that only what is asked for is ever in memory.
+Parquet is read through `pyarrow.dataset` with filters on time span and symbols, so that only the requested rows are loaded.
 """
 
 from __future__ import annotations
@@ -26,25 +25,29 @@ PARQUET = (".parquet", ".pq")
 
 
 def read_path(path: Path, span: Span, symbols: Sequence[str] | None) -> Table:
-    """Read a file, a folder with a file per symbol, or a partitioned data set.
+    """Read a file, a folder with one file per symbol, or a partitioned data set.
 
     Parameters
     ----------
     path : Path
     span : Span
-        Parquet rows outside of it are not read; of CSV files they are dropped after reading.
+        Parquet rows outside the span are not read; CSV rows outside it are dropped after reading.
     symbols : sequence of str, optional
         Files, partitions and columns of other symbols are not read.
+
+    Returns
+    -------
+    Table
 
     Raises
     ------
     InputError
-        Naming the file, and the row and the column where there is one.
+        When the input cannot be read. The message names the file and, if known, the row and the column.
     """
     if path.is_file():
         return _read_file(path, span, symbols)
     if not path.is_dir():
-        raise InputError(f"{path}: not a file or a folder; name a CSV or Parquet file, or a folder of them")
+        raise InputError(f"{path}: neither a file nor a folder; give a CSV or Parquet file, or a folder of them")
     entries = sorted(p for p in path.iterdir() if not p.name.startswith((".", "_")))
     files = [p for p in entries if p.is_file() and _kind(p)]
     if any(p.is_dir() and "=" in p.name for p in entries) or is_dataset([p for p in files if _kind(p) == "parquet"]):
@@ -66,7 +69,7 @@ def _kind(path: Path) -> str:
 
 
 def stem(path: Path) -> str:
-    """The name without ``.csv``, ``.csv.gz`` or ``.parquet``."""
+    """File name without ``.csv``, ``.csv.gz`` or ``.parquet``."""
     return Path(path.name.removesuffix(".gz")).stem
 
 
@@ -75,12 +78,12 @@ def _read_folder(path: Path, files: list[Path], span: Span, symbols: Sequence[st
     for file in files:
         if stem(file) in by_symbol:
             raise InputError(
-                f"{path}: {by_symbol[stem(file)].name} and {file.name} are one symbol; keep one of the two"
+                f"{path}: {by_symbol[stem(file)].name} and {file.name} are the same symbol; keep one of the two"
             )
         by_symbol[stem(file)] = file
     for symbol in symbols or ():
         if symbol not in by_symbol:
-            raise InputError(f"{path}: there is no file of symbol {symbol!r}; there are {', '.join(by_symbol)}")
+            raise InputError(f"{path}: there is no file for symbol {symbol!r}; there are {', '.join(by_symbol)}")
     tables = {}
     for symbol in symbols or by_symbol:
         file = by_symbol[symbol]
@@ -88,10 +91,10 @@ def _read_folder(path: Path, files: list[Path], span: Span, symbols: Sequence[st
             table = _read_file(file, span, None)
             if len(table.symbols) > 1:
                 raise InputError(
-                    f"{file}: {len(table.symbols)} symbols in one file; in a folder each file is one symbol"
+                    f"{file}: {len(table.symbols)} symbols in one file; in a folder, each file must hold one symbol"
                 )
             tables[file.name] = replace(table, symbols=(symbol,))
-        except NoRows:  # it was listed later, or had gone
+        except NoRows:  # listed after the span, or delisted before it
             if symbols:
                 raise
     if not tables:
@@ -109,7 +112,7 @@ def _read_file(path: Path, span: Span, symbols: Sequence[str] | None) -> Table:
 
 
 def _named(path: Path, kind: str, read: Callable[[], Table]) -> Table:
-    """Name the file in whatever is wrong with it."""
+    """Call `read` and put the name of the file into its error message, if any."""
     try:
         return read()
     except InputError as error:

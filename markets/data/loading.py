@@ -1,7 +1,7 @@
-"""`load`: bars by name, from files, folders and frames, and from vendors.
+"""`load`: bars from packaged data sets, files, folders, frames and vendors.
 
-Nothing is downloaded but where the name says so (``yfinance:``, ``ccxt:``): the packaged sets come inside `skfolio` and
-`arch`.
+Only vendor sources (``yfinance:``, ``ccxt:``) download anything. The packaged data sets are part of the installed libraries
+`skfolio` and `arch`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from markets.data.time_spans import Span
 from markets.data.vendors import FORMS, fetch, is_vendor
 
 SURVIVORSHIP = {
-    "stocks": "20 US stocks that are still listed in 2022: survivors, so every long-only result is flattered",
+    "stocks": "20 US stocks that are still listed in 2022: survivorship bias flatters every long-only result",
 }
 
 
@@ -31,26 +31,26 @@ def load(
     end: str | date | None = None,
     symbols: Sequence[str] | None = None,
 ) -> Bars:
-    """Load bars by name, from a file, a folder or a frame, or from a vendor.
+    """Load bars from a packaged data set, a file, a folder, a frame or a vendor.
 
     Parameters
     ----------
     source : str, Path or DataFrame
-        - ``"stocks"`` (20 US stocks, adjusted daily closes, 1990 to 2022, from skfolio; survivors only), ``"sp500"`` and
+        - ``"stocks"`` (20 US stocks, adjusted daily closes, 1990 to 2022, from skfolio; survivors only), ``"sp500"`` or
           ``"nasdaq"`` (index, daily OHLCV, 1999 to 2018, from arch);
-        - a ``.csv`` (also ``.csv.gz``, ``.tsv``, ``.txt``) or ``.parquet`` file, or a pandas frame: wide (a time column, then
-          one column of closes a symbol), long (columns time, symbol, open, high, low, close, volume, of which only time
-          and close are needed), or with two levels of columns, as `yfinance.download` returns it. With an ``Adj Close``
-          column, prices are scaled to it;
-        - a folder with a file per symbol, named after it, joined on time;
-        - a folder that is a partitioned Parquet data set (``symbol=SPY/``, ``year=2020/``): only the span and the symbols
-          that are asked for are read;
-        - ``"yfinance:SPY,QQQ"`` or ``"ccxt:binance:BTC/USDT:1h"``, by the ``[vendors]`` extra, through a cache.
+        - a ``.csv`` (also ``.csv.gz``, ``.tsv``, ``.txt``) or ``.parquet`` file, or a pandas frame. It may be wide (a time
+          column, then one column of closes per symbol), long (columns time, symbol, open, high, low, close, volume, of which
+          only time and close are required), or have two levels of columns like the result of `yfinance.download`. If there
+          is an ``Adj Close`` column, prices are scaled to it;
+        - a folder with one file per symbol, named after the symbol; the files are joined on time;
+        - a folder that is a partitioned Parquet data set (``symbol=SPY/``, ``year=2020/``); only the requested span and
+          symbols are read;
+        - ``"yfinance:SPY,QQQ"`` or ``"ccxt:binance:BTC/USDT:1h"``, downloaded through a cache; needs the ``[vendors]`` extra.
     start, end : str or date, optional
-        The span, both ends included; ``end="2012"`` is the whole of 2012. Nothing outside of it is held: to keep a warm-up
-        in sight, load it too and slice the bars. Symbols without a close in the span are left out.
+        The time span, both ends included; ``end="2012"`` includes all of 2012. Bars outside the span are not kept, not even
+        as history: to have a warm-up, load more and slice the bars. Symbols without a close in the span are left out.
     symbols : sequence of str, optional
-        The symbols to keep, in this order.
+        Symbols to keep, in this order.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def load(
     Raises
     ------
     InputError
-        Naming the file, the row and the column that are wrong, and what to do.
+        When the input is wrong. The message names the file, row and column, and how to fix it.
     """
     span = Span.of(start, end)
     if isinstance(symbols, str):

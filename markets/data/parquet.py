@@ -1,8 +1,7 @@
-"""Parquet files as one data set, of which only the asked span and symbols are read.
+"""Reading of Parquet data sets, restricted to the requested span and symbols.
 
-A data set is one file, or many under folders such as ``symbol=SPY`` or ``year=2020`` (hive partitions). The filter is
-pushed down: folders that cannot match are not opened, row groups whose statistics cannot match are not decoded, and
-columns that `Bars` has no use for are not read.
+A data set is one file, or many files in folders such as ``symbol=SPY`` or ``year=2020`` (Hive partitions). Filters are pushed
+down: folders and row groups that cannot match are skipped, and columns that `Bars` does not use are not read.
 """
 
 from __future__ import annotations
@@ -28,26 +27,30 @@ NANOS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
 def is_dataset(files: Sequence[Path]) -> bool:
-    """Whether files beside each other are parts of one table: they say themselves of which symbol a row is."""
+    """Whether the files of one folder are parts of one table, which is so if they have a symbol column."""
     return bool(files) and any(plain(name) in SYMBOL_COLUMNS for name in pq.read_schema(files[0]).names)
 
 
 def read_dataset(files: Sequence[Path], span: Span, symbols: Sequence[str] | None) -> Table:
-    """Read the rows of a span and of some symbols.
+    """Read the rows of a time span and of some symbols.
 
     Parameters
     ----------
     files : sequence of Path
-        Parquet files of one schema. Times in other than Arrow's time types are read whole, and cut afterwards.
+        Parquet files of one schema. If times are not of an Arrow time type, all rows are read and filtered afterwards.
     span : Span
     symbols : sequence of str, optional
+
+    Returns
+    -------
+    Table
 
     Raises
     ------
     NoRows
-        If nothing is left.
+        When no rows are left.
     InputError
-        If a column is missing or a value is wrong.
+        When a column is missing or a value is wrong.
     """
     keys = pa.schema([(key, _key_type(key)) for key in _keys(files[0])])
     options = {"format": "parquet", "partitioning": ds.partitioning(keys, flavor="hive")}
@@ -67,7 +70,7 @@ def read_dataset(files: Sequence[Path], span: Span, symbols: Sequence[str] | Non
         table = table.set_column(table.schema.get_field_index(symbol), symbol, table[symbol].cast(pa.string()))
     frame = table.to_pandas()
     del table
-    if len(files) > 1:  # a data set has no order; each file has
+    if len(files) > 1:  # rows are ordered within each file, but not across files
         by_index = isinstance(frame.index, pd.DatetimeIndex)
         frame = frame.sort_index(kind="stable") if by_index else frame.sort_values(time, kind="stable")
         frame = frame if by_index else frame.reset_index(drop=True)
@@ -78,13 +81,13 @@ def read_dataset(files: Sequence[Path], span: Span, symbols: Sequence[str] | Non
 def _columns(
     schema: pa.Schema, time: str, symbol: str | None, symbols: Sequence[str] | None, keys: Sequence[str]
 ) -> list[str]:
-    """The columns that `Bars` has a use for, that of times first."""
+    """Columns that `Bars` uses, the time column first."""
     known = {ALIASES.get(plain(name), plain(name)): name for name in schema.names}
     if symbol or "close" in known:
         fields = {known.get(field) for field in (*FIELDS, "adj close", *TIME_COLUMNS)} | {symbol}
         return [time, *(name for name in schema.names if name in fields and name != time)]
     if any(name.startswith("('") for name in schema.names):
-        return list(schema.names)  # two levels of columns, as pandas stores them
+        return list(schema.names)  # two levels of columns, in the way pandas stores them
     wide = [name for name in schema.names if name != time and name not in keys]
     for name in symbols or ():
         if name not in wide:
@@ -93,7 +96,7 @@ def _columns(
 
 
 def _keys(file: Path) -> list[str]:
-    """Names of the partitions, from the folders that a file lies in."""
+    """Names of the partition keys, from the folders of a file's path."""
     return [part.split("=", 1)[0] for part in file.parts[:-1] if "=" in part]
 
 
@@ -104,7 +107,7 @@ def _key_type(key: str) -> pa.DataType:
 
 
 def _with_float_prices(schema: pa.Schema) -> pa.Schema:
-    """The schema of the first file, in which whole prices may have been stored as integers."""
+    """The schema with float prices: in the first file, whole-number prices may be stored as integers."""
     for i, field in enumerate(schema):
         if pa.types.is_integer(field.type) and plain(field.name) in (*FIELDS, "adj close"):
             schema = schema.set(i, field.with_type(pa.float64()))
@@ -112,7 +115,7 @@ def _with_float_prices(schema: pa.Schema) -> pa.Schema:
 
 
 def _time_column(schema: pa.Schema) -> str:
-    """The column of times: by its name, or the index that pandas stored, or the first of a time's type, or the first."""
+    """Name of the time column: by name or pandas index, else the first column of a time type, else the first column."""
     named = [name for name in schema.names if plain(name) in TIME_COLUMNS or name == "__index_level_0__"]
     typed = [field.name for field in schema if pa.types.is_temporal(field.type)]
     return next((name for name in named if name in typed), (named or typed or schema.names)[0])
@@ -131,14 +134,14 @@ def _time_filters(schema: pa.Schema, time: str, span: Span) -> list[pc.Expressio
         filters.append(pc.field(time) >= limit if is_first else pc.field(time) <= limit)
         for key in schema.names:
             if plain(key) == "year" and pa.types.is_integer(schema.field(key).type):
-                # The year of another clock may differ by a day.
+                # In another time zone, the year may start up to a day earlier or later.
                 year = (bound - pd.Timedelta("1D") if is_first else bound + pd.Timedelta("1D")).year
                 filters.append(pc.field(key) >= year if is_first else pc.field(key) <= year)
     return filters
 
 
 def _scalar(bound: pd.Timestamp, kind: pa.DataType, up: bool) -> pa.Scalar:
-    """A bound in the unit that a column counts in, rounded into the span."""
+    """A bound in the unit of a column, rounded towards the inside of the span."""
     if pa.types.is_date(kind):
         day: datetime = (bound.ceil("D") if up else bound.floor("D")).to_pydatetime(warn=False)
         return pa.scalar(day.date(), type=kind)

@@ -1,8 +1,8 @@
-"""What a cell of text means: a number or a time, or a question to the user.
+"""Parsing of text cells as numbers and times.
 
-Vendors write 1234.5 as ``1,234.50``, ``1.234,50``, ``$1 234.50`` or ``"1234.5"``, and the last of January as 2024-01-31,
-31/01/2024 or 1706659200000. One table keeps one habit, so a cell that could mean two things is read by the cells that
-can mean only one; if there is none, the user is asked and nothing is guessed.
+Vendors write 1234.5 as ``1,234.50``, ``1.234,50``, ``$1 234.50`` or ``"1234.5"``, and 31 January as 2024-01-31, 31/01/2024 or
+1706659200000. Within one table the format is assumed to be the same throughout, so ambiguous cells are read in the way that
+the unambiguous cells show. If all cells are ambiguous, nothing is guessed: an error asks the user to rewrite them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Where = Callable[[int], str]
 CURRENCY = r"[$€£¥₹₩₽₿]|USDT?|EUR|GBP|JPY|CHF|CNY|INR"
 _AFFIX = re.compile(rf"^(?P<sign>[-+]?)(?P<before>{CURRENCY})?\s*(?P<number>[-+]?[\d.,].*?)\s*(?P<after>{CURRENCY})?$")
 _SPACED = re.compile(r"(?<=\d)[\s'’\u00a0\u2009\u202f](?=\d{3}(?!\d))")
-# How numbers look where the comma is the decimal, and where the dot is.
+# Numbers with a decimal comma, and with a decimal point.
 _COMMA_STYLE = r"[-+]?(?:(?:\d*|[1-9]\d{0,2}(?:\.\d{3})+),\d+|[1-9]\d{0,2}(?:\.\d{3})+)"
 _DOT_STYLE = r"[-+]?(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?|\d*\.\d*(?:[eE][-+]?\d+)?)"
-# Seconds between which a count since 1970 must lie. At most one unit can put it there, since units are a factor of 1,000 apart.
+# Range of a time in seconds since 1970. Since units differ by a factor of 1,000, at most one of them puts a count into it.
 _FIRST, _LAST = (pd.Timestamp(year).timestamp() for year in ("1990", "2100"))
 _OFFSET = r":\d\d.*(?:Z|[-+]\d\d(?::?\d\d)?)$"
 _CLOCK = r"(?:[ T]+(?P<clock>\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?))?"
@@ -32,7 +32,7 @@ _DAY_AND_MONTH = r"(?P<a>\d{1,2})(?P<separator>[/.-])(?P<b>\d{1,2})(?P=separator
 _STYLES = {
     re.compile(shape): style
     for shape, style in {
-        _DAY_AND_MONTH: "",  # the other rows say
+        _DAY_AND_MONTH: "",  # decided by the other rows
         r"\d{1,2}-[A-Za-z]{3}-\d{4}" + _CLOCK: "%d-%b-%Y",
         r"\d{1,2} [A-Za-z]{3} \d{4}" + _CLOCK: "%d %b %Y",
         r"[A-Za-z]{3} \d{1,2}, \d{4}" + _CLOCK: "%b %d, %Y",
@@ -46,14 +46,14 @@ _STYLES = {
 
 
 def parse_numbers(columns: dict[str, pd.Series], where: Where) -> dict[str, np.ndarray]:
-    """Read the columns of one table as float64; an empty cell is NaN.
+    """Parse the columns of one table as float64; empty cells become NaN.
 
     Parameters
     ----------
     columns : dict of str to Series of length T
-        By the names that a message uses. Columns of numbers are taken as they are.
+        Keys are the column names used in messages. Numeric columns are taken as they are.
     where : callable
-        The user's name of the n-th row.
+        Returns the name of the n-th row for messages.
 
     Returns
     -------
@@ -62,18 +62,18 @@ def parse_numbers(columns: dict[str, pd.Series], where: Where) -> dict[str, np.n
     Raises
     ------
     InputError
-        At the first cell that is no number, or could be two.
+        At the first cell that is not a number, or is ambiguous.
     """
     read, texts = {}, {}
     for name, column in columns.items():
         if pd.api.types.is_bool_dtype(column) or column.dtype.kind in "mM":
-            raise InputError(f"column {name!r} holds {column.dtype}, not numbers; take it out or write numbers")
+            raise InputError(f"column {name!r} holds {column.dtype}, not numbers; remove it or write numbers")
         plain = pd.to_numeric(column, errors="coerce")
         if plain.notna().eq(column.notna()).all():
             read[name] = plain
         if _is_text(column):
             texts[name] = column
-    if len(read) < len(columns):  # some cell is more than digits and a dot: all text is then read again, in its light
+    if len(read) < len(columns):  # some cell is not a plain number: parse all text again, in one format for the table
         bare = {name: _bare(_stripped(column), name, where) for name, column in texts.items()}
         comma_is_decimal = _comma_is_decimal(bare, where)
         read |= {name: _in_digits(text, comma_is_decimal, name, where) for name, text in bare.items()}
@@ -97,7 +97,7 @@ def _in_digits(text: pd.Series, comma_is_decimal: bool, name: str, where: Where)
 
 
 def _stripped(column: pd.Series) -> pd.Series:
-    """Cells as text without spaces around them; empty ones are missing."""
+    """Cells as text without surrounding spaces; empty cells become missing."""
     text = column.astype("string").str.strip()
     return text.mask(text == "")
 
@@ -107,7 +107,7 @@ def _is_text(column: pd.Series) -> bool:
 
 
 def _bare(text: pd.Series, name: str, where: Where) -> pd.Series:
-    """Cells without currency signs, and without spaces and apostrophes between thousands."""
+    """Cells without currency signs, and without spaces or apostrophes as thousands separators."""
     odd = ~text.str.fullmatch(r"[-+\d.,eE]*", na=True).to_numpy(dtype=bool)
     if not odd.any():
         return text
@@ -116,21 +116,21 @@ def _bare(text: pd.Series, name: str, where: Where) -> pd.Series:
     for row in np.flatnonzero(odd).tolist():
         match = _AFFIX.match(bare[row])
         if match is None:
-            continue  # no number, as will be found
+            continue  # not a number; reported later
         for sign in filter(None, (match["before"], match["after"])):
             signs.setdefault(sign, row)
             if len(signs) > 1:
                 other = next(iter(signs))
                 raise InputError(
                     f"{where(row)}, column {name!r}: {text.iloc[row]!r} is in {sign}, but {where(signs[other])} is in "
-                    f"{other}; write one currency a column"
+                    f"{other}; use one currency per column"
                 )
         bare[row] = match["sign"] + _SPACED.sub("", match["number"])
     return pd.Series(bare, index=text.index, dtype="string")
 
 
 def _comma_is_decimal(texts: dict[str, pd.Series], where: Where) -> bool:
-    """Whether the table writes 1,5 for one and a half, by the cells that can only be read in one way."""
+    """Whether the table uses decimal commas, as decided by its unambiguous cells."""
     decimal = thousands = unclear = None
     for name, text in texts.items():
         marked = text.str.contains("[,.]", na=False)
@@ -144,13 +144,13 @@ def _comma_is_decimal(texts: dict[str, pd.Series], where: Where) -> bool:
         (row, name, cell), (other, _, cell_) = decimal, thousands
         raise InputError(
             f"{where(row)}, column {name!r}: {cell!r} writes decimals with a comma, but {cell_!r} in {where(other)} with a dot; "
-            "write all in one way"
+            "use one style throughout"
         )
     if unclear and not decimal and not thousands:
         row, name, cell = unclear
         raise InputError(
-            f"{where(row)}, column {name!r}: is {cell!r} {cell.replace(',', '')} or {cell.replace(',', '.')}? Nothing in "
-            "the table tells; write it without the comma, or with a decimal dot"
+            f"{where(row)}, column {name!r}: is {cell!r} {cell.replace(',', '')} or {cell.replace(',', '.')}? No other "
+            "cell of the table decides it; write it without the comma, or with a decimal point"
         )
     return decimal is not None
 
@@ -166,22 +166,27 @@ def _first(mask: pd.Series, text: pd.Series, name: str) -> tuple[int, str, str] 
 
 
 def parse_times(column: pd.Series, name: str, where: Where) -> pd.DatetimeIndex:
-    """Read a column as times, in the order they stand in.
+    """Parse a column as times, keeping its order.
 
-    Times with a UTC offset keep it where all share one, and are told in UTC otherwise; counts of seconds (or milli-, micro- or
-    nanoseconds) since 1970 are instants, so they are told in UTC too.
+    Times with a UTC offset keep it if all have the same offset; otherwise they are converted to UTC. Counts of seconds (or
+    milli-, micro- or nanoseconds) since 1970 become times in UTC.
 
     Parameters
     ----------
     column : Series of length T
     name : str
+        Name of the column in messages.
     where : callable
-        The user's name of the n-th row.
+        Returns the name of the n-th row for messages.
+
+    Returns
+    -------
+    DatetimeIndex of length T
 
     Raises
     ------
     InputError
-        At the first cell that is no time, or could be two.
+        At the first cell that is not a time, or is ambiguous.
     """
     if column.dtype.kind == "M":
         text, parsed = column, column
@@ -196,8 +201,8 @@ def parse_times(column: pd.Series, name: str, where: Where) -> pd.DatetimeIndex:
     if missing.any():
         row = int(np.argmax(missing))
         if pd.isna(text.iloc[row]):
-            raise InputError(f"{where(row)}, column {name!r}: no time; complete the row or take it out")
-        hint = "; if the row is a total or a note, take it out" if row == len(text) - 1 else ""
+            raise InputError(f"{where(row)}, column {name!r}: no time; complete the row or remove it")
+        hint = "; if the row is a total or a note, remove it" if row == len(text) - 1 else ""
         raise InputError(
             f"{where(row)}, column {name!r}: {column.iloc[row]!r} is not a time; write it as 2024-01-31 or "
             f"2024-01-31T15:30:00{hint}"
@@ -206,13 +211,13 @@ def parse_times(column: pd.Series, name: str, where: Where) -> pd.DatetimeIndex:
 
 
 def _parsed(text: pd.Series, name: str, where: Where) -> pd.Series:
-    """Times of text; NaT where a cell is none."""
+    """Times from text; NaT where a cell is not a time."""
     offset = text.str.contains(_OFFSET, na=False).to_numpy(dtype=bool)
     if offset.any() and not (offset | text.isna().to_numpy(dtype=bool)).all():
         row = int(np.argmax(offset != offset[0]))
         raise InputError(
             f"{where(row)}, column {name!r}: of {text.iloc[row]!r} and {text.iloc[0]!r} one has a UTC offset and one has none; "
-            "write all times in one way"
+            "write all times with an offset, or all without"
         )
     first = text.dropna().iloc[0] if text.notna().any() else ""
     for pattern, style in _STYLES.items():
@@ -223,18 +228,18 @@ def _parsed(text: pd.Series, name: str, where: Where) -> pd.Series:
             return pd.to_datetime(text.str.replace(_BEFORE_CLOCK, " ", regex=True), errors="coerce", format=style)
     try:
         return pd.to_datetime(text, errors="coerce", format="ISO8601")
-    except ValueError:  # offsets that change with summer time: one clock for all
+    except ValueError:  # offsets that change with daylight saving time: convert all to UTC
         return pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
 
 
 def _day_or_month_first(text: pd.Series, name: str, where: Where) -> str:
-    """The style of 31/01/2024, if some row shows which of the two numbers is the day."""
+    """Format of dates such as 31/01/2024, if some row shows which of the two numbers is the day."""
     parts = text.str.extract(_DAY_AND_MONTH)
     day_first, month_first = ((pd.to_numeric(parts[key]) > 12).fillna(False).to_numpy() for key in ("a", "b"))
     if not day_first.any() and not month_first.any():
         row = int(np.argmax(text.notna().to_numpy()))
         raise InputError(
-            f"{where(row)}, column {name!r}: is {text.iloc[row]!r} day or month first? No row of the table tells; "
+            f"{where(row)}, column {name!r}: is {text.iloc[row]!r} day or month first? No row of the table decides it; "
             "write it as 2024-01-31"
         )
     if day_first.any() and month_first.any():
@@ -248,17 +253,17 @@ def _day_or_month_first(text: pd.Series, name: str, where: Where) -> str:
 
 
 def _counted(values: pd.Series, name: str, where: Where) -> pd.DatetimeIndex:
-    """Times written as 20240131, or counted since 1970."""
+    """Times written as 20240131, or as a count since 1970."""
     missing = values.isna().to_numpy()
     if missing.any():
-        raise InputError(f"{where(int(np.argmax(missing)))}, column {name!r}: no time; complete the row or take it out")
+        raise InputError(f"{where(int(np.argmax(missing)))}, column {name!r}: no time; complete the row or remove it")
     if ((values >= 19000101) & (values <= 21001231)).all():
         days = pd.to_datetime(values.astype(np.int64).astype(str), format="%Y%m%d", errors="coerce")
         if days.notna().all():
             return pd.DatetimeIndex(days)
     for nanos in (10**9, 10**6, 10**3, 1):
         if ((values * (nanos / 1e9) >= _FIRST) & (values * (nanos / 1e9) < _LAST)).all():
-            whole = values.to_numpy().astype(np.int64)  # nanoseconds do not fit into a float
+            whole = values.to_numpy().astype(np.int64)  # a float cannot hold nanoseconds since 1970 exactly
             part = np.round((values.to_numpy() - whole) * nanos).astype(np.int64)
             return pd.DatetimeIndex((whole * nanos + part).view("M8[ns]"), tz="UTC")
     raise InputError(

@@ -1,8 +1,8 @@
-"""`Table`: what a table of text and numbers says about prices.
+"""`Table`: prices parsed from a table of text and numbers.
 
-A table is *wide* (a time column, then one column of closes a symbol) or *long* (columns time, symbol, open, high, low,
-close, volume, of which only time and close are needed; without a symbol column it is one symbol), or has two levels of
-columns, field and symbol, as yfinance makes them. Whatever is wrong is named by the row and the column it stands in.
+A table is *wide* (a time column, then one column of closes per symbol), or *long* (columns time, symbol, open, high, low,
+close, volume, of which only time and close are required; without a symbol column it holds one symbol), or has two levels of
+columns, field and symbol, like the tables of yfinance. Error messages name the row and the column.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from markets.data.parsing import parse_numbers, parse_times
 from markets.data.time_spans import NoRows, Span
 
 FORMATS = (
-    "wide (a time column, then one column of closes a symbol), or long (columns time, symbol, open, high, low, close, "
-    "volume, of which only time and close are needed; without a symbol column the file is one symbol)"
+    "wide (a time column, then one column of closes per symbol), or long (columns time, symbol, open, high, low, close, "
+    "volume, of which only time and close are required; without a symbol column the file holds one symbol)"
 )
 TIME_COLUMNS = ("date", "datetime", "timestamp", "time", "index")
 SYMBOL_COLUMNS = ("symbol", "ticker", "asset")
 ALIASES = {"adjclose": "adj close", "adj. close": "adj close", "adjusted close": "adj close", "vol": "volume"}
 
 Where = Callable[[int], str]
-"""The name by which the user knows the n-th row of a table."""
+"""Returns the name of the n-th row of a table for messages, such as ``row 3``."""
 
 
 def plain(name: object) -> str:
-    """A column's name as we look for it: ``<DATE>``, ``Date`` and ``date`` are one; ``Adj_Close`` is ``adj close``."""
+    """Normalised name of a column: ``<DATE>`` and ``Date`` become ``date``, ``Adj_Close`` becomes ``adj close``."""
     return str(name).strip(" <>").lower().replace("_", " ")
 
 
 @dataclass(frozen=True)
 class Table:
-    """T sorted times by A symbols that nobody has yet checked for sense.
+    """Prices at T sorted times of A symbols, not yet validated.
 
     Attributes
     ----------
     index : DatetimeIndex of shape (T,)
     symbols : tuple of str, length A
     fields : dict of str to ndarray of shape (T, A)
-        "close", and any of the other fields of `Bars`.
+        ``close``, and any of the other fields of `Bars`.
     place : callable
-        Where the value of a bar, a symbol and a field stands, in the user's words.
+        Returns the place in the source (row and column, in words) of a value, given its bar, symbol and field.
     """
 
     index: pd.DatetimeIndex
@@ -56,12 +56,12 @@ class Table:
     place: Callable[[int, int, str], str]
 
     def within(self, span: Span) -> Table:
-        """The rows inside a span.
+        """Rows inside a time span.
 
         Raises
         ------
         NoRows
-            If there are none.
+            When there are none.
         """
         rows = span.rows(self.index)
         if rows.stop <= rows.start:
@@ -70,12 +70,12 @@ class Table:
         return Table(self.index[rows], self.symbols, fields, lambda bar, *cell: self.place(bar + rows.start, *cell))
 
     def select(self, symbols: Sequence[str]) -> Table:
-        """Some of the symbols.
+        """The table of some of the symbols, in the given order.
 
         Raises
         ------
         InputError
-            If there is no such symbol.
+            When a symbol is unknown.
         """
         for symbol in symbols:
             if symbol not in self.symbols:
@@ -85,12 +85,12 @@ class Table:
         return Table(self.index, tuple(symbols), fields, lambda bar, i, field: self.place(bar, keep[i], field))
 
     def traded(self) -> Table:
-        """The symbols that have a close at all."""
+        """The table of the symbols that have any close."""
         there = np.isfinite(self.fields["close"]).any(axis=0)
         return self if there.all() else self.select([s for s, here in zip(self.symbols, there, strict=True) if here])
 
     def bars(self, name: str) -> Bars:
-        """Validate as `Bars`; what is wrong is named by its place."""
+        """Validate and convert to `Bars`; errors name the place in the source."""
         optional: dict[str, Any] = {field: v for field, v in self.fields.items() if field != "close"}
         try:
             return Bars.make(self.index, self.symbols, self.fields["close"], **optional, name=name)
@@ -101,24 +101,29 @@ class Table:
 
 
 def joined(tables: dict[str, Table]) -> Table:
-    """One table of many of one symbol each, outer-joined on time; the keys are the names of the files.
+    """Outer join on time of tables with one symbol each.
+
+    Parameters
+    ----------
+    tables : dict of str to Table
+        Keys are the names of the files, for messages.
 
     Raises
     ------
     InputError
-        If some times have a UTC offset and some have none, or some tables lack a field that others have.
+        When some times have a UTC offset and others do not, or a table lacks a field that others have.
     """
     (model_name, model), *others = tables.items()
     for name, table in others:
         if (table.index.tz is None) != (model.index.tz is None):
             aware, naive = (name, model_name) if model.index.tz is None else (model_name, name)
             raise InputError(
-                f"the times of {aware} have a UTC offset, those of {naive} have none; write all in one way"
+                f"the times of {aware} have a UTC offset, those of {naive} have none; use the same form in all files"
             )
         odd = sorted(set(table.fields) ^ set(model.fields))
         if odd:
             lacks, has = (name, model_name) if odd[0] in model.fields else (model_name, name)
-            raise InputError(f"{lacks} has no column {odd[0]!r}, but {has} has; add it there or take it out everywhere")
+            raise InputError(f"{lacks} has no column {odd[0]!r}, but {has} has; add it there or remove it everywhere")
     if len({str(table.index.tz) for table in tables.values()}) > 1:
         indexes = [table.index.tz_convert("UTC") for table in tables.values()]
     else:
@@ -141,21 +146,21 @@ def joined(tables: dict[str, Table]) -> Table:
 
 
 def read_table(frame: pd.DataFrame, name: str, where: Where) -> Table:
-    """Read a wide, long or two-level frame.
+    """Parse a wide, long or two-level frame.
 
     Parameters
     ----------
     frame : DataFrame
-        Its times are in a column, or are its index.
+        Times are in a column or in the index.
     name : str
-        What the one symbol of a table without a symbol column is called.
+        Name of the symbol, for a long table without a symbol column.
     where : callable
-        The user's name of the n-th row, such as ``row 3``.
+        Returns the name of the n-th row for messages, such as ``row 3``.
 
     Raises
     ------
     InputError
-        Naming the row and the column of the first thing that is wrong.
+        When the table is wrong. The message names the row and the column of the first error.
     """
     if isinstance(frame.index, pd.DatetimeIndex) or plain(frame.index.name or "") in TIME_COLUMNS:
         frame = frame.rename_axis(index=str(frame.index.name or "date"))
@@ -168,7 +173,7 @@ def read_table(frame: pd.DataFrame, name: str, where: Where) -> Table:
         raise InputError(f"no rows or no price columns; it should be {FORMATS}")
     if frame.columns.has_duplicates:
         twice = frame.columns[frame.columns.duplicated()][0]
-        raise InputError(f"column {twice!r} stands twice in the header; give each a name of its own")
+        raise InputError(f"column {twice!r} appears twice in the header; give each a different name")
     known = {plain(column): column for column in frame.columns}
     is_long = "close" in known or any(c in known for c in SYMBOL_COLUMNS)
     if is_long:
@@ -182,7 +187,9 @@ def read_table(frame: pd.DataFrame, name: str, where: Where) -> Table:
     if is_long:
         return _from_long(frame, known, index, name, where)
     if {"open", "high", "low"} <= known.keys():
-        raise InputError(f"column 'close' is missing (there are {', '.join(frame.columns)}); name it so")
+        raise InputError(
+            f"column 'close' is missing (there are {', '.join(frame.columns)}); name the column of closes so"
+        )
     columns = [c for c in frame.columns if c not in (time_column, known.get("time"))]
     _check_order(index, where)
     close = np.column_stack(list(parse_numbers({c: frame[c] for c in columns}, where).values()))
@@ -216,7 +223,7 @@ def _from_long(frame: pd.DataFrame, known: dict[str, str], index: pd.DatetimeInd
         steps = np.diff(row_of[rows])
         if (steps <= 0).any():
             after = int(np.argmax(steps <= 0)) + 1
-            what = "stands twice" if steps[after - 1] == 0 else "comes out of order; sort by time"
+            what = "appears twice" if steps[after - 1] == 0 else "comes out of order; sort by time"
             raise InputError(f"{where(rows[after])}: {symbol} at {index[rows[after]]} {what}")
     wide = {}
     for field, column_values in values.items():
@@ -230,7 +237,7 @@ def _from_long(frame: pd.DataFrame, known: dict[str, str], index: pd.DatetimeInd
 
 
 def _from_levels(frame: pd.DataFrame, where: Where) -> Table:
-    """A frame whose columns have two levels, field and symbol in either order, as `yfinance.download` returns it."""
+    """Parse a frame with two levels of columns, field and symbol in either order, as returned by `yfinance.download`."""
     levels = [[plain(v) for v in frame.columns.get_level_values(i)] for i in (0, 1)]
     field_level = next((i for i in (0, 1) if "close" in levels[i]), None)
     if field_level is None:
@@ -244,7 +251,7 @@ def _from_levels(frame: pd.DataFrame, where: Where) -> Table:
         field = ALIASES.get(levels[field_level][i], levels[field_level][i])
         key, text = (field, symbols.index(str(label[1 - field_level]))), ", ".join(map(str, label))
         if key in labels:
-            raise InputError(f"column {text!r} stands twice in the header; give each a name of its own")
+            raise InputError(f"column {text!r} appears twice in the header; give each a different name")
         if field in (*FIELDS, "adj close"):
             labels[key], columns[text] = text, frame.iloc[:, i]
     read = parse_numbers(columns, where)
@@ -259,7 +266,7 @@ def _from_levels(frame: pd.DataFrame, where: Where) -> Table:
 
 
 def _adjusted(table: Table) -> Table:
-    """Scale whole bars to the adjusted close, so that open-to-close stays what it was under splits and dividends."""
+    """Scale the prices of each bar to its adjusted close, which leaves ratios of prices within a bar unchanged."""
     if "adj close" not in table.fields:
         return table
     for field in ("close", "adj close"):
@@ -278,13 +285,13 @@ def _check_order(index: pd.DatetimeIndex, where: Where) -> None:
     if (steps > 0).all():
         return
     if (steps < 0).all():
-        raise InputError(f"{where(1)}: times are not sorted: newest first; turn the rows round")
+        raise InputError(f"{where(1)}: times are not sorted: newest first; reverse the order of the rows")
     row = int(np.argmax(steps <= 0)) + 1
     if steps[row - 1] < 0:
         message = f"times are not sorted: {index[row]} comes after {index[row - 1]}; sort by time"
     elif index.tz is None and index[row] != index[row].normalize():
         message = (
-            f"time {index[row]} stands twice; keep one, or if a clock was put back, write times with their UTC offset"
+            f"time {index[row]} appears twice; keep one, or if clocks were set back, write times with their UTC offset"
         )
     else:
         message = f"time {index[row]} stands twice; keep one of the two"

@@ -1,4 +1,4 @@
-"""`Span`: the stretch of time that is asked for, before it is known what clock the data keeps."""
+"""`Span`: a requested time span, which may or may not have a UTC offset."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from markets.common.errors import InputError
 
 
 class NoRows(InputError):
-    """There is nothing in the span that was asked for."""
+    """There are no rows in the requested span."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """From `first` to `last`, both included; None is open.
+    """Time span from `first` to `last`, both included; None means open-ended.
 
-    A naive end is meant on the clock of the data; one with a UTC offset is an instant.
+    A bound without a UTC offset is in the time zone of the data.
     """
 
     first: pd.Timestamp | None = None
@@ -27,12 +27,12 @@ class Span:
 
     @classmethod
     def of(cls, start: str | date | None, end: str | date | None) -> Span:
-        """Read two ends as `Bars` slices do: ``"2012"`` as an end is the whole of 2012.
+        """Parse two bounds as slices of `Bars` do: with ``"2012"`` as `end`, all of 2012 is included.
 
         Raises
         ------
         InputError
-            If an end is no time, or the span is empty.
+            When a bound is not a time, only one has a UTC offset, or the span is empty.
         """
         first = None if start is None else _ends("start", start)[0]
         last = None if end is None else _ends("end", end)[1]
@@ -45,19 +45,19 @@ class Span:
         return span
 
     def on(self, zone: tzinfo | None) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-        """Both ends on the clock `zone` (None for naive times).
+        """Both bounds converted to the time zone `zone` (None for times without a zone).
 
         Raises
         ------
         InputError
-            If the span is of instants and the data keeps no clock that could place them.
+            When the bounds have a UTC offset and `zone` is None.
         """
         return _on(self.first, zone), _on(self.last, zone)
 
     def rows(self, index: pd.DatetimeIndex) -> slice:
-        """Rows of a sorted index inside the span."""
+        """Rows of a sorted index that are inside the span."""
         first, last = self.on(index.tz)
-        # A bound finer than the clock of the data is rounded into the span.
+        # A bound finer than the resolution of the index is rounded towards the inside of the span.
         return slice(
             0 if first is None else int(index.searchsorted(first.ceil(index.unit), side="left")),
             len(index) if last is None else int(index.searchsorted(last.floor(index.unit), side="right")),
@@ -68,7 +68,7 @@ class Span:
 
 
 def _ends(name: str, value: str | date) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """First and last instant of a year, month, day or moment."""
+    """First and last instant of a year, month, day or point in time."""
     if isinstance(value, date) and not isinstance(value, datetime):
         value = value.isoformat()
     try:
@@ -81,7 +81,7 @@ def _ends(name: str, value: str | date) -> tuple[pd.Timestamp, pd.Timestamp]:
         else:
             period = pd.Period(value)
             return period.start_time, period.end_time
-    except (ValueError, TypeError, AttributeError):  # AttributeError: "nan" is a period to pandas
+    except (ValueError, TypeError, AttributeError):  # AttributeError: pandas parses "nan" as a period
         raise InputError(f"{name} {value!r} is not a time; write it as 2024-01-31") from None
     if pd.isna(moment):
         raise InputError(f"{name} {value!r} is not a time; write it as 2024-01-31")

@@ -1,4 +1,4 @@
-"""Gymnasium environments over the one account."""
+"""Gymnasium environments that trade through the account kernel."""
 
 from markets.envs.config import EnvConfig
 from markets.envs.market_env import MarketEnv

@@ -1,7 +1,7 @@
-"""`Accounts`: the state that environments step, one owner of every array of it.
+"""`Accounts`: the state of environments.
 
-An environment that was copied, pickled or sent to another process must go on to the bit. So each number of the state lives in
-exactly one array here, and no view of one is ever kept; what never changes (`Panel`) is shared by copies.
+An environment that was copied, pickled or sent to another process must continue bit-identically. Each number of the state is
+therefore stored in exactly one array here, and no views of these arrays are kept. Constant data (`Panel`) is shared by copies.
 """
 
 from __future__ import annotations
@@ -43,12 +43,17 @@ from markets.regimes.base import RegimePath
 from markets.regimes.hidden_markov import HiddenMarkovRegimes
 from markets.tasks import Task, TaskSet, stretches
 
-# An episode of one step says nothing of what a decision leads to.
+# An episode of one step would not show the consequences of a decision.
 LEAST_STEPS = 2
 
 
 class Panel:
-    """Prices, rules and features as the kernels read them; nobody writes to them, so copies share them.
+    """Prices, rules and features in the form the kernels read; constant, so copies share them.
+
+    Parameters
+    ----------
+    held : Bars
+    config : EnvConfig
 
     Attributes
     ----------
@@ -56,7 +61,7 @@ class Panel:
     parameters : ndarray of shape (P,)
         `Rules.packed`.
     features : ndarray of float32, shape (N, A·F)
-        Zero where they are not known.
+        Zero where a feature is not defined.
     index : DatetimeIndex of shape (N,)
     symbols : tuple of str, length A
     """
@@ -71,11 +76,11 @@ class Panel:
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """As `step_kernel` takes them."""
+        """The leading arguments of `step_kernel`."""
         return (*self.market, self.parameters, self.features)
 
     def _freeze(self) -> None:
-        # To numba a read-only array is another type: all of one kind, or kernels would be compiled twice.
+        # Numba treats read-only arrays as another type: mixing both kinds would compile the kernels twice.
         for array in (*self.market, self.parameters, self.features):
             array.setflags(write=False)
 
@@ -89,12 +94,12 @@ class Panel:
 
 
 class Accounts:
-    """n accounts at rows of one panel.
+    """n accounts that trade at rows of one panel.
 
     Parameters
     ----------
     n : int
-    bars : Bars, or what `markets.load` takes
+    bars : Bars, or a source for `markets.load`
     config : EnvConfig
 
     Attributes
@@ -102,20 +107,21 @@ class Accounts:
     counts : ndarray of int64, shape (3, n)
         See `markets.accounting.kernels.step_kernel`.
     money : ndarray of shape (5, n)
+        See `step_kernel`.
     shares : ndarray of shape (n, A)
     running : ndarray of bool, shape (n,)
-        Between a reset and the end of an episode.
+        True between a reset and the end of an episode.
     moments : ndarray of shape (n, 2)
-        What a reward remembers of each account.
+        State of the reward for each account.
     spans : list of (int, int)
-        Stretches of rows of the panel (first, after the last) that episodes run in.
+        Ranges of rows of the panel (first, after the last) that episodes may use.
     fitted_until : Timestamp or None
-        Last bar that a detector was fitted on, where the environment fitted it: episodes start after it.
+        Last bar of the fit, if the environment fitted a detector itself; episodes start after it.
 
     Raises
     ------
     InputError
-        Too few bars, an unknown regime, or no stretch that is long enough.
+        When there are too few bars, the regime is unknown, or no range of rows is long enough.
     """
 
     def __init__(self, n: int, bars: Bars | str | Path, config: EnvConfig):
@@ -128,7 +134,7 @@ class Accounts:
         self.panel, self.reward, self.episode_bars = Panel(held, config), config.reward, config.episode_bars
         self.fitted_until, self.spans = _spans(bars, config)
         least = min(LEAST_STEPS, config.episode_bars)
-        # an episode starts anywhere that leaves it so many steps; tasks of a set are told apart from their first bar
+        # an episode may start at any bar that leaves at least this many steps; in a task of a set, at its first bar
         begins = [
             [first] if isinstance(config.task, TaskSet) else np.arange(first, last - least)
             for first, last in self.spans
@@ -153,7 +159,7 @@ class Accounts:
 
     @property
     def row(self) -> np.ndarray:
-        """Rows of the panel that the accounts are at, shape (n,)."""
+        """Current row of the panel of each account, shape (n,)."""
         return self.counts[ROW]
 
     @property
@@ -163,10 +169,10 @@ class Accounts:
     def start(
         self, which: np.ndarray, rngs: Sequence[np.random.Generator], span: tuple[int, int] | None = None
     ) -> None:
-        """Put accounts `which` at random starts, each by its own generator, or at the start of a span."""
+        """Reset the accounts `which`, each to a random start drawn from its own generator, or all to the start of `span`."""
         if span is None:
             count = len(self._starts)
-            picks = [int(rngs[b].random() * count) for b in which.tolist()]  # a fifth of the time of `integers`
+            picks = [int(rngs[b].random() * count) for b in which.tolist()]  # five times faster than `integers`
             first, end = self._starts[picks], self._ends[picks]
         else:
             first, end = np.array([span[0]]), np.array([span[1] - 1])
@@ -177,7 +183,17 @@ class Accounts:
         self.moments[which] = 0.0
 
     def step(self, action: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """(observation, reward, terminated, truncated) of one bar; inactive accounts stay and get zeros."""
+        """Step the active accounts by one bar; returns (observation, reward, terminated, truncated).
+
+        Accounts that are not active stay where they are; their reward is 0.
+
+        Raises
+        ------
+        ResetNeeded
+            When an active account is done or was never started.
+        ValueError
+            When an action has the wrong shape, is not among the positions, or gives weights that are not finite.
+        """
         stopped = active & ~self.running
         if stopped.any():
             raise _reset_needed(np.flatnonzero(stopped))
@@ -187,7 +203,7 @@ class Accounts:
         def run(rows: slice) -> None:
             self._advance(rows.start, rows.stop, active, aim, seen, workspace(aim.shape[1]))
 
-        if not np.isfinite(aim).all():  # before any of the threads has begun
+        if not np.isfinite(aim).all():  # checked before any thread starts
             raise self.actions.not_finite(action, int(np.argmin(np.isfinite(aim).all(axis=1))))
         in_threads(run, len(active), aim.size)
         terminated = active & (self.money[EQUITY] <= 0)
@@ -197,9 +213,9 @@ class Accounts:
         return seen, (reward if active.all() else np.where(active, reward, 0.0)), terminated, truncated
 
     def step_one(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """What `step` gives for the one account that there is, to the bit, and its `info`; in plain numbers.
+        """The result of `step` for a single account, bit-identical but as plain numbers, and its `info`.
 
-        Arrays of one number would cost three times as much as all the rest.
+        Plain numbers make a step several times faster than arrays of one element.
         """
         if not self.running[0]:
             raise _reset_needed(np.zeros(1, dtype=int))
@@ -224,13 +240,13 @@ class Accounts:
         )
 
     def observe(self, which: np.ndarray) -> np.ndarray:
-        """What accounts `which` (k,) see, float32 of shape (k, A·F + A)."""
+        """Observations of the accounts `which` (k,); float32 of shape (k, A·F + A)."""
         out = np.empty((len(which), *self.observation_space.shape), dtype=np.float32)
         observe_kernel(self.panel.features, self.market.mark, which, self.counts, self.money, self.shares, out)
         return out
 
     def infos(self) -> dict[str, np.ndarray]:
-        """What infos hold, an array of shape (n,) each."""
+        """Entries of gymnasium's `info`, each an array of shape (n,)."""
         money, counts = self.money, self.counts
         values = {"equity": money[EQUITY], "cost": money[COST], "traded": money[TRADED], "row": counts[ROW],
                   "scaled": counts[SCALED]}  # fmt: skip
@@ -242,7 +258,7 @@ def _reset_needed(which: np.ndarray) -> ResetNeeded:
 
 
 def _spans(bars: Bars, config: EnvConfig) -> tuple[pd.Timestamp | None, list[tuple[int, int]]]:
-    """Last bar that a detector was fitted on here, and stretches of rows (first, after the last) that episodes may run in.
+    """Last bar of the fit if a detector is fitted here, and ranges of rows (first, after the last) that episodes may use.
 
     Rows are those of ``bars.with_past()``.
     """
@@ -264,20 +280,20 @@ def _spans(bars: Bars, config: EnvConfig) -> tuple[pd.Timestamp | None, list[tup
         what = f"regime {config.regime!r}" if config.regime is not None else "the task" if config.task else bars.name
         after = f" and after {fitted_until}, where the detector was fitted" if fitted_until is not None else ""
         raise InputError(
-            f"{what} has no {least} bars in a row after the {lookback} that warm the features up{after}; give more bars or "
-            "shorter features"
+            f"{what} has no {least} consecutive bars after the {lookback} that warm up the features{after}; give more bars, "
+            "or features with a shorter lookback"
         )
     return fitted_until, usable
 
 
 def _regimes(held: Bars, config: EnvConfig) -> tuple[RegimePath, int]:
-    """The detector's labels, and how many bars from the first it was fitted on here; 0 where it came fitted."""
+    """The detector's labels, and the number of bars it was fitted on here; 0 if it was given already fitted."""
     if config.detector is not None:
         return config.detector.filter(held), 0
     past = held[: len(held) // 2] if config.fit_until is None else held.until(config.fit_until)
     if config.fit_until is None:
         warnings.warn(
-            f"a detector of regimes is fitted on {held.index[0]:%Y-%m-%d} to {past.index[-1]:%Y-%m-%d}, the first half of "
+            f"a regime detector is fitted on {held.index[0]:%Y-%m-%d} to {past.index[-1]:%Y-%m-%d}, the first half of "
             f"{held.name}, and episodes start after it; give a fitted detector, or fit_until",
             stacklevel=5,
         )

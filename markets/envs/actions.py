@@ -1,4 +1,4 @@
-"""How a learner's action becomes target weights: the weights themselves, a softmax of scores, or one of a few positions."""
+"""`Actions`: conversion of actions to target weights (direct, by a softmax, or from discrete positions)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,25 @@ from markets.common.errors import InputError
 
 
 class Actions:
-    """How an action becomes target weights.
+    """Action space and conversion of actions to target weights.
 
     Parameters
     ----------
     kind : {"box", "simplex", "discrete"}
-        ``box``: the weights themselves. ``simplex``: A + 1 scores, whose softmax is the weights and (last) the share of
-        cash. ``discrete``: for each symbol the number of one of `positions`, an A-th of which is its weight.
+        ``box``: actions are the weights. ``simplex``: actions are A + 1 scores; their softmax is the weights and, last, the
+        fraction of cash. ``discrete``: for each symbol the index of one of `positions`; its weight is that position divided
+        by A.
     positions : sequence of float
         For ``discrete``.
+    symbols : int
+        Number of symbols A.
+    long_only : bool
+        For ``box``: whether weights are in [0, 1] instead of [−1, 1].
+
+    Raises
+    ------
+    InputError
+        When the kind is unknown or the positions are not finite numbers.
     """
 
     def __init__(self, kind: str, positions: Sequence[float], symbols: int, long_only: bool):
@@ -47,8 +57,8 @@ class Actions:
         Raises
         ------
         ValueError
-            Actions of another shape, or not among the positions, naming the environment. Weights that are not finite are for the
-        caller to refuse, by `not_finite`.
+            When actions have the wrong shape or are not among the positions; the message names the environment. Weights that
+            are not finite are not checked here; the caller raises `not_finite` for them.
         """
         action = np.asarray(action)
         if action.shape != (n, *self._shape):
@@ -67,12 +77,12 @@ class Actions:
         return np.ascontiguousarray((score / score.sum(axis=1, keepdims=True))[:, :-1])
 
     def one(self, action: Any) -> np.ndarray:
-        """`weights` of one action, shape (1, A); a choice among positions without an array of one number."""
+        """`weights` of one action, shape (1, A); with a fast path for a discrete action of one symbol."""
         if self.kind == "discrete" and self.symbols == 1 and np.ndim(action) == 0 and 0 <= action < len(self.positions):
             return self._choices[int(action)]
         return self.weights(np.asarray(action)[None], 1)
 
     def not_finite(self, action: np.ndarray, b: int) -> ValueError:
-        """What is raised for the action of environment `b`, whose weights are not all finite."""
+        """The exception to raise for the action of environment `b`, whose weights are not all finite."""
         i = int(np.argmin(np.isfinite(action[b])))
         return ValueError(f"action of environment {b} at {i} is {action[b, i]}; it must be finite")

@@ -1,4 +1,4 @@
-"""`EnvConfig`: what an environment trades under, and where its episodes run."""
+"""`EnvConfig`: settings of the environments."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from markets.tasks import Task, TaskSet
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """Settings that all environments share; each is also a keyword of theirs.
+    """Settings shared by all environments. Each is also a keyword argument of the environments.
 
     Attributes
     ----------
     regime : str or int, optional
-        Name of a regime, or its label (0 is the calmest): episodes run only where the detector's filter says so, and end
-        where it ends.
+        Name of a regime, or its label (0 is the calmest). Episodes then run only on bars that the detector's filter assigns
+        to this regime, and end when it ends.
     detector : RegimeDetector, optional
-        Fitted. Without one, a `HiddenMarkovRegimes` is fitted on the bars up to `fit_until`, and episodes start after it.
+        A fitted detector. By default, a `HiddenMarkovRegimes` is fitted on the bars up to `fit_until`, and episodes start
+        after these bars.
     fit_until : str or Timestamp, optional
-        Last bar that a detector is fitted on, where none is given; by default the middle of the bars, with a warning that
-        says which bar that is.
+        Last bar of the fit if no detector is given. By default the middle of the bars, with a warning that names that bar.
     task : Task or TaskSet, optional
-        Episodes run inside this task instead; of a set, each runs through one that is drawn anew, from its first bar.
+        Episodes run inside this task instead. With a set, each episode runs through a randomly drawn task from its first
+        bar.
     features : Features
     costs : Costs or str
-        A side.
+        A string such as ``"10bp"`` is a commission per side.
     execution : Execution
-        Fill time, sizing, limits. Weights beyond its limits are scaled to them.
+        Fill time, sizing and limits. Weights beyond the limits are clipped or scaled to them.
     episode_bars : int
-        Steps at most in an episode. It starts at a random bar that leaves it two, and ends early at the end of the data or of
-        the regime.
+        Maximum number of steps of an episode. An episode starts at a random bar that leaves at least two steps, and ends
+        early at the end of the data or of the regime.
     actions : {"box", "simplex", "discrete"}
         See `markets.envs.actions.Actions`.
     positions : sequence of float
@@ -50,7 +51,7 @@ class EnvConfig:
     Raises
     ------
     InputError
-        When a setting is out of range, or two do not go together.
+        When a setting is out of range, or two settings conflict.
     """
 
     regime: str | int | None = None
@@ -69,7 +70,7 @@ class EnvConfig:
         if self.episode_bars < 1:
             raise InputError(f"episode_bars is {self.episode_bars}; it must be at least 1")
         if self.task is not None and self.regime is not None:
-            raise InputError("give a task or a regime, not both: a task lies in one regime already")
+            raise InputError("give a task or a regime, not both: a task already belongs to a regime")
         if self.detector is not None and self.fit_until is not None:
             raise InputError("give a fitted detector or fit_until, not both")
         object.__setattr__(self, "costs", Costs.parse(self.costs))

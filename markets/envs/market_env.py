@@ -1,7 +1,7 @@
 """`MarketEnv`: one account as a gymnasium environment.
 
-End of data or of the episode is ``truncated``; ruin is ``terminated``. An action is decided at the close that the observation
-shows, and filled after it. The environment is registered as ``regimeshift/Market-v0`` when `markets` is imported.
+The end of the data or of the episode is ``truncated``; ruin is ``terminated``. An action is decided at the close shown by the
+observation and filled according to `Execution`. Importing `markets` registers the environment as ``regimeshift/Market-v0``.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from markets.envs.config import EnvConfig
 
 
 class MarketEnv(gymnasium.Env):
-    """Trade a universe bar by bar; one regime of it, if one is named.
+    """Trade a universe of symbols bar by bar, optionally within one regime.
 
     Parameters
     ----------
     bars : Bars or str
-        What to trade, or what `markets.load` takes.
+        The bars to trade, or a source for `markets.load`.
     config : EnvConfig, optional
     render_mode : {"ansi", "rgb_array"}, optional
     **options
-        Fields of `EnvConfig`, in place of those of `config`: ``MarketEnv(bars, regime="crisis", fit_until="2007")``.
+        Fields of `EnvConfig` that override those of `config`: ``MarketEnv(bars, regime="crisis", fit_until="2007")``.
 
     Raises
     ------
@@ -38,9 +38,9 @@ class MarketEnv(gymnasium.Env):
 
     Notes
     -----
-    Observation: Box of shape (A·F + A,), float32: the features of each symbol, then the current weights. `info` has equity,
-    cost and traded value of the bar, the row of the panel, and ``scaled``: on how many bars of the episode the action was
-    beyond the limits and was scaled to them.
+    The observation is a float32 Box of shape (A·F + A,): the features of each symbol, then the current weights. `info` holds
+    the equity, the cost and traded value of the bar, the row of the panel, and ``scaled``, the number of bars of the episode on
+    which the action exceeded the limits.
     """
 
     metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012 (gymnasium asks for this form)
@@ -61,7 +61,7 @@ class MarketEnv(gymnasium.Env):
 
     @property
     def fitted_until(self) -> pd.Timestamp | None:
-        """Last bar that a detector was fitted on by the environment itself; episodes start after it."""
+        """Last bar of the fit, if the environment fitted a detector itself, else None; episodes start after it."""
         return self._accounts.fitted_until
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
@@ -69,7 +69,7 @@ class MarketEnv(gymnasium.Env):
         return self.start(None)
 
     def start(self, span: tuple[int, int] | None) -> tuple[np.ndarray, dict]:
-        """Begin an episode at a random start, or at the first row of `span` (first, after the last)."""
+        """Begin an episode at a random row, or at the first row of `span` (first, after the last)."""
         accounts = self._accounts
         accounts.start(np.array([0]), [self.np_random], span)
         self._history = [float(accounts.money[EQUITY, 0])]
@@ -95,7 +95,7 @@ class MarketEnv(gymnasium.Env):
         return f"{a.panel.index[row]}  equity {equity:,.2f}  {held or 'flat'}\n"
 
     def _picture(self) -> np.ndarray:
-        """Prices (start = 1) above, equity below, of the episode so far; uint8 of shape (360, 480, 3)."""
+        """Image of the prices (start = 1) and the equity of the episode so far; uint8 of shape (360, 480, 3)."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 

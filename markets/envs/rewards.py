@@ -1,4 +1,4 @@
-"""What a bar is worth to a learner: log return, mean–variance, differential Sharpe, or a function of the user's own."""
+"""`Reward`: the reward of a bar (log return, mean–variance, differential Sharpe ratio, or a user-defined function)."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from markets.common.errors import InputError
 
 RewardFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
-# The log return of ruin is minus infinity; a learner is told this instead, about losing all but a 20,000th.
+# Finite reward of ruin, whose log return is minus infinity; exp(−10) is about 1/22,000 of the equity.
 RUIN_REWARD = -10.0
 
 
 class State(Protocol):
-    """What a reward may look at besides equity, after the bar.
+    """State of the accounts after the bar, which a reward may use besides equity.
 
     Attributes
     ----------
     market : Market
     row : ndarray of int, shape (n,)
-        Of the panel.
+        Current row of the panel.
     shares : ndarray of shape (n, A)
     moments : ndarray of shape (n, 2)
-        A reward's own memory of each account; zero when an episode begins.
+        State of the reward for each account; zero when an episode begins.
     """
 
     moments: np.ndarray
@@ -40,17 +40,19 @@ class State(Protocol):
 
 
 class Reward:
-    """What a bar is worth to a learner. It holds settings alone, so that environments may share one.
+    """Reward of a bar. It holds settings only, so environments may share one instance.
 
     Parameters
     ----------
     kind : str or callable
-        ``log_return``: log of equity over equity before; ruin is −10. ``mean_variance``: r − ½ γ r², r the simple return
-        and γ `risk_aversion`. ``differential_sharpe``: what the bar adds to an exponentially weighted Sharpe ratio (Moody
-        and Saffell 2001), with decay `decay`. Or a function of (equity before, equity after), arrays of shape (n,),
-        that returns an array of shape (n,).
+        ``log_return``: log of equity over equity before; −10 at ruin. ``mean_variance``: r − ½ γ r² with the simple return r
+        and γ = `risk_aversion`. ``differential_sharpe``: the change of an exponentially weighted Sharpe ratio caused by the
+        bar (Moody and Saffell 2001). Or a function of (equity before, equity after), arrays of shape (n,), that returns an
+        array of shape (n,).
     risk_aversion : float
+        For ``mean_variance``.
     decay : float
+        Weight of the newest bar in the averages of ``differential_sharpe``.
 
     Raises
     ------
@@ -67,16 +69,17 @@ class Reward:
 
     @classmethod
     def of(cls, reward: str | RewardFunction | Reward) -> Reward:
-        """`reward` itself, or the one of that kind."""
+        """Return `reward` itself, or make a `Reward` of that kind."""
         return reward if isinstance(reward, Reward) else cls(reward)
 
     def __call__(self, before: np.ndarray, after: np.ndarray, state: State) -> np.ndarray:
-        """Reward (n,) of a bar from equity before and after it, and from what the accounts did and hold."""
+        """Reward (n,) of a bar, from the equity before and after it and the state of the accounts."""
         if callable(self.kind):
-            return np.array(self.kind(before.copy(), after.copy()), dtype=np.float64)  # theirs to keep and to change
+            # copies, since the function may keep or change its arguments
+            return np.array(self.kind(before.copy(), after.copy()), dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.kind == "log_return":
-                # the log of a ratio below zero is NaN, which fmax passes over
+                # the log of a negative ratio is NaN, which fmax ignores
                 return np.fmax(np.log(after / before), RUIN_REWARD)
             returns = after / before - 1
             if self.kind == "mean_variance":
@@ -88,7 +91,7 @@ class Reward:
             return np.where(variance > 1e-12, gain, 0.0)
 
     def one(self, before: float, after: float, state: State) -> float:
-        """The same for one account, to the bit, from plain numbers where that is faster."""
+        """The same for one account, bit-identical but from plain numbers, which is faster."""
         if self.kind == "log_return" and type(self) is Reward:
             return max(float(np.log(after / before)), RUIN_REWARD) if after > 0 else RUIN_REWARD
         return float(self(np.array([before]), np.array([after]), state)[0])

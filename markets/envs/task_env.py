@@ -1,4 +1,4 @@
-"""`TaskEnv`: several episodes in one task as one gymnasium episode, for learners whose memory should carry over."""
+"""`TaskEnv`: several episodes of one task as one gymnasium episode, for learners that keep their memory across episodes."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from markets.envs.config import EnvConfig
 from markets.envs.market_env import MarketEnv
 from markets.tasks import TaskSet
 
-LARGEST_REWARD = 1e9  # an observation needs a bound
+LARGEST_REWARD = 1e9  # bound of the reward in observations
 
 
 class TaskEnv(gymnasium.Env):
-    """A meta-episode: several episodes in one task, for learners whose memory should carry over (RL²).
+    """Meta-episodes: several episodes of one task, for learners that keep their memory across episodes (RL²).
 
-    Each reset draws a task; then `episodes` runs through it follow, each with a fresh account from the task's first bar.
-    Only the last of them ends the meta-episode; `info["episode_over"]` tells where the others end.
+    Each reset draws a task. Then `episodes` episodes follow, each with a new account from the task's first bar. The
+    meta-episode ends with the last of them; ``info["episode_over"]`` marks the end of every episode.
 
     Parameters
     ----------
     tasks : TaskSet
     episodes : int
+        Episodes per meta-episode.
     config : EnvConfig, optional
     render_mode : {"ansi", "rgb_array"}, optional
     **options
-        Fields of `EnvConfig`, in place of those of `config`.
+        Fields of `EnvConfig` that override those of `config`.
 
     Raises
     ------
@@ -38,7 +39,7 @@ class TaskEnv(gymnasium.Env):
 
     Notes
     -----
-    Observation: that of `MarketEnv`, then the last reward and whether an episode has just ended (Duan et al. 2016).
+    The observation is that of `MarketEnv`, then the last reward and whether an episode has just ended (Duan et al. 2016).
     """
 
     metadata = MarketEnv.metadata

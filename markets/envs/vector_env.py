@@ -1,4 +1,4 @@
-"""`VectorMarketEnv`: many `MarketEnv` in one, all stepped by one call of the kernel."""
+"""`VectorMarketEnv`: a batch of `MarketEnv`, stepped by one call of the kernel."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from markets.envs.config import EnvConfig
 
 
 class VectorMarketEnv(VectorEnv):
-    """Many `MarketEnv` in one: every account is stepped by one call of the kernel.
+    """A batch of `MarketEnv`: all accounts are stepped by one call of the kernel.
 
     Parameters
     ----------
     num_envs : int
+        Number of environments.
     autoreset_mode : AutoresetMode or str
         ``NextStep`` (default), ``SameStep`` or ``Disabled``.
     bars, config, **options
@@ -62,7 +63,7 @@ class VectorMarketEnv(VectorEnv):
 
     @property
     def fitted_until(self) -> pd.Timestamp | None:
-        """Last bar that a detector was fitted on by the environment itself; episodes start after it."""
+        """Last bar of the fit, if the environment fitted a detector itself, else None; episodes start after it."""
         return self._accounts.fitted_until
 
     def reset(
@@ -83,7 +84,7 @@ class VectorMarketEnv(VectorEnv):
             if (given := seeds[b]) is not None:
                 self._rngs[b] = seeding.np_random(int(given))[0]
         self._accounts.start(np.flatnonzero(mask), self._rngs)
-        self._done = self._done & ~mask  # what infos hold stays as it was
+        self._done = self._done & ~mask  # a new array: infos returned earlier hold the old one
         return self._accounts.observe(np.arange(self.num_envs)), self._infos(mask)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:

@@ -1,4 +1,4 @@
-"""What a policy sees of a market: causal features, the library's and a user's own."""
+"""Causal features of market data: built-in and user-defined."""
 
 from markets.features.composition import Features
 from markets.features.fold import FeatureStream

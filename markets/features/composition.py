@@ -1,10 +1,9 @@
-"""What a policy sees: a handful of causal features of every symbol.
+"""`Features`: a composition of causal features, the input of a policy for each symbol.
 
-Row t is made of bars up to t, by one forward pass; there is nothing to fit and nothing to scale by the whole sample.
+Row t is computed from bars up to t in one forward pass. Nothing is fitted, and nothing is scaled by whole-sample statistics.
 
-There are three ways to run the same fold (`markets.features.fold`): over a panel (`Features.compute`), block by block where
-the panel's features would not fit into memory (`Features.blocks`), and bar by bar as they arrive (`Features.stream`). The
-three agree to the bit.
+The same fold (`markets.features.fold`) runs over a panel (`Features.compute`), in blocks if the features of the panel do not
+fit into memory (`Features.blocks`), or bar by bar as bars arrive (`Features.stream`). The three results are bit-identical.
 """
 
 from __future__ import annotations
@@ -23,17 +22,18 @@ from markets.features.parts import AboveAverage, Part, Return, VolatilityRatio, 
 
 @dataclass(frozen=True)
 class Features:
-    """A composition of features, in the order of its parts.
+    """A composition of features, with columns in the order of its parts.
 
     Attributes
     ----------
     parts : tuple of Part
-        By default momentum over five horizons, the volatility's ratio, and the distance from two averages.
+        By default: momentum over five horizons, the ratio of short to long volatility, and the distance from two moving
+        averages.
 
     Raises
     ------
     InputError
-        When there is no part, one stands twice, or one is not a feature.
+        When there are no parts, one is duplicated, or one is not a feature.
     """
 
     parts: tuple[Part, ...] = (
@@ -45,14 +45,14 @@ class Features:
         for part in self.parts:
             if not isinstance(part, Part):
                 raise InputError(
-                    f"features: {part!r} is no feature; use Return(21), Trend(8, 24) and the like, or a function under @feature"
+                    f"features: {part!r} is not a feature; use Return(21), Trend(8, 24) or the like, or a function under @feature"
                 )
         names = self.names
         if not names:
             raise InputError("features: there must be at least one part")
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
-            raise InputError(f"features: {twice} stands twice; keep one of the two")
+            raise InputError(f"features: {twice} appears twice; keep one of the two")
 
     @classmethod
     def standard(
@@ -62,26 +62,38 @@ class Features:
         short_volatility: int = 10,
         averages: tuple[int, ...] = (50, 200),
     ) -> Features:
-        """The default composition with other windows: a `Return` a horizon, a `VolatilityRatio`, an `AboveAverage` an average."""
+        """The default composition with other windows.
+
+        Parameters
+        ----------
+        horizons : tuple of int
+            Horizons in bars, one `Return` each.
+        volatility, short_volatility : int
+            Windows of the long and the short volatility, in bars.
+        averages : tuple of int
+            Windows of the moving averages in bars, one `AboveAverage` each.
+        """
         ratio = VolatilityRatio(short_volatility, volatility)
         returns = [Return(h, volatility) for h in horizons]
         return cls((*returns, ratio, *(AboveAverage(n, volatility) for n in averages)))
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> Features:
-        """From what ``dataclasses.asdict`` and JSON made of it.
+        """Inverse of ``dataclasses.asdict``, also after a round trip through JSON.
 
         Raises
         ------
         InputError
-            When a part is of no known kind; a user's own must be defined before a model that reads it is loaded.
+            When the kind of a part is unknown. User-defined features must be defined before a model that uses them is loaded.
         """
-        if "parts" not in config:  # models saved before features were composed
+        if "parts" not in config:  # format of older models
             return cls.standard(**_tuples(config))
         parts = []
         for part in config["parts"]:
             if part["kind"] not in Part.kinds:
-                raise InputError(f"features: {part['kind']!r} is no kind of feature; there are {', '.join(Part.kinds)}")
+                raise InputError(
+                    f"features: {part['kind']!r} is not a kind of feature; there are {', '.join(Part.kinds)}"
+                )
             parts.append(Part.kinds[part["kind"]](**{k: v for k, v in _tuples(part).items() if k != "kind"}))
         return cls(tuple(parts))
 
@@ -92,32 +104,32 @@ class Features:
 
     @property
     def lookback(self) -> int:
-        """Bars that must come before the first one that has all features."""
+        """Number of bars needed before the first bar on which all features are defined."""
         return lookback(self.parts)
 
     @property
     def needs(self) -> set[str]:
-        """What of the bars they read besides the closes: fields, and ``index`` for their times."""
+        """What the features read besides the closes: names of fields, and ``"index"`` for the bar times."""
         return needs(self.parts)
 
     def compute(self, bars: Bars, out: np.ndarray | None = None) -> np.ndarray:
-        """Features of the visible rows; the history warms them up.
+        """Compute the features of the visible rows; the history serves as warm-up.
 
         Parameters
         ----------
         bars : Bars
-        out : ndarray of shape (T, A, F), optional
-            Where to write them, for instance a memory map.
+        out : ndarray of float64, shape (T, A, F), optional
+            Output array, for instance a memory map.
 
         Returns
         -------
-        ndarray of shape (T, A, F)
-            Float64; NaN for a symbol's first `lookback` bars and while it is not listed. Over gaps the last close stands.
+        ndarray of float64, shape (T, A, F)
+            NaN for a symbol's first `lookback` bars and while it is not listed. In gaps the last close is carried forward.
 
         Raises
         ------
         InputError
-            When the bars lack a field that a feature reads.
+            When the bars lack a field that a feature reads, or `out` has the wrong shape or type.
         """
         shape = (*bars.shape, len(self.names))
         if out is None:
@@ -129,32 +141,32 @@ class Features:
         return out
 
     def blocks(self, bars: Bars, size: int = BLOCK) -> Iterator[np.ndarray]:
-        """Features of the visible rows, in order, `size` rows at a time: what `compute` gives, in bounded memory.
+        """The result of `compute` in blocks of `size` rows, in bounded memory.
 
-        A user's own features are computed whole before the first block.
+        User-defined features are computed for the whole panel before the first block.
 
         Yields
         ------
         ndarray of shape (size or fewer, A, F)
         """
         if size < 1:
-            raise InputError(f"size is {size}; a block has at least 1 row")
+            raise InputError(f"size is {size}; it must be at least 1")
         yield from Fold(self.parts, bars).blocks(bars, size, None)
 
     def stream(self, bars: Bars) -> FeatureStream:
-        """Go on from `bars` bar by bar as they arrive."""
+        """A `FeatureStream` that continues after `bars`, bar by bar as they arrive."""
         return FeatureStream(self.parts, bars)
 
     def require(self, bars: Bars, more: int = 0) -> None:
-        """Raise `InputError` unless there are bars enough for `more` rows of features, and all fields."""
+        """Raise `InputError` unless `bars` have all fields, and enough rows for one row of features and `more` after it."""
         held, needed = len(bars) + bars.past, self.lookback + 1 + more
         if held < needed:
             raise InputError(
-                f"{bars.name} has {held} bars, but {needed} are needed ({self.lookback} warm the features up)"
+                f"{bars.name} has {held} bars, but {needed} are needed ({self.lookback} to warm up the features)"
             )
         check_fields(self.parts, bars)
 
 
 def _tuples(config: dict[str, Any]) -> dict[str, Any]:
-    """Lists back to the tuples that JSON made them of."""
+    """Convert the lists that JSON returns back to tuples."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}

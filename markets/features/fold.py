@@ -1,7 +1,7 @@
-"""How a composition of features runs: over a panel, block by block, or bar by bar as they arrive.
+"""Running a composition of features over a panel, in blocks, or bar by bar as bars arrive.
 
-All three are one fold (`markets.features.kernels`) over more or fewer rows at a time. Logs are taken by numpy before it, row by
-row the same whatever stands around them.
+All three run the same fold (`markets.features.kernels`) over more or fewer rows at a time. Logarithms are taken by numpy
+beforehand; the result for a row does not depend on the other rows.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from markets.features import kernels as kernel
 from markets.features.parts import Part, check_fields, lookback, needs
 from markets.features.program import Program
 
-# Rows whose logs are taken at once: bounds memory, and is long enough that Python does not count.
+# Rows per block: small enough to bound memory, large enough to make Python's overhead negligible.
 BLOCK = 4096
 _NOTHING = np.zeros((0, 0))
 _ANGLES = {n: 2 * np.pi * np.arange(n) / n for n in (12, 7)}
 
 
 class Fold:
-    """The fold of a composition along one set of symbols."""
+    """State and program of a composition of features for one set of symbols."""
 
     def __init__(self, parts: Sequence[Part], bars: Bars):
         check_fields(parts, bars)
@@ -39,12 +39,12 @@ class Fold:
         self.state = program.start(len(bars.symbols))
 
     def custom(self, bars: Bars) -> np.ndarray:
-        """Users' features on all of `bars`, shape (T, A, C)."""
+        """Values of the user-defined features on all of `bars`, shape (T, A, C)."""
         found = [part.values(bars) for part in self.parts if part.by_function]
         return np.stack(found, axis=-1) if found else _NOTHING[..., None]
 
     def take(self, piece: Bars, custom: np.ndarray, out: np.ndarray) -> None:
-        """Fold the visible rows of `piece`, writing their features unless `out` has no rows."""
+        """Update the state with the visible rows of `piece`, and write their features unless `out` has no rows."""
         with np.errstate(invalid="ignore"):
             logs = np.log(piece.close)
             high, low = (getattr(piece, name) if name in self.needs else None for name in ("high", "low"))
@@ -55,7 +55,7 @@ class Fold:
         kernel.fold(logs, ranges, volume, clock, custom, gone, self.steps, self.windows, self.lookback, self.state, out)
 
     def blocks(self, bars: Bars, size: int, out: np.ndarray | None) -> Iterator[np.ndarray]:
-        """Fold the history silently, then the visible rows in blocks, into `out` or into new arrays."""
+        """Fold the history without output, then the visible rows in blocks, into `out` or into new arrays."""
         held = bars.with_past()
         custom = self.custom(held)
         width = (len(bars.symbols), self.columns)
@@ -70,17 +70,17 @@ class Fold:
 
 
 class FeatureStream:
-    """Features bar by bar, as they arrive; made by `Features.stream`.
+    """Features bar by bar, as bars arrive; created by `Features.stream`.
 
-    A push costs tens of microseconds and the state does not grow; a user's own features, however, are functions of whole
-    panels, so with any of these the bars are kept and each push computes them anew.
+    A push takes tens of microseconds and the state does not grow. The exception are user-defined features, which are
+    functions of whole panels: with any of them, all bars are kept and each push recomputes these features.
 
     Attributes
     ----------
     latest : ndarray of shape (A, F)
         Features of the last bar.
     time : Timestamp
-        Of the last bar.
+        Time of the last bar.
     """
 
     def __init__(self, parts: Sequence[Part], bars: Bars):
@@ -89,28 +89,28 @@ class FeatureStream:
         (block,) = self._fold.blocks(held.rows(len(held) - 1, len(held)), 1, None)
         self.latest, self.time = block[0], held.index[-1]
         self._by_function = any(part.by_function for part in parts)
-        # of the rest, only symbols, fields and delistings are asked again
+        # otherwise only symbols, fields and delistings are needed later
         self._bars = held if self._by_function else held.rows(len(held) - 1, len(held)).without_past()
 
     def push(self, open, high, low, close, volume, time) -> np.ndarray:
-        """Take one more bar.
+        """Add one bar and return its features.
 
         Parameters
         ----------
         open, high, low, close, volume : array_like of shape (A,), or None
             In the order of the symbols; NaN where a symbol did not trade. Fields that no feature reads may be None.
         time : Timestamp or str
-            Later than all before.
+            Must be later than the time of the last bar.
 
         Returns
         -------
         ndarray of shape (A, F)
-            What `Features.compute` would give in its last row.
+            Equal to the last row of `Features.compute` on all bars so far.
 
         Raises
         ------
         InputError
-            Naming the field and the symbol that is wrong; the state is then as it was.
+            When the bar is wrong; the message names the field and the symbol. The state is then unchanged.
         """
         bar = self._bar(dict(zip(FIELDS, (open, high, low, close, volume), strict=True)), time)
         kept = _grown(self._bars, bar) if self._by_function else self._bars
@@ -122,13 +122,13 @@ class FeatureStream:
         return out[0]
 
     def _bar(self, fields: dict[str, Any], time: Any) -> Bars:
-        """The arrays as `Bars` of one row."""
+        """Validate the arrays and convert them to `Bars` of one row."""
         kept, symbols = self._bars, self._bars.symbols
         try:
             when = pd.Timestamp(time)
             later = when > self.time
         except (TypeError, ValueError) as error:
-            raise InputError(f"{time!r} is no time like {self.time}: {error}") from None
+            raise InputError(f"{time!r} is not a time like {self.time}: {error}") from None
         if not later:
             raise InputError(f"the bar of {when} does not come after {self.time}; push each bar once, in order")
         rows: dict[str, np.ndarray] = {}
@@ -142,18 +142,18 @@ class FeatureStream:
             if bad.any():
                 a = int(np.argmax(bad))
                 raise InputError(
-                    f"{name} of {symbols[a]} at {when} is {values[a]:g}; leave out what is not known, as NaN"
+                    f"{name} of {symbols[a]} at {when} is {values[a]:g}; write NaN where a value is not known"
                 )
             rows[name] = values[None]
         for name in FIELDS:
             if name not in rows and name in {"close", *self._fold.needs}:
-                raise InputError(f"the bar of {when} comes without the {name}, which a feature reads")
+                raise InputError(f"the bar of {when} is without the {name}, which a feature reads")
         index = pd.DatetimeIndex([when]).as_unit(kept.index.unit)
         return Bars(index, symbols, rows, np.isfinite(rows["close"]), kept.name, 0, kept._delisted_from)
 
 
 def _grown(bars: Bars, bar: Bars) -> Bars:
-    """`bars` and one bar more."""
+    """`bars` with one more bar appended."""
     missing = np.full((1, len(bars.symbols)), np.nan)
     fields = {name: np.vstack([values, bar.fields.get(name, missing)]) for name, values in bars.fields.items()}
     index, tradable = pd.DatetimeIndex(bars.index.append(bar.index)), np.vstack([bars.tradable, bar.tradable])

@@ -1,12 +1,12 @@
-"""The arithmetic of `markets.features.parts`: one update a bar, of all features of all symbols, on a state of fixed size.
+"""The numba kernels of `markets.features.parts`: one update per bar of all features, on a state of fixed size.
 
-Whole panels, blocks of rows and a live stream are the same function folded over more or fewer bars; they agree to the
-bit because there is nothing else. A composition of features is a small program: rows of (code, column, n, m, volatility,
-place), interpreted bar by bar, each step a loop over the symbols. A ring buffer holds the last log closes; what a
-feature remembers besides stands in rows of `State.workspace`, at its `place`.
+Whole panels, blocks of rows and live streams all run `fold`, over more or fewer bars at a time, so their results are
+bit-identical. A composition of features is a small program: rows of (code, column, n, m, volatility slot, place),
+interpreted bar by bar; each step is a loop over the symbols. A ring buffer holds the last log closes. Any other state of a
+feature is in rows of `State.workspace`, starting at its `place`.
 
-In the notation of the code: l is the log of the last known close, the age of a symbol counts bars since its first close,
-and a bar without a close is a bar without a return.
+In the notation of the code, l is the log of the last known close, and the age of a symbol is the number of bars since its
+first close. A bar without a close has no return.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from numba import njit
 
 from markets.bars.bars import STALE
 
-# A price that never moves has no volatility to divide by.
+# Floor of the volatility, so that a price that never moves does not lead to a division by zero.
 SMALLEST_VOLATILITY = 1e-6
-# Eight standard deviations: beyond, only the sign is news, and a broken price must not blow up a network.
+# Bound of all features, in standard deviations: a bad price must not blow up a network.
 LARGEST = 8.0
 
 RETURN, ABOVE, RATIO, VOLATILITY, TREND, DRAWDOWN, RANGE, VOLUME, RANK, CALENDAR, CUSTOM = range(11)
 
-# Trend: bars of price and of signal over which standard deviations are taken, and the length at which an average of
-# decay 1 − 1/n is cut, in n (2 % of its weight lies beyond), so that a row reads a definite stretch of the past.
+# Trend: windows of the standard deviations of price and of signal, in bars. An exponential average of decay 1 − 1/n is
+# truncated after CUT · n bars (2 % of its weight lies beyond), so that its lookback is finite.
 PRICES, SIGNALS, CUT = 63, 252, 4
 # Rows of workspace that Trend needs before its ring of signals.
 _FAST, _SLOW, _MEAN, _SQUARES, _SIGNAL_MEAN, _SIGNAL_SQUARES, TREND_ROWS = range(7)
@@ -38,18 +38,18 @@ _kernel = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 
 
 class State(NamedTuple):
-    """What is remembered from bar to bar, by symbol."""
+    """State carried from bar to bar, by symbol."""
 
-    bars: np.ndarray  # (1,) bars seen
+    bars: np.ndarray  # (1,) number of bars so far
     age: np.ndarray  # (A,) bars since the first close; -1 before it
     since: np.ndarray  # (A,) bars since the last close
-    known: np.ndarray  # (A,) whether this bar's features are
-    base: np.ndarray  # (A,) log of the first close: sums of l − base stay small and exact
-    logs: np.ndarray  # (depth, A) ring of l
-    squares: np.ndarray  # (S, A) sum of squared returns over each of the volatility windows
-    sigma: np.ndarray  # (S, A) its root mean
-    workspace: np.ndarray  # (R, A) sums, averages and rings of the features
-    peaks: np.ndarray  # (P, A) bar of the highest close in each drawdown's window
+    known: np.ndarray  # (A,) whether this bar's features are defined
+    base: np.ndarray  # (A,) log of the first close; sums of l − base stay small, which keeps rounding errors small
+    logs: np.ndarray  # (depth, A) ring buffer of l
+    squares: np.ndarray  # (S, A) sum of squared returns over each volatility window
+    sigma: np.ndarray  # (S, A) root mean square of these returns
+    workspace: np.ndarray  # (R, A) sums, averages and ring buffers of the features
+    peaks: np.ndarray  # (P, A) bar of the highest close in the window of each drawdown
 
 
 def make_state(symbols: int, depth: int, windows: int, rows: int, peaks: int) -> State:
@@ -70,26 +70,31 @@ def make_state(symbols: int, depth: int, windows: int, rows: int, peaks: int) ->
 
 @_kernel
 def fold(logs, ranges, volume, clock, custom, gone, steps, windows, lookback, s, out):
-    """Take `logs.shape[0]` more bars into the state, and write their features, unless `out` has no rows.
+    """Update the state with T more bars and write their features, unless `out` has no rows.
 
     Parameters
     ----------
     logs : ndarray of shape (T, A)
         Log closes, NaN in a gap.
     ranges : ndarray of shape (T, A)
-        Squared log of high over low; no rows where no feature reads it, as in the next three.
+        Squared log of high over low. This and the next three arrays have size 0 if no feature reads them.
     volume : ndarray of shape (T, A)
     clock : ndarray of shape (T, 4)
+        Columns of `Calendar`.
     custom : ndarray of shape (T, A, C)
-        Users' features.
+        Values of user-defined features.
     gone : ndarray of bool, shape (T, A)
-        Delisted; no rows where no symbol is.
+        Whether a symbol is delisted; size 0 if none ever is.
     steps : ndarray of int, shape (P, 6)
         Code, column, n, m, volatility slot, place.
     windows : ndarray of int, shape (S,)
+        Lengths of the volatility windows.
     lookback : int
+        Bars before a symbol's first row of features.
     s : State
+        Updated in place.
     out : ndarray of shape (T or 0, A, F)
+        Output.
     """
     wanted = out.shape[0] > 0
     for row in range(logs.shape[0]):
@@ -145,7 +150,7 @@ def _bounded(x):
 
 @_kernel
 def _take(logs, row, t, s):
-    """The new log close into the ring; in a gap the last one stands."""
+    """Add the new log close to the ring buffer; in a gap the last one is repeated."""
     depth = s.logs.shape[0]
     now, before = t % depth, (t - 1) % depth
     for a in range(s.age.size):
@@ -200,7 +205,7 @@ def _above_average(n, slot, place, t, s, row, f, out):
 
 @_kernel
 def _own_level(n, m, slot, place, t, s, row, f, out):
-    """Level of volatility: log σ_n less its mean over m bars: a sum, then a ring of m."""
+    """Log σ_n less its mean over m bars. Workspace: a sum, then a ring buffer of m."""
     ring = place + 1 + t % m
     for a in range(s.age.size):
         if s.age[a] >= n:
@@ -215,7 +220,7 @@ def _own_level(n, m, slot, place, t, s, row, f, out):
 
 @_kernel
 def _slide(workspace, mean, squares, a, x, old, seen, n):
-    """Mean and sum of squared deviations of the last n values, after `x` came and `old` went (Welford 1962)."""
+    """Update mean and sum of squared deviations of the last n values: `x` enters, `old` leaves (Welford 1962)."""
     before = workspace[mean, a]
     if seen <= n:
         workspace[mean, a] += (x - before) / seen
@@ -232,7 +237,7 @@ def _deviation(squares, n):
 
 @_kernel
 def _average(workspace, place, a, x, old, full, n):
-    """Exponential average of decay 1 − 1/n over the last CUT · n values; `old` is the one that went, if `full`."""
+    """Exponential average of decay 1 − 1/n over the last CUT · n values; if `full`, `old` is the value that leaves."""
     decay = 1 - 1 / n
     lost = decay ** (CUT * n)
     workspace[place, a] = decay * workspace[place, a] + x
@@ -278,7 +283,7 @@ def _drawdown(n, slot, place, t, s, row, f, out):
         peak = s.peaks[place, a]
         if s.age[a] == 0 or s.logs[now, a] >= s.logs[peak % depth, a]:
             peak = t
-        elif peak <= t - n:  # it left the window: look for the highest of what is there
+        elif peak <= t - n:  # the peak left the window: search for the new one
             peak = max(t - n + 1, t - s.age[a])
             for other in range(peak + 1, t + 1):
                 if s.logs[other % depth, a] >= s.logs[peak % depth, a]:
@@ -290,7 +295,7 @@ def _drawdown(n, slot, place, t, s, row, f, out):
 
 @_kernel
 def _window_sum(workspace, place, a, x, age, n, t):
-    """Sum of the last n values: the sum, then a ring of n."""
+    """Sum of the last n values. Workspace: the sum, then a ring buffer of n."""
     ring = place + 1 + t % n
     workspace[place, a] += x
     if age >= n:

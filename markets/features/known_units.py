@@ -1,4 +1,4 @@
-"""Features for markets whose units are known, such as the synthetic ones: nothing is estimated."""
+"""Features for markets with known units, such as the synthetic families: no scale is estimated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class UnitReturn(ByFunction):
     Attributes
     ----------
     unit : float
-        For a synthetic family its ``scale``, so that the feature is the r of the formulas.
+        For a synthetic family use its ``scale``; the feature then equals r in the family's formulas.
     """
 
     unit: float
@@ -45,12 +45,14 @@ class UnitReturn(ByFunction):
 
 @dataclass(frozen=True)
 class Exogenous(ByFunction):
-    """The log price of one symbol, given to every symbol: a signal that synthetic families send along as a symbol that does
-    not trade.
+    """Log price of one symbol, as a feature of every symbol.
+
+    Synthetic families use it for signals, which they store as symbols that are not tradable.
 
     Attributes
     ----------
     symbol : str
+        The symbol whose price is read.
     """
 
     symbol: str

@@ -1,7 +1,10 @@
-"""The features themselves: small dataclasses, each with its parameters and its lookback.
+"""The built-in features: small dataclasses, each with its parameters and its lookback.
 
-Nearly all of them are in units of the symbol's own volatility, so that one policy reads a bank and a bitcoin alike. What
-composes them is `markets.features.composition`, their arithmetic is in `markets.features.kernels`.
+Nearly all are scaled by the symbol's own volatility, so that one policy can trade symbols of very different volatility.
+`markets.features.composition` combines them; their arithmetic is in `markets.features.kernels`.
+
+In the formulas P_t is the close of bar t (the last known close in a gap), and σ_t the root mean square log return over the
+`volatility` bars up to t.
 """
 
 from __future__ import annotations
@@ -18,23 +21,25 @@ from markets.common.errors import InputError
 from markets.features import kernels as kernel
 from markets.features.program import Program
 
-# No feature is larger, either way.
+# Bound of the absolute value of all features.
 LARGEST = kernel.LARGEST
 
 
 @dataclass(frozen=True)
 class Part:
-    """One feature. Its name is its kind and the parameters that have no default, or are not the default.
+    """Base class of a feature.
+
+    Its name consists of its kind and its parameters, without those that have their default value.
 
     Attributes
     ----------
     kind : str
-        The class's name in names and saved models: ``VolatilityRatio`` is a ``volatility_ratio``.
+        Name of the class in column names and saved models: ``volatility_ratio`` for ``VolatilityRatio``.
     by_function : bool
-        Whether it is computed by a function of whole panels rather than by the fold.
+        Whether the feature is computed by a function of whole panels rather than by the fold.
     """
 
-    kind: str = field(init=False, repr=False)  # a field, since it tells parts of like parameters apart in a saved model
+    kind: str = field(init=False, repr=False)  # a field, so that saved models store it along with the parameters
     by_function: ClassVar[bool] = False
     kinds: ClassVar[dict[str, type[Part]]] = {}
 
@@ -48,7 +53,7 @@ class Part:
                 f"there are two features called {kind}: {other.__module__}.{other.__qualname__} and "
                 f"{cls.__module__}.{cls.__qualname__}; rename one, or a saved model would be read as the other"
             )
-        Part.kinds[kind] = cls  # a cell of a notebook that ran again
+        Part.kinds[kind] = cls  # the class may be defined again by re-running a notebook cell
 
     def __post_init__(self) -> None:
         for name, value in self._parameters.items():
@@ -61,7 +66,7 @@ class Part:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """A name for each column."""
+        """Names of the columns."""
         words = [self.kind]
         for f in fields(self):
             if f.init and f.default is MISSING:
@@ -72,30 +77,30 @@ class Part:
 
     @property
     def lookback(self) -> int:
-        """Bars that must come before the first one that has the feature."""
+        """Number of bars needed before the first bar on which the feature is defined."""
         return max(self._parameters.values(), default=0)
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What of the bars it reads besides the closes: fields, and ``index`` for their times."""
+        """What the feature reads besides the closes: names of fields, and ``"index"`` for the bar times."""
         return ()
 
     def values(self, bars: Bars) -> np.ndarray:
-        """What its function makes of `bars`, shape (T, A)."""
+        """Values on `bars`, shape (T, A); only for features with `by_function`."""
         raise NotImplementedError
 
     def _plan(self, program: Program) -> None:
-        """Add its steps."""
+        """Add the feature's steps to the program."""
         raise NotImplementedError
 
 
 class ByFunction(Part, abstract=True):
-    """A feature that a function of whole panels computes (`Part.values`)."""
+    """Base class of features that are computed by a function of whole panels (`Part.values`)."""
 
     by_function: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        """Its parameters need not be windows."""
+        """Skip the check of `Part`: parameters need not be windows."""
 
     def _plan(self, program: Program) -> None:
         program.add(kernel.CUSTOM, program.functions)
@@ -120,12 +125,12 @@ class Return(Part):
 
 @dataclass(frozen=True)
 class Trend(Part):
-    """Difference of a fast and a slow average of the log price, twice standardised (MACD).
+    """Difference of a fast and a slow average of the log price (MACD), standardised twice.
 
     ``q = (m_fast − m_slow) / std_63(log P)``, then ``q / std_252(q)`` (Baz, Granger, Harvey, Le Roux and Rattray,
     "Dissecting investment strategies in the cross section and time series", 2015; Lim, Zohren and Roberts, "Enhancing
-    time-series momentum strategies using deep neural networks", Journal of Financial Data Science 2019). The averages m
-    decay by 1 − 1/n a bar and are cut after 4 n bars, so that a row reads a definite stretch of the past.
+    time-series momentum strategies using deep neural networks", Journal of Financial Data Science 2019). The averages m are
+    exponential with decay 1 − 1/n per bar, truncated after 4 n bars so that the lookback is finite.
     """
 
     fast: int = 8
@@ -167,7 +172,7 @@ class Volatility(Part):
 
 @dataclass(frozen=True)
 class VolatilityRatio(Part):
-    """``log(σ_short / σ_long)``: is it wilder than usual."""
+    """Short-term relative to long-term volatility, ``log(σ_short / σ_long)``."""
 
     short: int = 10
     long: int = 63
@@ -178,7 +183,7 @@ class VolatilityRatio(Part):
 
 @dataclass(frozen=True)
 class Drawdown(Part):
-    """``log(P_t / highest close of the last n bars) / (σ_t sqrt(n))``; zero at a high."""
+    """Drawdown from the highest close of the last n bars, ``log(P_t / max P) / (σ_t sqrt(n))``; 0 at a new high."""
 
     window: int
     volatility: int = 63
@@ -191,10 +196,10 @@ class Drawdown(Part):
 
 @dataclass(frozen=True)
 class Range(Part):
-    """Volatility within bars against volatility between them, ``log(σ_range / σ)``, both over n bars.
+    """Intrabar (high–low) volatility relative to close-to-close volatility, ``log(σ_range / σ)``, both over n bars.
 
     ``σ_range² = mean of log(high / low)² / (4 log 2)`` (Parkinson, "The extreme value method for estimating the variance of
-    the rate of return", Journal of Business 1980). High where prices swing and come back, low where they jump.
+    the rate of return", Journal of Business 1980). Large when prices revert within bars, small when they jump between bars.
     """
 
     window: int = 21
@@ -211,7 +216,10 @@ class Range(Part):
 
 @dataclass(frozen=True)
 class VolumeSurprise(Part):
-    """``log(½ + ½ V_t / mean volume of the n bars before)``: zero as usual, −0.69 without any, a bar missed counting as none."""
+    """Volume relative to its recent mean, ``log(½ + ½ V_t / mean volume of the n bars before)``.
+
+    It is 0 at the mean and −0.69 without any volume. A gap counts as a bar without volume.
+    """
 
     window: int = 63
 
@@ -225,10 +233,10 @@ class VolumeSurprise(Part):
 
 @dataclass(frozen=True)
 class Rank(Part):
-    """Rank of the log return over h bars among the listed symbols, from −1 (lowest) to 1; ties share theirs.
+    """Rank of the log return over h bars among the listed symbols, from −1 (lowest) to 1 (highest).
 
     Cross-sectional momentum (Jegadeesh and Titman, "Returns to buying winners and selling losers", Journal of Finance 1993).
-    A symbol alone is 0.
+    Ties get the mean of their ranks. With a single symbol the rank is 0.
     """
 
     horizon: int
@@ -240,7 +248,7 @@ class Rank(Part):
 
 @dataclass(frozen=True)
 class Calendar(Part):
-    """Month of the year and day of the week of the bar's time, each as a sine and a cosine."""
+    """Month of the year and day of the week of the bar's time, each as sine and cosine."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -256,7 +264,7 @@ class Calendar(Part):
 
 @dataclass(frozen=True)
 class AboveAverage(Part):
-    """``(log P_t − mean of log P over n bars) / (σ_t sqrt(n))``."""
+    """Distance from the moving average of the log price, ``(log P_t − mean of log P over n bars) / (σ_t sqrt(n))``."""
 
     window: int
     volatility: int = 63
@@ -267,12 +275,12 @@ class AboveAverage(Part):
 
 
 def lookback(parts: Sequence[Part]) -> int:
-    """Bars that must come before the first one that has all features."""
+    """Number of bars needed before the first bar on which all features are defined."""
     return max(part.lookback for part in parts)
 
 
 def needs(parts: Sequence[Part]) -> set[str]:
-    """What of the bars they read besides the closes: fields, and ``index`` for their times."""
+    """What the features read besides the closes: names of fields, and ``"index"`` for the bar times."""
     return {name for part in parts for name in part.needs} - {"close"}
 
 
@@ -282,5 +290,5 @@ def check_fields(parts: Sequence[Part], bars: Bars) -> None:
         lacking = [name for name in part.needs if getattr(bars, name) is None]
         if lacking:
             raise InputError(
-                f"the feature {part.names[0]} reads the {lacking[0]}, but {bars.name} has none; leave the feature out"
+                f"the feature {part.names[0]} reads the {lacking[0]}, but {bars.name} has none; remove the feature"
             )

@@ -1,4 +1,4 @@
-"""A composition of features as a small program for `markets.features.kernels.fold`: its steps and its workspace."""
+"""`Program`: a composition of features as steps and workspace for `markets.features.kernels.fold`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from markets.features import kernels as kernel
 
 
 class Program:
-    """The steps of a composition, and the rows of workspace that they need."""
+    """The steps of a composition, and the amount of state that they need."""
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, ...]] = []
@@ -14,18 +14,18 @@ class Program:
         self.depth, self.rows, self.peaks, self.functions, self.column = 2, 0, 0, 0, 0
 
     def volatility(self, window: int) -> int:
-        """Slot of the volatility over `window` bars, shared by all that read it."""
+        """Slot of the volatility over `window` bars, shared by all features that use it."""
         self.reach(window + 1)
         if window not in self.windows:
             self.windows.append(window)
         return self.windows.index(window)
 
     def reach(self, bars: int) -> None:
-        """Keep the log closes of this many earlier bars."""
+        """Make the ring buffer long enough for this many earlier log closes."""
         self.depth = max(self.depth, bars + 1)
 
     def reserve(self, rows: int) -> int:
-        """Place of `rows` more rows of workspace."""
+        """Reserve `rows` rows of workspace; returns the first."""
         self.rows += rows
         return self.rows - rows
 

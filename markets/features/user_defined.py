@@ -1,4 +1,4 @@
-"""Features of a user's own: a function of bars under a decorator, checked for look-ahead when it is defined.
+"""User-defined features: a function of bars with the decorator `feature`, checked for lookahead when it is defined.
 
 .. code-block:: python
 
@@ -12,9 +12,9 @@
 
     features = Features(parts=(Return(21), stretch))
 
-The check runs the function on a small synthetic panel with gaps, then on the same panel cut off after a bar, and with
-everything after that bar replaced: the rows up to it must be bit-identical. So a shift the wrong way, a ``bfill``, a centred
-window or a statistic of the whole sample do not get far.
+The check runs the function on a small synthetic panel with gaps, then on the same panel cut off after some bar, and with all
+later bars replaced: the rows up to that bar must be bit-identical. This detects, for example, a shift in the wrong direction, a
+``bfill``, a centred window or a whole-sample statistic.
 """
 
 from __future__ import annotations
@@ -31,23 +31,28 @@ from markets.features.parts import ByFunction
 
 Function = Callable[[Bars], np.ndarray]
 
-# By name: a saved model knows its features by name, and no code is ever stored.
+# By name: saved models store only the names of user-defined features, never code.
 _FUNCTIONS: dict[str, Function] = {}
-# Rows of the panel past the lookback, and how many of them are taken for the last.
+# Rows of the test panel beyond the lookback, and number of bars at which it is cut.
 _ROWS, _CUTS = 60, 12
 
 
 @dataclass(frozen=True)
 class Custom(ByFunction):
-    """A user's function as a part of `Features`; made by `feature`. Called with bars, it is the function.
+    """A user's function as a part of `Features`, created by `feature`. Calling it with bars calls the function.
 
     Attributes
     ----------
     name : str
     bars : int
-        Lookback.
+        The lookback.
     reads : tuple of str
-        Fields besides the close.
+        Fields that the function reads besides the close.
+
+    Raises
+    ------
+    InputError
+        When no feature of this name is defined.
     """
 
     name: str
@@ -58,7 +63,7 @@ class Custom(ByFunction):
         super().__post_init__()
         if self.name not in _FUNCTIONS:
             raise InputError(
-                f"the feature {self.name!r} is not defined; import the file that has it under @feature before the model is loaded"
+                f"the feature {self.name!r} is not defined; import the file that defines it before loading the model"
             )
 
     def __call__(self, bars: Bars) -> np.ndarray:
@@ -81,26 +86,33 @@ class Custom(ByFunction):
 
 
 def feature(lookback: int, *, needs: tuple[str, ...] = ()) -> Callable[[Function], Custom]:
-    """Make a function of `Bars` to an array of shape (T, A) a part of `Features`.
+    """Decorator that turns a function of `Bars` into a part of `Features`.
 
-    Its values are bounded and blanked like any other feature's: NaN for a symbol's first bars and while it is not listed.
+    The function returns an array of shape (T, A). Its values are treated like those of other features: bounded, and NaN for a
+    symbol's first `lookback` bars and while it is not listed.
 
     Parameters
     ----------
     lookback : int
-        Earlier bars that a row reads. More are given, and must make no difference beyond rounding.
+        Number of earlier bars that a row depends on. The function may be given more bars, which must not change its values
+        beyond rounding.
     needs : tuple of str
-        What it reads besides the close, of open, high, low, volume and index (the bars' times).
+        What the function reads besides the close: any of open, high, low, volume and index (the bar times).
+
+    Returns
+    -------
+    callable
+        The decorator; it returns a `Custom`.
 
     Raises
     ------
     InputError
-        When a row changes with later bars, reads further back than `lookback` or what `needs` does not name, is not known
-        after the lookback, or two calls on the same bars differ; naming the row and what differed.
+        When a row depends on later bars, on more than `lookback` earlier bars or on something not in `needs`; when a row is
+        undefined after the lookback; or when two calls on the same bars differ. The message names the row and the values.
     """
     if not isinstance(lookback, int):
         raise InputError(
-            f"@feature: write how many earlier bars a row reads, as in @feature(lookback=20), not {lookback!r}"
+            f"@feature: give the number of earlier bars a row reads, as in @feature(lookback=20), not {lookback!r}"
         )
     if lookback < 0:
         raise InputError(f"@feature: lookback is {lookback}; it must be at least 0")
@@ -118,7 +130,7 @@ def feature(lookback: int, *, needs: tuple[str, ...] = ()) -> Callable[[Function
 
 
 def check_causal(name: str, function: Function, lookback: int, needs: tuple[str, ...] = ()) -> None:
-    """Raise `InputError` when a row of `function` depends on later bars, or on more than `lookback` and `needs` say."""
+    """Raise `InputError` when a row of `function` depends on later bars, or on more than `lookback` and `needs` allow."""
     bars, other = (_panel(lookback + _ROWS, needs, seed) for seed in (1, 2))
     try:
         whole = _called(name, function, bars)
@@ -127,19 +139,19 @@ def check_causal(name: str, function: Function, lookback: int, needs: tuple[str,
             raise
         raise InputError(
             f"the feature {name} fails on bars that have no more than {', '.join(bars.fields)} ({error}); "
-            "name what it reads in needs"
+            "list the fields it reads in needs"
         ) from error
     if difference := _difference(bars, _called(name, function, bars), whole):
         raise InputError(
-            f"the feature {name} has two answers for the same bars: {difference}; seed what is random in it"
+            f"the feature {name} gives two results for the same bars: {difference}; seed its random numbers"
         )
     moved = _bars(bars.index + pd.Timedelta("100h"), bars.fields)
     if "index" not in needs and (difference := _difference(bars, _called(name, function, moved), whole)):
         raise InputError(
-            f"the feature {name} reads the bars' times: {difference} four days later; say needs=('index',)"
+            f"the feature {name} reads the bars' times: {difference} four days later; add needs=('index',)"
         )
     last = len(bars) - 1
-    # some of the cuts are at a gap: what is filled backwards shows nowhere else
+    # some of the cuts are at a gap, because a backward fill has an effect only there
     gaps = np.flatnonzero(np.isnan(bars.close[:last]).any(axis=1))
     cuts = np.append(np.linspace(lookback, last - 1, _CUTS).astype(int), gaps[gaps >= lookback][-_CUTS:])
     for t in sorted({max(int(cut), 1) for cut in cuts}):
@@ -156,19 +168,19 @@ def check_causal(name: str, function: Function, lookback: int, needs: tuple[str,
         row = lookback + int(np.argmin(known))
         raise InputError(
             f"the feature {name} is {whole[row, 0]} in row {row} of a symbol without gaps, though its lookback is {lookback}: "
-            "give it a longer one, or mend the function"
+            "give a longer lookback, or fix the function"
         )
     short = _called(name, function, bars[last - lookback :].without_past())[-1] if lookback else whole[-1]
     if not np.allclose(short, whole[-1], rtol=1e-6, atol=1e-9, equal_nan=True):
         a = int(np.argmax(~np.isclose(short, whole[-1], rtol=1e-6, atol=1e-9, equal_nan=True)))
         raise InputError(
             f"the feature {name} reads more than its lookback of {lookback}: row {last} of {bars.symbols[a]} is "
-            f"{whole[-1, a]:.10g} on all bars, but {short[a]:.10g} on the last {lookback + 1}; give it a longer lookback"
+            f"{whole[-1, a]:.10g} on all bars, but {short[a]:.10g} on the last {lookback + 1}; give a longer lookback"
         )
 
 
 def _difference(bars: Bars, found: np.ndarray, whole: np.ndarray) -> str:
-    """Where `found` departs from the first rows of `whole` by as little as a bit; empty if nowhere."""
+    """Description of the last difference between `found` and the first rows of `whole`; empty if they are bit-identical."""
     expected = whole[: len(found)]
     differs = (found != expected) & ~(np.isnan(found) & np.isnan(expected))
     if not differs.any():
@@ -187,14 +199,14 @@ def _called(name: str, function: Function, bars: Bars) -> np.ndarray:
 
 
 def _panel(length: int, needs: tuple[str, ...], seed: int) -> Bars:
-    """Three symbols with the fields of `needs`: one whole, one with gaps, one with gaps and a late listing."""
+    """Three symbols with the fields of `needs`: one without gaps, one with gaps, one with gaps and a late listing."""
     rng = np.random.default_rng(seed)
     close = 50 * np.exp(np.cumsum(rng.normal(0, 0.02, (length, 3)), axis=0))
     open_ = close * np.exp(rng.normal(0, 0.005, close.shape))
     high = np.maximum(open_, close) * np.exp(np.abs(rng.normal(0, 0.005, close.shape)))
     low = np.minimum(open_, close) * np.exp(-np.abs(rng.normal(0, 0.005, close.shape)))
     volume = rng.uniform(1e4, 1e6, close.shape)
-    # the gaps stand where they stand whatever the seed
+    # the gaps are the same for all seeds
     gap = np.random.default_rng(0).random(close.shape) < [0, 0.15, 0.15]
     gap[: length // 4, 2] = True
     gap[-1] = False

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, before anything is built on it."""
+"""Quality checks of market data."""
 
 from markets.quality.findings import Finding
 from markets.quality.report import QualityReport, check

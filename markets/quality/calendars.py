@@ -1,7 +1,7 @@
-"""Sessions: when an exchange was open, which exchange the bars look like, and where they disagree with it.
+"""Comparison of bar times with the trading sessions of an exchange, which is guessed unless given.
 
-The calendars are those of exchange-calendars (holidays, early closes, unscheduled closures such as 11 to 14 September
-2001); ``"24/7"`` and ``"24/5"`` are every day and every weekday, from midnight to midnight UTC.
+The calendars are those of the library exchange-calendars (holidays, early closes, unscheduled closures such as 11 to 14
+September 2001). ``"24/7"`` and ``"24/5"`` stand for every day and every weekday, from midnight to midnight UTC.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Sessions:
     name : str
     zone : str
     days : DatetimeIndex of shape (S,)
-        Dates, without a zone.
+        Dates, without a time zone.
     opens, closes : DatetimeIndex of shape (S,)
-        UTC.
+        In UTC.
     trading : ndarray of shape (S,)
-        Length of each session without its break, in seconds.
+        Trading time of each session in seconds, without breaks.
     """
 
     name: str
@@ -50,14 +50,14 @@ def sessions(name: str, first: pd.Timestamp, last: pd.Timestamp) -> Sessions:
     Parameters
     ----------
     name : str
-        ``"24/7"``, ``"24/5"``, or an exchange by its market identifier code: ``"XNYS"``, ``"XLON"``, ``"XTKS"``.
+        ``"24/7"``, ``"24/5"``, or the market identifier code of an exchange: ``"XNYS"``, ``"XLON"``, ``"XTKS"``.
     first, last : Timestamp
-        Dates without a zone.
+        Dates without a time zone.
 
     Raises
     ------
     InputError
-        When there is no such calendar, or it does not reach as far.
+        When the calendar is unknown or does not cover these dates.
     """
     if name in ("24/7", "24/5"):
         days = pd.date_range(first, last, freq="D")
@@ -67,14 +67,14 @@ def sessions(name: str, first: pd.Timestamp, last: pd.Timestamp) -> Sessions:
     import exchange_calendars
 
     try:
-        # A week more at either end: a span must hold a session to be one.
+        # A week more at either end, because exchange-calendars needs at least one session in the span.
         calendar = exchange_calendars.get_calendar(name, start=first - 7 * DAY, end=last + 7 * DAY)
     except exchange_calendars.errors.InvalidCalendarName:
         raise InputError(
-            f"calendar {name!r} is unknown; use 24/7, 24/5 or an exchange's code as XNYS, XLON or XTKS"
+            f"calendar {name!r} is unknown; use 24/7, 24/5 or an exchange code such as XNYS, XLON or XTKS"
         ) from None
     except ValueError as error:
-        raise InputError(f"calendar {name!r} cannot be had from {when(first)} to {when(last)}: {error}") from None
+        raise InputError(f"calendar {name!r} is not available from {when(first)} to {when(last)}: {error}") from None
     table = calendar.schedule.loc[first:last]
     rest = (table["break_end"] - table["break_start"]).fillna(pd.Timedelta(0))
     trading = (table["close"] - table["open"] - rest).dt.total_seconds().to_numpy()
@@ -97,7 +97,7 @@ def check_index(
     ----------
     index : DatetimeIndex of shape (T,)
     calendar : str or None
-        See `sessions`. None guesses, where that is clear.
+        See `sessions`. With None the calendar is guessed if the bars make it clear.
 
     Returns
     -------
@@ -105,11 +105,11 @@ def check_index(
     facts : dict of str to str
         ``spacing``, ``times`` and ``calendar``, in words.
     missing : DatetimeIndex
-        Sessions without a bar, as dates without a zone.
+        Sessions without a bar, as dates without a time zone.
     """
     steps = index[1:] - index[:-1]
     step = pd.Timedelta(steps.to_series().median()) if len(steps) else DAY
-    zone = f"zone {index.tz}" if index.tz is not None else "no time zone"
+    zone = f"time zone {index.tz}" if index.tz is not None else "no time zone"
     none = pd.DatetimeIndex([])
     if step > 4 * DAY:
         facts = {"spacing": f"about {step / DAY:.0f} days", "times": zone}
@@ -156,9 +156,9 @@ def _check_days(
 
 
 def guess_days(dates: pd.DatetimeIndex) -> tuple[str | None, str]:
-    """Calendar that daily bars follow and why it is thought so; None where that is not clear.
+    """Guess the calendar of daily bars; returns the calendar, or None if unclear, and the reason.
 
-    Weekends with bars tell ``24/7``, weekday holidays of New York with bars tell ``24/5``, holidays without bars ``XNYS``.
+    Bars at weekends mean ``24/7``. Otherwise bars on New York's weekday holidays mean ``24/5``, and none on them ``XNYS``.
     """
     every = pd.date_range(dates[0], dates[-1], freq="D")
     weekend = every[every.day_of_week >= 5]
@@ -166,30 +166,30 @@ def guess_days(dates: pd.DatetimeIndex) -> tuple[str | None, str]:
     if share >= 0.8:
         return "24/7", f"guessed: bars on {share:.0%} of the weekend days"
     if share > 0.02 and weekend.isin(dates).sum() > 2:
-        return None, f"not guessed: bars on {share:.0%} of the weekend days; name one with calendar="
+        return None, f"not guessed: bars on {share:.0%} of the weekend days; set it with calendar="
     weekdays = every[every.day_of_week < 5]
     holidays = weekdays[~weekdays.isin(sessions("XNYS", *_reach(dates)).days)]
     if len(holidays) < 3:
-        return "XNYS", "by default: too few holidays to tell"
+        return "XNYS", "by default: too few holidays to guess"
     share = float(holidays.isin(dates).mean())
     if share <= 0.2:
         return "XNYS", f"guessed: no bars on {1 - share:.0%} of its {len(holidays):,} holidays"
     if share >= 0.8:
         return "24/5", f"guessed: bars on {share:.0%} of New York's {len(holidays):,} holidays, none at weekends"
-    return None, f"not guessed: bars on {share:.0%} of New York's holidays; name one with calendar="
+    return None, f"not guessed: bars on {share:.0%} of New York's holidays; set it with calendar="
 
 
 def _reach(local: pd.DatetimeIndex) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """First and last date of which sessions are wanted: another zone may be a day off, and a weekend has none."""
+    """First and last date for `sessions`, with a margin for differing time zones and for weekends without sessions."""
     return local[0].normalize() - 7 * DAY, local[-1].normalize() + 7 * DAY
 
 
 def _stamps(index: pd.DatetimeIndex, local: pd.DatetimeIndex, at: Sessions | None) -> tuple[list[Finding], str]:
-    """Time of day of daily bars: where most of them stand, and which do not."""
+    """Findings on the time of day of daily bars, and a description of the usual one."""
     clock = local - local.normalize()
     counts = clock.value_counts()
     usual = [pd.Timedelta(counts.index[0])]
-    # A clock without summer time shows an exchange's close at two hours.
+    # Without daylight saving time in the time zone, an exchange's close is at two different hours of the day.
     if (
         len(counts) > 1
         and abs(counts.index[1] - counts.index[0]) == pd.Timedelta(hours=1)
@@ -197,11 +197,11 @@ def _stamps(index: pd.DatetimeIndex, local: pd.DatetimeIndex, at: Sessions | Non
     ):
         usual.append(pd.Timedelta(counts.index[1]))
     odd = ~clock.isin(usual)
-    if at is not None:  # early closes, by the exchange's clock or by UTC
+    if at is not None:  # early closes, in the exchange's time zone or in UTC
         odd &= ~local.isin(at.closes.tz_convert(at.zone).tz_localize(None)) & ~local.isin(at.closes.tz_localize(None))
     name = " and ".join(str(t).removeprefix("0 days ")[:5] for t in usual)
     midnight = usual == [pd.Timedelta(0)]
-    words = "dates, known at that day's close" if midnight else f"stamped at {name}"
+    words = "dates, known at the close of that day" if midnight else f"stamped at {name}"
     findings = []
     if odd.any():
         rows = np.flatnonzero(odd)
@@ -218,14 +218,14 @@ def _stamps(index: pd.DatetimeIndex, local: pd.DatetimeIndex, at: Sessions | Non
 def _missing(
     missing: pd.DatetimeIndex, days: pd.DatetimeIndex, index: pd.DatetimeIndex, dates: pd.DatetimeIndex, name: str
 ) -> Finding:
-    """Sessions without a bar; marked between the bars on either side."""
+    """Finding of sessions without a bar; its rows are the bars on either side."""
     place = days.searchsorted(missing)
     run = np.concatenate([[True], np.diff(place) > 1])
     lengths = np.diff(np.append(np.flatnonzero(run), len(run)))
     first = missing[run][int(np.argmax(lengths))]
     after = np.minimum(dates.searchsorted(missing[run]), len(index) - 1)
     rows = np.column_stack([np.maximum(after - 1, 0), after])
-    longest_run = f", the longest hole {lengths.max():,} from {when(first)}" if lengths.max() > 1 else ""
+    longest_run = f", the longest gap {lengths.max():,} from {when(first)}" if lengths.max() > 1 else ""
     detail = f"{name} was open on {listed(missing)}{longest_run}"
     severity = "error" if 2 * len(missing) > len(days) else "warning"
     stamps = missing if index.tz is None else localized(missing, index.tz)
@@ -258,7 +258,7 @@ def _check_hours(
     if len(missing):
         dates = pd.DatetimeIndex(at.days[np.clip(number, 0, None)])
         findings.append(_missing(missing, at.days[seen], index, dates, at.name))
-    # The first and the last session are cut by the data, and belong to nobody.
+    # The first and the last session may be cut by the data, so they are not checked.
     whole = seen & (have > 0)
     whole[np.flatnonzero(whole)[[0, -1]] if whole.any() else []] = False
     short = np.where(whole, np.floor(at.trading / step.total_seconds()) - have, 0.0)
@@ -272,25 +272,25 @@ def _check_hours(
     if not inside.all():
         rows = np.flatnonzero(~inside)
         share = len(rows) / len(index)
-        what = "another zone or another calendar?" if share > 0.5 else "trade before or after hours?"
-        detail = f"{share:.1%} of the bars are outside of {at.name}'s hours: {listed(index[rows])}; {what}"
+        what = "another zone or another calendar?" if share > 0.5 else "trading before or after hours?"
+        detail = f"{share:.1%} of the bars are outside {at.name}'s hours: {listed(index[rows])}; {what}"
         findings.append(_finding("off hours", "warning" if share > 0.5 else "note", index, rows, detail))
     stamped = _stamped(utc, number, inside, at, whole)
     if stamped == "start":
         detail = (
             f"bars seem to be stamped at their start: the first of a session at its open, none at its close. Add {step} "
-            "to the times, or every value is known one bar early"
+            "to the times, otherwise every value is used one bar too early"
         )
         findings.append(_finding("bar time", "warning", index, np.array([0, len(index) - 1]), detail, len(index)))
     facts["times"] += {"start": ", stamped at their start", "end": ", stamped at their end"}.get(
-        stamped, ", stamped at start or end: the times do not tell; they should be ends"
+        stamped, ", stamped at their start or end, which is unclear from the times; they should be the ends"
     )
     facts["calendar"] = f"{at.name}, {why}; bars in {(have > 0).sum():,} of {seen.sum():,} sessions"
     return findings, facts, missing
 
 
 def _fit_hours(index: pd.DatetimeIndex, calendar: str | None) -> tuple[Sessions | None, pd.DatetimeIndex, str]:
-    """The sessions to compare with, the bar times as UTC, and how both were come by."""
+    """Sessions to compare with, bar times in UTC, and how both were determined."""
     local = index.tz_localize(None).normalize()
     every = pd.date_range(local[0], local[-1], freq="D")
     weekend = every[every.day_of_week >= 5]
@@ -306,7 +306,7 @@ def _fit_hours(index: pd.DatetimeIndex, calendar: str | None) -> tuple[Sessions 
         return at, _utc(index, zones[best]), f"as asked{read}"
     if fits[best] >= 0.98:
         return at, _utc(index, zones[best]), f"guessed: {fits[best]:.1%} of the bars in its hours{read}"
-    why = f"not guessed: {fits[best]:.0%} of the bars in New York's hours, none at weekends; name one with calendar="
+    why = f"not guessed: {fits[best]:.0%} of the bars in New York's hours, none at weekends; set it with calendar="
     return None, index, why
 
 
@@ -317,13 +317,13 @@ def _utc(index: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:
 
 
 def _session_of(utc: pd.DatetimeIndex, at: Sessions) -> tuple[np.ndarray, np.ndarray]:
-    """Number of the session that had opened last at each time, and whether the time is within it."""
+    """Number of the last session opened by each time, and whether the time is within that session."""
     number = at.opens.searchsorted(utc, side="right") - 1
     return number, (number >= 0) & (utc <= at.closes[np.clip(number, 0, None)])
 
 
 def _stamped(utc: pd.DatetimeIndex, number: np.ndarray, inside: np.ndarray, at: Sessions, whole: np.ndarray) -> str:
-    """Whether bars stand at their "start" or "end"; "" where sessions have no night between them, or too few are whole."""
+    """Whether bars are stamped at their "start" or "end"; "" if unclear, or without breaks between sessions."""
     if at.name in ("24/7", "24/5") or whole.sum() < 3:
         return ""
     opened, closed = np.zeros(len(at.days), dtype=bool), np.zeros(len(at.days), dtype=bool)

@@ -1,14 +1,14 @@
-"""What can be wrong with one symbol's bars, found in one column at a time.
+"""Data faults of single symbols, found one symbol at a time.
 
-Returns are judged by a robust scale, so that a fault does not hide itself::
+Returns are compared with a robust scale, which faults hardly affect::
 
     sigma = 1.4826 median |r|     over the non-zero returns r (the median absolute deviation, Hampel 1974)
 
-once over the whole life of the symbol and once over `WINDOW` bars on either side of the return in question; the largest
-of the three counts, so that a crash among crashes is no outlier. A return over a longer step (a weekend, a gap, a night
-between intraday bars) is compared with returns over steps of its kind, since a weekend adds far less than two days'
-variance (French and Roll 1986, https://doi.org/10.1016/0304-405X(86)90004-8). All of this looks at the whole sample,
-which a report may and a strategy may not.
+It is computed over the whole life of the symbol and over the `WINDOW` bars on either side of the return; the largest of the
+three is used, so that a large return in a volatile period is not an outlier. Returns over longer steps (a weekend, a gap, a
+night between intraday bars) are compared with returns over similar steps, since a weekend adds far less than two days'
+variance (French and Roll 1986, https://doi.org/10.1016/0304-405X(86)90004-8). All of this uses the whole sample, which is
+acceptable in a report but not in a strategy.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ import pandas as pd
 from numba import njit
 
 SEVERITIES = ("error", "warning", "note")
-WINDOW = 21  # bars on either side that a return is compared with: about a month of days
-OUTLIER = 15.0  # sigmas of a move that stays, or of a high or low that no close comes near
-SPIKE = 10.0  # sigmas of a move that the next bar takes back
-REVERTED = 0.25  # share of a spike that the next bar may leave standing
-FAT_FINGER = 3.0  # a spike by this factor is no market
-STALE_ODDS = 0.01  # chance of one stale run as long in a whole life, if unchanged closes came independently
-# Splits as companies make them; new shares to old.
+WINDOW = 21  # bars on either side that a return is compared with: about a month of daily bars
+OUTLIER = 15.0  # threshold in sigmas of a lasting move, or of a high or low far from all closes around it
+SPIKE = 10.0  # threshold in sigmas of a move that the next bar reverts
+REVERTED = 0.25  # largest fraction of a spike that may remain after the next bar
+FAT_FINGER = 3.0  # a spike by more than this factor is an error, not a market move
+STALE_ODDS = 0.01  # probability of such a stale run over the symbol's life if unchanged closes were independent
+# Common split ratios; new shares to old.
 RATIOS = ((3, 2), (2, 1), (5, 2), *((n, 1) for n in (3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 100)))
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of fault of one symbol.
+    """All occurrences of one kind of fault in one symbol.
 
     Attributes
     ----------
     symbol : str
-        ``"(all)"`` for what concerns the whole panel.
+        ``"(all)"`` if the fault concerns the whole panel.
     kind : str
     severity : {"error", "warning", "note"}
-        An error makes the data unusable as it is; a warning is a suspicion to look at; a note is good to know.
+        An error makes the data unusable as it is; a warning should be looked into; a note is information.
     first, last : Timestamp
-        Of the first bar and the last bar concerned.
+        Times of the first and the last bar concerned.
     count : int
-        Bars (of runs: bars in all runs) that are concerned.
+        Number of bars concerned; for runs, the bars of all runs.
     detail : str
     rows : ndarray of int, shape (n, 2)
-        First and last row of each occurrence, to mark on a picture.
+        First and last row of each occurrence, for charts.
     """
 
     symbol: str
@@ -64,18 +64,18 @@ class Finding:
 def faults(
     symbol: str, index: pd.DatetimeIndex, fields: dict[str, np.ndarray], gone: pd.Timestamp | None, stale: int
 ) -> Iterator[Finding]:
-    """Faults of one symbol.
+    """Find the faults of one symbol.
 
     Parameters
     ----------
     symbol : str
     index : DatetimeIndex of shape (T,)
     fields : dict of str to ndarray of shape (T,)
-        ``close``, and what there is of ``open``, ``high``, ``low`` and ``volume``.
+        ``close`` and, where available, ``open``, ``high``, ``low`` and ``volume``.
     gone : Timestamp or None
-        When the symbol was delisted, if that is known.
+        Time at which the symbol is delisted, if known.
     stale : int
-        Bars with one and the same close that are suspicious; more where unchanged closes are common.
+        Length in bars from which a run of unchanged closes is reported; longer where unchanged closes are common.
 
     Yields
     ------
@@ -99,7 +99,7 @@ def faults(
         detail = f"last close {when(index[end])}, {len(index) - 1 - end:,} bars before the data ends; {delisting}"
         yield finding("early end", "warning" if gone is None else "note", np.array([[end, end]]), detail)
     if len(there) < 2:
-        yield finding("no return", "error", np.array([[start, end]]), "a single close in all; leave the symbol out")
+        yield finding("no return", "error", np.array([[start, end]]), "only a single close; leave the symbol out")
         return
     if len(there) < end - start + 1:
         yield _gaps(finding, index, np.isnan(close[start : end + 1]), start)
@@ -134,12 +134,12 @@ def faults(
 
 
 def when(time: pd.Timestamp) -> str:
-    """A time as short as it can be said."""
+    """A time as text; without the time of day if that is midnight."""
     return f"{time:%Y-%m-%d %H:%M}".removesuffix(" 00:00")
 
 
 def listed(times: pd.DatetimeIndex, most: int = 4) -> str:
-    """Some times, and how many more."""
+    """The first `most` times as text, and how many more there are."""
     more = f" and {len(times) - most:,} more" if len(times) > most else ""
     return ", ".join(when(t) for t in times[:most]) + more
 
@@ -155,20 +155,20 @@ def _gaps(finding, index: pd.DatetimeIndex, missing: np.ndarray, start: int) -> 
     lengths = rows[:, 1] - rows[:, 0] + 1
     longest_run = rows[np.argmax(lengths)]
     share = float(missing.mean())
-    holes = f"{len(rows):,} holes, the longest" if len(rows) > 1 else "one hole of"
-    detail = f"{share:.1%} of its life in {holes} {lengths.max():,} bars from {when(index[longest_run[0]])}"
+    holes = f"{len(rows):,} gaps, the longest" if len(rows) > 1 else "one gap of"
+    detail = f"{share:.1%} of bars missing in {holes} {lengths.max():,} bars from {when(index[longest_run[0]])}"
     weekend = index[start : start + len(missing)].day_of_week.to_numpy() >= 5
-    if weekend.any() and missing[weekend].all() and weekend[missing].mean() > 0.8:  # a stock beside what never closes
+    if weekend.any() and missing[weekend].all() and weekend[missing].mean() > 0.8:  # other symbols trade at weekends
         return finding("gap", "note", rows, f"{detail}; {weekend[missing].mean():.0%} of them at weekends")
     severity = "error" if share > 0.5 else "warning" if share > 0.01 or lengths.max() > 5 else "note"
     return finding("gap", severity, rows, detail)
 
 
 def _stale_runs(moves: np.ndarray, stale: int) -> np.ndarray:
-    """Positions of the first and the last close of each run that is too long, shape (n, 2).
+    """Positions of the first and the last close of each stale run, shape (n, 2).
 
-    With a share p of unchanged closes, a life of T bars has T p^n runs of n by chance: where p is large, as in minutes,
-    the run must be longer.
+    If a fraction p of closes is unchanged, T bars have about T p^n runs of length n by chance. If p is large, as in minute
+    bars, only longer runs count as stale.
     """
     same = moves == 0
     share = same.mean()
@@ -181,7 +181,7 @@ def _stale_runs(moves: np.ndarray, stale: int) -> np.ndarray:
 
 
 def _jumps(finding, index: pd.DatetimeIndex, there: np.ndarray, moves: np.ndarray, fields: dict) -> Iterator[Finding]:
-    """Splits, spikes, outliers, and highs and lows that no close comes near."""
+    """Find splits, spikes, outliers, and highs and lows far from all closes around them."""
     if np.count_nonzero(moves) < WINDOW:
         return
     scale, sigma = _by_step(moves, np.diff(index.as_unit("us").asi8[there]).astype(np.float64))
@@ -189,18 +189,18 @@ def _jumps(finding, index: pd.DatetimeIndex, there: np.ndarray, moves: np.ndarra
     at = np.flatnonzero(np.abs(scaled) > SPIKE * sigma)
     local, lively = _surroundings(scaled, at, 1)
     limit = np.maximum(local, sigma) * scale[at]
-    beside, _ = _surroundings(scaled, at, 2)  # without the move back
+    beside, _ = _surroundings(scaled, at, 2)  # without the reversal
     back = np.append(moves, 0.0)[at + 1]
     size = np.abs(moves[at])
     spike = (size > SPIKE * np.maximum(beside, sigma) * scale[at]) & (np.abs(moves[at] + back) <= REVERTED * size)
-    # The way back is no fault of its own.
+    # The reversal of a spike is not a fault of its own.
     after = np.isin(at - 1, at[spike]) & ~spike
     ratio, misfit = _nearest_ratio(size)
     split = ~spike & ~after & lively & (size > OUTLIER * limit)
     if "volume" in fields:
         split &= misfit <= 5 * limit
         split[split] = _volume_follows(fields["volume"][there], moves, at[split])
-    else:  # with no second witness the first must be more exact
+    else:  # without volume to confirm the split, the ratio must match more closely
         split &= misfit <= 3 * limit
     outlier = ~spike & ~after & ~split & (size > OUTLIER * limit)
 
@@ -218,20 +218,20 @@ def _jumps(finding, index: pd.DatetimeIndex, there: np.ndarray, moves: np.ndarra
             f"on {when(index[there[at[k] + 1]])}"
             for k in np.flatnonzero(split)[:3]
         ]
-        detail = f"the price looks like a split that is not adjusted for: {', '.join(seen)}"
+        detail = f"the price looks like an unadjusted split: {', '.join(seen)}"
         yield found(split, "split", "warning", detail)
     if spike.any():
         fat = bool((size[spike] > np.log(FAT_FINGER)).any())
-        yield found(spike, "spike", "error" if fat else "warning", f"taken back by the next bar: {worst(spike)}")
+        yield found(spike, "spike", "error" if fat else "warning", f"reverted by the next bar: {worst(spike)}")
     if outlier.any():
-        yield found(outlier, "outlier", "note", f"a move that stayed: {worst(outlier)}")
+        yield found(outlier, "outlier", "note", f"a lasting move: {worst(outlier)}")
     yield from _out_of_line(finding, index, there, fields, scaled, scale, sigma)
 
 
 def _by_step(moves: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, float]:
-    """How much larger each return may be for its step than over the usual one, and the scale of the latter.
+    """Scale of each return relative to returns over the usual step, and sigma of the latter.
 
-    Steps within a factor of two are of one kind; where there are too few of a kind, the square root of time.
+    Steps within a factor of two are grouped. Groups with too few returns are scaled by the square root of time.
     """
     longer = steps / np.median(steps)
     kind = np.maximum(np.rint(np.log2(longer)), 0).astype(np.int64)
@@ -246,7 +246,7 @@ def _by_step(moves: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _nearest_ratio(size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which of `RATIOS` each move is nearest to, and how far from it in logs."""
+    """Index of the nearest of `RATIOS` for each move, and the distance in logs."""
     logs = np.log([new / old for new, old in RATIOS])
     right = np.clip(np.searchsorted(logs, size), 1, len(logs) - 1)
     nearest = np.where(size - logs[right - 1] < logs[right] - size, right - 1, right)
@@ -254,7 +254,7 @@ def _nearest_ratio(size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _volume_follows(volume: np.ndarray, moves: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Whether the volume went the other way by at least half of the jump in logs; shares double when a price halves."""
+    """Whether log volume changed in the opposite direction by at least half the log price jump, as after a split."""
     out = np.ones(len(at), dtype=bool)
     for k, t in enumerate(at):
         before, after = volume[max(t + 1 - WINDOW, 0) : t + 1], volume[t + 1 : t + 1 + WINDOW]
@@ -265,7 +265,7 @@ def _volume_follows(volume: np.ndarray, moves: np.ndarray, at: np.ndarray) -> np
 
 
 def _out_of_line(finding, index, there, fields, scaled, scale, sigma) -> Iterator[Finding]:
-    """An open, high or low that stands far outside of the closes on both sides of it."""
+    """Find opens, highs and lows far outside the range of the closes before and after."""
     others = [fields[name][there][1:] for name in ("open", "high", "low") if name in fields]
     if not others:
         return
@@ -279,15 +279,15 @@ def _out_of_line(finding, index, there, fields, scaled, scale, sigma) -> Iterato
     if len(at):
         rows = there[at + 1]
         k = int(at[np.argmax(reach[at])])
-        detail = f"{reach[k] / sigma:.0f} sigma outside of the closes around it on {when(index[there[k + 1]])}"
+        detail = f"{reach[k] / sigma:.0f} sigma outside the closes around it on {when(index[there[k + 1]])}"
         yield finding("out of line", "warning", np.column_stack([rows, rows]), detail)
 
 
 @njit(cache=True)
 def _surroundings(scaled, at, skip):
-    """Robust scale of the returns around each of `at`, of the larger side; and whether both sides are alive.
+    """Robust scale of the returns around each of `at`, the larger of both sides; and whether both sides are active.
 
-    The side after begins `skip` later. Alive: at least half of at least five returns moved.
+    The side after `at` begins `skip` bars later. A side is active if it has at least five returns, half of them non-zero.
     """
     scales, lively = np.zeros(len(at)), np.ones(len(at), dtype=np.bool_)
     for k in range(len(at)):

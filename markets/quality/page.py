@@ -1,4 +1,4 @@
-"""The page of a quality report: one HTML file that needs nothing else, not even a network."""
+"""HTML page of a quality report: one self-contained file that works without a network."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from markets.common.pages import table, write_page
 from markets.quality.findings import SEVERITIES, Finding, when
 
 _HEADS = ("symbol", "kind", "severity", "first", "last", "count", "detail")
-_PANELS = 12  # symbols whose prices are drawn: those with the worst findings
-_POINTS = 2000  # of a curve, besides what is marked
-_ROWS, _COLUMNS = 60, 240  # of the heat map
-# Symbol and colour of what is marked on the prices.
+_PANELS = 12  # maximum number of symbols with a chart: those with the worst findings
+_POINTS = 2000  # maximum number of points of a curve, without the marks
+_ROWS, _COLUMNS = 60, 240  # maximum size of the heat map
+# Marker and colour of each kind of finding in the price charts.
 _MARKS = {
     "split": ("diamond", "#b5179e"),
     "spike": ("triangle-up", "#d62828"),
@@ -42,19 +42,23 @@ th,td{text-align:left;vertical-align:top} .number{text-align:right} .time{white-
 def write_quality_page(
     bars: Bars, findings: Sequence[Finding], facts: Mapping[str, str], missing: pd.DatetimeIndex, path: str | Path
 ) -> Path:
-    """Facts, the table of findings, prices with the findings marked, and a heat map of missing bars.
+    """Write a page with facts, a table of findings, price charts with the findings marked, and a heat map of missing bars.
 
     Parameters
     ----------
     bars, findings, facts, missing
         See `markets.quality.QualityReport`.
     path : str or Path
-        An ``.html`` file, written in one move.
+        An ``.html`` file, written atomically.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
     InputError
-        When the folder is not there or cannot be written to.
+        When the folder does not exist or cannot be written to.
     """
     title = f"{bars.name}: quality of the data"
     counts = [(severity, sum(f.severity == severity for f in findings)) for severity in SEVERITIES]
@@ -73,26 +77,26 @@ def write_quality_page(
         full_html=False, include_plotlyjs=False, div_id="missing", config=config
     )
     rest = len(bars.symbols) - len(shown)
-    left_out = f" {rest:,} further symbols are not drawn." if rest else ""
+    left_out = f" {rest:,} further symbols are not shown." if rest else ""
     body = (
         f"<p class=about>{html.escape(intro)}</p><ul>{listed}</ul>{_table(findings)}"
-        f"<h2>Closes, findings marked</h2><p class=about>Worst first, on a log scale.{left_out}</p>{prices}"
-        f"<h2>Missing bars</h2><p class=about>Share of the bars that a symbol lacks, by time; the top row is the share of "
-        f"the calendar's sessions that have no bar at all. White where a symbol was not listed, and where nobody has a "
-        f"bar.</p>{holes}"
+        f"<h2>Closes with findings marked</h2><p class=about>Worst first, on a log scale.{left_out}</p>{prices}"
+        f"<h2>Missing bars</h2><p class=about>Fraction of bars that a symbol lacks, over time. The top row is the fraction of "
+        f"the calendar's sessions without any bar. White where a symbol was not listed, and where no symbol has a bar."
+        f"</p>{holes}"
     )
     return write_page(path, title, body, _STYLE)
 
 
 def worst_symbols(bars: Bars, findings: Sequence[Finding]) -> list[str]:
-    """Symbols to draw: in the order of their worst finding, then as they come; at most `_PANELS`."""
+    """Symbols to draw, at most `_PANELS`: those with findings first, the worst at the top."""
     found = list(dict.fromkeys(f.symbol for f in findings if f.symbol in bars.symbols))
     return [*found, *(s for s in bars.symbols if s not in set(found))][:_PANELS]
 
 
 def _table(findings: Sequence[Finding]) -> str:
     if not findings:
-        return "<p>No finding.</p>"
+        return "<p>No findings.</p>"
     rows = [[f.symbol, f.kind, f.severity, when(f.first), when(f.last), f"{f.count:,}", f.detail] for f in findings]
     classes = {"count": "number", "first": "time", "last": "time"}
     return table(_HEADS, rows, row_classes=[f.severity for f in findings], column_classes=classes)
@@ -110,7 +114,7 @@ def _prices(bars: Bars, findings: Sequence[Finding], symbols: list[str]) -> go.F
         place = {"row": i // columns + 1, "col": i % columns + 1}
         column = bars.symbols.index(symbol)
         close = bars.close[:, column]
-        marks = pd.Series(close).ffill().to_numpy()  # where a gap is drawn
+        marks = pd.Series(close).ffill().to_numpy()  # height at which gaps are marked
         rows = thinned(close, _POINTS)
         figure.add_scatter(
             x=bars.index[rows], y=close[rows], mode="lines", line={"width": 1, "color": "#495057"}, showlegend=False,
@@ -121,7 +125,7 @@ def _prices(bars: Bars, findings: Sequence[Finding], symbols: list[str]) -> go.F
                 continue
             shape, colour = _MARKS[finding.kind]
             at = finding.rows[np.linspace(0, len(finding.rows) - 1, min(len(finding.rows), _POINTS)).astype(int)]
-            # A run is drawn from its first to its last bar, a single bar as a mark.
+            # A run is drawn as a line from its first to its last bar, a single bar as a marker.
             x = np.column_stack([at, np.full(len(at), -1)]).ravel()
             y = np.where(x >= 0, marks[x], np.nan)
             figure.add_scatter(
@@ -140,9 +144,9 @@ def _prices(bars: Bars, findings: Sequence[Finding], symbols: list[str]) -> go.F
 
 
 def thinned(values: np.ndarray, most: int) -> np.ndarray:
-    """Rows that keep a curve's looks: the lowest and the highest value of each of ``most / 2`` stretches.
+    """Rows to plot so that a curve looks the same: the lowest and the highest value in each of ``most / 2`` intervals.
 
-    A gap of a whole stretch stays a gap.
+    An interval that is all gap remains a gap.
     """
     if len(values) <= most:
         return np.arange(len(values))

@@ -1,6 +1,6 @@
-"""`check`: what is wrong with a data set, before anything is built on it.
+"""`check`: quality checks of a data set, to run before using it.
 
-The faults of single symbols are in `markets.quality.findings`, those of the bar times in `markets.quality.calendars`.
+Checks of single symbols are in `markets.quality.findings`, those of the bar times in `markets.quality.calendars`.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from markets.quality.calendars import check_index
 from markets.quality.findings import SEVERITIES, Finding, faults
 
 _COLUMNS = [f.name for f in fields(Finding) if f.name != "rows"]
-# A panel of which some symbol should have gone by now: of US listings, several per cent do in a year.
+# Number of symbols and of years from which some delisting is to be expected; several per cent of US stocks delist per year.
 _MANY, _LONG = 5, 2.0
 
 
 @dataclass(frozen=True)
 class QualityReport:
-    """What `check` found.
+    """Result of `check`.
 
     Attributes
     ----------
     bars : Bars
     findings : tuple of Finding
-        Worst first; one for each kind and symbol.
+        One for each kind and symbol, worst first.
     facts : dict of str to str
-        How the data was read: ``spacing``, ``times``, ``calendar``.
+        How the data was interpreted: ``spacing``, ``times``, ``calendar``.
     missing : DatetimeIndex
         Sessions of the calendar without any bar, as dates.
     """
@@ -45,7 +45,7 @@ class QualityReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the data is usable: nothing of severity "error"."""
+        """Whether the data is usable: no finding of severity "error"."""
         return not any(finding.severity == "error" for finding in self.findings)
 
     @cached_property
@@ -56,7 +56,7 @@ class QualityReport:
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """One row a symbol: first and last close, bars, and the count of each kind of finding."""
+        """One row per symbol: times of first and last close, number of bars, and the count of each kind of finding."""
         there = np.isfinite(self.bars.close)
         index = self.bars.index
         last = len(index) - 1 - np.argmax(there[::-1], axis=0)
@@ -69,26 +69,33 @@ class QualityReport:
         return base.join(counts.fillna(0).astype(np.int64))
 
     def page(self, path: str | Path) -> Path:
-        """Write the report as one HTML file that needs nothing else; returns its path."""
+        """Write the report as a self-contained HTML file; returns its path.
+
+        Raises
+        ------
+        InputError
+            When the file cannot be written.
+        """
         from markets.quality.page import write_quality_page
 
         return write_quality_page(self.bars, self.findings, self.facts, self.missing, path)
 
 
 def check(bars: Bars, calendar: str | None = None, stale: int = 10) -> QualityReport:
-    """Look for gaps, stale runs, outliers, suspected splits, zero volumes, calendar holes and their kind.
+    """Check bars for gaps, stale runs, outliers, suspected splits, zero volumes, missing sessions and other faults.
 
-    Prices that no market can show (negative, infinite, a close above its high) never become `Bars` at all.
+    Impossible prices (negative, infinite, a close above its high) are not covered, since `Bars` refuses them already.
 
     Parameters
     ----------
     bars : Bars
-        The visible rows are checked.
+        Only the visible rows are checked.
     calendar : str, optional
-        ``"XNYS"`` or another exchange's code, ``"24/5"`` or ``"24/7"``. By default it is guessed where the bars make it
-        clear, and the report says what was guessed.
+        ``"XNYS"`` or another exchange code, ``"24/5"`` or ``"24/7"``. By default it is guessed if the bars make it clear; the
+        report states the guess.
     stale : int
-        Bars with one and the same close that are suspicious; more where unchanged closes are common, as in minutes.
+        Length in bars from which a run of unchanged closes is reported. Longer runs are needed where unchanged closes are
+        common, as in minute bars.
 
     Returns
     -------
@@ -97,17 +104,17 @@ def check(bars: Bars, calendar: str | None = None, stale: int = 10) -> QualityRe
     Raises
     ------
     InputError
-        When the calendar is unknown or does not reach as far, or `stale` is below 2.
+        When the calendar is unknown or does not cover the bars, or `stale` is below 2.
     """
     if not isinstance(bars, Bars):
-        raise InputError(f"check looks at Bars, not at {bars!r}; write check(load(...))")
+        raise InputError(f"check needs Bars, not {bars!r}; write check(load(...))")
     if stale < 2:
-        raise InputError(f"stale is {stale}: two bars at least can have the same close")
+        raise InputError(f"stale is {stale}; it must be at least 2, since a run of equal closes has at least two bars")
     index = bars.index
     findings, facts, missing = check_index(index, calendar)
     ends = bars.delisted_from
     for i, symbol in enumerate(bars.symbols):
-        if np.isnan(bars.close[:, i]).all():  # a slice before its listing or after its end
+        if np.isnan(bars.close[:, i]).all():  # a slice before its listing or after its delisting
             detail = "no close in this span"
             findings.append(Finding(symbol, "no return", "note", index[0], index[-1], len(index), detail))
             continue
@@ -125,7 +132,7 @@ def _survivorship(bars: Bars) -> list[Finding]:
     if known is None and (ended.any() or len(bars.symbols) < _MANY or bars.years < _LONG):
         return []
     detail = known or (
-        f"not one of {len(bars.symbols)} symbols ends in {bars.years:.0f} years: if they were chosen because they are still "
-        "there, every long-only result is flattered"
+        f"none of {len(bars.symbols)} symbols ends in {bars.years:.0f} years: if they were chosen because they are still listed, "
+        "survivorship bias flatters every long-only result"
     )
     return [Finding("(all)", "survivorship", "note", bars.index[0], bars.index[-1], len(bars.symbols), detail)]

@@ -1,4 +1,4 @@
-"""Which regime the market is in, as it was known at each bar."""
+"""Regime detectors without lookahead."""
 
 from markets.regimes.base import (
     Recovery,

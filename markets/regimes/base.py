@@ -1,8 +1,8 @@
-"""Regimes without look-ahead: what every detector of them can do, and what it hands on.
+"""`RegimeDetector`, the base class of regime detectors, and `RegimePath`, their result.
 
-A detector is fitted on the past and then *filters*: row t of its answer is made of bars up to t, to the bit. States are
-ordered by volatility, so that a label means the same after every refit. `hindsight` is the one method that reads the
-whole span; it is there to measure how much look-ahead would have flattered, and nothing that decides may call it.
+A detector is fitted on past bars and then *filters*: row t of the result depends only on bars up to t. Regimes are ordered by
+volatility, so that labels keep their meaning after a refit. Only `RegimeDetector.hindsight` uses the whole span. It serves to
+measure how much lookahead would have improved results, and must never be used for decisions.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _NAMES = {
 
 
 def regime_names(n_regimes: int) -> tuple[str, ...]:
-    """Names from the calmest to the wildest."""
+    """Names of `n_regimes` regimes, in ascending order of volatility."""
     return _NAMES.get(n_regimes, tuple(f"regime {k}" for k in range(n_regimes)))
 
 
 @dataclass(frozen=True, eq=False)
 class RegimePath:
-    """What a detector knew at each bar, at that bar.
+    """Regime probabilities at each bar.
 
     Attributes
     ----------
     index : DatetimeIndex of shape (T,)
     probabilities : ndarray of shape (T, K)
     names : tuple of str, length K
-        From the calmest regime to the wildest.
+        Names of the regimes, in ascending order of volatility.
     """
 
     index: pd.DatetimeIndex
@@ -54,11 +54,11 @@ class RegimePath:
 
     @property
     def labels(self) -> np.ndarray:
-        """Most probable regime of each bar, shape (T,), integers from 0 (calmest)."""
+        """Most probable regime of each bar; integers of shape (T,), 0 for the least volatile regime."""
         return self.probabilities.argmax(axis=1)
 
     def label(self, regime: str | int) -> int:
-        """Label of a regime by its name, or the label itself.
+        """Label (an integer) of a regime, given its name or label.
 
         Raises
         ------
@@ -75,7 +75,7 @@ class RegimePath:
 
     @property
     def transitions(self) -> np.ndarray:
-        """Share of the bars of regime i after which regime j follows, shape (K, K); NaN where i is not seen."""
+        """Empirical transition matrix, shape (K, K): fraction of bars of regime i followed by regime j; NaN if i never occurs."""
         k = len(self.names)
         counts = np.zeros((k, k))
         np.add.at(counts, (self.labels[:-1], self.labels[1:]), 1)
@@ -83,11 +83,20 @@ class RegimePath:
         return np.divide(counts, seen, out=np.full((k, k), np.nan), where=seen > 0)
 
     def table(self, bars: Bars) -> pd.DataFrame:
-        """What the market did in each regime, a row a regime.
+        """Statistics of the market in each regime, one row per regime.
 
-        ``bars`` and ``share`` of time; yearly ``mean`` and ``volatility`` of the market's return; ``drawdown``, the deepest
-        fall of the market from its highest point since an episode began; ``episodes``; and ``duration``, the bars that an
-        episode is expected to last, ``1 / (1 - transitions[k, k])``.
+        Parameters
+        ----------
+        bars : Bars
+            The bars of this path.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``bars``, their number; ``share``, their fraction of all bars; ``mean`` and ``volatility`` of the market's
+            return, annualised; ``drawdown``, the largest drawdown within an episode (a run of bars in one regime);
+            ``episodes``, their number; and ``duration``, the expected number of bars of an episode,
+            ``1 / (1 - transitions[k, k])``.
         """
         returns, labels = market_returns(bars), self.labels
         per_year = len(bars) / bars.years
@@ -109,7 +118,7 @@ class RegimePath:
 
 
 class Recovery(NamedTuple):
-    """How well labels find the true regimes; see `recovery`."""
+    """How well labels match the true regimes; see `recovery`."""
 
     accuracy: float
     delay: float
@@ -126,9 +135,9 @@ def recovery(labels: np.ndarray, truth: np.ndarray) -> Recovery:
     Returns
     -------
     Recovery
-        ``accuracy``: share of bars with the true label. ``delay``: mean number of bars from a true switch to the first
-        bar that is labelled with the new regime, over the switches that were noticed before the next one; 0 is at once.
-        ``missed``: share of switches that were not.
+        ``accuracy``: fraction of bars with the true label. ``delay``: mean number of bars from a true switch to the first
+        bar labelled with the new regime, over the switches that were detected before the next switch; 0 means no delay.
+        ``missed``: fraction of switches that were not detected.
     """
     labels, truth = np.asarray(labels), np.asarray(truth)
     edges = [*(np.flatnonzero(np.diff(truth)) + 1), len(truth)]
@@ -146,13 +155,13 @@ def recovery(labels: np.ndarray, truth: np.ndarray) -> Recovery:
 
 
 class RegimeDetector(ABC):
-    """What is fitted on past bars and then says, bar by bar, which regime the market is in.
+    """Base class of regime detectors: fitted on past bars, then applied bar by bar.
 
-    A detector of your own subclasses this: its constructor keeps its parameters under their own names, `fit` sets what
-    `_shapes` lists, and row t of `filter` is made of bars up to t. Reading and writing then come with it.
+    In a subclass, the constructor must store its parameters in attributes of the same names, `fit` must set the attributes
+    listed by `_shapes`, and row t of `filter` may depend only on bars up to t. Saving and loading are then inherited.
     """
 
-    _known: ClassVar[dict[str, type[RegimeDetector]]] = {}  # by class name: what a file may ask for
+    _known: ClassVar[dict[str, type[RegimeDetector]]] = {}  # by class name, for `load`
     n_regimes: int
 
     def __init_subclass__(cls, **kwargs: Any):
@@ -161,17 +170,17 @@ class RegimeDetector(ABC):
 
     @abstractmethod
     def fit(self, bars: Bars) -> Self:
-        """Fit on all that `bars` holds, history included; give it the past.
+        """Fit on all rows of `bars`, history included; pass only past bars.
 
         Raises
         ------
         InputError
-            Too few bars for the number of regimes, or prices that do not move.
+            When there are too few bars for the number of regimes, or prices do not move.
         """
 
     @abstractmethod
     def filter(self, bars: Bars) -> RegimePath:
-        """Regimes at each visible bar, from that bar and earlier ones alone.
+        """Regime probabilities at each visible bar, from this and earlier bars only.
 
         Raises
         ------
@@ -180,31 +189,31 @@ class RegimeDetector(ABC):
         """
 
     def hindsight(self, bars: Bars) -> RegimePath:
-        """Regimes at each visible bar with every later bar known. For measuring look-ahead; never for a decision."""
+        """Regimes at each visible bar using all bars, later ones included; to measure lookahead, never for decisions."""
         raise InputError(f"{type(self).__name__} has no labels in hindsight")
 
     @abstractmethod
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every array that `fit` sets, by attribute; () for a number."""
+        """Shape of every attribute that `fit` sets; () for a number."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the regimes, from the calmest to the wildest."""
+        """Names of the regimes, in ascending order of volatility."""
         return regime_names(self.n_regimes)
 
     # ------------------------------------------------------------------ parameters
 
     def get_params(self) -> dict[str, Any]:
-        """What the constructor was given, by name."""
+        """Parameters of the constructor, by name."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def set_params(self, **params: Any) -> Self:
-        """Change parameters; a fit is void after it.
+        """Change parameters; this discards any fit.
 
         Raises
         ------
         InputError
-            A parameter that is unknown or out of range; nothing is changed then.
+            When a parameter is unknown or out of range; the detector is then unchanged.
         """
         known = self.get_params()
         unknown = [name for name in params if name not in known]
@@ -220,7 +229,7 @@ class RegimeDetector(ABC):
     # ------------------------------------------------------------------ files
 
     def save(self, path: str | Path) -> None:
-        """Write parameters and fit as JSON, every number to its last bit.
+        """Write parameters and fit as JSON, with all numbers in full precision.
 
         Raises
         ------
@@ -236,23 +245,23 @@ class RegimeDetector(ABC):
         try:
             Path(path).write_text(text + "\n")
         except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+            raise InputError(f"{path}: cannot be written ({error.strerror}); choose another path") from None
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote.
+        """Load a detector from a file written by `save`.
 
         Raises
         ------
         InputError
-            When the file is none, or holds a detector of another kind.
+            When the file cannot be read, is not a saved detector, or holds a detector of another class.
         """
         try:
             config = json.loads(Path(path).read_text())
-            if "detector" not in config:  # as hidden Markov models were written before there were other detectors
+            if "detector" not in config:  # old format, from before there were other detectors
                 parameters = {"n_regimes": config.pop("n_regimes")}
                 config = {"detector": "HiddenMarkovRegimes", "parameters": parameters, "fitted": config}
-            if "format" in config:  # files without one differ from format 1 in nothing else
+            if "format" in config:  # files without it are otherwise the same as format 1
                 check_format(config, path, "fit the detector again")
             kind = RegimeDetector._known.get(config["detector"])
             if kind is None or not issubclass(kind, cls):
@@ -269,14 +278,14 @@ class RegimeDetector(ABC):
             raise InputError(f"{path}: not a saved regime detector ({error})") from None
         return detector
 
-    # ------------------------------------------------------------------ what fits share
+    # ------------------------------------------------------------------ helpers for subclasses
 
     def _require_fit(self) -> None:
         if not all(hasattr(self, name) for name in self._shapes()):
             raise InputError("the detector is not fitted; call fit(bars) on the past first")
 
     def _returns_to_fit(self, bars: Bars, needed: int) -> np.ndarray:
-        """The market's returns in per cent, of all that is held, without gaps."""
+        """Returns of the market in per cent, over all rows and without NaN; raises `InputError` if they cannot be fitted."""
         returns = market_returns(bars.with_past()) * 100
         returns = returns[np.isfinite(returns)]
         k = self.n_regimes
@@ -289,7 +298,7 @@ class RegimeDetector(ABC):
         return returns
 
     def _check_counts(self, **least: int) -> None:
-        """Raise on the first parameter that is not a whole number of at least so much; keep the others as int."""
+        """Raise if a parameter is not a whole number or is below its given minimum; convert the others to int."""
         for name, smallest in least.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
@@ -300,12 +309,12 @@ class RegimeDetector(ABC):
 
 
 def load_detector(path: str | Path) -> RegimeDetector:
-    """Read a detector of any kind, as `RegimeDetector.save` wrote it."""
+    """Load a detector of any class from a file written by `RegimeDetector.save`."""
     return RegimeDetector.load(path)
 
 
 def market_returns(bars: Bars) -> np.ndarray:
-    """Mean simple return over the symbols that are listed, shape (T,); NaN on the first bar held."""
+    """Return of the market: mean simple return over the listed symbols, shape (T,); NaN on the first row of the history."""
     held = bars.with_past()
     return _mean_returns(held.marks, held.listed)[bars.past :]
 
@@ -326,7 +335,7 @@ def _mean_returns(marks, listed):
 
 @njit(cache=True, nogil=True)
 def _deepest_fall(returns, inside):
-    """Deepest fall from the highest point since the run of `inside` bars began, zero or below."""
+    """Largest drawdown within any run of `inside` bars, zero or negative."""
     deepest, level, top = 0.0, 1.0, 1.0
     for t in range(returns.size):
         if not inside[t]:

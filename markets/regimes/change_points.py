@@ -1,15 +1,15 @@
-"""Bayesian online change-point detection: how long has the market been what it is now?
+"""Bayesian online change-point detection.
 
-Returns come in segments, each with a mean and a variance of its own, drawn from a normal-inverse-gamma prior; at every bar a
-new segment begins with probability h. The run length r_t, the number of returns of the segment under way, has the posterior
+Returns come in segments. Each segment has its own mean and variance, drawn from a normal-inverse-gamma prior; at every bar a
+new segment begins with probability h. The run length r_t is the number of returns in the current segment. Its posterior is
 (Adams and MacKay, "Bayesian online changepoint detection", arXiv 0710.3742)::
 
     P(r_t = r + 1) ∝ P(r_{t−1} = r) π_r(x_t) (1 − h)        P(r_t = 0) ∝ Σ_r P(r_{t−1} = r) π_r(x_t) h
 
 where π_r, the predictive density after the last r returns, is Student's t with 2α_r degrees of freedom, centre μ_r and
 squared scale β_r (κ_r + 1) / (α_r κ_r) (Murphy, "Conjugate Bayesian analysis of the Gaussian distribution", 2007). Run lengths
-that have less than `SMALLEST` of h as their mass are dropped and the rest is normalised, so the cost of a bar is bounded by
-1 / (h · SMALLEST) run lengths, and is a few hundred in practice.
+with a probability below h · `SMALLEST` are dropped and the rest is normalised. This bounds the number of run lengths per bar
+by 1 / (h · SMALLEST); in practice it is a few hundred.
 """
 
 from __future__ import annotations
@@ -25,35 +25,36 @@ from markets.bars.bars import Bars
 from markets.common.errors import InputError
 from markets.regimes.base import RegimeDetector, RegimePath, market_returns
 
-# Of the mass that a new segment starts with.
+# Run lengths below this fraction of h, the probability of a new segment, are dropped.
 SMALLEST = 1e-3
-# The prior is sought with fewer run lengths, on the last so many returns, in so many evaluations.
+# The prior is optimised with a coarser such bound, on at most this many returns, in at most this many evaluations.
 COARSE = 3e-2
 SEARCH_BARS = 5000
 SEARCHES = 120
 
 
 class ChangePoints(RegimeDetector):
-    """Bayesian online change-point detection with a Student-t predictive.
+    """Bayesian online change-point detection with a Student-t predictive distribution.
 
-    The regimes are levels of the volatility of the segment under way: its probability to be in a regime is the mass of the
-    run lengths whose estimate ``√(β_r / α_r)`` lies between that regime's edges. Edges lie half-way between the K means of
-    the log of the expected estimate over the span that was fitted. A bar without a return changes nothing.
+    Regimes are volatility levels of the current segment. The probability of a regime is that of the run lengths whose
+    volatility estimate ``√(β_r / α_r)`` lies between the regime's edges. The edges are half-way between the K cluster means
+    (k-means) of the log of the expected estimate over the fitted span. A bar without a return changes nothing.
 
     Parameters
     ----------
     n_regimes : int
     expected_run : float, optional
-        Bars that a segment is expected to last, 1 / h. By default it is found along with the prior.
+        Expected number of bars in a segment, 1 / h. By default it is fitted along with the prior.
 
     Attributes
     ----------
     prior : ndarray of shape (4,)
-        μ₀, κ₀, α₀, β₀ in per cent a bar: what makes the fitted span most likely (empirical Bayes). After `fit`, as below.
+        μ₀, κ₀, α₀, β₀ for returns in per cent per bar; maximises the likelihood of the fitted span (empirical Bayes). Set by
+        `fit`, as are the following attributes.
     hazard : float
         h.
     edges : ndarray of shape (K − 1,)
-        Per cent a bar, ascending.
+        Volatility in per cent per bar, ascending.
     """
 
     prior: np.ndarray
@@ -71,12 +72,12 @@ class ChangePoints(RegimeDetector):
         return {"prior": (4,), "hazard": (), "edges": (self.n_regimes - 1,)}
 
     def fit(self, bars: Bars) -> ChangePoints:
-        """Find the prior, the hazard and the edges on all that `bars` holds, history included.
+        """Fit the prior, the hazard and the edges on all rows of `bars`, history included.
 
         Raises
         ------
         InputError
-            Too few bars for the number of regimes, prices that do not move, or a volatility that hardly changes.
+            When there are too few bars for the number of regimes, prices do not move, or the volatility hardly changes.
         """
         returns = self._returns_to_fit(bars, max(20 * self.n_regimes, 60))
         self.prior, self.hazard = _search(returns[-SEARCH_BARS:], self.expected_run)
@@ -84,23 +85,26 @@ class ChangePoints(RegimeDetector):
         edges = _natural_edges(volatility, self.n_regimes)
         if edges is None:
             raise InputError(
-                f"{bars.name}: the volatility of its segments does not fall into {self.n_regimes} levels; ask for fewer regimes"
+                f"{bars.name}: the volatility of its segments has no {self.n_regimes} distinct levels; use fewer regimes"
             )
         self.edges = edges
         return self
 
     def filter(self, bars: Bars) -> RegimePath:
-        """Regime probabilities at each visible bar, from that bar and earlier ones alone."""
+        """Regime probabilities at each visible bar, from this and earlier bars only."""
         probabilities, _, _, _ = self._online(bars)
         return RegimePath(bars.index, probabilities[bars.past :], self.names)
 
     def run_length(self, bars: Bars) -> np.ndarray:
-        """Expected number of returns since the last change, shape (T,), from each bar and earlier ones alone: a feature."""
+        """Expected number of returns since the last change point, shape (T,), from this and earlier bars only.
+
+        It can serve as a feature.
+        """
         _, run, _, _ = self._online(bars)
         return run[bars.past :]
 
     def hindsight(self, bars: Bars) -> RegimePath:
-        """Regimes of the likeliest segmentation of the whole span; probabilities are 0 or 1."""
+        """Regimes of the most likely segmentation of the whole span; probabilities are 0 or 1."""
         self._require_fit()
         returns = market_returns(bars.with_past()) * 100
         known = np.flatnonzero(np.isfinite(returns))
@@ -108,7 +112,7 @@ class ChangePoints(RegimeDetector):
         starts = _segments(returns[known], self.prior, self.hazard, SMALLEST) if len(known) else []
         for first, last in pairwise([*starts, len(known)]):
             level = np.searchsorted(self.edges, _estimate(returns[known[first:last]], self.prior), side="right")
-            labels[known[first] :] = level  # and gaps after it
+            labels[known[first] :] = level  # also the gaps that follow
         return RegimePath(bars.index, np.eye(self.n_regimes)[labels][bars.past :], self.names)
 
     def _online(self, bars: Bars) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
@@ -117,7 +121,7 @@ class ChangePoints(RegimeDetector):
 
 
 def _search(returns: np.ndarray, expected_run: float | None) -> tuple[np.ndarray, float]:
-    """The (prior, hazard) that makes returns most likely, by Nelder and Mead's simplex in logs."""
+    """Maximum-likelihood (prior, hazard), by the Nelder–Mead simplex in logs."""
     centre, variance = returns.mean(), returns.var()
 
     def parts(logs: np.ndarray) -> tuple[np.ndarray, float]:
@@ -136,7 +140,7 @@ def _search(returns: np.ndarray, expected_run: float | None) -> tuple[np.ndarray
 
 
 def _natural_edges(volatility: np.ndarray, k: int) -> np.ndarray | None:
-    """Edges between the k means of log volatility (Lloyd's algorithm, from quantiles); None when a cluster is empty."""
+    """Edges between the k means of log volatility (Lloyd's algorithm, started at quantiles); None if a cluster is empty."""
     logs = np.log(volatility)
     centres = np.quantile(logs, (np.arange(k) + 0.5) / k)
     for _ in range(200):
@@ -152,7 +156,7 @@ def _natural_edges(volatility: np.ndarray, k: int) -> np.ndarray | None:
 
 
 def _run(returns, prior, hazard, edges, smallest):
-    """(probabilities (T, K), expected run length (T,), expected volatility (T,), log evidence) of returns with gaps."""
+    """(probabilities (T, K), expected run length (T,), expected volatility (T,), log evidence); returns may be NaN."""
     bars = len(returns)
     out = np.empty((bars, len(edges) + 1)), np.empty(bars), np.empty(bars)
     evidence = _filter(returns, prior, hazard, edges, smallest, _heights(bars, prior), *out)
@@ -160,7 +164,7 @@ def _run(returns, prior, hazard, edges, smallest):
 
 
 def _segments(returns, prior, hazard, smallest) -> list[int]:
-    """First bars of the segments of the likeliest segmentation; returns without gaps."""
+    """First bar of each segment of the most likely segmentation; returns must not be NaN."""
     best = _likeliest(returns, prior, hazard, smallest, _heights(len(returns), prior))
     starts = [int(best[-1])]
     while starts[-1] > 0:
@@ -169,7 +173,7 @@ def _segments(returns, prior, hazard, smallest) -> list[int]:
 
 
 def _estimate(returns: np.ndarray, prior: np.ndarray) -> float:
-    """Volatility of a segment after all of its returns, ``√(β_n / α_n)``."""
+    """Estimated volatility of a segment from all of its returns, ``√(β_n / α_n)``."""
     centre, kappa, alpha, beta = prior
     n, mean = len(returns), returns.mean() if len(returns) else 0.0
     beta = beta + 0.5 * ((returns - mean) ** 2).sum() + 0.5 * kappa * n * (mean - centre) ** 2 / (kappa + n)
@@ -178,7 +182,7 @@ def _estimate(returns: np.ndarray, prior: np.ndarray) -> float:
 
 @njit(cache=True, nogil=True)
 def _heights(bars, prior):
-    """Log of the constant factor in Student's density after n returns, for n from 0 to `bars`."""
+    """Log of the normalising constant of the Student-t density after n returns, for n from 0 to `bars`."""
     out = np.empty(bars + 1)
     for n in range(bars + 1):
         alpha = prior[2] + n / 2
@@ -188,7 +192,7 @@ def _heights(bars, prior):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _log_predictive(x, prior, n, mean, beta, height):
-    """Log density of the next return after a segment's first n."""
+    """Log predictive density of the next return after n returns of a segment."""
     kappa, alpha = prior[1] + n, prior[2] + 0.5 * n
     square = beta * (kappa + 1) / (alpha * kappa)
     return height - 0.5 * math.log(square) - (alpha + 0.5) * math.log1p((x - mean) ** 2 / square / (2 * alpha))
@@ -196,16 +200,16 @@ def _log_predictive(x, prior, n, mean, beta, height):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _learn(x, prior, n, mean, beta):
-    """(mean, β) of a segment after one more return."""
+    """Update (mean, β) of a segment with one more return."""
     kappa = prior[1] + n
     return (kappa * mean + x) / (kappa + 1), beta + 0.5 * kappa * (x - mean) ** 2 / (kappa + 1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _filter(returns, prior, hazard, edges, smallest, heights, probabilities, run, volatility):
-    """The recursion, into the last three; returns the log evidence.
+    """Run the filter, writing to the last three arguments; returns the log evidence.
 
-    Run lengths are held from the longest to the shortest.
+    Run lengths are stored from the longest to the shortest.
     """
     most = min(returns.size + 1, int(1 / (smallest * hazard)) + 2)
     mass, count = np.empty(most), np.empty(most, dtype=np.int64)
@@ -216,7 +220,7 @@ def _filter(returns, prior, hazard, edges, smallest, heights, probabilities, run
         x = returns[t]
         if not np.isnan(x):
             top = -np.inf
-            for i in range(held):  # logs, for a moment
+            for i in range(held):  # `mass` holds logs in this loop
                 mass[i] = math.log(mass[i]) + _log_predictive(x, prior, count[i], mean[i], beta[i], heights[count[i]])
                 top = max(top, mass[i])
             total = 0.0
@@ -252,9 +256,10 @@ def _filter(returns, prior, hazard, edges, smallest, heights, probabilities, run
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _likeliest(returns, prior, hazard, smallest, heights):
-    """First bar of the segment that the likeliest segmentation of the returns up to each bar ends with, shape (T,).
+    """First bar of the last segment in the most likely segmentation of the returns up to each bar, shape (T,).
 
-    The same recursion with the largest in place of the sum; segments that are too unlikely by `smallest` are dropped.
+    The same recursion as `_filter` with the maximum in place of the sum. Segments that are less likely than the best by the
+    factor `smallest` are dropped.
     """
     bars = returns.size
     score, first = np.empty(bars), np.empty(bars, dtype=np.int64)
@@ -275,7 +280,7 @@ def _likeliest(returns, prior, hazard, smallest, heights):
         before = top + math.log(hazard)
         kept = 0
         for i in range(held):
-            # once a new segment beats an old one by more than a change can cost, the old one is done for
+            # a segment that is worse than starting a new one by more than this factor cannot become the best again
             if score[i] + math.log(1 - hazard) >= before + math.log(smallest):
                 score[kept], first[kept] = score[i] + math.log(1 - hazard), first[i]
                 mean[kept], beta[kept] = mean[i], beta[i]

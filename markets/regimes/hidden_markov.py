@@ -1,16 +1,16 @@
-"""A hidden Markov model that decides by its forward filter only.
+"""Hidden Markov model, used through its forward filter only.
 
 State s_t in {1..K} is a Markov chain with transition matrix P; the market's return (the mean over symbols, in per cent)
 is x_t ~ N(μ_s, σ_s²). Filter::
 
     α_t(j) ∝ N(x_t; μ_j, σ_j²) Σ_i α_{t−1}(i) P_ij
 
-which reads nothing after bar t. Fitting is Baum–Welch (EM) with restarts (Rabiner, "A tutorial on hidden Markov models",
+which uses nothing after bar t. Fitting is Baum–Welch (EM) with restarts (Rabiner, "A tutorial on hidden Markov models",
 Proceedings of the IEEE 1989), accelerated by squared extrapolation (SQUAREM, scheme S3: Varadhan and Roland, "Simple and
 globally convergent methods for accelerating the convergence of any EM algorithm", Scandinavian Journal of Statistics 2008).
 With r = EM(θ) − θ and v = EM(EM(θ)) − EM(θ) − r, it tries θ + 2s·r + s²·v, s = |r| / |v|, where probabilities and variances
-are in logs, and keeps it only where the likelihood does not fall. All restarts are run a little; the likeliest few are run
-to the end.
+are in logs, and accepts it only if the likelihood does not fall. All restarts get a few EM steps; the most likely ones are
+then run to convergence.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from numba import njit
 from markets.bars.bars import Bars
 from markets.regimes.base import RegimeDetector, RegimePath, market_returns
 
-# EM steps that every restart gets, and how many restarts are then run to the end.
+# EM steps of every restart, and the number of restarts that are then run to convergence.
 SHORT_RUN = 15
 FINALISTS = 3
-# Two runs are on their way to the same end when their states differ by less, in standard deviations.
+# Two runs count as converging to the same point if their states differ by less than this, in standard deviations.
 SAME_END = 0.05
-# A probability in logs needs a floor; far below what a fit can tell from zero.
+# Floor of probabilities, whose logs must be finite; far below anything that a fit can distinguish from zero.
 SMALLEST = 1e-200
 
 
@@ -37,23 +37,23 @@ class HiddenMarkovRegimes(RegimeDetector):
     ----------
     n_regimes : int
     restarts : int
-        Random starts of EM; the likeliest end is kept.
+        Number of random starts of EM; the most likely result is kept.
     max_iterations : int
-        EM steps at most, for each start.
+        Maximum number of EM steps per start.
     tolerance : float
-        A run stops when an EM step gains less log-likelihood a bar.
+        A run stops when an EM step increases the log-likelihood per bar by less than this.
     seed : int
 
     Attributes
     ----------
     transition : ndarray of shape (K, K)
-        ``transition[i, j]`` is the probability to go from i to j. After `fit`, as all below.
+        ``transition[i, j]`` is the probability of going from i to j. Set by `fit`, as are the following attributes.
     mean, volatility : ndarray of shape (K,)
-        Per cent a bar; volatility ascends.
+        In per cent per bar, in ascending order of volatility.
     start : ndarray of shape (K,)
-        Of the first bar that has a return.
+        Distribution of the state at the first bar that has a return.
     log_likelihood : float
-        Of the returns that were fitted.
+        Log-likelihood of the fitted returns.
     """
 
     start: np.ndarray
@@ -83,18 +83,18 @@ class HiddenMarkovRegimes(RegimeDetector):
         return {"start": (k,), "transition": (k, k), "mean": (k,), "volatility": (k,), "log_likelihood": ()}
 
     def fit(self, bars: Bars) -> HiddenMarkovRegimes:
-        """Fit on all that `bars` holds, history included.
+        """Fit on all rows of `bars`, history included.
 
         Raises
         ------
         InputError
-            Too few bars for the number of regimes, or prices that do not move.
+            When there are too few bars for the number of regimes, or prices do not move.
         """
         k = self.n_regimes
         returns = self._returns_to_fit(bars, 20 * k)
         rng = np.random.default_rng(self.seed)
         workspace = _Room(len(returns), k)
-        floor = 1e-4 * returns.var()  # keeps a state from collapsing onto one return
+        floor = 1e-4 * returns.var()  # keeps a state from collapsing onto a single return
         short = min(SHORT_RUN, self.max_iterations)
         runs = []
         for _ in range(self.restarts):
@@ -114,23 +114,23 @@ class HiddenMarkovRegimes(RegimeDetector):
         return self
 
     def filter(self, bars: Bars) -> RegimePath:
-        """Regime probabilities at each visible bar, from that bar and earlier ones alone."""
+        """Regime probabilities at each visible bar, from this and earlier bars only."""
         alpha, _, _ = self._run(bars)
         return RegimePath(bars.index, alpha[bars.past :], self.names)
 
     def score(self, bars: Bars) -> float:
-        """Log-likelihood of the returns, in per cent, of all that `bars` holds; of the fitted bars, `log_likelihood`."""
+        """Log-likelihood of the returns (in per cent) of all rows of `bars`; for the fitted bars, it equals `log_likelihood`."""
         return self._run(bars)[2]
 
     def hindsight(self, bars: Bars) -> RegimePath:
-        """Smoothed regime probabilities, ``P(s_t | all returns)``: they know every later bar."""
+        """Smoothed regime probabilities, ``P(s_t | all returns)``, which use later bars too."""
         alpha, density, _ = self._run(bars)
         first = int(np.isfinite(market_returns(bars.with_past())).argmax())
         _smooth(self.transition, density[first:], alpha[first:])
         return RegimePath(bars.index, alpha[bars.past :], self.names)
 
     def _run(self, bars: Bars) -> tuple[np.ndarray, np.ndarray, float]:
-        """Filtered probabilities and scaled densities of all bars held, both (T, K), and the log-likelihood."""
+        """Filtered probabilities and scaled densities of all rows, both (T, K), and the log-likelihood."""
         self._require_fit()
         returns = market_returns(bars.with_past()) * 100
         alpha, density = np.empty((2, len(returns), self.n_regimes))
@@ -143,7 +143,7 @@ class HiddenMarkovRegimes(RegimeDetector):
 
 
 class _Room:
-    """Working arrays of EM, made once for all runs."""
+    """Scratch arrays of EM, shared by all runs."""
 
     def __init__(self, bars: int, k: int):
         self.k = k
@@ -157,14 +157,14 @@ class _Room:
 
 
 def _parts(theta: np.ndarray, k: int) -> tuple[np.ndarray, ...]:
-    """(start, transition, mean, variance) of a vector of parameters, states ordered by variance."""
+    """Split a parameter vector into (start, transition, mean, variance), with states ordered by variance."""
     start, transition, mean, variance = np.split(theta, np.cumsum([k, k * k, k]))
     order = np.argsort(variance)
     return start[order], transition.reshape(k, k)[np.ix_(order, order)], mean[order], variance[order]
 
 
 def _same(a: np.ndarray, b: np.ndarray, k: int) -> bool:
-    """Whether the states of two vectors of parameters have nearly the same mean and volatility."""
+    """Whether the states of two parameter vectors have nearly the same means and volatilities."""
     (_, _, mean, variance), (_, _, other_mean, other_variance) = _parts(a, k), _parts(b, k)
     scale = np.sqrt(other_variance)
     apart = np.maximum(np.abs(np.sqrt(variance) - scale), np.abs(mean - other_mean)) / scale
@@ -172,7 +172,7 @@ def _same(a: np.ndarray, b: np.ndarray, k: int) -> bool:
 
 
 def _random_start(returns: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
-    """Persistent states of random volatility."""
+    """Random parameters: persistent states with random means and volatilities."""
     stay = rng.uniform(0.8, 0.99) if k > 1 else 1.0
     transition = np.full((k, k), (1 - stay) / max(k - 1, 1))
     np.fill_diagonal(transition, stay)
@@ -183,9 +183,9 @@ def _random_start(returns: np.ndarray, k: int, rng: np.random.Generator) -> np.n
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _densities(returns, mean, variance, density):
-    """Density of each return in each state over the largest of them, into `density`; returns the sum of their logs.
+    """Write the density of each return in each state, divided by the largest, to `density`.
 
-    A NaN return is a bar without news: every density is one.
+    Returns the sum of the logs of the largest densities. A NaN return carries no information: all its densities are one.
     """
     k = mean.size
     height, width = -0.5 * np.log(2 * np.pi * variance), -0.5 / variance
@@ -207,7 +207,7 @@ def _densities(returns, mean, variance, density):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _forward(start, transition, density, alpha, inverse):
-    """Filtered probabilities into `alpha` (T, K), one over each step's norm into `inverse`; returns the norms' log sum."""
+    """Write filtered probabilities to `alpha` (T, K) and 1 / norm of each step to `inverse`; returns the sum of log norms."""
     k = start.size
     total, product = 0.0, 1.0
     for t in range(density.shape[0]):
@@ -224,11 +224,11 @@ def _forward(start, transition, density, alpha, inverse):
             inverse[t] = 1 / norm
             for j in range(k):
                 alpha[t, j] *= inverse[t]
-        else:  # no state can have brought this return here
+        else:  # numerically impossible in all states: reset to equal probabilities
             norm, inverse[t] = 1e-250, 1.0
             alpha[t] = 1 / k
         product *= norm
-        if product < 1e-50:  # one logarithm for many bars
+        if product < 1e-50:  # take one logarithm for many bars
             total += np.log(product)
             product = 1.0
     return total + np.log(product)
@@ -236,7 +236,7 @@ def _forward(start, transition, density, alpha, inverse):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _smooth(transition, density, alpha):
-    """Turn filtered probabilities into smoothed ones, in place."""
+    """Convert filtered to smoothed probabilities, in place."""
     k = transition.shape[0]
     beta, weighted = np.ones(k), np.empty(k)
     for t in range(alpha.shape[0] - 1, -1, -1):
@@ -250,7 +250,7 @@ def _smooth(transition, density, alpha):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _em(returns, theta, k, floor, density, alpha, inverse, out):
-    """One step of EM from `theta` to `out`; returns the log-likelihood at `theta`."""
+    """One EM step from `theta` to `out`; returns the log-likelihood at `theta`."""
     bars = returns.size
     start, transition = theta[:k], theta[k : k + k * k].reshape(k, k)
     mean, variance = theta[k + k * k : 2 * k + k * k], theta[2 * k + k * k :]
@@ -289,8 +289,8 @@ def _em(returns, theta, k, floor, density, alpha, inverse, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _extrapolate(before, once, twice, k, floor, out):
-    """The SQUAREM step from three iterates of EM into `out`; returns whether it goes beyond the last of them."""
-    size, plain = before.size, k + k * k  # means are extrapolated as they are, all else in logs
+    """Write the SQUAREM step from three EM iterates to `out`; returns whether it goes beyond the last iterate."""
+    size, plain = before.size, k + k * k  # means are extrapolated directly, everything else in logs
     r, v = np.empty(size), np.empty(size)
     for i in range(size):
         if plain <= i < plain + k:
@@ -320,7 +320,7 @@ def _extrapolate(before, once, twice, k, floor, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _climb(returns, theta, k, floor, steps, least, density, alpha, inverse):
-    """EM with SQUAREM from `theta`, in place, until a step gains less than `least`; returns its log-likelihood."""
+    """Run EM with SQUAREM on `theta`, in place, until a step gains less than `least`; returns the log-likelihood."""
     once, twice, leap, landed = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)
     total = _em(returns, theta, k, floor, density, alpha, inverse, once)
     taken = 1

@@ -1,15 +1,16 @@
-"""A statistical jump model: clusters in time, where each change of cluster costs a fixed penalty.
+"""Statistical jump model: clustering in time with a fixed penalty for each change of state.
 
 States s_t and centres c minimise ``Σ_t ½ |z_t − c_{s_t}|² + λ Σ_t 1[s_t ≠ s_{t−1}]`` (Bemporad et al., "Fitting jump models",
 Automatica 2018; Nystrup, Lindström and Madsen, "Learning hidden Markov models with persistent states by penalizing jumps",
-Expert Systems with Applications 2020). Fit and prediction are the `jumpmodels` library's. Online, ``V_t(k) = ½ |z_t − c_k|²
-+ min_j (V_{t−1}(j) + λ 1[j ≠ k])`` and the regime is the k with the least V_t, which reads nothing after bar t.
+Expert Systems with Applications 2020). Fit and prediction are those of the library `jumpmodels`. Online, ``V_t(k) =
+½ |z_t − c_k|² + min_j (V_{t−1}(j) + λ 1[j ≠ k])`` and the regime is the k with the smallest V_t, which uses nothing after
+bar t.
 
-Features z are exponentially weighted with half-lives in bars: the log of downside deviation, and mean over downside
-deviation, the Sortino ratio (Shu, Yu and Mulvey, "Downside risk reduction using regime-switching signals: a statistical jump
-model approach", Journal of Asset Management 2024). Their bull and bear markets are ``JumpRegimes(2, penalty=50,
-deviations=(10,), sortinos=(20, 60))``. The default here has deviations alone: it is to find levels of volatility, and a noisy
-Sortino ratio pulls the centres apart along something else.
+The features z are exponentially weighted with half-lives in bars: the log of the downside deviation, and the Sortino ratio
+(mean over downside deviation) (Shu, Yu and Mulvey, "Downside risk reduction using regime-switching signals: a statistical jump
+model approach", Journal of Asset Management 2024). Their model of bull and bear markets is ``JumpRegimes(2, penalty=50,
+deviations=(10,), sortinos=(20, 60))``. The default uses downside deviations only, because the regimes should be volatility
+levels and the noisy Sortino ratio would separate the centres by something else.
 """
 
 from __future__ import annotations
@@ -26,38 +27,42 @@ from markets.regimes.base import RegimeDetector, RegimePath, market_returns
 if TYPE_CHECKING:
     from jumpmodels.jump import JumpModel
 
-# Standard deviations of the fitted span beyond which a feature is cut.
+# Standardised features are clipped at this many standard deviations.
 CLIP = 3.0
-# Below this share of the market's volatility, downside deviation counts as that: its log must stay finite.
+# Floor of the downside deviation as a fraction of the market's volatility, so that its log stays finite.
 SMALLEST_DEVIATION = 0.01
 
 
 class JumpRegimes(RegimeDetector):
     """Statistical jump model with online prediction; probabilities are 0 or 1.
 
-    Features are standardised and cut at three standard deviations of the span that was fitted. Until `warmup` returns have
-    been seen, a bar has the shares of time that the regimes had in that span. A bar without a return changes nothing.
+    Features are standardised with mean and standard deviation of the fitted span and clipped at three standard deviations. For
+    the first `warmup` returns, the probabilities are the regimes' frequencies in the fitted span. A bar without a return
+    changes nothing.
 
     Parameters
     ----------
     n_regimes : int
     penalty : float
-        λ, the cost of a jump: larger means fewer.
+        λ, the cost of a jump; the larger it is, the fewer the jumps.
     deviations : tuple of int
-        Half-lives of the log downside deviations.
+        Half-lives of the log downside deviations, in bars.
     sortinos : tuple of int
-        Half-lives of the Sortino ratios.
+        Half-lives of the Sortino ratios, in bars.
     restarts : int
+        Number of initialisations of the fit; the best result is kept.
     seed : int
 
     Attributes
     ----------
     centers : ndarray of shape (K, F)
-        In standardised features; after `fit`, as below.
+        Cluster centres of the standardised features. Set by `fit`, as are the following attributes.
     location, scale : ndarray of shape (F,)
+        Mean and standard deviation of the features.
     shares : ndarray of shape (K,)
+        Frequency of each regime in the fitted span.
     smallest : float
-        The smallest downside deviation, per cent a bar.
+        Floor of the downside deviation, in per cent per bar.
     """
 
     centers: np.ndarray
@@ -88,12 +93,12 @@ class JumpRegimes(RegimeDetector):
         half_lives = self.deviations + self.sortinos
         if not half_lives or not all(np.isfinite(h) and h > 0 for h in half_lives):
             raise InputError(
-                f"deviations {deviations} and sortinos {sortinos}: half-lives must be above 0, one at least"
+                f"deviations {deviations} and sortinos {sortinos}: half-lives must be above 0, and at least one is needed"
             )
 
     @property
     def warmup(self) -> int:
-        """Returns after which the slowest average is mostly made of what was seen."""
+        """Number of returns before the first prediction: the longest half-life."""
         return int(np.ceil(max(self.deviations + self.sortinos)))
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
@@ -101,12 +106,12 @@ class JumpRegimes(RegimeDetector):
         return {"centers": (k, f), "location": (f,), "scale": (f,), "shares": (k,), "smallest": ()}
 
     def fit(self, bars: Bars) -> JumpRegimes:
-        """Fit on all that `bars` holds, history included.
+        """Fit on all rows of `bars`, history included.
 
         Raises
         ------
         InputError
-            Too few bars for the number of regimes, prices that do not move, or a regime that no bar belongs to.
+            When there are too few bars for the number of regimes, prices do not move, or a regime has no bars.
         """
         k = self.n_regimes
         returns = self._returns_to_fit(bars, self.warmup + 20 * k)
@@ -119,25 +124,25 @@ class JumpRegimes(RegimeDetector):
         held = np.bincount(labels, minlength=k)
         if not held.all() or not np.isfinite(model.centers_).all():
             raise InputError(
-                f"{bars.name}: at a penalty of {self.penalty:g} only {(held > 0).sum()} of {k} regimes have any bar; ask for "
-                "fewer regimes, or take a smaller penalty"
+                f"{bars.name}: at a penalty of {self.penalty:g} only {(held > 0).sum()} of {k} regimes have any bars; use "
+                "fewer regimes or a smaller penalty"
             )
         self.centers, self.shares = np.array(model.centers_), held / held.sum()
         return self
 
     def filter(self, bars: Bars) -> RegimePath:
-        """Regime of each visible bar, from that bar and earlier ones alone, by the library's online prediction."""
+        """Regime of each visible bar, from this and earlier bars only (the library's online prediction)."""
         return self._path(bars, online=True)
 
     def hindsight(self, bars: Bars) -> RegimePath:
-        """The cheapest sequence of regimes for the whole span."""
+        """The sequence of regimes that minimises the objective over the whole span."""
         return self._path(bars, online=False)
 
     def _path(self, bars: Bars, online: bool) -> RegimePath:
         self._require_fit()
         returns = market_returns(bars.with_past()) * 100
         known = np.isfinite(returns)
-        # the library's recursion would never recover from a NaN: bars without a return keep the regime before them
+        # the library's recursion cannot handle NaN: bars without a return keep the previous regime
         seen = np.cumsum(known) - 1
         warm = seen >= self.warmup
         probabilities = np.broadcast_to(self.shares, (len(returns), self.n_regimes)).copy()
@@ -151,7 +156,7 @@ class JumpRegimes(RegimeDetector):
         return RegimePath(bars.index, probabilities[bars.past :], self.names)
 
     def _model(self) -> JumpModel:
-        from jumpmodels.jump import JumpModel  # brings scikit-learn and matplotlib, which nothing else here needs
+        from jumpmodels.jump import JumpModel  # imports scikit-learn and matplotlib, which nothing else here needs
 
         return JumpModel(self.n_regimes, self.penalty, n_init=self.restarts, random_state=self.seed)
 
@@ -159,14 +164,14 @@ class JumpRegimes(RegimeDetector):
         return np.clip((features - self.location) / self.scale, -CLIP, CLIP)
 
     def _features(self, returns: np.ndarray) -> np.ndarray:
-        """Features of returns without gaps, (T, F)."""
+        """Features of returns without NaN, shape (T, F)."""
         half_lives = np.array(self.deviations + self.sortinos, dtype=np.float64)
         return _features(returns, half_lives, len(self.deviations), self.smallest)
 
 
 @njit(cache=True, nogil=True)
 def _features(returns, half_lives, deviations, smallest):
-    """Exponentially weighted from the first return on, weights normalised; row t from returns up to t."""
+    """Exponentially weighted features with normalised weights; row t uses returns up to t."""
     out = np.empty((returns.size, half_lives.size))
     for f in range(half_lives.size):
         keep = 0.5 ** (1 / half_lives[f])

@@ -1,6 +1,6 @@
-"""A page of regimes: what was seen live, what one sees in hindsight, and what the difference would have flattered.
+"""HTML page of regimes: live labels, labels in hindsight, and what trading on the latter would seem to earn.
 
-One HTML file that needs nothing else, not even a network.
+The page is one self-contained file that works without a network.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ from markets.regimes.colours import shade
 
 
 def look_ahead(bars: Bars, live: RegimePath, others: dict[str, RegimePath]) -> pd.DataFrame:
-    """What labels that know later bars would have seemed worth.
+    """Compare the apparent performance of labels with lookahead to that of live labels.
 
-    The rule is trivial, free of costs and the same for all: hold the market over the next bar unless this bar's label is the
-    wildest regime.
+    All labels are traded by the same simple rule without costs: hold the market over the next bar unless the current label is
+    the most volatile regime.
 
     Parameters
     ----------
     bars : Bars
     live : RegimePath
-        Of the same visible bars, by `filter`.
+        From `filter`, for the visible bars.
     others : dict of str to RegimePath
-        By name; with the same regimes.
+        Labels to compare, by name, with the same regimes.
 
     Returns
     -------
     DataFrame
-        A row for always holding, for the live labels, and for each of the others. ``agreement``: share of bars with the live
-        label. ``earlier``: bars by which its switches come before the live labels follow, on average over those that they
-        follow at all; ``missed``: the share that they do not. ``Sharpe``, ``growth`` a year and ``drawdown`` of the rule.
+        One row for always holding, one for the live labels, one for each of the others. ``switches``: number of changes of
+        label. ``agreement``: fraction of bars with the same label as live. ``earlier``: mean number of bars by which a switch
+        precedes the live one, over switches that the live labels follow; ``missed``: fraction of switches that they do not
+        follow. ``Sharpe`` (annualised), ``growth`` (per year) and ``drawdown`` (largest) of the rule.
     """
     returns, per_year = market_returns(bars), len(bars) / bars.years
     rows: dict[str, dict[str, float]] = {}
@@ -54,7 +55,7 @@ def look_ahead(bars: Bars, live: RegimePath, others: dict[str, RegimePath]) -> p
 
 
 def _rule(returns: np.ndarray, inside: np.ndarray, per_year: float) -> dict[str, float]:
-    """Sharpe ratio (ddof 1, risk-free rate 0), growth and deepest fall of holding bar t + 1 where `inside` at t."""
+    """Sharpe ratio (ddof 1, risk-free rate 0), growth and largest drawdown of holding over bar t + 1 if `inside` at t."""
     earned = np.nan_to_num(returns[1:]) * inside[:-1]
     std = earned.std(ddof=1) if len(earned) > 1 else 0.0
     wealth = np.append(1.0, np.cumprod(1 + earned))
@@ -66,23 +67,27 @@ def _rule(returns: np.ndarray, inside: np.ndarray, per_year: float) -> dict[str,
 
 
 def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: str | Path) -> Path:
-    """Prices with the regimes shaded, their table, and live labels beside those in hindsight.
+    """Write a page with prices over shaded regimes, tables of the regimes, and a comparison of live and hindsight labels.
 
     Parameters
     ----------
     bars : Bars
-        All that is shown.
+        The bars to show.
     past : Bars
-        The first part of `bars`, which `detector` was fitted on.
+        The first part of `bars`, on which `detector` was fitted.
     detector : RegimeDetector
-        With a `hindsight`.
+        Must have `hindsight`.
     path : str or Path
-        An ``.html`` file, written in one move.
+        An ``.html`` file, written atomically.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
     InputError
-        When the folder is not there or cannot be written to.
+        When the folder does not exist or cannot be written to.
     """
     live, after = detector.filter(bars), detector.hindsight(bars)
     rest = bars[len(past) :]
@@ -95,21 +100,21 @@ def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: st
     title = f"{bars.name}: regimes, {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}"
     intro = (
         f"{detector!r}. Fitted on {past.index[0]:%Y-%m-%d} to {past.index[-1]:%Y-%m-%d}, left of the dashed line, and on nothing "
-        "after it. Above, each bar has the label that was known at that bar, from it and earlier bars. Below, the same fit has "
-        "read the whole span first: nobody could have traded on it."
+        "later. Top: live labels, computed for each bar from this and earlier bars only. Bottom: labels in hindsight, from the "
+        "same fit but using the whole span; nobody could have traded on them."
     )
     curves = _figure(bars, live, after, past.index[-1]).to_html(
         full_html=False, include_plotlyjs=True, div_id="regimes", config={"displaylogo": False}
     )
     worth = (
         f"From {rest.index[0]:%Y-%m-%d} on. The rule holds the market over the next bar unless the label is "
-        f"“{live.names[-1]}”, without costs. The difference between its rows is no skill: it is look-ahead."
+        f"“{live.names[-1]}”, without costs. Any advantage of the rows in hindsight is lookahead, not skill."
     )
     note = f"<p>Survivorship: {html.escape(SURVIVORSHIP[bars.name])}.</p>" if bars.name in SURVIVORSHIP else ""
     body = (
         f"<p>{html.escape(intro)}</p>{curves}"
         f"<div class=sides><div><h2>As seen live from {rest.index[0]:%Y-%m-%d} on</h2>{_table(described(seen.table(rest)))}</div>"
-        f"<div><h2>From a bar to the next</h2>{_table(_transitions(seen))}</div></div>"
+        f"<div><h2>Transitions from bar to bar</h2>{_table(_transitions(seen))}</div></div>"
         f"<h2>What hindsight would have flattered</h2><p>{html.escape(worth)}</p>"
         f"{_table(_look_ahead_text(look_ahead(rest, seen, others)))}{note}"
     )
@@ -117,7 +122,7 @@ def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: st
 
 
 def described(table: pd.DataFrame) -> pd.DataFrame:
-    """`RegimePath.table` as text."""
+    """Format `RegimePath.table` as text."""
     text = table.astype(object)
     for column in ("share", "mean", "volatility", "drawdown"):
         text[column] = [_percent(v) for v in table[column]]
@@ -135,7 +140,7 @@ def _look_ahead_text(table: pd.DataFrame) -> pd.DataFrame:
             "switches earlier by": [_number(v, 1, " bars") for v in table["earlier"]],
             "never seen live": [_percent(v) for v in table["missed"]],
             "Sharpe of the rule": [_number(v, 2) for v in table["Sharpe"]],
-            "growth a year": [_percent(v) for v in table["growth"]],
+            "growth per year": [_percent(v) for v in table["growth"]],
             "drawdown": [_percent(v) for v in table["drawdown"]],
         },
         index=table.index,
@@ -164,11 +169,11 @@ def _table(text: pd.DataFrame) -> str:
 
 
 def _figure(bars: Bars, live: RegimePath, after: RegimePath, fitted: pd.Timestamp) -> go.Figure:
-    """Price twice, over the live labels and over those in hindsight."""
+    """Two charts of the price, over live labels and over labels in hindsight."""
     both = {"secondary_y": True}
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07, specs=[[both], [both]],
-        subplot_titles=("As seen live, bar by bar", "In hindsight, with the whole span known"),
+        subplot_titles=("As seen live, bar by bar", "In hindsight, using the whole span"),
     )  # fmt: skip
     if len(bars.symbols) == 1:
         price, name = bars.marks[:, 0], f"{bars.symbols[0]} (log scale)"
@@ -208,14 +213,14 @@ def _figure(bars: Bars, live: RegimePath, after: RegimePath, fitted: pd.Timestam
 
 
 def _towers(index: pd.DatetimeIndex, inside: np.ndarray) -> tuple[pd.DatetimeIndex, np.ndarray]:
-    """Corners of a curve that is one from each bar inside to the next bar, and zero elsewhere."""
+    """Vertices of a curve that is 1 from each bar inside to the next bar, and 0 elsewhere."""
     edges = np.flatnonzero(np.diff(inside.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
     corners = np.repeat(np.minimum(edges, len(index) - 1), 2, axis=1).ravel()
     return index[corners], np.tile([0, 1, 1, 0], len(edges))
 
 
 def _ticks(price: np.ndarray) -> list[float]:
-    """1, 2 and 5 times the powers of ten that the price passes through."""
+    """Axis ticks: 1, 2 and 5 times the powers of ten in the range of the price."""
     low, high = np.nanmin(price), np.nanmax(price)
     powers = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     return [float(tick) for tick in np.outer(10.0**powers, [1, 2, 5]).ravel() if low / 2 < tick < high * 2]

@@ -17,7 +17,6 @@ from markets.bars.bars import Bars
 from markets.common.errors import InputError
 from markets.regimes.base import RegimeDetector, RegimePath, market_returns, regime_names
 
-
 # A sum of log returns that is zero but for rounding.
 _FLAT = 1e-12
 

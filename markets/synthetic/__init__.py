@@ -1,4 +1,4 @@
-"""Markets that never were: families whose best possible trader is known, and paths drawn from past bars (`augment`)."""
+"""Synthetic markets: families with a known optimal strategy, and augmentation of real bars (`augment`)."""
 
 from markets.synthetic.drift_momentum import DriftMomentum
 from markets.synthetic.families import FAMILIES

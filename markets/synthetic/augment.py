@@ -1,22 +1,22 @@
-"""More markets like the one there was: paths drawn from past bars, for training on.
+"""Data augmentation: synthetic bars resampled or transformed from past bars, for training.
 
-A bar is taken apart into its ratios to the last known close before it, ``log(open, high, low, close / P_{t−1})``; what is
-drawn, scaled or mirrored are whole bars of these, all symbols together, so that the cross-section, the gaps and the volumes
-of a bar stay what they were; then prices are multiplied up again. Low ≤ open, close ≤ high holds because it held.
+Each bar is expressed by its log ratios to the previous known close, ``log(open, high, low, close / P_{t−1})``. These are drawn,
+scaled or mirrored for whole bars and all symbols together, which preserves the cross-section, the gaps and the volumes of a
+bar. Prices are then rebuilt from the ratios, so low ≤ open, close ≤ high continues to hold.
 
 ===========  =================================================================================================
-`bootstrap`  blocks of one regime (the stationary bootstrap: Politis and Romano, Journal of the American
+`bootstrap`  blocks of bars of one regime (stationary bootstrap: Politis and Romano, Journal of the American
              Statistical Association 1994)
-`switching`  a regime path from a transition matrix, then blocks of each regime's bars
-`garch`      the same, bar by bar, with volatility that follows a GARCH(1,1) fitted in each regime (filtered
+`switching`  a regime path from a transition matrix, then blocks of bars of each regime
+`garch`      a regime path, then single bars with volatility from a GARCH(1,1) fitted in each regime (filtered
              historical simulation: Barone-Adesi, Giannopoulos and Vosper, Journal of Futures Markets 1999)
-`rescale`    every log ratio by one factor: a market calmer or wilder by so much
-`flip`       up for down
+`rescale`    all log ratios multiplied by one random factor, which changes the volatility
+`flip`       price paths mirrored, so that rises become falls
 ===========  =================================================================================================
 
-Only the visible bars are drawn from. What is drawn has no dates of its own: it is given those of the bars, on and on, and
-holds no history; a symbol that no drawn bar has stands at its last mark in the first. Everything is decided by `seed`, an
-int or a generator that is moved on.
+`bootstrap`, `switching` and `garch` draw from the visible bars only. Their result has no history and no dates of its own: it
+gets the dates of the bars, continued with the same steps if it is longer. A symbol without a close in any drawn bar gets its
+last mark as the close of the first bar. All randomness comes from `seed`, an int or a generator (which is advanced).
 """
 
 from __future__ import annotations
@@ -31,28 +31,32 @@ from markets.regimes.base import RegimePath, market_returns
 Seed = int | np.random.Generator
 
 _PRICES = FIELDS[:4]
-# Bars that a regime must have to be drawn from, and to have a GARCH fitted.
+# Minimum number of bars of a regime, for drawing blocks and for fitting a GARCH.
 FEWEST, FEWEST_GARCH = 20, 100
 
 
 def bootstrap(
     bars: Bars, path: RegimePath, regime: str | int, *, length: int | None = None, block: float = 20, seed: Seed
 ) -> Bars:
-    """Blocks of random length from the bars of one regime, strung together.
+    """Stationary bootstrap: concatenated blocks of random length from the bars of one regime.
 
     Parameters
     ----------
     bars : Bars
     path : RegimePath
-        Of these bars, from a detector's `filter`.
+        Regimes of these bars, from a detector's `filter`.
     regime : str or int
-        Name or number.
+        Name or label.
     length : int, optional
-        Bars to make; by default as many as there are.
+        Number of bars to generate; by default the number of visible bars.
     block : float
-        Mean length of a block, which is geometric. Within a block bars follow one another as they did, but from one stretch
-        of the regime to its next, and from its last bar to its first.
+        Mean length of a block; the length is geometrically distributed. Within a block the bars of the regime keep their
+        order. A block continues from one stretch of the regime to the next, and from its last bar to its first.
     seed : int or Generator
+
+    Returns
+    -------
+    Bars
 
     Raises
     ------
@@ -69,24 +73,30 @@ def bootstrap(
 def switching(
     bars: Bars, path: RegimePath, transition: np.ndarray, *, length: int | None = None, block: float = 20, seed: Seed
 ) -> Bars:
-    """A regime path from the transition matrix, and blocks of each regime's bars along it.
+    """Draw a regime path from a transition matrix, and along it blocks of bars of each regime.
 
     Parameters
     ----------
     bars : Bars
     path : RegimePath
-        Of these bars.
+        Regimes of these bars, from a detector's `filter`.
     transition : ndarray of shape (K, K)
-        The detector's: row i holds the probabilities to go from i. The path starts in the regime of a random bar.
+        Transition matrix, such as that of the detector; row i holds the probabilities of going from i. The path starts in the
+        regime of a random bar.
     length : int, optional
+        Number of bars to generate; by default the number of visible bars.
     block : float
-        Mean length of a block; a new one begins with every regime too.
+        Mean length of a block. A new block also begins at every change of regime.
     seed : int or Generator
+
+    Returns
+    -------
+    Bars
 
     Raises
     ------
     InputError
-        When the matrix is not one of probabilities of the path's regimes, or reaches one with fewer than `FEWEST` bars.
+        When the matrix is not a transition matrix of the path's regimes, or the path visits one with fewer than `FEWEST` bars.
     """
     rng = np.random.default_rng(seed)
     labels = _labels(path, transition, _length(bars, length), rng)
@@ -95,26 +105,32 @@ def switching(
 
 
 def garch(bars: Bars, path: RegimePath, transition: np.ndarray, *, length: int | None = None, seed: Seed) -> Bars:
-    """A regime path, and along it bars drawn one by one and scaled to a GARCH volatility of the regime's own.
+    """Draw a regime path, and along it single bars that are scaled to a GARCH volatility fitted in each regime.
 
-    In each regime ``h_{t+1} = ω + α ε_t² + β h_t`` is fitted to the market's log return by quasi-maximum likelihood (arch).
-    A bar drawn from row r is scaled by ``sqrt(h_t / h_r)``, h_r being the variance that the fit gave it where it stood; ε_t is
-    the market's return so scaled. A regime begins at the mean of its fitted variances. A fit reads the bars of its regime as
-    though they followed one another.
+    In each regime ``h_{t+1} = ω + α ε_t² + β h_t`` is fitted to the market's log return by quasi-maximum likelihood (library
+    arch). A bar drawn from row r is scaled by ``sqrt(h_t / h_r)``, where h_r is the fitted variance of row r; ε_t is the scaled
+    return of the market. When a regime begins, h is set to the mean of its fitted variances. Each fit treats the bars of its
+    regime as consecutive.
 
     Parameters
     ----------
     bars : Bars
     path : RegimePath
-        Of these bars.
+        Regimes of these bars, from a detector's `filter`.
     transition : ndarray of shape (K, K)
+        Transition matrix, as in `switching`.
     length : int, optional
+        Number of bars to generate; by default the number of visible bars.
     seed : int or Generator
+
+    Returns
+    -------
+    Bars
 
     Raises
     ------
     InputError
-        As `switching`, of regimes with fewer than `FEWEST_GARCH` bars; and when a fit does not converge.
+        As in `switching`, but for regimes with fewer than `FEWEST_GARCH` bars; and when a fit does not converge.
     """
     rng = np.random.default_rng(seed)
     labels = _labels(path, transition, _length(bars, length), rng)
@@ -136,9 +152,21 @@ def garch(bars: Bars, path: RegimePath, transition: np.ndarray, *, length: int |
 
 
 def rescale(bars: Bars, *, widest: float = 2.0, seed: Seed) -> Bars:
-    """The same bars with every log ratio times one random factor between ``1 / widest`` and `widest`, log-uniform.
+    """The same bars with all log ratios multiplied by one random factor, log-uniform between ``1 / widest`` and `widest`.
 
-    The factor is one for all symbols and bars: returns, ranges and drift grow together, the Sharpe ratio of log returns stays.
+    The factor is the same for all symbols and bars. It scales returns, ranges and drift alike, so the Sharpe ratio of log
+    returns does not change.
+
+    Parameters
+    ----------
+    bars : Bars
+    widest : float
+        Largest factor, at least 1.
+    seed : int or Generator
+
+    Returns
+    -------
+    Bars
     """
     if not 1 <= widest < np.inf:
         raise InputError(f"widest is {widest}; it must be at least 1")
@@ -147,16 +175,20 @@ def rescale(bars: Bars, *, widest: float = 2.0, seed: Seed) -> Bars:
 
 
 def flip(bars: Bars, *, symmetric: bool, seed: Seed) -> Bars:
-    """The bars or, with probability one half, their mirror image: every price P becomes ``P_0² / P``, highs become lows.
+    """The bars or, with probability one half, their mirror image: every price P becomes ``P_0² / P``, and highs become lows.
 
     Parameters
     ----------
     bars : Bars
     symmetric : bool
-        Whether down is as likely as up here. It is for exchange rates, whose mirror is the rate quoted the other way round, for
-        spreads, and for synthetic families without drift; it is not for shares and their indices, which are paid for being
-        held and fall faster than they rise, so it is nothing for a long-only policy.
+        Confirms that rises and falls are equally plausible in this market. That holds for exchange rates (whose mirror image is
+        the inverse rate), for spreads, and for synthetic families without drift. It does not hold for stocks and stock indices,
+        which earn a risk premium and fall faster than they rise.
     seed : int or Generator
+
+    Returns
+    -------
+    Bars
 
     Raises
     ------
@@ -165,8 +197,8 @@ def flip(bars: Bars, *, symmetric: bool, seed: Seed) -> Bars:
     """
     if not symmetric:
         raise InputError(
-            "flip: the mirror image of shares is no market that there could be; "
-            "say symmetric=True for exchange rates, spreads and the like"
+            "flip: the mirror image of stock prices is not a plausible market; "
+            "set symmetric=True for exchange rates, spreads and the like"
         )
     if np.random.default_rng(seed).random() < 0.5:
         return bars
@@ -178,16 +210,16 @@ def flip(bars: Bars, *, symmetric: bool, seed: Seed) -> Bars:
 
 def _length(bars: Bars, length: int | None) -> int:
     if length is not None and length < 2:
-        raise InputError(f"length is {length}; at least 2 bars are needed to have a return")
+        raise InputError(f"length is {length}; at least 2 bars are needed for a return")
     return len(bars) if length is None else length
 
 
 def _labels(path: RegimePath, transition: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
-    """A path of the chain, shape (length,), from the regime of a random bar."""
+    """Path of the Markov chain, shape (length,), starting in the regime of a random bar."""
     matrix, k = np.asarray(transition, dtype=np.float64), len(path.names)
     if matrix.shape != (k, k) or not (matrix >= 0).all() or not np.allclose(matrix.sum(axis=1), 1, atol=1e-6):
         raise InputError(
-            f"transition must be {k} x {k} with rows of probabilities, one row a regime; got {matrix.tolist()}"
+            f"transition must be {k} x {k}, with one row of probabilities per regime; got {matrix.tolist()}"
         )
     upto = matrix.cumsum(axis=1)
     labels = np.empty(length, dtype=np.int64)
@@ -198,26 +230,26 @@ def _labels(path: RegimePath, transition: np.ndarray, length: int, rng: np.rando
 
 
 def _rows(bars: Bars, path: RegimePath, labels: np.ndarray, fewest: int) -> dict[int, np.ndarray]:
-    """Visible rows of each regime in `labels`, but for rows with no close before them."""
+    """Visible rows of each regime in `labels`, without rows that have no return."""
     if not path.index.equals(bars.index):
         raise InputError(
-            f"the regime path has {len(path.index)} bars that are not those of {bars.name}; filter these bars"
+            f"the regime path has {len(path.index)} bars that are not those of {bars.name}; pass the path of these bars"
         )
     usable = np.isfinite(market_returns(bars))
     rows = {int(k): np.flatnonzero((path.labels == k) & usable) for k in np.unique(labels)}
     for k, found in rows.items():
         if len(found) < fewest:
             raise InputError(
-                f"regime {path.names[k]!r} has {len(found)} bars in {bars.name}, and {fewest} are needed to draw from; "
+                f"regime {path.names[k]!r} has {len(found)} bars in {bars.name}, and {fewest} are needed; "
                 "give more bars, or a detector with fewer regimes"
             )
     return rows
 
 
 def _draw(there: dict[int, np.ndarray], labels: np.ndarray, block: float, rng: np.random.Generator) -> np.ndarray:
-    """Rows in blocks of mean length `block`, each bar from the rows of its label; a block goes round at their end."""
+    """Rows in blocks of mean length `block`, each from the rows of its label; a block that reaches their end wraps around."""
     if not 1 <= block < np.inf:
-        raise InputError(f"block is {block}; a mean length is at least 1 bar")
+        raise InputError(f"block is {block}; the mean length must be at least 1 bar")
     at = np.arange(len(labels))
     begins = rng.random(len(labels)) < 1 / block
     begins[0] = True
@@ -232,8 +264,8 @@ def _draw(there: dict[int, np.ndarray], labels: np.ndarray, block: float, rng: n
 
 
 def _fit_garch(returns: np.ndarray, name: str) -> tuple[float, float, float, np.ndarray]:
-    """(ω, α, β, fitted variances) of per-cent returns about zero."""
-    from arch import arch_model  # takes a second to import
+    """(ω, α, β, fitted variances) of a GARCH(1,1) with zero mean, for returns in per cent."""
+    from arch import arch_model  # the import takes a second
 
     fit = arch_model(returns, mean="Zero", p=1, q=1, rescale=False).fit(disp="off", show_warning=False)
     if fit.convergence_flag:
@@ -248,7 +280,7 @@ def _fit_garch(returns: np.ndarray, name: str) -> tuple[float, float, float, np.
 
 
 def _strung(bars: Bars, rows: np.ndarray, scale: np.ndarray, name: str) -> Bars:
-    """Bars of the visible `rows` one after the other, their log ratios times `scale`, from the level of the last marks."""
+    """Concatenate the visible `rows`, with their log ratios times `scale`, starting from the last marks."""
     held = bars.with_past()
     unmarked = np.isnan(bars.marks[-1])
     if unmarked.any():
@@ -261,7 +293,7 @@ def _strung(bars: Bars, rows: np.ndarray, scale: np.ndarray, name: str) -> Bars:
     moves = np.vstack([np.log(bars.marks[-1]), np.nan_to_num(ratios["close"][:-1])])
     level = np.cumsum(moves, axis=0)
     fields = {f: np.exp(level + ratio) for f, ratio in ratios.items()}
-    absent = np.isnan(fields["close"]).all(axis=0)  # bars must have a close of every symbol
+    absent = np.isnan(fields["close"]).all(axis=0)  # `Bars` require at least one close per symbol
     fields["close"][0, absent] = bars.marks[-1, absent]
     if bars.volume is not None:
         fields["volume"] = held.fields["volume"][rows]
@@ -269,7 +301,7 @@ def _strung(bars: Bars, rows: np.ndarray, scale: np.ndarray, name: str) -> Bars:
 
 
 def _rebuilt(bars: Bars, factor: float, name: str) -> Bars:
-    """Every price P of the bars and of their history as ``P_0 (P / P_0)^factor``, P_0 a symbol's first close."""
+    """Replace every price P, history included, by ``P_0 (P / P_0)^factor``, where P_0 is a symbol's first close."""
     held = bars.with_past()
     marks = held.marks
     first = marks[np.isfinite(marks).argmax(axis=0), np.arange(marks.shape[1])]
@@ -282,7 +314,7 @@ def _rebuilt(bars: Bars, factor: float, name: str) -> Bars:
 
 
 def _made(index, symbols, fields: dict[str, np.ndarray], tradable: np.ndarray, gone: dict, name: str) -> Bars:
-    """Validated bars; what vendors round beyond a high or low, and a scale may have widened, moves these."""
+    """Validated bars. Rounding may put an open or close outside high and low, which are then widened to include it."""
     traded = [fields[f] for f in ("open", "close") if f in fields]
     for f, furthest in (("high", np.fmax), ("low", np.fmin)):
         if f in fields:
@@ -293,7 +325,7 @@ def _made(index, symbols, fields: dict[str, np.ndarray], tradable: np.ndarray, g
 
 
 def _times(index: pd.DatetimeIndex, length: int) -> pd.DatetimeIndex:
-    """The first `length` times; past the last, their steps over again."""
+    """The first `length` times of the index; beyond its end, its time steps are repeated from the beginning."""
     steps = np.resize(np.diff(index.asi8), length - 1)
     ticks = index.asi8[0] + np.append(0, np.cumsum(steps))
     times = pd.DatetimeIndex(ticks.view(f"M8[{index.unit}]"))

@@ -1,4 +1,4 @@
-"""Drift and momentum that are drawn for each task and have to be inferred, without costs."""
+"""Drift and momentum that are drawn for each task and must be inferred; no costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from markets.synthetic.family import SCALE, Episodes, Family, Seed
 
 @dataclass(frozen=True)
 class DriftMomentum(Family):
-    """Drift μ and momentum φ unknown: ``r_{t+1} = μ + φ (r_t − μ) + ε``, ε ~ N(0, 1), ``r_0 = μ + ε``.
+    """Unknown drift μ and momentum φ: ``r_{t+1} = μ + φ (r_t − μ) + ε``, ε ~ N(0, 1), ``r_0 = μ + ε``.
 
     Each task draws μ ~ N(0, drift²) and φ ~ U(−momentum, momentum). The reward is ``w r − ½ w² r²``, without limits or costs.
     """
@@ -48,5 +48,5 @@ class DriftMomentum(Family):
 
     @property
     def env_reward(self) -> Reward:
-        # scale·(w r − ½ w² r²) is a portfolio return less half of 1/scale times its square
+        # scale·(w r − ½ w² r²) is the portfolio return less ½ (1/scale) times its square
         return Reward("mean_variance", risk_aversion=1 / self.scale)

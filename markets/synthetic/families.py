@@ -1,4 +1,4 @@
-"""The families that the ladder and the benchmarks go through."""
+"""The families used by the ladder and the benchmarks."""
 
 from markets.synthetic.drift_momentum import DriftMomentum
 from markets.synthetic.family import Family

@@ -1,11 +1,11 @@
-"""What a family of synthetic markets is, and episodes of one.
+"""`Family`, the base class of synthetic markets with a known optimum, and `Episodes` drawn from one.
 
-Each family draws episodes (tasks), one after another in one `Bars`, with the parameters of each drawn anew. A bar opens at
-the close before it, so that a decision at a close is filled at that price and earns exactly the next return.
+A family draws episodes (tasks), each with newly drawn parameters; they are stored one after another in one `Bars`. A bar opens
+at the previous close, so that a decision at a close is filled at that price and earns exactly the next return.
 
-Returns r are in units of a bar's volatility (but for `GarleanuPedersen`); a bar's simple return is ``scale · r``. The scale is
-small, so that weights hardly drift between trades and the account's costs are those of the formulas; features divide by
-volatility and do not see it. A family's `reward` is what its optimum in `strategies.optimal` maximises.
+Returns r are in units of the volatility per bar (except for `GarleanuPedersen`); the simple return of a bar is ``scale · r``.
+The scale is small, so that weights hardly drift between trades and the account's costs match the formulas. Features divide by
+volatility and do not depend on it. A family's `reward` is what its optimum in `strategies.optimal` maximises.
 """
 
 from __future__ import annotations
@@ -41,9 +41,14 @@ class Episodes:
     returns : ndarray of shape (n, T + 1, A)
         r_0 to r_T, in the family's units. The weight chosen after r_t earns r_{t+1}.
     hidden : dict of ndarray
-        What the trader is not told: parameters of shape (n,), states of shape (n, T + 1).
+        Variables the trader cannot observe: parameters of shape (n,), states of shape (n, T + 1).
     signal : ndarray of shape (n, T + 1, K)
-        What the trader is told besides prices; K is 0 for most families.
+        Signals the trader observes in addition to prices; size 0 for most families.
+
+    Raises
+    ------
+    InputError
+        When there are no episodes.
     """
 
     family: Family
@@ -56,9 +61,9 @@ class Episodes:
             raise InputError("sample at least 1 episode")
 
     def bars(self) -> Bars:
-        """All episodes, one after another, after one row that only has a price: 1 + n (T + 1) rows.
+        """All episodes, one after another, preceded by one row of initial prices: 1 + n (T + 1) rows.
 
-        Signals are symbols of their own that do not trade, ``exp(signal)`` their price.
+        Each signal is an additional symbol that is not tradable and has the price ``exp(signal)``.
         """
         n, length, symbols = self.returns.shape
         growth = 1 + self.family.scale * self.returns.reshape(-1, symbols)
@@ -79,7 +84,13 @@ class Episodes:
         )  # fmt: skip
 
     def tasks(self, support: int | None = None) -> TaskSet:
-        """One task an episode, its first `support` bars (default: half) to adapt on."""
+        """One task per episode, with the first `support` bars (default: half) as its support.
+
+        Raises
+        ------
+        InputError
+            When `support` is not between 1 and an episode's number of bars less one.
+        """
         n, length, _ = self.returns.shape
         support = length // 2 if support is None else support
         if not 0 < support < length:
@@ -89,7 +100,15 @@ class Episodes:
         return TaskSet(tuple(Task(bars, s, s + support, s + length, self.family.name) for s in starts))
 
     def env(self, episodes: int = 1, **options: Any) -> TaskEnv:
-        """A gymnasium environment that draws one of these episodes at each reset, under the family's costs and reward."""
+        """Gymnasium environment that draws one of these episodes at each reset, with the family's costs and reward.
+
+        Parameters
+        ----------
+        episodes : int
+            Number of runs through the drawn episode per reset; see `TaskEnv`.
+        **options
+            Fields of `EnvConfig` that override those of the family.
+        """
         rules: dict[str, Any] = {
             "costs": self.family.costs,
             "execution": self.family.execution,
@@ -99,19 +118,32 @@ class Episodes:
 
 
 class Family(ABC):
-    """A distribution of tasks: `sample` draws them, `reward` judges weights."""
+    """Base class of distributions over tasks: `sample` draws episodes, `reward` evaluates weights.
+
+    Attributes
+    ----------
+    name : str
+    signals : int
+        Number of signals observed in addition to prices.
+    length : int
+        Number of bars T of an episode.
+    scale : float
+        Simple return per unit of r.
+    cost : float
+        Proportional cost in units of r.
+    """
 
     name: ClassVar[str]
-    signals: ClassVar[int] = 0  # told besides prices
+    signals: ClassVar[int] = 0
     length: int
     scale: float
     cost: float = 0.0
 
     def _require(self, *conditions: tuple[bool, str]) -> None:
-        """Raise `InputError` for the first condition that is false, and for what no family can have."""
+        """Raise `InputError` for the first false condition, of the given ones and of those common to all families."""
         common = (
             (self.length >= 1, "length must be at least 1"),
-            (0 < self.scale < 0.1, "scale must be above 0 and small"),
+            (0 < self.scale < 0.1, "scale must be above 0 and below 0.1"),
             (0 <= self.cost < np.inf, "cost must be at least 0"),
         )
         for holds, what in (*conditions, *common):
@@ -119,15 +151,15 @@ class Family(ABC):
                 raise InputError(f"{self}: {what}")
 
     def with_length(self, length: int) -> Self:
-        """The same family with episodes of so many bars."""
+        """The same family with episodes of `length` bars."""
         return replace(self, length=length)  # type: ignore[type-var]  # every family is a dataclass
 
     @abstractmethod
     def sample(self, episodes: int, seed: Seed) -> Episodes:
-        """Draw episodes, to the bit the same for the same seed."""
+        """Draw episodes; the same seed gives bit-identical episodes."""
 
     def reward(self, weights: np.ndarray, returns: np.ndarray) -> np.ndarray:
-        """Reward of each bar, in the units of the returns: ``w_t r_{t+1} − cost |w_t − w_{t−1}|``, with no position before.
+        """Reward of each bar in units of r: ``w_t r_{t+1} − cost |w_t − w_{t−1}|``, starting without a position.
 
         Parameters
         ----------
@@ -142,27 +174,27 @@ class Family(ABC):
 
     @property
     def costs(self) -> Costs:
-        """What the account charges in this family."""
+        """Costs of the account in this family."""
         return Costs(commission=self.cost * self.scale)
 
     @property
     def execution(self) -> Execution:
-        """What a book may hold in this family: a weight of 1 either way."""
+        """Limits of the account in this family: weights in [−1, 1]."""
         return Execution(borrowing=True, max_weight=1.0)
 
     @property
     def features(self) -> Features:
-        """What a policy sees: r_t in the formulas' units, and the signal where there is one."""
+        """Input of a policy: r_t in the units of the formulas, and the signals if there are any."""
         return Features((UnitReturn(self.scale), *(Exogenous(f"signal {k}") for k in range(self.signals))))
 
     @property
     def env_reward(self) -> str | Reward:
-        """The same as `reward`, from equity; `scale` times it, up to what compounds."""
+        """Reward of the environments: ``scale`` times `reward`, computed from equity and equal up to compounding."""
         return "log_return"
 
 
 def autoregressive(keep: float, std: float, n: int, bars: int, rng: np.random.Generator) -> np.ndarray:
-    """``x_{t+1} = keep · x_t + std · ξ`` of shape (n, bars), from its stationary distribution."""
+    """``x_{t+1} = keep · x_t + std · ξ``, shape (n, bars), started in its stationary distribution."""
     x = std * rng.standard_normal((bars, n))
     x[0] /= np.sqrt(1 - keep**2)
     for t in range(bars - 1):

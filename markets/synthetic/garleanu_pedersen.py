@@ -1,4 +1,4 @@
-"""An observed mean-reverting predictor with quadratic costs and aversion to risk."""
+"""An observed mean-reverting predictor with quadratic costs and risk aversion."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from markets.synthetic.family import Episodes, Family, Seed, autoregressive
 
 @dataclass(frozen=True)
 class GarleanuPedersen(Family):
-    """A told mean-reverting predictor with quadratic costs: ``r_{t+1} = B f_t + u``, ``f_{t+1} = (1 − φ) f_t + ε``.
+    """Observed mean-reverting predictor, quadratic costs: ``r_{t+1} = B f_t + u``, ``f_{t+1} = (1 − φ) f_t + ε``.
 
     Var u = `variance`, Var ε = `shock`. The reward is ``x r − ½ γ σ² x² − ½ λ σ² (Δx)²`` (Gârleanu and Pedersen, "Dynamic
-    Trading with Predictable Returns and Transaction Costs", Journal of Finance 2013). Returns are plain here.
+    Trading with Predictable Returns and Transaction Costs", Journal of Finance 2013). Returns r are not in units of volatility
+    here.
 
-    The account charges the costs, and knows no aversion to risk: an environment takes risk off the reward, a learner off its
-    utility by what is held, and a backtest of this family is judged by `reward`.
+    The account charges the costs but not the risk term. An environment subtracts it from the reward, a learner from its utility
+    according to the holdings, and a backtest of this family is evaluated with `reward`.
     """
 
     slope: float = 0.01  # B
@@ -65,7 +66,7 @@ class GarleanuPedersen(Family):
 
 
 class _RiskCharged(Reward):
-    """``scale`` times the reward of `GarleanuPedersen`: what the account earned, less the risk of what it held."""
+    """``scale`` times the reward of `GarleanuPedersen`: the account's return less the risk term of its holdings."""
 
     def __init__(self, family: GarleanuPedersen):
         super().__init__("log_return")
@@ -74,6 +75,6 @@ class _RiskCharged(Reward):
     def __call__(self, before: np.ndarray, after: np.ndarray, state: State) -> np.ndarray:
         f = self.family
         with np.errstate(divide="ignore", invalid="ignore"):
-            # bars open at the close before them, so that the fill is at the mark of the decision
+            # bars open at the previous close, so the fill price is the mark at the decision
             held = state.shares[:, 0] * state.market.mark[state.row - 1, 0] / before
             return after / before - 1 - 0.5 * f.scale * f.risk_aversion * f.variance * held**2

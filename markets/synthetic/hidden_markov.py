@@ -1,4 +1,4 @@
-"""A hidden state that sets the sign of the mean, with proportional costs; its parameters known, or drawn for each task."""
+"""A hidden state with mean returns ±m and proportional costs; parameters known, or drawn for each task."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from markets.synthetic.family import SCALE, Episodes, Family, Seed
 
 @dataclass(frozen=True)
 class HiddenMarkov(Family):
-    """Two hidden states with means ±m: ``r_t ~ N(m s_t, 1)``, s stays with probability `stay`; weights within [−1, 1].
+    """Two hidden states with means ±m: ``r_t ~ N(m s_t, 1)``, where s_t = ±1 stays the same with probability `stay`.
 
-    The reward is ``w_t r_{t+1} − cost |w_t − w_{t−1}|``.
+    Weights are in [−1, 1]. The reward is ``w_t r_{t+1} − cost |w_t − w_{t−1}|``.
     """
 
     mean: float = 0.1
@@ -34,7 +34,7 @@ class HiddenMarkov(Family):
 
 @dataclass(frozen=True)
 class HiddenMarkovFamily(Family):
-    """`HiddenMarkov` with m ~ U(`means`) and the stay-probability ~ U(`stays`) drawn for each task, and not told."""
+    """`HiddenMarkov` with unknown m ~ U(`means`) and stay probability ~ U(`stays`), drawn for each task."""
 
     means: tuple[float, float] = (0.05, 0.25)
     stays: tuple[float, float] = (0.97, 0.998)

@@ -12,10 +12,10 @@ from markets.synthetic.family import SCALE, Episodes, Family, Seed, autoregressi
 
 @dataclass(frozen=True)
 class LinearCost(Family):
-    """A told predictor p, linear costs and a cap: ``r_{t+1} = p_t + ε``, ``p_{t+1} = (1 − speed) p_t + std ξ``.
+    """Observed predictor p, linear costs and a cap: ``r_{t+1} = p_t + ε``, ``p_{t+1} = (1 − speed) p_t + std ξ``.
 
-    Weights within [−1, 1], reward ``w_t r_{t+1} − cost |w_t − w_{t−1}|`` (de Lataillade, Deremble, Potters and Bouchaud, "Optimal
-    trading with linear costs", arXiv 1203.5957).
+    Weights are in [−1, 1]. The reward is ``w_t r_{t+1} − cost |w_t − w_{t−1}|`` (de Lataillade, Deremble, Potters and Bouchaud,
+    "Optimal trading with linear costs", arXiv 1203.5957).
     """
 
     speed: float = 0.01

@@ -14,7 +14,7 @@ def detector(bars):
     return HiddenMarkovRegimes(2, restarts=3).fit(bars[:900])
 
 
-def test_a_task_lies_in_one_stretch_and_its_parts_meet(bars, detector):
+def test_a_task_is_within_one_stretch_and_its_query_follows_its_support(bars, detector):
     found = TaskSet.from_regimes(bars, detector)
     names = [detector.names[k] for k in detector.filter(bars).labels]
     for task in found:
@@ -23,7 +23,7 @@ def test_a_task_lies_in_one_stretch_and_its_parts_meet(bars, detector):
         assert here.count(task.regime) / len(here) > 0.5
         assert len(task.support) == task.cut - task.start
         assert task.query.index[0] > task.support.index[-1]
-        assert len(task.support.with_past()) == task.cut  # nothing later is held
+        assert len(task.support.with_past()) == task.cut  # no later bars are held
 
 
 def test_no_bar_is_a_query_twice(bars, detector):
@@ -43,7 +43,7 @@ def test_no_training_bar_reaches_the_purge(bars, detector, edge, purge):
 
 
 def rows(tasks):
-    """Rows that are support or query of any of them, with their symbols."""
+    """Rows in the support or query of any of these tasks, with their symbols."""
     return {(row, symbol) for t in tasks for row in range(t.start, t.stop) for symbol in t.bars.symbols}
 
 
@@ -72,7 +72,7 @@ def test_no_validation_bar_is_in_a_training_task(bars, support, query, step, edg
         np.testing.assert_array_equal(
             validation[0].query.close[:, 0], bars.close[validation[0].cut : validation[0].stop, 1]
         )
-    for task in training:  # an earlier task cannot know of the span, whatever reads it
+    for task in training:  # an earlier task cannot use the validation span
         assert len(task.query.with_past()) == task.stop
 
 
@@ -115,7 +115,7 @@ def test_stretches_cover_everything_once(labels, shortest):
     assert all(last - first >= shortest for first, last, _ in runs[1:])
 
 
-def test_a_split_without_a_side_says_so(bars, detector):
+def test_a_split_with_an_empty_side_is_refused(bars, detector):
     every_task = TaskSet.from_regimes(bars, detector)
     with pytest.raises(InputError, match="no training task is left"):
         every_task.split("2001-02")

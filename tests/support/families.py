@@ -1,4 +1,4 @@
-"""Small families of environments, for tests of what learns in them."""
+"""Small families of environments for tests of learners."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Discrete
 
 
 class TwoArms(gymnasium.Env):
-    """One pull of two arms that pay what they pay."""
+    """A two-armed bandit with fixed rewards and one step per episode."""
 
     def __init__(self, seed: int, pays: tuple[float, float] = (0.0, 1.0)):
         self.observation_space, self.action_space, self.pays = Box(0.0, 1.0, (1,)), Discrete(2), pays
@@ -24,9 +24,9 @@ class TwoArms(gymnasium.Env):
 
 
 class Walk(gymnasium.Env):
-    """A corridor whose goal is at the end on the right: walk there in `horizon` steps, from a chance place.
+    """A corridor with the goal at its right end, to be reached from a random place within `horizon` steps.
 
-    Observed is the place, one-hot; wall on the left. The seed says how long the corridor is: 3 or 4 places.
+    The observation is the place. The left end is a wall. The seed determines the length of the corridor, 3 or 4 places.
     """
 
     def __init__(self, seed: int, horizon: int = 5):

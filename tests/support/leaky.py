@@ -1,4 +1,4 @@
-"""Strategies that look ahead, each in a way that happens, and two that do not. Shipped as examples for the check."""
+"""Strategies with common kinds of lookahead, and two without. Examples for the lookahead check."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from strategies import Plan, Strategy
 
 
 class Leaky(Strategy):
-    """Weights are the clipped signs of a signal made by pandas, as user code often is."""
+    """Weights are a signal clipped to [−1, 1], computed with pandas as in typical user code."""
 
     def signal(self, close: pd.DataFrame) -> pd.DataFrame:
         raise NotImplementedError
@@ -20,7 +20,7 @@ class Leaky(Strategy):
 
 
 class OneBarLeak(Leaky):
-    """Trades at a close on that close's *next* return: shifted the wrong way."""
+    """Trades at a close on the *next* return: a shift in the wrong direction."""
 
     name = "one-bar leak"
 
@@ -29,7 +29,7 @@ class OneBarLeak(Leaky):
 
 
 class BackFill(Leaky):
-    """Fills holes from behind, where the price that comes next stands."""
+    """Fills gaps backwards, with the next price."""
 
     name = "back-fill"
 
@@ -39,7 +39,7 @@ class BackFill(Leaky):
 
 
 class CentredWindow(Leaky):
-    """Smooths by a window that is centred, half of it in the future."""
+    """Smooths with a centred window, which includes future bars."""
 
     name = "centred window"
 
@@ -48,7 +48,7 @@ class CentredWindow(Leaky):
 
 
 class WholeSampleScore(Leaky):
-    """Normalises by the mean and the deviation of the whole sample."""
+    """Normalises by the mean and standard deviation of the whole sample."""
 
     name = "whole-sample z-score"
 
@@ -58,7 +58,7 @@ class WholeSampleScore(Leaky):
 
 
 class SmoothedLabel(Leaky):
-    """Holds what a label says that was smoothed forwards and backwards, as offline regime labels are."""
+    """Trades on a label that is smoothed forwards and backwards, like offline regime labels."""
 
     name = "smoothed label"
 
@@ -70,7 +70,7 @@ class SmoothedLabel(Leaky):
 
 
 class MonthlyLeak(Leaky):
-    """Looks at the next return too, but trades on it every 21st bar only."""
+    """Uses the next return, but only at every 21st bar."""
 
     name = "monthly leak"
 
@@ -80,7 +80,7 @@ class MonthlyLeak(Leaky):
 
 
 class Remembers(Leaky):
-    """Keeps the mean of the first sample that it is shown, and seems the same whatever is cut off after."""
+    """Stores the mean of the first sample it gets, so that its output does not change when later bars are cut off."""
 
     name = "remembers"
     mean = None
@@ -95,7 +95,7 @@ remembers = Remembers()
 
 
 class CleanTrend(Leaky):
-    """The same tools, used forwards only."""
+    """No lookahead: forward fill and a trailing window."""
 
     name = "clean trend"
 
@@ -104,7 +104,7 @@ class CleanTrend(Leaky):
 
 
 class CleanScore(Leaky):
-    """Normalised by what was known."""
+    """No lookahead: normalised by expanding statistics."""
 
     name = "clean score"
 

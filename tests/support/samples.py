@@ -1,4 +1,4 @@
-"""Markets to test on."""
+"""Synthetic bars for tests."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from markets import Bars, Costs, Execution
 
 
 def regime_bars(length: int, symbols: int, seed: int, volume: bool = False) -> Bars:
-    """A calm and a wild regime that take turns; closes only, unless `volume` is asked for."""
+    """Alternating calm and volatile regimes; closes only, unless `volume` is True."""
     rng = np.random.default_rng(seed)
     wild = (np.arange(length) // 110) % 3 == 2
     scale = np.where(wild, 0.025, 0.008)[:, None]
@@ -23,7 +23,7 @@ def regime_bars(length: int, symbols: int, seed: int, volume: bool = False) -> B
 def gappy_bars(
     rng: np.random.Generator, length: int, symbols: int, volatility: float = 0.05, delist: bool = False
 ) -> Bars:
-    """OHLCV with gaps, a late listing, now and then a symbol that does not trade, and one that is delisted if asked."""
+    """OHLCV with gaps, a late listing, sometimes an untradable symbol, and with `delist` a delisted one."""
     close = 50 * np.exp(np.cumsum(rng.normal(0, volatility, (length, symbols)), axis=0))
     open_ = close * np.exp(rng.normal(0, volatility / 3, close.shape))
     high, low = np.maximum(open_, close) * 1.001, np.minimum(open_, close) * 0.999
@@ -48,7 +48,7 @@ def gappy_bars(
 
 @st.composite
 def cases(draw, sizings=("pre_fee", "post_fee"), paths=3):
-    """(bars, costs, execution, aim, band, rate): anything that the account must cope with."""
+    """(bars, costs, execution, aim, band, rate): any input that the account must handle."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     length, symbols = draw(st.integers(3, 12)), draw(st.integers(1, 5))
     bars = gappy_bars(rng, length, symbols, draw(st.sampled_from([0.01, 0.05, 0.3])), draw(st.booleans()))

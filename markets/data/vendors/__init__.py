@@ -1,6 +1,6 @@
-"""Vendors of market data, one module each, through a cache that makes every download resumable.
+"""Vendors of market data, one module each, with a cache that makes every download resumable.
 
-A vendor of your own is a subclass of `Vendor` in a module here, and its name in `VENDORS`: see ``docs/extending.md``.
+To add a vendor, write a subclass of `Vendor` in a module of this package and list it in `VENDORS`; see ``docs/extending.md``.
 """
 
 from __future__ import annotations
@@ -22,25 +22,30 @@ FORMS = " or ".join(vendor.form for vendor in VENDORS.values())
 
 
 def is_vendor(source: str) -> bool:
-    """Whether a source is named in the way of a vendor's."""
+    """Whether `source` starts with the name of a vendor, as in ``"yfinance:SPY"``."""
     return ":" in source and source.partition(":")[0] in VENDORS
 
 
 def fetch(source: str, span: Span, symbols: Sequence[str] | None) -> Table:
-    """Read a vendor's bars from the cache, after asking for those that are missing.
+    """Read a vendor's bars from the cache, after downloading those that are missing.
 
     Parameters
     ----------
     source : str
-        As one of `FORMS`.
+        In one of the forms of `FORMS`.
     span : Span
     symbols : sequence of str, optional
-        Those of the source's symbols to ask for.
+        Symbols of the source to read; all by default.
+
+    Returns
+    -------
+    Table
 
     Raises
     ------
     InputError
-        If the source cannot be read, the vendor has nothing of a symbol, does not answer, or its library is not installed.
+        When the source cannot be parsed, the vendor has no bars of a symbol or does not respond, or its library is not
+        installed.
     """
     name, _, rest = source.partition(":")
     vendor = VENDORS[name](rest)
@@ -57,5 +62,5 @@ def fetch(source: str, span: Span, symbols: Sequence[str] | None) -> Table:
             else:
                 empty.append(symbol)
     if empty:
-        raise InputError(f"{source}: no bars {span} of {', '.join(empty)}; check the symbol, or leave it out")
+        raise InputError(f"{source}: no bars {span} of {', '.join(empty)}; check the symbol, or remove it")
     return joined(tables)

@@ -1,7 +1,7 @@
-"""What every vendor of market data shares: the interface, patience with a busy one, and progress on the terminal.
+"""Base class of the vendors of market data, retries, and progress on the terminal.
 
-A vendor is one module here with one subclass of `Vendor`, listed in `markets.data.vendors.VENDORS`. What it answers is
-stored as it arrives (`markets.data.cache`), so that a download that was killed goes on where it stopped.
+A vendor is a subclass of `Vendor` in a module of its own, listed in `markets.data.vendors.VENDORS`. Responses are stored as
+they arrive (`markets.data.cache`), so that an interrupted download resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -18,34 +18,35 @@ import pandas as pd
 from markets.common.errors import InputError
 from markets.data.time_spans import Span
 
-WAITS = (1, 2, 4, 8, 16)  # seconds before a busy vendor is asked again
+WAITS = (1, 2, 4, 8, 16)  # seconds before each retry
 PATIENCE = 2.0  # seconds after which progress is shown
 
 
 class Busy(Exception):
-    """The vendor did not answer now; it may later."""
+    """The vendor did not respond or limited the rate; a retry may succeed."""
 
 
 class Vendor(ABC):
-    """One source of a vendor, ``NAME:REST``.
+    """A source of bars from one vendor, written ``NAME:REST``.
 
     Parameters
     ----------
     rest : str
-        What follows the vendor's name in the source.
+        The part of the source after the vendor's name.
 
     Attributes
     ----------
     name : str
+        Name of the vendor.
     form : str
-        An example of a source, for messages.
+        Example of a source, for messages.
     symbols : list of str
-        Those that the source names.
+        Symbols of the source.
 
     Raises
     ------
     InputError
-        When `rest` is not what the vendor can read.
+        When `rest` cannot be parsed or names a symbol twice.
     """
 
     name: ClassVar[str]
@@ -59,36 +60,41 @@ class Vendor(ABC):
 
     @abstractmethod
     def _parse(self, rest: str) -> list[str]:
-        """Symbols that `rest` names, in order; whatever else it says is kept in attributes."""
+        """Return the symbols of `rest`, in order; keep its other parts in attributes."""
 
     @abstractmethod
     def rows(self, symbol: str, span: Span, done: Callable[[float], None]) -> pd.DataFrame:
-        """Bars of one symbol by time, with a column ``close`` and what there is of open, high, low, adj close and volume.
+        """Bars of one symbol, indexed by time.
 
         Parameters
         ----------
         symbol : str
         span : Span
         done : callable
-            Is told the share of the work that is done, from 0 to 1.
+            To be called with the fraction of the work done, from 0 to 1.
+
+        Returns
+        -------
+        DataFrame
+            With a column ``close`` and, where available, open, high, low, adj close and volume.
 
         Raises
         ------
         InputError
-            If the vendor refuses, does not answer, or its library is not installed.
+            When the vendor refuses the request or does not respond, or its library is not installed.
         """
 
     def _refused(self, rest: str, why: str = "") -> InputError:
-        return InputError(f"{f'{self.name}:{rest}'!r} is no source{why}; write {self.form}")
+        return InputError(f"{f'{self.name}:{rest}'!r} is not a source{why}; write {self.form}")
 
 
 def patiently(vendor: str, ask: Callable[..., pd.DataFrame], *question: object) -> pd.DataFrame:
-    """Ask, and while the vendor is busy, ask again later.
+    """Call ``ask(*question)``, and retry after each of `WAITS` while it raises `Busy`.
 
     Raises
     ------
     InputError
-        When it is still busy after the last of `WAITS`.
+        When the vendor is still busy after the last retry.
     """
     for wait in (*WAITS, None):
         try:
@@ -96,15 +102,15 @@ def patiently(vendor: str, ask: Callable[..., pd.DataFrame], *question: object) 
         except Busy as busy:
             if wait is None:
                 raise InputError(
-                    f"{vendor} does not answer ({str(busy).splitlines()[0] if str(busy) else 'no reason given'}); what has "
-                    "arrived is kept, so load again later to go on"
+                    f"{vendor} does not respond ({str(busy).splitlines()[0] if str(busy) else 'no reason given'}); the data "
+                    "received so far is kept, so load again later to resume"
                 ) from None
             time.sleep(wait)
     raise AssertionError("the last wait is None")
 
 
 def library(name: str) -> Any:
-    """A vendor's own library, imported where it is used.
+    """Import a vendor's library.
 
     Raises
     ------
@@ -118,24 +124,27 @@ def library(name: str) -> Any:
 
 
 def now() -> int:
-    """Milliseconds since 1970."""
+    """Current time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
 def milliseconds(moment: pd.Timestamp | None) -> int | None:
-    """Milliseconds since 1970; naive times as UTC."""
+    """Milliseconds since 1970; times without a zone are taken as UTC."""
     return None if moment is None else int(moment.timestamp() * 1000 // 1)
 
 
 def by_time(rows: pd.DataFrame, zone: str | None) -> pd.DataFrame:
-    """`rows` indexed by their column ``time`` (milliseconds), on the clock `zone`, None for days."""
+    """`rows` indexed by their column ``time`` (milliseconds), in the time zone `zone`; None for dates."""
     index = pd.DatetimeIndex(pd.to_datetime(rows["time"], unit="ms"), name="date").tz_localize(zone)
     return rows.drop(columns="time").set_axis(index).astype("float64")
 
 
 @contextmanager
 def progress(source: str, series: int) -> Iterator[Callable[[int, str, float], None]]:
-    """A bar on the terminal, once the work has lasted; calls say how much of which series is there."""
+    """Progress bar on the terminal, shown after `PATIENCE` seconds.
+
+    Yields a function of (number of the series, its symbol, fraction done) that updates the bar.
+    """
     from rich.console import Console
     from rich.progress import Progress
 

@@ -1,7 +1,7 @@
-"""``ccxt:binance:BTC/USDT:1h``: bars of an exchange, of which the time is their *end*, in UTC.
+"""``ccxt:binance:BTC/USDT:1h``: bars of a crypto exchange, labelled by their *end*, in UTC.
 
-A bar is known at its time and not before; the last one is left out until it is closed. An answer is a page of some hundred bars
-at most.
+A bar is known at its time, not before; a bar that has not ended yet is left out. Exchanges return a page of up to several
+hundred bars per request.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from markets.data.time_spans import Span
 from markets.data.vendors import base
 
 UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}  # milliseconds
-PAGE = 1000  # bars that are asked for at once; an exchange may answer with fewer
-SMALLEST_PAGE = 100  # bars to go on by after an empty answer: it may have been about no more
-EARLIEST = pd.Timestamp("2017-01-01")  # where exchanges are asked from, unless `start` says otherwise
+PAGE = 1000  # bars per request; an exchange may return fewer
+SMALLEST_PAGE = 100  # bars to skip after an empty response, which may have covered no more than that
+EARLIEST = pd.Timestamp("2017-01-01")  # default start
 
 
 class Ccxt(base.Vendor):
-    """An exchange, through the library ccxt, which keeps each exchange's own limit of questions."""
+    """An exchange, through the library ccxt, which respects the rate limit of each exchange."""
 
     name = "ccxt"
     form = "ccxt:binance:BTC/USDT:1h"
@@ -37,17 +37,17 @@ class Ccxt(base.Vendor):
         named, _, self.timeframe = named.rpartition(":")
         if not named or not re.fullmatch(r"[1-9]\d*[smhdw]", self.timeframe):
             raise InputError(
-                f"{f'ccxt:{rest}'!r} is no source; write {self.form}, with a timeframe such as 1m, 1h, 1d or 1w"
+                f"{f'ccxt:{rest}'!r} is not a source; write {self.form}, with a timeframe such as 1m, 1h, 1d or 1w"
             )
         return [symbol.strip() for symbol in named.split(",")]
 
     def rows(self, symbol: str, span: Span, done: Callable[[float], None]) -> pd.DataFrame:
-        """Bars by the time that they end; a span without an offset is meant in UTC."""
+        """Bars indexed by the time at which they end; a span without an offset is taken as UTC."""
         exchange, timeframe = self.exchange, self.timeframe
         length = int(timeframe[:-1]) * UNITS[timeframe[-1]]
         first, last = base.milliseconds(span.first or EARLIEST), base.milliseconds(span.last)
         assert first is not None
-        closed = base.now() - length + 1  # bars that open before have ended
+        closed = base.now() - length + 1  # bars that open before this time have ended
         since, until = first - length, closed if last is None else min(last - length + 1, closed)
         series = Series.of("ccxt", exchange, symbol, timeframe)
         while missing := series.missing(since, until):
@@ -55,7 +55,7 @@ class Ccxt(base.Vendor):
             done((begin - since) / (until - since))
             page = base.patiently(exchange, ask, exchange, symbol, timeframe, begin, PAGE)
             page = page[page["time"] >= begin]
-            # What an answer covers ends after its last bar, be it past the span; an empty one says little.
+            # A response covers the time up to the end of its last bar; an empty one covers only a short interval.
             covered = int(page["time"].iloc[-1]) + length if len(page) else begin + SMALLEST_PAGE * length
             series.keep(begin, min(covered, closed), page[page["time"] < closed])
         done(1.0)
@@ -63,7 +63,7 @@ class Ccxt(base.Vendor):
         if len(rows) and span.first is not None and rows["time"].iloc[0] > since + PAGE * length:
             begins = pd.Timestamp(rows["time"].iloc[0] + length, unit="ms")
             warnings.warn(
-                f"{exchange} has no bars of {symbol} before {begins}, though {span.first} was asked for", stacklevel=4
+                f"{exchange} has no bars of {symbol} before {begins}, but {span.first} was requested", stacklevel=4
             )
         return base.by_time(rows.assign(time=rows["time"] + length), "UTC")
 
@@ -73,24 +73,24 @@ def _exchange(name: str) -> Any:
     ccxt = base.library("ccxt")
     if name not in ccxt.exchanges:
         close = difflib.get_close_matches(name, ccxt.exchanges)
-        raise InputError(f"ccxt knows no exchange {name!r}" + (f"; is it {' or '.join(close)}?" if close else ""))
+        raise InputError(f"ccxt has no exchange {name!r}" + (f"; is it {' or '.join(close)}?" if close else ""))
     return getattr(ccxt, name)({"enableRateLimit": True})
 
 
 def ask(exchange: str, symbol: str, timeframe: str, since: int, limit: int) -> pd.DataFrame:
-    """Ask an exchange for a page of bars that open at `since` or later; this talks to the network.
+    """Request a page of bars that open at `since` or later from an exchange; needs the network.
 
     Returns
     -------
     DataFrame
-        Columns time (milliseconds at which a bar opens), open, high, low, close, volume; sorted.
+        Columns time (of a bar's open, in milliseconds), open, high, low, close, volume; sorted by time.
 
     Raises
     ------
     Busy
-        If the exchange limits the rate, or does not answer.
+        When the exchange limits the rate or does not respond.
     InputError
-        If it does not know the symbol or the timeframe, or refuses.
+        When the exchange does not have the symbol or the timeframe, or refuses the request.
     """
     ccxt, asked = base.library("ccxt"), _exchange(exchange)
     if timeframe not in (asked.timeframes or {timeframe: ""}):

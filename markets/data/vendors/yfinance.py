@@ -1,7 +1,7 @@
-"""``yfinance:SPY,QQQ``: daily bars of Yahoo, of which the time is the day.
+"""``yfinance:SPY,QQQ``: daily bars of Yahoo, labelled by their date.
 
-An answer is about one symbol and its whole span: prices are adjusted backwards, so that stretches from different days do not
-fit together. Today's session is left out until it is over.
+Each request covers the whole span of one symbol: prices are back-adjusted, so parts downloaded on different days would not
+match. Today's session is left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from markets.data.time_spans import Span
 from markets.data.vendors import base
 
 DAY = 86_400_000  # milliseconds
-PAUSE = 0.5  # seconds between two questions: Yahoo states no limit
+PAUSE = 0.5  # seconds between two requests; Yahoo does not publish its rate limit
 
 
 class Yfinance(base.Vendor):
@@ -29,9 +29,9 @@ class Yfinance(base.Vendor):
         return [symbol.strip() for symbol in rest.split(",")]
 
     def rows(self, symbol: str, span: Span, done: Callable[[float], None]) -> pd.DataFrame:
-        """Daily bars, raw and adjusted closes, by day."""
+        """Daily bars with raw and adjusted closes, indexed by date."""
         first, last = (base.milliseconds(bound) for bound in (span.first, span.last))
-        today = base.now() // DAY * DAY  # a session of yesterday has ended, wherever it was
+        today = base.now() // DAY * DAY  # by UTC midnight, yesterday's session has ended everywhere
         since, until = (0 if first is None else first // DAY * DAY), today if last is None else min(last + 1, today)
         series = Series.of("yfinance", symbol)
         if series.missing(since, until):
@@ -45,17 +45,18 @@ class Yfinance(base.Vendor):
 
 
 def ask(symbol: str, since: int, until: int) -> pd.DataFrame:
-    """Ask Yahoo for the days of [since, until); this talks to the network.
+    """Request the days of [since, until) from Yahoo; needs the network.
 
     Returns
     -------
     DataFrame
-        Columns time (milliseconds of the day), open, high, low, close, adj close, volume; empty where there is no such symbol.
+        Columns time (of the day, in milliseconds), open, high, low, close, adj close, volume; empty if there is no such
+        symbol.
 
     Raises
     ------
     Busy
-        If Yahoo limits the rate, or does not answer.
+        When Yahoo limits the rate or does not respond.
     """
     yfinance = base.library("yfinance")
     hidden, yfinance.config.debug.hide_exceptions = yfinance.config.debug.hide_exceptions, False
@@ -65,7 +66,7 @@ def ask(symbol: str, since: int, until: int) -> pd.DataFrame:
         frame = ticker.history(interval="1d", start=next(days), end=next(days), auto_adjust=False, actions=False)
     except yfinance.exceptions.YFTickerMissingError:
         frame = pd.DataFrame()
-    except Exception as error:  # yfinance lets errors of several network libraries through
+    except Exception as error:  # yfinance passes on errors of several network libraries
         raise base.Busy(str(error)) from error
     finally:
         yfinance.config.debug.hide_exceptions = hidden

@@ -12,7 +12,7 @@ def test_costs_are_read(text, share):
 
 
 @pytest.mark.parametrize("text", ["10", "ten", "-1bp", "10 percent"])
-def test_costs_that_mean_nothing_are_refused(text):
+def test_costs_that_cannot_be_parsed_are_refused(text):
     with pytest.raises(InputError, match="write 10bp"):
         Costs.parse(text)
 
@@ -61,6 +61,6 @@ def test_interest_accrues_by_the_calendar():
 
 @pytest.mark.parametrize("sizing", ["outlay", "whole_lots"])
 def test_quadratic_costs_are_refused_where_an_order_is_sized_by_its_outlay(sizing):
-    """A sell of size s brings s − s²/V·quadratic, so that there is none that brings much."""
+    """A sell of size s raises s − s²/V·quadratic, which is bounded, so the wanted cash may be out of reach."""
     with pytest.raises(InputError, match=f"quadratic does not go with sizing {sizing}; use pre_fee or post_fee"):
         make_market(samples.regime_bars(5, 1, seed=0), Costs(quadratic=0.01), Execution(sizing=sizing))

@@ -18,7 +18,7 @@ def setup(case):
 
 
 def gradients(function, market, rules, start, plan, money):
-    """(equity, shares, gradients in the plan of a sum of both, weighed at random)."""
+    """(equity, shares, gradients with respect to the plan of a randomly weighted sum of both)."""
     equity, shares = function(market, rules, start, TensorPlan(*plan), money=money)
     return equity, shares, torch.autograd.grad(weighed(equity) / money + weighed(shares) * 50 / money, plan)
 
@@ -30,7 +30,7 @@ def weighed(values):
 @given(samples.cases())
 @settings(max_examples=200)
 def test_simulate_kernel_and_reference_agree(case):
-    """Equity and shares to 1e-12 in all three, gradients of the adjoint and of plain torch, too."""
+    """Equity and shares of all three agree to 1e-12, as do the gradients of the adjoint and of plain torch."""
     bars, costs, execution, *plan = case
     market, rules, start, tensors, money = setup(case)
     plainly = simulate(bars, Plan(*plan), costs=costs, execution=execution)
@@ -47,8 +47,8 @@ def test_simulate_kernel_and_reference_agree(case):
 
 @given(samples.cases(paths=1))
 @settings(max_examples=80)
-def test_adjoint_is_the_slope_of_the_account(case):
-    """Central differences, to 1e-6, wherever the account is smooth on both sides."""
+def test_adjoint_agrees_with_central_differences(case):
+    """The adjoint agrees with central differences to 1e-6 where the account is smooth."""
     market, rules, start, plan, money = setup(case)
     *_, grads = gradients(equity_paths, market, rules, start, plan, money)
     rng = np.random.default_rng(0)
@@ -62,12 +62,12 @@ def test_adjoint_is_the_slope_of_the_account(case):
 
     h = 1e-6
     ahead, behind = (value(h) - value(0)) / h, (value(0) - value(-h)) / h
-    assume(abs(ahead - behind) < 1e-3 * (1 + abs(slope)))  # an edge of a band or a limit lies between
+    assume(abs(ahead - behind) < 1e-3 * (1 + abs(slope)))  # otherwise an edge of a band or a limit lies in between
     assert (value(h) - value(-h)) / (2 * h) == pytest.approx(slope, rel=1e-5, abs=1e-6 * (1 + abs(slope)))
 
 
 def test_central_differences_without_edges():
-    """The same to 1e-6 at a point where nothing is near an edge."""
+    """Agreement to 1e-6 at a point that is not near an edge."""
     bars = samples.gappy_bars(np.random.default_rng(2), 12, 3, 0.02)
     costs = Costs(commission=0.002, spread=0.001, impact=0.1, quadratic=0.02)
     market, rules = make_market(bars, costs, Execution(borrowing=True, gross=5, cash=1e4))
@@ -128,7 +128,7 @@ def test_the_reference_can_be_differentiated_twice(bars):
 
 @pytest.mark.parametrize("sizing", ["pre_fee", "post_fee"])
 def test_risk_can_be_charged_on_what_is_held(sizing):
-    """Wealth less x'Σx less quadratic costs, over closed symbols, bands, rates and ruin: both gradients to 1e-12."""
+    """Gradients of wealth less x'Σx less quadratic costs agree to 1e-12, with closed symbols, bands, rates and ruin."""
     rng = np.random.default_rng(4)
     bars = samples.gappy_bars(rng, 30, 3, 0.1, delist=True)
     costs = Costs(commission=0.001, quadratic=0.03, financing_rate=0.1)
@@ -153,7 +153,7 @@ def test_risk_can_be_charged_on_what_is_held(sizing):
 
 
 def test_holdings_alone_have_a_gradient():
-    """Equity that nobody uses hands no gradient back; the weight held tells the aim, less what the price moved."""
+    """A loss on holdings alone gives the right gradient, without one from the unused equity."""
     bars = samples.regime_bars(4, 1, seed=0)
     market, rules = make_market(bars, Costs(), Execution(cash=1.0))
     aim = torch.full((1, 4, 1), 0.5, dtype=torch.float64, requires_grad=True)

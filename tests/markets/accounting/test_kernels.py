@@ -1,4 +1,4 @@
-"""The account: identities that hold for any plan, worked values, and one rule a test."""
+"""The account: identities that hold for any plan, values computed by hand, and one test per rule."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ def test_without_borrowing_cash_is_never_spent_below_zero(case):
         return
     paths = run(case)
     alive = paths.equity > 0
-    short = (paths.shares < 0).any(axis=(1, 2))  # covering a short, or its costs, may need more than there is
+    short = (paths.shares < 0).any(axis=(1, 2))  # covering a short and its costs may need more cash than available
     assert (paths.cash[~short][alive[~short]] >= -1e-9 * execution.cash).all()
 
 
@@ -82,13 +82,13 @@ def test_limits_hold_after_every_fill(case):
                 paths.shares[b, t],
             )
             if paths.equity[b, t + 1] <= 0 or not is_open.all():
-                continue  # what cannot trade cannot be limited
-            value = paths.cash[b, t] + old @ price  # interest is in neither part of the tolerance
+                continue  # limits cannot hold with untradable holdings
+            value = paths.cash[b, t] + old @ price  # neglects interest, which is within the tolerance
             weight, before = new * price / value, old * price / value
             slack = 1e-3 + 0.02 * (costs.cash_rate > 0 or costs.borrow_rate > 0 or execution.borrowing)
             beyond = np.maximum(np.abs(weight) - execution.max_weight, 0.0)
             if ((new == old) & (costs.quadratic * beyond > 0.9)).any():
-                continue  # a sell that would not bring its own costs is not made, whatever the limits
+                continue  # a sell that raises less than its cost is skipped, whatever the limits
             if execution.long_only:
                 assert (weight >= -slack).all()
             assert (np.abs(weight) <= execution.max_weight + slack).all() or execution.turnover < np.inf
@@ -99,7 +99,7 @@ def test_limits_hold_after_every_fill(case):
 
 @given(samples.cases(sizings=SIZINGS))
 @settings(max_examples=40)
-def test_step_is_simulate(case):
+def test_step_agrees_with_simulate(case):
     bars, costs, execution, aim, _, _ = case
     market, rules = make_market(bars, costs, execution)
     whole = simulate(bars, aim, costs=costs, execution=execution)
@@ -119,7 +119,7 @@ def test_step_is_simulate(case):
 
 @given(samples.cases(sizings=SIZINGS))
 @settings(max_examples=40)
-def test_an_account_knows_nothing_later(case):
+def test_an_account_does_not_depend_on_later_bars(case):
     bars, costs, execution, aim, band, rate = case
     whole = run(case)
     t = len(bars) // 2 + 1
@@ -132,7 +132,7 @@ def test_an_account_knows_nothing_later(case):
     [(0.5, [50, -12.5, -6.25, -3.90625, -2.734375]), (-0.5, [-50, 37.5, 6.25, 2.34375, 1.171875])],
 )
 def test_worked_values_of_target_percent(weight, orders):
-    """Closes 1 to 5, cash 100: the orders that vectorbt's ``targetpercent`` gives."""
+    """Closes 1 to 5, cash 100: the orders of vectorbt's ``targetpercent``."""
     bars = close_bars([1, 2, 3, 4, 5, 5])
     execution = Execution(fill="same_close", cash=100, gross=10)
     paths = simulate(bars, np.full(bars.shape, weight), costs=Costs(), execution=execution)
@@ -194,13 +194,13 @@ def test_shorts_pay_to_borrow_and_earn_when_prices_fall():
     bars = close_bars([10, 10, 8])
     execution = Execution(cash=1000, gross=2)
     paths = simulate(bars, np.full((3, 1), -1.0), costs=Costs(borrow_rate=0.365 * 365.25 / 365), execution=execution)
-    fee = 100 * 10 * 0.001  # one day at 36.5 % a year on what is short at the last mark
+    fee = 100 * 10 * 0.001  # one day at 36.5 % per year on the short position at the last mark
     assert paths.equity[0, 2] == pytest.approx(1000 + 100 * 2 - fee)
     free = simulate(bars, np.full((3, 1), -1.0), costs=Costs(), execution=execution)
     assert free.equity[0, 2] > paths.equity[0, 2]
 
 
-def test_losses_past_everything_close_the_account_with_its_debt():
+def test_losses_beyond_equity_close_the_account_with_its_debt():
     bars = close_bars([10, 10, 35, 5])
     paths = simulate(bars, np.full((4, 1), -1.0), costs=Costs(), execution=Execution(cash=1000, gross=2))
     assert paths.equity[0].tolist() == [1000, 1000, -1500, -1500]
@@ -234,7 +234,7 @@ def test_a_late_listing_is_bought_when_it_trades():
 
 
 def test_a_plan_of_another_shape_is_refused(bars):
-    with pytest.raises(ValueError, match=r"the plan has shape \(3, 2\), but the bars make \(1500, 3\)"):
+    with pytest.raises(ValueError, match=r"the plan has shape \(3, 2\), but the bars have shape \(1500, 3\)"):
         simulate(bars, np.zeros((3, 2)))
     plan = np.zeros(bars.shape)
     plan[7, 1] = np.nan
@@ -278,8 +278,8 @@ def test_taxes_fall_on_one_side():
     assert paths.cost[0].tolist() == pytest.approx([0, 5, 10])
 
 
-def test_quadratic_costs_are_a_share_of_equity_by_hand():
-    """0.04 of equity for a turnover of 1; a quarter of that for a half, whatever the account is worth."""
+def test_quadratic_costs_are_a_fraction_of_equity_by_hand():
+    """0.04 of equity for a turnover of 1 and a quarter of that for 0.5, whatever the size of the account."""
     bars = close_bars([10, 10, 10])
     aim = np.array([[0.5], [0.0], [0.0]])
     paths = simulate(bars, aim, costs=Costs(quadratic=0.04), execution=Execution(cash=1000))
@@ -288,7 +288,7 @@ def test_quadratic_costs_are_a_share_of_equity_by_hand():
     np.testing.assert_allclose(richer.equity / 1e9, paths.equity / 1000, rtol=1e-12)
 
 
-def test_quadratic_costs_are_within_the_cash_and_the_weights():
+def test_quadratic_costs_respect_cash_and_weights():
     bars, costs = close_bars([10, 10, 10], [20, 20, 20]), Costs(commission=0.01, quadratic=0.1)
     aim = np.tile([0.3, 0.7], (3, 1))
     paths = simulate(bars, aim, costs=costs, execution=Execution(cash=1000))
@@ -302,7 +302,7 @@ def test_quadratic_costs_are_within_the_cash_and_the_weights():
 
 @pytest.mark.parametrize(("costs", "aim"), [(Costs(commission=0.4), (5.0, 4.0)), (Costs(quadratic=3), (0.2, -0.9))])
 def test_regression_costs_that_exceed_the_equity_are_not_run_up_by_post_fee(costs, aim):
-    """No weights hold after them; orders were once sized on what Newton's method made of an equation without a root."""
+    """No weights can hold after such costs; orders were sized by Newton's method although the equation has no root."""
     bars = close_bars([10, 10, 10, 10])
     execution = Execution(cash=1000, sizing="post_fee", gross=10, borrowing=True)
     paths = simulate(bars, np.array([[aim[0]], [aim[1]], [aim[1]], [aim[1]]]), costs=costs, execution=execution)
@@ -346,7 +346,7 @@ def test_regression_fees_above_the_equity_are_not_run_up():
 
 @given(samples.cases(sizings=SIZINGS))
 def test_trading_never_takes_equity_below_zero(case):
-    """Prices may ruin an account; its own orders may not, without borrowing and shorts."""
+    """Without borrowing and shorts, prices may ruin an account, but its orders may not."""
     execution = case[2]
     if execution.borrowing or not execution.long_only:
         return
@@ -355,7 +355,7 @@ def test_trading_never_takes_equity_below_zero(case):
 
 
 def test_regression_plans_out_of_range_are_refused(bars):
-    """An infinite aim once meant that nothing was ever traded; a negative band, whatever the kernel made of it."""
+    """An infinite aim stopped all trading, and the effect of a negative band was undefined."""
     aim = np.full(bars.shape, 0.2)
     with pytest.raises(InputError, match=r"aim at row 0, symbol 0 is inf; it must be finite \(S0 at 2001-01-01"):
         simulate(bars, np.full(bars.shape, np.inf))
@@ -369,7 +369,7 @@ def test_regression_plans_out_of_range_are_refused(bars):
 @pytest.mark.process
 @pytest.mark.parametrize("how", [pytest.param("gaps", marks=pytest.mark.slow), "late listing and delisting"])
 def test_a_million_bars_of_a_hundred_symbols_take_less_than_4_gib(how):
-    """Simulated in a process of its own; 0.75 GiB are the closes and as much the plan."""
+    """Simulated in a separate process; closes and plan take 0.75 GiB each."""
     code = f"""
 import resource
 import numpy as np, pandas as pd

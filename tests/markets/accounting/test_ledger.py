@@ -1,4 +1,4 @@
-"""The ledger adds up, to the account that the kernel kept."""
+"""The ledger adds up to the account of the kernel."""
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ def books(case):
 @given(samples.cases(sizings=SIZINGS))
 @settings(max_examples=300)
 def test_equity_changes_by_profit_and_carry_less_costs(case):
-    """Nothing comes from nowhere: prices, interest and fees, and costs are all there is."""
+    """Equity changes only by price changes, interest and fees, and costs."""
     *_, execution, (_, account) = books(case)
     change = account["profit"] + account["carry"] - account["cost"]
     np.testing.assert_allclose(np.diff(account["equity"]), change[1:], rtol=0, atol=1e-9 * execution.cash)
@@ -52,13 +52,13 @@ def test_each_part_of_a_cost_by_hand():
     bought, sold = trades.to_dict("records")
     assert (bought["time"], bought["symbol"], bought["side"], bought["shares"]) == (index[1], "X", "buy", 50)
     assert (sold["time"], sold["side"], sold["shares"], sold["price"]) == (index[2], "sell", -50, 20)
-    # the commission and the tax are of the price that is paid: half the spread above the middle, or below
+    # commission and tax are charged on the price paid: the mid price plus or minus half the spread
     assert [bought[part] for part in PARTS] == pytest.approx([0.5025, 2.5125, 2.5, 1.0, 0.0])
     assert [sold[part] for part in PARTS] == pytest.approx([0.995, 1.99, 5.0, 1.0, 0.0])
 
 
 def test_quadratic_costs_are_impact_by_hand():
-    """They are of the equity at the fill, which the gap to 15 has made 1,245."""
+    """They depend on the equity at the fill, which is 1,245 after the gap to 15."""
     index = pd.date_range("2020-01-01", periods=3)
     bars = Bars.make(index, ["X"], np.array([[10.0], [10.0], [15.0]]), open=np.array([[10.0], [10.0], [15.0]]))
     trades, account = Ledger.of(
@@ -81,8 +81,8 @@ def test_a_delisting_is_in_the_ledger_at_what_was_paid():
     assert account["profit"].tolist() == [0, 0, -200, 0]
 
 
-def test_the_trades_of_the_bar_that_ruins_are_told():
-    """Regression: the account is emptied at the mark, so its shares do not show what was traded on the way."""
+def test_the_trades_of_the_bar_of_ruin_are_listed():
+    """Regression: ruin sets the shares to zero at the mark, so they do not show the trades of that bar."""
     index = pd.date_range("2020-01-01", periods=3)
     bars = Bars.make(index, ["X"], np.array([[10.0], [1.0], [1.0]]), open=np.array([[10.0], [10.0], [1.0]]))
     execution = Execution(cash=1000, borrowing=True, gross=3)
@@ -98,13 +98,13 @@ def test_a_strategy_that_does_not_trade_has_an_empty_ledger(bars):
     assert (account["equity"] == 1e6).all()
 
 
-def test_a_ledger_is_of_one_plan(bars):
+def test_a_ledger_needs_a_single_plan(bars):
     with pytest.raises(InputError, match="one plan"):
         Ledger.of(bars, np.zeros((2, *bars.shape)))
 
 
 def test_regression_ruin_at_the_fill_with_nothing_left_over_adds_up():
-    """Equity of 2e-13 by one sum and 0 by another: whether there was a fill is the kernel's to say."""
+    """Equity was 2e-13 by one sum and 0 by another; the kernel must report whether there was a fill."""
     index = pd.date_range("2020", periods=4)
     close, opens = np.array([[0.3], [0.3], [0.6], [0.3]]), np.array([[0.3], [0.3], [0.2], [0.3]])
     bars = Bars.make(index, ["X"], close, open=opens)

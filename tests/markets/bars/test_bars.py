@@ -37,7 +37,7 @@ def test_values_cannot_be_changed():
     assert bars.close[0, 0] == 1.0
 
 
-def test_a_slice_holds_its_past_and_nothing_later():
+def test_a_slice_keeps_its_past_and_nothing_later():
     bars = make()
     middle = bars["2020-01-02":"2020-01-03"]
     assert (len(middle), middle.past) == (2, 1)
@@ -68,7 +68,7 @@ def test_select_keeps_the_past():
     assert part.close.tolist() == [[2.2], [2.3]]
 
 
-def test_hash_sees_every_value():
+def test_hash_depends_on_every_value():
     changed = CLOSE.copy()
     changed[3, 1] += 1e-12
     assert make().hash == make().hash
@@ -80,10 +80,10 @@ def test_hash_sees_every_value():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"index": INDEX[[0, 1, 1, 2]]}, r"2020-01-02 00:00:00 stands twice \(bars 1 and 2\)"),
+        ({"index": INDEX[[0, 1, 1, 2]]}, r"2020-01-02 00:00:00 appears twice \(bars 1 and 2\)"),
         ({"index": INDEX[[0, 2, 1, 3]]}, r"not sorted: bar 2 \(2020-01-02"),
         ({"index": INDEX[:1], "close": CLOSE[:1]}, "at least 2"),
-        ({"symbols": ("A", "A")}, "'A' stands twice"),
+        ({"symbols": ("A", "A")}, "'A' appears twice"),
         ({"close": np.where(CLOSE == 1.2, -1.2, CLOSE)}, r"close of A at 2020-01-03 00:00:00 \(bar 2\) is -1.2"),
         ({"close": np.where(CLOSE == 1.2, 0.0, CLOSE)}, "a price must be positive"),
         ({"close": np.where(CLOSE == 1.2, np.inf, CLOSE)}, "must be finite"),
@@ -94,7 +94,7 @@ def test_hash_sees_every_value():
         ({"open": CLOSE[:2]}, r"open has shape \(2, 2\)"),
     ],
 )
-def test_what_no_market_shows_is_refused_by_name(change, message):
+def test_impossible_values_are_refused_by_name(change, message):
     with pytest.raises(InputError, match=message):
         make(**change)
 
@@ -130,7 +130,7 @@ def test_what_is_delisted_cannot_trade_after():
         make(delisted={"X": "2020-01-03"})
 
 
-def test_regression_a_time_that_is_none():
+def test_regression_a_span_that_is_not_one_of_time():
     with pytest.raises(InputError, match="not a span of time"):
         make()["nan":]
 

@@ -1,4 +1,4 @@
-"""Longer bars: the same numbers as pandas, and nothing before it happened."""
+"""Resampling gives the same numbers as pandas, without lookahead."""
 
 from itertools import pairwise
 
@@ -20,7 +20,7 @@ ZONES = [None, "UTC", "America/New_York", "Asia/Tokyo"]
 
 @st.composite
 def markets(draw, clock=None):
-    """Gappy OHLCV with holes in time; dates, or irregular hours on a clock of some zone."""
+    """OHLCV with gaps and missing times; dates, or irregular hours in some time zone."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     length = draw(st.integers(3, 90))
     bars = samples.gappy_bars(rng, length, draw(st.integers(1, 3)), delist=draw(st.booleans()))
@@ -90,7 +90,7 @@ def check_against_pandas(bars, ours, grouped):
     assert ours.index[-1] == min(labels[-1], bars.index[-1])
     for field in ("high", "low", "close", "volume"):
         values = getattr(bars, field)
-        if field in ("high", "low"):  # a bar without one still was where it opened and closed
+        if field in ("high", "low"):  # without a high or low, use open and close
             instead = (np.fmax if field == "high" else np.fmin)(bars.open, bars.close)
             values = np.where(np.isnan(values), instead, values)
         frame = pd.DataFrame(values, bars.index)
@@ -104,7 +104,7 @@ def check_against_pandas(bars, ours, grouped):
 
 
 @given(st.data())
-def test_nothing_is_known_before_it_happened(data):
+def test_no_lookahead(data):
     bars = data.draw(markets())
     rule = rule_for(bars, data.draw)
     whole = resampled(bars, rule)
@@ -117,14 +117,14 @@ def test_nothing_is_known_before_it_happened(data):
 
 
 @given(st.data())
-def test_a_row_never_stands_before_the_last_bar_in_it(data):
+def test_a_row_is_never_labelled_before_its_last_bar(data):
     bars = data.draw(markets())
     rule = rule_for(bars, data.draw)
     dates = (bars.index == bars.index.normalize()).all()
     ends = period_ends(bars.index, rule, dates)
     assert (ends >= bars.index).all()
     assert ends.is_monotonic_increasing
-    # every bar up to a label, and none after it, is in the rows up to that label
+    # the rows up to a label contain every bar up to that label and no later one
     volume = np.nancumsum(bars.volume, axis=0)
     rows = bars.resample(rule, incomplete="keep")
     known = bars.index.searchsorted(rows.index, side="right") - 1
@@ -158,14 +158,14 @@ def test_rows_are_bars_that_validation_accepts(data):
         rows.close[0] = 1
 
 
-def test_twice_is_once():
+def test_resampling_twice_equals_resampling_once():
     bars = load("sp500")
     same(bars.resample("W-FRI"), bars.resample("B").resample("W-FRI"))
     same(bars.resample("QE"), bars.resample("ME").resample("QE"))
     same(bars.resample("1D"), bars)
 
 
-def test_half_a_week_is_no_week():
+def test_an_incomplete_week_is_dropped():
     index = pd.date_range("2024-01-01", periods=10)  # a Monday to the Wednesday after the next
     bars = Bars.make(index, ["A"], np.arange(1.0, 11.0)[:, None])
     assert bars.resample("1W").index.tolist() == [pd.Timestamp("2024-01-07")]
@@ -197,7 +197,7 @@ def test_days_of_a_clock_end_at_midnight_of_its_zone():
     assert rows.close[:, 0].tolist() == [24.0, 48.0, 71.0]
 
 
-def test_a_week_without_bars_is_no_row_and_one_without_a_symbols_bars_is_a_gap():
+def test_a_week_without_bars_has_no_row_and_one_without_a_symbols_bars_is_a_gap():
     index = pd.DatetimeIndex(["2024-01-01", "2024-01-05", "2024-01-15", "2024-01-19"])
     bars = Bars.make(index, ["A", "B"], np.array([[1, 5], [2, np.nan], [3, np.nan], [4, np.nan]], dtype=float))
     rows = bars.resample("W-FRI")
@@ -218,7 +218,7 @@ def test_a_delisted_symbol_is_gone_with_the_row_after_its_last_price(gone, row):
     assert not rows.delisted[:, 0].any()
 
 
-def test_regression_a_symbol_that_went_long_after_its_last_bar():
+def test_regression_a_symbol_delisted_long_after_its_last_bar():
     index = pd.date_range("2024-01-01 01:00", periods=100, freq="h")
     close = np.full((100, 2), 5.0)
     close[3:, 1] = np.nan
@@ -226,7 +226,7 @@ def test_regression_a_symbol_that_went_long_after_its_last_bar():
     assert np.flatnonzero(bars.resample("2h").delisted[:, 1])[0] == 45
 
 
-def test_history_alone_is_no_row():
+def test_history_alone_gives_no_visible_row():
     bars = load("sp500")
     with pytest.raises(InputError, match="no complete period"):
         bars["2018-12-24":"2018-12-26"].resample("W-FRI")
@@ -236,17 +236,17 @@ def test_history_alone_is_no_row():
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ("M", "'M' is no period .*use 'ME'"),
-        ("fortnight", "'fortnight' is no period"),
-        ("", "'' is no period"),
-        ("MS", "'MS' has no end to label a bar by"),
-        ("-1D", "'-1D' has no end"),
-        ("bh", "'bh' has no end"),
+        ("M", "'M' is not a period .*use 'ME'"),
+        ("fortnight", "'fortnight' is not a period"),
+        ("", "'' is not a period"),
+        ("MS", "'MS' has no period end to label bars by"),
+        ("-1D", "'-1D' has no period end"),
+        ("bh", "'bh' has no period end"),
         ("2W", "'2W' would depend on the first bar"),
-        ("1h", "'1h' is finer than a day, and the bars are days"),
+        ("1h", "'1h' is finer than a day, but the bars are daily"),
     ],
 )
-def test_what_is_no_period_says_so(rule, message):
+def test_wrong_periods_are_refused(rule, message):
     with pytest.raises(InputError, match=message):
         load("sp500").resample(rule)
 

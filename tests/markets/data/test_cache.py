@@ -41,7 +41,7 @@ def test_what_is_kept_is_covered_and_read_in_order(series):
     assert series.read(0, 100)["time"].tolist() == [5, 45]
 
 
-def test_an_answer_that_is_cut_off_in_writing_does_not_count(series, monkeypatch):
+def test_a_response_interrupted_while_writing_does_not_count(series, monkeypatch):
     def killed(self, file, **options):
         file.write_bytes(b"half")
         raise KeyboardInterrupt
@@ -55,15 +55,17 @@ def test_an_answer_that_is_cut_off_in_writing_does_not_count(series, monkeypatch
     assert series.read(0, 10)["time"].tolist() == [1]
 
 
-def test_a_damaged_answer_is_named(series):
+def test_a_damaged_response_is_named(series):
     series.keep(0, 10, rows(1))
     (series.folder / "0-10.parquet").write_bytes(b"damaged")
-    with pytest.raises(InputError, match=r"0-10\.parquet: the cached answer is damaged .* delete it and load again"):
+    with pytest.raises(
+        InputError, match=r"0-10\.parquet: the cached response is damaged .* delete the file and load again"
+    ):
         series.read(0, 10)
 
 
 @given(st.lists(st.tuples(st.integers(-5, 15), st.integers(1, 6)), max_size=5), st.integers(-5, 10), st.integers(1, 10))
-def test_missing_is_the_first_run_that_no_answer_covers(answers, since, length):
+def test_missing_is_the_first_interval_that_is_not_covered(answers, since, length):
     class Known(Series):
         def stretches(self):
             return sorted((first, first + n) for first, n in answers)

@@ -20,7 +20,7 @@ def folder(tmp_path):
     return folder
 
 
-def test_a_folder_is_one_file_a_symbol_joined_on_time(folder):
+def test_a_folder_is_one_file_per_symbol_joined_on_time(folder):
     bars = load(folder)
     assert (bars.name, bars.symbols) == ("prices", ("0700", "AAPL", "MSFT"))
     assert [f"{t:%d}" for t in bars.index] == ["01", "02", "03", "04", "05"]
@@ -29,12 +29,12 @@ def test_a_folder_is_one_file_a_symbol_joined_on_time(folder):
     np.testing.assert_array_equal(bars.close, expected)
 
 
-def test_a_span_of_a_folder_leaves_out_who_was_not_there(folder):
+def test_a_span_of_a_folder_leaves_out_symbols_without_rows(folder):
     assert load(folder, end="2020-01-02").symbols == ("AAPL", "MSFT")
     assert load(folder, start="2020-01-02", symbols=["MSFT", "AAPL"]).symbols == ("MSFT", "AAPL")
     with pytest.raises(InputError, match=r"0700\.parquet: no rows from the beginning to 2020-01-02"):
         load(folder, end="2020-01-02", symbols=["0700"])
-    with pytest.raises(InputError, match=r"prices: there is no file of symbol 'IBM'; there are 0700, AAPL, MSFT"):
+    with pytest.raises(InputError, match=r"prices: there is no file for symbol 'IBM'; there are 0700, AAPL, MSFT"):
         load(folder, symbols=["IBM"])
 
 
@@ -48,7 +48,7 @@ def test_files_of_other_symbols_are_not_read(folder):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("MSFT.csv", "date,close\n2020-01-01,1\n", "MSFT.csv and MSFT.csv.gz are one symbol; keep one"),
+        ("MSFT.csv", "date,close\n2020-01-01,1\n", "MSFT.csv and MSFT.csv.gz are the same symbol; keep one"),
         ("X.csv", "date,A,B\n2020-01-01,1,2\n", "X.csv: 2 symbols in one file"),
         (
             "X.csv",

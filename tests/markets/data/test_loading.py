@@ -85,7 +85,7 @@ def test_sp500_written_as_csv_is_the_packaged_set(tmp_path):
             LONG + "2020-01-02,A,1,2,1,1,1\n2020-01-01,A,1,2,1,1,1\n",
             "row 3: A at 2020-01-01 00:00:00 comes out of order",
         ),
-        (LONG + "2020-01-02,A,1,2,1,1,1\n2020-01-02,A,1,2,1,1,1\n", "row 3: A at 2020-01-02 00:00:00 stands twice"),
+        (LONG + "2020-01-02,A,1,2,1,1,1\n2020-01-02,A,1,2,1,1,1\n", "row 3: A at 2020-01-02 00:00:00 appears twice"),
         (LONG + "2020-01-02,,1,2,1,1,1\n2020-01-03,A,1,2,1,1,1\n", "row 2, column 'symbol': no symbol"),
         ("date,A\n2020-01-01,1\n2020-01-02,cheap\n", "row 3, column 'A': 'cheap' is not a number"),
         ("date,A\n2020-01-01,1\nlater,2\n", "row 3, column 'date': 'later' is not a time"),
@@ -104,7 +104,7 @@ def test_a_broken_file_is_named_with_what_is_wrong(tmp_path, text, message):
     assert "\n" not in str(error.value)
 
 
-def test_what_is_no_file(tmp_path):
+def test_a_source_that_is_not_a_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="unknown source 'stonks': use stocks, sp500, nasdaq"):
         load("stonks")
     with pytest.raises(InputError, match="no such file"):
@@ -137,7 +137,7 @@ def test_regression_a_truncated_archive_is_one_line(tmp_path):
 
 @pytest.mark.parametrize("header", ["date,A,A,C", "date,close,Close,volume"])
 def test_regression_a_header_that_repeats_itself_is_refused(tmp_path, header):
-    with pytest.raises(InputError, match="stands twice in the header"):
+    with pytest.raises(InputError, match="appears twice in the header"):
         load(write(tmp_path / "x.csv", f"{header}\n2020-01-01,1,2,3\n2020-01-02,1,2,3\n"))
 
 
@@ -171,10 +171,10 @@ def parquet(frame, **options):
 FRAME = pd.DataFrame({"close": [11.0, 12.0]}, index=pd.DatetimeIndex(["2020-01-01", "2020-01-02"], name="Date"))
 READ = [11.0, 12.0]
 
-# Each is a file as vendors make it, and what becomes of it: the closes where it can be read in one way only, and otherwise
-# the message, in which the row is the line of the file.
+# Files as vendors write them, and the expected result: the closes if the file is unambiguous, otherwise the error message, in
+# which the row is the line of the file.
 VENDORS_FILES = {
-    # how the bytes are
+    # encoding and compression
     "byte order mark": ("x.csv", b"\xef\xbb\xbf" + OHLCV.encode(), READ),
     "UTF-16 with its mark": ("x.csv", OHLCV.encode("utf-16"), READ),
     "UTF-16 without its mark": (
@@ -202,7 +202,7 @@ VENDORS_FILES = {
     "Excel": ("x.csv", b"PK\x03\x04" + bytes(30), "an Excel workbook; unpack it, or save it as CSV"),
     "Parquet by another name": ("x.csv", parquet(FRAME), "a Parquet file; name it .parquet"),
     "a web page": ("x.csv", b"<!doctype html><p>Too many requests", "a web page: the download failed"),
-    "a vendor's apology": ("x.csv", b'{"error": "limit reached"}', "JSON, perhaps a vendor's message of failure"),
+    "a vendor's apology": ("x.csv", b'{"error": "limit reached"}', "JSON, perhaps a vendor's error message"),
     "CSV by the name of Parquet": ("x.parquet", OHLCV.encode(), "cannot be read as PARQUET"),
     "Parquet cut short": ("x.parquet", parquet(FRAME)[:-30], "cannot be read as PARQUET"),
     "Parquet with an index column": ("x.parquet", parquet(FRAME), READ),
@@ -210,7 +210,7 @@ VENDORS_FILES = {
     "Parquet without times": ("x.parquet", parquet(FRAME.reset_index(drop=True)), "no rows or no price columns"),
     "old Mac line ends": ("x.csv", OHLCV.replace("\n", "\r"), READ),
     "Windows line ends": ("x.csv", OHLCV.replace("\n", "\r\n"), READ),
-    # how the table is
+    # layout of the table
     "semicolons": ("x.csv", OHLCV.replace(",", ";"), READ),
     "tabs": ("x.tsv", OHLCV.replace(",", "\t"), READ),
     "bars between": ("x.csv", OHLCV.replace(",", "|"), READ),
@@ -246,7 +246,7 @@ VENDORS_FILES = {
     "a total at the end": (
         "x.csv",
         "date,close\n2020-01-01,11\nTotal,23\n",
-        "row 3, column 'date': 'Total' .* take it out",
+        "row 3, column 'date': 'Total' .* remove it",
     ),
     "no header": (
         "x.csv",
@@ -256,14 +256,14 @@ VENDORS_FILES = {
     "a column twice": (
         "x.csv",
         "date,close,Close \n2020-01-01,1,1\n2020-01-02,1,1\n",
-        "'close' stands twice in the header",
+        "'close' appears twice in the header",
     ),
     "no times": ("x.csv", "close\n11\n12\n", "no rows or no price columns"),
     "no time column": ("x.csv", "open,close\n10,11\n11,12\n", "column 'open' should hold times but holds numbers"),
     "no close": ("x.csv", "date,open,high,low,price\n2020-01-01,1,1,1,1\n", "column 'close' is missing"),
     "a header alone": ("x.csv", "date,close\n", "no rows or no price columns"),
     "one row": ("x.csv", "date,close\n2020-01-01,11\n", "at least 2"),
-    # how the times are
+    # format of times
     "milliseconds since 1970": ("x.csv", "time,close\n1577836800000,11\n1577840400000,12\n", READ),
     "seconds since 1970": ("x.csv", 'time,close\n"1577836800","11"\n"1577840400","12"\n', READ),
     "20200131": ("x.csv", "date,close\n20200131,11\n20200201,12\n", READ),
@@ -313,7 +313,7 @@ VENDORS_FILES = {
     "an hour twice, as clocks are put back": (
         "x.csv",
         "time,close\n2020-11-01 01:00,11\n2020-11-01 01:00,12\n2020-11-01 02:00,13\n",
-        "row 3: time 2020-11-01 01:00:00 stands twice; keep one, or if a clock was put back, write times with their UTC",
+        "row 3: time 2020-11-01 01:00:00 appears twice; keep one, or if clocks were set back, write times with their UTC",
     ),
     "a day twice": (
         "x.csv",
@@ -325,8 +325,8 @@ VENDORS_FILES = {
         "date,close\n2020-01-02,11\n2020-01-01,11\n2020-01-03,1\n",
         "row 3: times are not sorted: 2020-01-01 00:00:00 comes after 2020-01-02",
     ),
-    "newest first": ("x.csv", "date,close\n2020-01-02,11\n2020-01-01,11\n", "newest first; turn the rows round"),
-    # how the numbers are
+    "newest first": ("x.csv", "date,close\n2020-01-02,11\n2020-01-01,11\n", "newest first; reverse the order"),
+    # format of numbers
     "quoted numbers": ("x.csv", '"date","close"\n"2020-01-01","11"\n"2020-01-02","12.0"\n', READ),
     "European decimals": ("x.csv", "date;close;volume\n2020-01-01;11,0;1.000\n2020-01-02;12,0;2.500\n", READ),
     "European decimals in quotes": ("x.csv", 'date,close\n2020-01-01,"11,00"\n2020-01-02,"12,00"\n', READ),
@@ -367,7 +367,7 @@ VENDORS_FILES = {
         "row 2, column 'close': '11%' is not a number",
     ),
     "true and false": ("x.csv", "date,A\n2020-01-01,True\n2020-01-02,False\n", "column 'A' holds bool, not numbers"),
-    # what no market shows
+    # impossible values
     "infinite volume": (
         "x.csv",
         "date,close,volume\n2020-01-01,11,5\n2020-01-02,12,inf\n",
@@ -402,14 +402,14 @@ VENDORS_FILES = {
     "a symbol twice": (
         "x.csv",
         "date,symbol,close\n2020-01-01,A,1\n2020-01-01,A,1\n2020-01-02,A,1\n",
-        "row 3: A at 2020-01-01 00:00:00 stands twice",
+        "row 3: A at 2020-01-01 00:00:00 appears twice",
     ),
     "an unknown kind": ("x.xlsx", b"PK", "unknown kind of file '.xlsx'"),
 }
 
 
 @pytest.mark.parametrize("case", VENDORS_FILES)
-def test_a_vendors_file_is_read_right_or_refused_by_name(tmp_path, case):
+def test_a_vendors_file_is_read_correctly_or_refused_by_name(tmp_path, case):
     name, content, expected = VENDORS_FILES[case]
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())

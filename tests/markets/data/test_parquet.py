@@ -92,7 +92,7 @@ print(bars.shape, pa.default_memory_pool().max_memory())
 """
 
 
-def test_only_the_asked_span_is_in_memory(tmp_path):
+def test_only_the_requested_span_is_in_memory(tmp_path):
     index = pd.date_range("2000-01-01", periods=1_200_000 // 20, freq="h")
     frame = pd.concat(
         [pd.DataFrame({"time": index, "symbol": f"S{i:02}", "close": np.linspace(1, 2, len(index))}) for i in range(20)]
@@ -101,12 +101,12 @@ def test_only_the_asked_span_is_in_memory(tmp_path):
     done = subprocess.run([sys.executable, "-c", PEAK, str(folder)], capture_output=True, text=True, check=True)
     shape, peak = done.stdout.rsplit(None, 1)
     assert shape == "(744, 1)"
-    assert int(peak) < 0.1 * 16 * len(frame)  # a tenth of times and closes
+    assert int(peak) < 0.1 * 16 * len(frame)  # a tenth of the size of times and closes
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 @pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])
-def test_a_span_is_cut_on_the_clock_of_the_data(tmp_path, unit, zone):
+def test_a_span_is_in_the_time_zone_of_the_data(tmp_path, unit, zone):
     index = pd.date_range("2020-03-06", periods=240, freq="h", tz=zone).as_unit(unit)
     frame = pd.DataFrame({"time": index, "close": np.arange(1.0, 241)})
     frame.to_parquet(tmp_path / "x.parquet")

@@ -21,14 +21,14 @@ def read(*cells):
     st.sampled_from(["", "$", "EUR "]),
 )
 def test_a_number_means_the_same_in_every_style(cents, style, sign):
-    """Two decimals settle which of comma and dot is which."""
+    """Two decimals decide which of comma and dot is the decimal mark."""
     thousands, decimal = STYLES[style]
     cells = [sign + f"{c / 100:,.2f}".replace(",", "t").replace(".", decimal).replace("t", thousands) for c in cents]
     assert read(*cells) == [c / 100 for c in cents]
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=6))
-def test_what_python_writes_is_read_to_the_bit(values):
+def test_what_python_writes_is_read_exactly(values):
     assert read(*map(repr, values)) == values
 
 
@@ -47,17 +47,17 @@ def test_what_python_writes_is_read_to_the_bit(values):
         ([12, "13"], [12.0, 13.0]),
     ],
 )
-def test_one_cell_is_read_by_the_others(cells, values):
+def test_ambiguous_cells_are_read_by_the_unambiguous_ones(cells, values):
     np.testing.assert_array_equal(read(*cells), values)
 
 
-def test_another_column_settles_it_too():
+def test_another_column_can_resolve_the_ambiguity():
     columns = {"volume": pd.Series(["1,234", "2,345"]), "close": pd.Series(["10.5", "11"])}
     assert parse_numbers(columns, WHERE)["volume"].tolist() == [1234.0, 2345.0]
 
 
 @pytest.mark.parametrize("cell", ["1,23,456", "1.2.3", "12%", "(12)", "1 2", "--1", "1,5,", "$", "1e5,0", "12 USD EUR"])
-def test_what_is_no_number(cell):
+def test_wrong_numbers_are_refused(cell):
     with pytest.raises(InputError, match=r"row 1, column 'x': .* is not a number"):
         read("1", cell)
 
@@ -82,7 +82,7 @@ def test_what_is_no_number(cell):
         (["2020-01-01T10:00+01:00", "2020-01-01T11:00+01:00"], "2020-01-01 10:00:00+01:00"),
     ],
 )
-def test_a_time_is_the_moment_that_it_says(cells, expected):
+def test_times_are_parsed(cells, expected):
     assert str(parse_times(pd.Series(cells), "t", WHERE)[0]) == expected
 
 

@@ -11,7 +11,7 @@ DAYS = pd.date_range("2020-01-01", periods=3, name="Date")
 
 
 def yfinance_frame(order=("Price", "Ticker")):
-    """What `yfinance.download(["SPY", "QQQ"], auto_adjust=False)` returns."""
+    """A frame like the result of `yfinance.download(["SPY", "QQQ"], auto_adjust=False)`."""
     fields = {"Adj Close": 0.5, "Close": 1.0, "High": 1.2, "Low": 0.8, "Open": 1.1, "Volume": 1e3}
     columns = {
         (field, s): np.arange(1.0, 4) * scale * (i + 1)
@@ -44,7 +44,7 @@ def test_what_is_wrong_with_a_frame_of_two_levels_is_named():
         load(frame)
     with pytest.raises(InputError, match="neither level of the columns has a 'close'"):
         load(frame[["Open", "High"]])
-    with pytest.raises(InputError, match="column 'Open, QQQ' stands twice"):
+    with pytest.raises(InputError, match="column 'Open, QQQ' appears twice"):
         load(pd.concat([frame, frame[["Open"]]], axis=1))
 
 
@@ -73,7 +73,7 @@ def test_tickers_that_are_words_for_prices():
     assert bars.symbols == ("LOW", "OPEN", "VOL")
 
 
-def test_spans_and_symbols_of_anything():
+def test_spans_and_symbols_of_any_source():
     stocks = load("stocks")
     some = load("stocks", start="2008", end="2009", symbols=["MSFT", "AAPL"])
     assert (some.symbols, some.past, some.name) == (("MSFT", "AAPL"), 0, "stocks")

@@ -29,7 +29,7 @@ def test_rows_are_those_between(first, last, zone):
         assert (index[rows] == index[(index >= first) & (index <= last)]).all()
 
 
-def test_an_instant_is_placed_on_the_clock_of_the_data():
+def test_an_instant_is_converted_to_the_time_zone_of_the_data():
     index = pd.date_range("2020-01-01", periods=48, freq="h", tz="America/New_York")
     rows = Span.of("2020-01-01T10:00:00Z", pd.Timestamp("2020-01-01 12:00", tz="UTC")).rows(index)
     assert [str(t) for t in index[rows]][::2] == ["2020-01-01 05:00:00-05:00", "2020-01-01 07:00:00-05:00"]
@@ -48,6 +48,6 @@ def test_an_instant_is_placed_on_the_clock_of_the_data():
         ("2020-01-01T00:00Z", "2021", "both with a UTC offset, or both without"),
     ],
 )
-def test_what_is_no_span(start, end, message):
+def test_wrong_spans_are_refused(start, end, message):
     with pytest.raises(InputError, match=message):
         Span.of(start, end)

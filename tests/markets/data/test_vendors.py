@@ -20,7 +20,7 @@ SOURCE = "ccxt:binance:BTC/USDT:1h"
 
 @pytest.fixture(autouse=True)
 def isolated(tmp_path, monkeypatch):
-    """A cache of its own, a clock that stands still half an hour into the last recorded bar, and no waiting."""
+    """Separate cache, a clock stopped half an hour into the last recorded bar, and no waiting."""
     monkeypatch.setenv("REGIMESHIFT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(base, "now", lambda: int(BTC.time.iloc[-1]) + HOUR // 2)
     ccxt._exchange.cache_clear()
@@ -31,7 +31,7 @@ def isolated(tmp_path, monkeypatch):
 
 @pytest.fixture
 def exchange(monkeypatch):
-    """Recorded bars of BTC/USDT in pages of ten; `asked` are the questions, `fails` the numbers of those that fail, and how."""
+    """Recorded bars of BTC/USDT in pages of ten; `asked` lists the requests, `fails` maps request numbers to exceptions."""
     state = types.SimpleNamespace(asked=[], fails={}, page=10)
 
     def ask(exchange, symbol, timeframe, since, limit):
@@ -45,7 +45,7 @@ def exchange(monkeypatch):
     return state
 
 
-def test_an_exchanges_bars_are_told_by_their_end_and_the_open_one_is_left_out(exchange):
+def test_an_exchanges_bars_are_labelled_by_their_end_and_the_open_one_is_left_out(exchange):
     bars = load(SOURCE, start="2024-03-01T01:00")
     assert (bars.name, bars.symbols, len(bars)) == (SOURCE, ("BTC/USDT",), 24)
     assert str(bars.index[0]) == "2024-03-01 01:00:00+00:00"
@@ -54,7 +54,7 @@ def test_an_exchanges_bars_are_told_by_their_end_and_the_open_one_is_left_out(ex
     assert [page for _, page in exchange.asked] == [0, 10, 20]
 
 
-def test_a_killed_download_goes_on_where_it_stopped(exchange):
+def test_an_interrupted_download_resumes_where_it_stopped(exchange):
     exchange.fails = {3: KeyboardInterrupt()}
     with pytest.raises(KeyboardInterrupt):
         load(SOURCE, start="2024-03-01T01:00")
@@ -63,7 +63,7 @@ def test_a_killed_download_goes_on_where_it_stopped(exchange):
     assert [page for _, page in exchange.asked] == [0, 10, 20, 20]
 
 
-def test_what_is_known_is_not_asked_for_again(exchange, monkeypatch):
+def test_cached_bars_are_not_requested_again(exchange, monkeypatch):
     load(SOURCE, start="2024-03-01T06:00", end="2024-03-01T12:00")
     exchange.asked.clear()
     assert len(load(SOURCE, start="2024-03-01T07:00", end="2024-03-01T11:00")) == 5
@@ -82,21 +82,21 @@ def test_pages_of_any_length_make_the_same_bars(exchange, page):
     assert len(load(SOURCE, start="2024-03-01T01:00")) == 24
 
 
-def test_a_market_that_opened_later_is_found_and_said(exchange):
+def test_a_market_that_opened_later_is_found_with_a_warning(exchange):
     with pytest.warns(
-        UserWarning, match=r"binance has no bars of BTC/USDT before 2024-03-01 01:00:00, though 2024-01-01 00:00:00"
+        UserWarning, match=r"binance has no bars of BTC/USDT before 2024-03-01 01:00:00, but 2024-01-01 00:00:00"
     ):
         bars = load(SOURCE, start="2024")
     assert len(bars) == 24
 
 
-def test_a_busy_exchange_is_asked_again_later(exchange, isolated):
+def test_a_busy_exchange_is_retried(exchange, isolated):
     exchange.fails = {1: base.Busy("429"), 2: base.Busy("429"), 4: base.Busy("timeout")}
     assert len(load(SOURCE, start="2024-03-01T01:00")) == 24
     assert isolated == [1, 2, 1]
     exchange.fails = {n: base.Busy("429 Too Many\nRequests") for n in range(99)}
     with pytest.raises(
-        InputError, match=r"binance does not answer \(429 Too Many\); what has arrived is kept, so load again later"
+        InputError, match=r"binance does not respond \(429 Too Many\); the data received so far is kept, so load again"
     ):
         load(SOURCE, start="2024-02-29")
     assert isolated[3:] == [1, 2, 4, 8, 16]
@@ -104,7 +104,7 @@ def test_a_busy_exchange_is_asked_again_later(exchange, isolated):
 
 def test_a_symbol_without_bars_is_named(exchange):
     with pytest.raises(
-        InputError, match=r"no bars from 2024-03-01 .* of DOGE/USDT, X/Y; check the symbol, or leave it out"
+        InputError, match=r"no bars from 2024-03-01 .* of DOGE/USDT, X/Y; check the symbol, or remove it"
     ):
         load("ccxt:binance:DOGE/USDT,BTC/USDT,X/Y:1h", start="2024-03-01")
     exchange.asked.clear()
@@ -116,10 +116,10 @@ def test_a_symbol_without_bars_is_named(exchange):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("ccxt:binance", "is no source; write ccxt:binance:BTC/USDT:1h"),
+        ("ccxt:binance", "is not a source; write ccxt:binance:BTC/USDT:1h"),
         ("ccxt:binance:BTC/USDT", "with a timeframe such as 1m, 1h, 1d or 1w"),
         ("ccxt:binance:BTC/USDT:1M", "with a timeframe such as"),
-        ("yfinance:", "is no source"),
+        ("yfinance:", "is not a source"),
         ("yfinance:SPY,SPY", "names a symbol twice"),
     ],
 )
@@ -139,7 +139,7 @@ def test_a_swap_has_a_colon_in_its_symbol(exchange):
 
 @pytest.fixture
 def yahoo(monkeypatch):
-    """Recorded days, through a library of our own in the place of yfinance."""
+    """Recorded days, served by a replacement of the library yfinance."""
     state = types.SimpleNamespace(asked=[], fails={})
     missing = type("YFTickerMissingError", (Exception,), {})
 
@@ -221,7 +221,7 @@ def test_without_the_extra(monkeypatch):
         assert "\n" not in str(error.value)
 
 
-def test_what_ccxt_raises_is_told_in_a_line(monkeypatch):
+def test_errors_of_ccxt_become_one_line(monkeypatch):
     fake = types.SimpleNamespace(exchanges=["binance"])
     fake.BaseError = type("BaseError", (Exception,), {})
     for name in ("NetworkError", "BadSymbol", "AuthenticationError"):
@@ -250,12 +250,12 @@ def test_what_ccxt_raises_is_told_in_a_line(monkeypatch):
     pd.testing.assert_frame_equal(ccxt.ask(*question), BTC)
     with pytest.raises(InputError, match="binance has no bars of 5m; it has 1h, 1d"):
         ccxt.ask("binance", "BTC/USDT", "5m", 0, 1000)
-    with pytest.raises(InputError, match="ccxt knows no exchange 'binanse'; is it binance"):
+    with pytest.raises(InputError, match="ccxt has no exchange 'binanse'; is it binance"):
         ccxt.ask("binanse", "BTC/USDT", "1h", 0, 1000)
 
 
 @pytest.mark.parametrize(("patience", "shown"), [(0.0, True), (60.0, False)])
-def test_progress_is_shown_once_it_lasts(exchange, monkeypatch, capsys, patience, shown):
+def test_progress_is_shown_after_some_time(exchange, monkeypatch, capsys, patience, shown):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setattr(base, "PATIENCE", patience)
     load(SOURCE, start="2024-03-01T01:00")

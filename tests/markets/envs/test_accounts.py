@@ -1,4 +1,4 @@
-"""The state of an environment survives copying, pickling and other processes, to the bit."""
+"""Environments continue bit-identically after copying, pickling and transfer to another process."""
 
 import copy
 import pickle
@@ -12,11 +12,11 @@ from joblib import Parallel, delayed
 from markets import Execution, MarketEnv, Reward, TaskEnv, VectorMarketEnv
 
 RULES = {"episode_bars": 9, "execution": Execution(gross=3, borrowing=True), "reward": "differential_sharpe"}
-COPIES = [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))]  # the test's own bytes, in the test alone
+COPIES = [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))]  # safe: only this test's own bytes
 
 
 def went_on(env, steps=25, seed=1):
-    """All that `env` gives over some steps, resets included."""
+    """Everything `env` returns over some steps, resets included."""
     rng, found = np.random.default_rng(seed), []
     for _ in range(steps):
         observation, reward, terminated, truncated, info = env.step(rng.uniform(-1, 1, env.action_space.shape))
@@ -47,8 +47,8 @@ def begun(kind, bars, tasks):
 
 @pytest.mark.parametrize("copied", COPIES, ids=["deepcopy", "pickle"])
 @pytest.mark.parametrize("kind", ["market", "vector", "task"])
-def test_regression_a_copy_goes_on_to_the_bit(kind, copied, bars, tasks):
-    """Views into one array had lost their sharing: equity of 1,000,000 became 935,652, or 0."""
+def test_regression_a_copy_continues_bit_identically(kind, copied, bars, tasks):
+    """Copies broke views into a shared array: equity of 1,000,000 became 935,652, or 0."""
     env = begun(kind, bars, tasks)
     other = copied(env)
     same(went_on(env), went_on(other))
@@ -63,10 +63,10 @@ def test_a_copy_shares_no_state(bars, tasks):
     before = env._accounts.money.copy()
     went_on(other)
     np.testing.assert_array_equal(env._accounts.money, before)
-    assert other._accounts.panel is env._accounts.panel  # what never changes is shared
+    assert other._accounts.panel is env._accounts.panel  # constant data is shared
 
 
-def test_other_processes_go_on_to_the_bit(bars, tasks):
+def test_other_processes_continue_bit_identically(bars, tasks):
     env = begun("market", bars, tasks)
     there = Parallel(n_jobs=2)(delayed(went_on)(copy.deepcopy(env)) for _ in range(2))
     here = went_on(env)
@@ -89,7 +89,7 @@ def test_gymnasiums_processes_step_as_one_does(bars):
 
 
 def test_regression_environments_may_share_a_reward(bars):
-    """Its moments were one array for all: the second environment's Sharpe ratio went on where the first one's was."""
+    """All environments shared one array of moments, so the second continued with the Sharpe ratio of the first."""
     reward = Reward("differential_sharpe")
     alone = MarketEnv(bars, reward=Reward("differential_sharpe"))
     one, two = MarketEnv(bars, reward=reward), VectorMarketEnv(3, bars, reward=reward)

@@ -27,7 +27,7 @@ def test_make_vec_makes_the_native_one(bars):
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_the_vector_environment_is_many_scalar_ones_to_the_bit(bars, mode):
+def test_the_vector_environment_is_bit_identical_to_many_scalar_ones(bars, mode):
     n, options = 5, {"episode_bars": 7, "execution": Execution(gross=30, borrowing=True)}
     ours = VectorMarketEnv(n, bars, autoreset_mode=mode, **options)
     theirs = SyncVectorEnv([lambda: MarketEnv(bars, **options)] * n, autoreset_mode=mode)
@@ -35,7 +35,7 @@ def test_the_vector_environment_is_many_scalar_ones_to_the_bit(bars, mode):
     same(ours.reset(seed=3), theirs.reset(seed=3))
     rng = np.random.default_rng(0)
     for _ in range(60):
-        action = rng.uniform(-25, 25, (n, 3)) * (rng.random((n, 1)) < 0.3)  # wild enough for ruin
+        action = rng.uniform(-25, 25, (n, 3)) * (rng.random((n, 1)) < 0.3)  # large enough for ruin
         ours_step, theirs_step = ours.step(action), theirs.step(action)
         same(ours_step, theirs_step)
         done = ours_step[2] | ours_step[3]
@@ -98,7 +98,7 @@ def test_regime_episodes_stay_in_their_regime(bars):
     detector = HiddenMarkovRegimes(2, restarts=2).fit(bars[:900])
     labels = detector.filter(bars).labels
     env = MarketEnv(bars, regime="crisis", detector=detector)
-    assert env._accounts.spans == MarketEnv(bars, regime=1, detector=detector)._accounts.spans  # by its label
+    assert env._accounts.spans == MarketEnv(bars, regime=1, detector=detector)._accounts.spans  # given by its label
     for seed in range(10):
         _, info = env.reset(seed=seed)
         rows, done = [info["row"]], False
@@ -137,7 +137,7 @@ def test_wrong_options_are_named(bars):
 
 
 def test_regression_a_regime_environment_never_trades_what_its_detector_was_fitted_on(bars):
-    """It was fitted on the whole span: a crisis was known to be one by what came after it."""
+    """The detector was fitted on the whole span, so the labels of a crisis used later bars."""
     with pytest.warns(UserWarning, match=r"fitted on 2001-01-01 to 2003-11-14, the first half of synthetic"):
         half = MarketEnv(bars, regime=1)
     assert half.fitted_until == bars.index[749]
@@ -152,7 +152,7 @@ def test_regression_a_regime_environment_never_trades_what_its_detector_was_fitt
     cut = MarketEnv(bars[:1400], regime="normal", fit_until="2003")
     assert [span for span in stated._accounts.spans if span[1] < 1390] == [
         span for span in cut._accounts.spans if span[1] < 1390
-    ]  # nothing later moves what came before
+    ]  # later bars do not change earlier labels
     given = MarketEnv(bars, regime=0, detector=HiddenMarkovRegimes(2, restarts=2).fit(bars[:900]))
     assert given.fitted_until is None
     with pytest.raises(InputError, match="give a fitted detector or fit_until, not both"):
@@ -161,14 +161,14 @@ def test_regression_a_regime_environment_never_trades_what_its_detector_was_fitt
 
 @pytest.mark.parametrize("regime", [None, "crisis"])
 def test_regression_no_episode_is_a_single_step(bars, regime):
-    """Up to 5 % were, where a regime was about to end: a decision whose consequence nobody saw."""
+    """Up to 5 % were, at the end of a regime, so that no step showed the consequence of a decision."""
     detector = HiddenMarkovRegimes(2, restarts=2).fit(bars[:900])
     env = VectorMarketEnv(2000, bars, regime=regime, detector=detector, autoreset_mode="Disabled")
     env.reset(seed=0)
     _, _, _, first, _ = env.step(np.zeros((2000, 3)))
     _, _, _, second, _ = env.step(np.zeros((2000, 3)))
     assert not first.any()
-    assert second.any()  # the shortest are of two
+    assert second.any()  # the shortest episodes have two steps
 
 
 def test_regression_an_episode_that_is_over_cannot_be_stepped(bars):
@@ -229,7 +229,7 @@ def test_a_meta_episode_keeps_its_task(tasks):
         assert info["task"] == task
         assert observation[-2] == np.float32(reward)
         if info["episode_over"] and not done:
-            assert info["row"] == first  # the same stretch again, with a fresh account
+            assert info["row"] == first  # the same stretch again, with a new account
             assert info["equity"] == 1e6
     length = tasks[0][task].stop - tasks[0][task].start - 1
     assert (over, steps) == (3, 3 * length)
@@ -248,4 +248,4 @@ def test_episodes_of_a_set_run_through_its_tasks_from_their_first_bars():
         np.testing.assert_allclose(seen[:, 0], episodes.returns[which, t, 0], rtol=1e-4, atol=1e-5)
         seen, _, _, truncated, info = envs.step(np.zeros((64, 1)))
     assert truncated.all()
-    assert set(info["row"]) == {t.start for t in tasks}  # started anew
+    assert set(info["row"]) == {t.start for t in tasks}  # restarted at the first bar of a task

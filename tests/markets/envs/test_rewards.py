@@ -27,8 +27,8 @@ def log_returns(bars, aim, steps):
     return np.array([env.step(aim)[1] for _ in range(steps)])
 
 
-def test_differential_sharpe_sums_to_what_a_better_ratio_is(bars):
-    """Moody and Saffell's D_t by its definition, for one account."""
+def test_differential_sharpe_follows_its_definition(bars):
+    """D_t of Moody and Saffell from its definition, for one account."""
     aim, eta = np.array([0.3, 0.3, 0.3]), 1 / 252
     returns = np.exp(log_returns(bars, aim, 30)) - 1
     a = b = 0.0
@@ -43,7 +43,7 @@ def test_differential_sharpe_sums_to_what_a_better_ratio_is(bars):
 
 
 def test_regression_a_reward_may_keep_and_change_what_it_is_given(bars):
-    """Terminal wealth as a reward was once the account itself, which the next episode then changed."""
+    """A reward function that returned its argument returned the account's array, which the next episode changed."""
 
     def wealth(before, after):
         after += 0.0
@@ -60,4 +60,4 @@ def test_regression_a_reward_may_keep_and_change_what_it_is_given(bars):
     assert reward.tolist() == infos["final_info"]["equity"].tolist()
     masks = infos["_final_obs"]
     env.reset()
-    assert masks.all()  # handed out, and not changed by a reset
+    assert masks.all()  # arrays returned earlier are not changed by a reset

@@ -32,7 +32,7 @@ SHORT = Features(PARTS[:-1])  # the trend's standard deviation alone takes 252 b
 
 
 def plainly(close: np.ndarray) -> np.ndarray:
-    """SMALL by the formulas of the docstrings, with pandas, for one symbol without gaps."""
+    """The features SMALL computed by the formulas in pandas, for one symbol without gaps."""
     logs = pd.Series(np.log(close))
     squares = logs.diff() ** 2
     sigma, short = np.sqrt(squares.rolling(8).mean()), np.sqrt(squares.rolling(3).mean())
@@ -45,7 +45,7 @@ def plainly(close: np.ndarray) -> np.ndarray:
 
 
 def ohlcv(length: int, symbols: int, seed: int = 0) -> Bars:
-    """Bars without a gap, with all fields."""
+    """Bars without gaps, with all fields."""
     rng = np.random.default_rng(seed)
     close = 50 * np.exp(np.cumsum(rng.normal(0, 0.02, (length, symbols)), axis=0))
     open_ = close * np.exp(rng.normal(0, 0.01, close.shape))
@@ -91,7 +91,7 @@ def test_the_formulas_of_the_others():
         np.testing.assert_allclose(found[features.lookback :], plain, rtol=1e-7, atol=1e-8, err_msg=str(part))
 
 
-def test_the_calendar_goes_round():
+def test_calendar_features_are_periodic():
     found = Features((Calendar(),)).compute(ohlcv(600, 1))[:, 0]
     index = pd.date_range("2001-01-01", periods=600, freq="B")
     np.testing.assert_allclose((found**2).reshape(600, 2, 2).sum(axis=2), 1)
@@ -115,7 +115,7 @@ def test_ranks_are_among_those_that_are_listed():
     np.testing.assert_array_equal(Features((Rank(5),)).compute(bars.select(["A"]))[5:], 0.0)
 
 
-def test_the_default_is_what_models_were_trained_on():
+def test_the_default_composition_does_not_change():
     assert Features().names == (
         "return_1", "return_5", "return_21", "return_63", "return_252", "volatility_ratio", "above_average_50",
         "above_average_200",
@@ -129,7 +129,7 @@ def test_names_tell_parameters_apart():
     assert [p.names[0] for p in parts[:5]] == [
         "return_5", "return_5_volatility_20", "volatility_ratio_short_5", "volatility_ratio_long_5", "trend_8_24",
     ]  # fmt: skip
-    with pytest.raises(InputError, match="trend_8_24 stands twice"):
+    with pytest.raises(InputError, match="trend_8_24 appears twice"):
         Features(parts)
 
 
@@ -141,7 +141,7 @@ def test_a_saved_composition_is_the_same_one(features):
 def test_regression_models_saved_before_features_were_composed_load():
     config = {"horizons": [1, 3, 10], "volatility": 8, "short_volatility": 3, "averages": [5, 12]}
     assert Features.from_dict(config) == SMALL
-    with pytest.raises(InputError, match="no kind of feature"):
+    with pytest.raises(InputError, match="not a kind of feature"):
         Features.from_dict({"parts": [{"kind": "astrology"}]})
 
 
@@ -158,7 +158,7 @@ def test_a_row_is_the_same_whatever_comes_later(seed, t, delist):
 
 
 def scrambled(bars: Bars, t: int, rng: np.random.Generator) -> Bars:
-    """Everything after row t replaced, but that a delisted symbol trades no more."""
+    """Bars with everything after row t replaced, except that a delisted symbol does not trade."""
     noise = samples.gappy_bars(rng, *bars.shape)
     fields = {}
     for name, values in bars.fields.items():
@@ -248,7 +248,7 @@ def test_a_panel_can_be_written_into_a_memory_map(tmp_path, bars):
 
 
 def test_blocks_of_a_long_panel_need_no_more_than_a_block():
-    """200,000 x 20 bars have 256 MB of features; numpy reports to tracemalloc what it allocates."""
+    """200,000 x 20 bars have 256 MB of features; tracemalloc measures the allocations of numpy."""
     close = np.exp(np.random.default_rng(0).normal(0, 1e-4, (200_000, 20)).cumsum(axis=0))
     bars = Bars.make(pd.date_range("1900", periods=200_000, freq="h"), [str(i) for i in range(20)], close)
     Features().compute(bars[:300])  # compiles
@@ -278,7 +278,7 @@ def test_too_few_bars_are_counted(bars):
         (lambda: Return(2.5), "horizon of 2.5"),
         (lambda: Trend(24, 8), "fast average shorter"),
         (lambda: Features(()), "at least one part"),
-        (lambda: Features(("momentum",)), "'momentum' is no feature"),
+        (lambda: Features(("momentum",)), "'momentum' is not a feature"),
     ],
 )
 def test_wrong_parameters_are_named(make, message):
@@ -301,9 +301,9 @@ def test_a_wrong_push_is_refused_and_leaves_the_stream_as_it_was():
     time = bars.index[50]
     with pytest.raises(InputError, match="does not come after"):
         stream.push(*row, bars.index[49])
-    with pytest.raises(InputError, match="is no time like"):
+    with pytest.raises(InputError, match="is not a time like"):
         stream.push(*row, "noon")
-    with pytest.raises(InputError, match="is no time like"):
+    with pytest.raises(InputError, match="is not a time like"):
         stream.push(*row, time.tz_localize("UTC"))
     with pytest.raises(InputError, match="without the volume"):
         stream.push(*row[:4], None, time)

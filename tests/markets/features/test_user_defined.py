@@ -18,7 +18,7 @@ def frame(bars) -> pd.DataFrame:
 
 @feature(lookback=5)
 def swing(bars):
-    """Highest over lowest mark of six bars."""
+    """Log of the highest over the lowest mark of six bars."""
     rolling = pd.DataFrame(bars.marks).rolling(6)
     return np.log(rolling.max() / rolling.min()).to_numpy() * 100
 
@@ -28,7 +28,7 @@ def overnight(bars):
     return np.log(bars.close / bars.open)
 
 
-def test_a_users_feature_stands_beside_the_others_and_is_bounded_and_blanked_like_them(bars):
+def test_a_users_feature_is_bounded_and_nan_like_the_others(bars):
     features = Features((Return(3, volatility=4), swing, VolatilityRatio(3, 8)))
     found = features.compute(bars)
     assert features.names == ("return_3_volatility_4", "swing", "volatility_ratio_short_3_long_8")
@@ -68,9 +68,9 @@ def test_look_ahead_is_refused_with_its_row(leak):
         feature(lookback=4)(LEAKS[leak])
 
 
-def test_what_else_is_wrong_is_named():
+def test_other_errors_are_named():
     rng = np.random.default_rng(0)
-    with pytest.raises(InputError, match="two answers for the same bars"):
+    with pytest.raises(InputError, match="two results for the same bars"):
         feature(lookback=4)(lambda bars: rng.normal(size=bars.shape))
     with pytest.raises(InputError, match=r"gives shape \(3,\)"):
         feature(lookback=4)(lambda bars: bars.close[-1])
@@ -78,9 +78,11 @@ def test_what_else_is_wrong_is_named():
         feature(lookback=4)(lambda bars: frame(bars).rolling(9).mean().to_numpy())
     with pytest.raises(InputError, match="reads more than its lookback of 20"):
         feature(lookback=20)(lambda bars: frame(bars).expanding().mean().to_numpy())
-    with pytest.raises(InputError, match=r"fails on bars that have no more than close .* name what it reads in needs"):
+    with pytest.raises(
+        InputError, match=r"fails on bars that have no more than close .* list the fields it reads in needs"
+    ):
         feature(lookback=1)(lambda bars: bars.close / bars.open)
-    with pytest.raises(InputError, match=r"reads the bars' times: row \d+ of C goes from .* say needs=\('index',\)"):
+    with pytest.raises(InputError, match=r"reads the bars' times: row \d+ of C goes from .* add needs=\('index',\)"):
         feature(lookback=1)(lambda bars: np.sin(bars.index.day_of_year.to_numpy())[:, None] + np.zeros(bars.shape))
     with pytest.raises(InputError, match="lookback is -1"):
         feature(lookback=-1)
@@ -93,7 +95,7 @@ def test_a_field_that_bars_lack_is_named(bars):
         Features((overnight,)).compute(bars)
 
 
-def test_a_saved_composition_knows_its_features_by_name():
+def test_a_saved_composition_refers_to_features_by_name():
     features = Features((swing, Return(5)))
     config = json.loads(json.dumps(asdict(features)))
     assert Features.from_dict(config) == features
@@ -102,7 +104,7 @@ def test_a_saved_composition_knows_its_features_by_name():
         Features.from_dict(config)
 
 
-def test_the_decorator_wants_its_lookback():
+def test_the_decorator_needs_a_lookback():
     with pytest.raises(InputError, match=r"as in @feature\(lookback=20\)"):
 
         @feature

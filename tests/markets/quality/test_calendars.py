@@ -1,4 +1,4 @@
-"""Sessions: what the bars are compared with, and what disagrees."""
+"""Sessions of calendars, and their comparison with bar times."""
 
 import numpy as np
 import pandas as pd
@@ -18,19 +18,19 @@ def kinds(index, calendar=None):
 
 
 def hours(name="XNYS", step="5min", first="2024-01-02", last="2024-03-28", label="end"):
-    """Bar times of every session, UTC."""
+    """Bar times of all sessions, in UTC."""
     at = sessions(name, pd.Timestamp(first), pd.Timestamp(last))
     days = [pd.date_range(o, c, freq=step) for o, c in zip(at.opens, at.closes, strict=True)]
     days = [day[1:] if label == "end" else day[:-1] for day in days]
     return pd.DatetimeIndex(np.concatenate([day.tz_localize(None) for day in days])).tz_localize("UTC")
 
 
-def test_sessions_know_what_was_not_planned():
+def test_sessions_include_unscheduled_closures():
     days = sessions("XNYS", pd.Timestamp("2001-09-07"), pd.Timestamp("2001-09-18")).days
     assert [f"{day:%m-%d}" for day in days] == ["09-07", "09-10", "09-17", "09-18"]
     with pytest.raises(InputError, match="calendar 'XXXX' is unknown"):
         sessions("XXXX", START, END)
-    with pytest.raises(InputError, match="'XKRX' cannot be had from 1900-01-01"):
+    with pytest.raises(InputError, match="'XKRX' is not available from 1900-01-01"):
         sessions("XKRX", pd.Timestamp("1900-01-01"), END)
 
 
@@ -71,7 +71,7 @@ def test_missing_and_extra_sessions_are_named():
     assert (hole.symbol, hole.severity, hole.first, hole.last, hole.count) == (
         "(all)", "warning", DAYS[100], DAYS[700], 4
     )  # fmt: skip
-    assert f"the longest hole 3 from {DAYS[100]:%Y-%m-%d}" in hole.detail
+    assert f"the longest gap 3 from {DAYS[100]:%Y-%m-%d}" in hole.detail
     assert hole.rows.tolist() == [[99, 100], [697, 698]]
     extra = found.pop("extra session")
     assert (extra.count, extra.first, extra.last) == (2, pd.Timestamp("2014-07-04"), pd.Timestamp("2015-08-08"))
@@ -90,10 +90,10 @@ def test_data_that_lacks_most_sessions_is_an_error():
     ("stamps", "words"),
     [
         (DAYS, "no time zone, dates"),
-        (DAYS.tz_localize("UTC"), "zone UTC, dates"),
-        (DAYS.tz_localize("America/New_York"), "zone America/New_York, dates"),
-        (DAYS.tz_localize("America/New_York").tz_convert("UTC"), "zone UTC, dates"),
-        (sessions("XNYS", START, END).closes, "zone UTC, stamped at 16:00"),
+        (DAYS.tz_localize("UTC"), "time zone UTC, dates"),
+        (DAYS.tz_localize("America/New_York"), "time zone America/New_York, dates"),
+        (DAYS.tz_localize("America/New_York").tz_convert("UTC"), "time zone UTC, dates"),
+        (sessions("XNYS", START, END).closes, "time zone UTC, stamped at 16:00"),
         (DAYS + pd.Timedelta("16h"), "no time zone, stamped at 16:00"),
         (sessions("XNYS", START, END).closes.tz_localize(None), "no time zone, stamped at 20:00 and 21:00"),
     ],
@@ -141,7 +141,7 @@ def test_whole_hours_of_an_exchange_have_no_finding():
     assert "read as UTC" in facts["calendar"]
 
 
-def test_a_lunch_break_owes_no_bars():
+def test_no_bars_are_expected_in_a_lunch_break():
     index = hours("XHKG")
     local = index.tz_convert("Asia/Hong_Kong")
     lunch = (local.hour * 60 + local.minute > 12 * 60) & (local.hour * 60 + local.minute <= 13 * 60)
@@ -149,14 +149,14 @@ def test_a_lunch_break_owes_no_bars():
     assert kinds(index[~lunch & (local.hour != 11)], "XHKG")[0].keys() == {"missing bars"}
 
 
-def test_bars_stamped_at_their_start_are_a_look_ahead():
+def test_bars_stamped_at_their_start_are_a_warning():
     found, _, _ = kinds(hours(label="start"))
     assert set(found) == {"bar time"}
     assert found["bar time"].severity == "warning"
     assert "Add 0 days 00:05:00" in found["bar time"].detail
 
 
-def test_holes_within_and_of_sessions():
+def test_missing_bars_and_missing_sessions():
     index = hours()
     day = index.normalize()
     index = index[(day != "2024-02-06") & ~((day == "2024-02-20") & (np.arange(len(index)) % 2 == 0))]
@@ -195,7 +195,7 @@ def test_a_market_that_never_closes():
     assert found["missing bars"].count == 4
 
 
-def test_times_that_keep_no_step_are_said_to_be_irregular():
+def test_times_without_a_regular_step_are_irregular():
     rng = np.random.default_rng(0)
     index = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.cumsum(rng.integers(1, 4000, 3000)), unit="s")
     found, facts, _ = kinds(index)

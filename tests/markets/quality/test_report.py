@@ -1,4 +1,4 @@
-"""Each fault, planted alone in clean data, is found at its symbol and time, and nothing else is."""
+"""Each fault, inserted alone into clean data, is found at its symbol and time, without other findings."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ DAYS = sessions("XNYS", pd.Timestamp("2012-01-03"), pd.Timestamp("2016-12-30")).
 
 
 def clean(index=DAYS, symbols=3, seed=0, volatility=0.012, tails=6):
-    """Fields of a market without a fault: fat tails and clustered volatility."""
+    """Fields of a market without faults, with fat tails and clustered volatility."""
     rng = np.random.default_rng(seed)
     shape = (len(index), symbols)
     wild = np.where((np.arange(len(index)) // 60) % 3 == 2, 2.0, 1.0)[:, None]
@@ -166,7 +166,7 @@ def test_a_delisting_that_is_declared_is_a_note():
     assert f"delisted from {DAYS[1000]:%Y-%m-%d}" in report.findings[0].detail
 
 
-def test_what_cannot_be_used_is_an_error():
+def test_unusable_data_is_an_error():
     fields = {"close": clean()["close"]}
     fields["close"][5:, 0] = np.nan
     fields["close"][1:5, 0] = np.nan
@@ -178,7 +178,7 @@ def test_what_cannot_be_used_is_an_error():
     assert not report.ok
 
 
-def test_survivors_are_noted_where_some_should_have_gone():
+def test_survivorship_is_noted_where_delistings_are_to_be_expected():
     assert seen(check(built(clean(symbols=4)))) == []
     report = check(built(clean(symbols=5)))
     assert [(f.symbol, f.kind, f.severity) for f in report.findings] == [("(all)", "survivorship", "note")]
@@ -187,7 +187,7 @@ def test_survivors_are_noted_where_some_should_have_gone():
     assert "survivorship" not in check(built(fields)).table["kind"].to_list()
 
 
-def test_a_stock_beside_what_never_closes_is_closed_at_weekends():
+def test_a_stock_in_a_panel_with_weekend_bars_has_gaps_at_weekends():
     index = pd.date_range("2012-01-01", "2016-12-31")
     fields = {"close": clean(index)["close"]}
     fields["close"][~index.isin(DAYS), 1] = np.nan
@@ -198,7 +198,7 @@ def test_a_stock_beside_what_never_closes_is_closed_at_weekends():
     assert "at weekends" in gaps["detail"].iloc[0]
 
 
-def test_unchanged_minutes_are_no_stale_run_but_an_hour_of_them_is():
+def test_a_few_unchanged_minutes_are_not_stale_but_an_hour_is():
     index = pd.date_range("2024-03-01", periods=20_000, freq="min", tz="UTC")
     rng = np.random.default_rng(0)
     ticks = rng.choice([-1, 0, 0, 0, 1], (len(index), 1))
@@ -224,16 +224,16 @@ def test_a_night_between_minutes_is_no_outlier():
     assert "stamped at their end" in report.facts["times"]
 
 
-def test_the_packaged_sets_are_what_is_known_of_them(stocks):
+def test_known_faults_of_the_packaged_sets_are_found(stocks):
     report = check(stocks)
     assert report.facts["calendar"].endswith("bars on 8,313 of 8,313 sessions")
     found = {(f.symbol, f.kind, f.severity, f"{f.first:%Y-%m-%d}") for f in report.findings}
     assert found == {
         ("RRC", "stale", "warning", "1990-01-02"),  # hardly traded until 1992
-        ("MRK", "outlier", "note", "2004-09-30"),  # a drug withdrawn
+        ("MRK", "outlier", "note", "2004-09-30"),  # withdrawal of a drug
         ("(all)", "survivorship", "note", "1990-01-02"),
     }
-    # closed from 11 to 14 September 2001, and again for two presidents and a storm
+    # closed from 11 to 14 September 2001, for the funerals of two presidents, and for a storm
     assert seen(check(load("sp500"))) == []
     assert [row[:5] for row in seen(check(load("nasdaq")))] == [
         ("nasdaq", "zero volume", "warning", pd.Timestamp("2015-05-12"), pd.Timestamp("2018-01-09"))
@@ -266,7 +266,7 @@ def test_a_slice_is_checked_as_it_is_seen():
 
 @settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(1, 3))
-def test_anything_that_is_bars_gets_a_report(seed, length, symbols):
+def test_any_bars_get_a_report(seed, length, symbols):
     rng = np.random.default_rng(seed)
     index = pd.DatetimeIndex(np.sort(rng.choice(np.arange(1, 2000), length, replace=False)).astype("M8[D]"))
     close = np.exp(rng.normal(0, rng.choice([0.01, 3]), (length, symbols)))

@@ -21,7 +21,7 @@ from markets import (
 )
 from markets.regimes.base import market_returns, recovery
 
-# With windows short enough for short bars.
+# With windows short enough for the test data.
 DETECTORS = {
     "hmm": HiddenMarkovRegimes(2, restarts=3),
     "volatility": VolatilityTrendRegimes(4, window=5, trend=12),
@@ -37,7 +37,7 @@ def fitted(bars):
 
 
 def bars_of(returns: np.ndarray) -> Bars:
-    """One symbol with these simple returns after its first bar."""
+    """Bars of one symbol with these simple returns."""
     close = 50 * np.append(1.0, np.cumprod(1 + returns))
     return Bars.make(pd.bdate_range("1990-01-01", periods=len(close)), ["A"], close[:, None], name="made")
 
@@ -50,7 +50,7 @@ def test_a_row_is_the_same_whatever_comes_later(fitted, name, seed, t):
     bars = samples.gappy_bars(rng, 120, 2)
     whole = detector.filter(bars).probabilities
     np.testing.assert_array_equal(detector.filter(bars[: t + 1]).probabilities, whole[: t + 1])
-    np.testing.assert_array_equal(detector.filter(bars[t:]).probabilities, whole[t:])  # the history is held
+    np.testing.assert_array_equal(detector.filter(bars[t:]).probabilities, whole[t:])  # a slice keeps the history
     scrambled = samples.gappy_bars(rng, 120, 2).close.copy()
     scrambled[: t + 1] = bars.close[: t + 1]
     other = Bars.make(bars.index, bars.symbols, scrambled)
@@ -59,7 +59,7 @@ def test_a_row_is_the_same_whatever_comes_later(fitted, name, seed, t):
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_hindsight_reads_what_comes_later(fitted, name, bars):
-    """Else the comparison of the filter with it would say nothing."""
+    """Otherwise comparing the filter with hindsight would be meaningless."""
     detector = fitted[name]
     path = detector.hindsight(bars)
     np.testing.assert_allclose(path.probabilities.sum(axis=1), 1, rtol=1e-9)
@@ -69,12 +69,12 @@ def test_hindsight_reads_what_comes_later(fitted, name, bars):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_planted_regimes_are_found_in_time(fitted, name, bars):
+def test_true_regimes_are_detected_soon(fitted, name, bars):
     wild = ((np.arange(1500) // 110) % 3 == 2).astype(int)
     labels = fitted[name].filter(bars).labels
     labels = labels // 2 if name == "volatility" else labels
     found = recovery(labels[1000:], wild[1000:])
-    # two halves of the fitted time are not a third and two thirds of it: quantiles cannot do better
+    # quantiles split the fitted span in halves, but the true regimes in one and two thirds
     assert found.accuracy > (0.65 if name in ("volatility", "levels") else 0.8)
     assert found.delay < 25
     assert found.missed == 0
@@ -87,24 +87,24 @@ def test_states_are_ordered_by_volatility_and_rows_are_probabilities(fitted, nam
     assert (path.probabilities >= 0).all()
     np.testing.assert_allclose(path.probabilities.sum(axis=1), 1, rtol=1e-9)
     volatility = path.table(bars)["volatility"].to_numpy()
-    half = len(volatility) // 2  # where a trend splits each level, levels are ordered
+    half = len(volatility) // 2  # if a trend splits each level, only the levels are ordered
     assert volatility[half:].min() > volatility[:half].max()
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_a_bar_without_a_return_is_no_news(fitted, name):
+def test_a_bar_without_a_return_changes_nothing(fitted, name):
     close = 50 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, 200)))
     index = pd.date_range("2020", periods=500, freq="D")
-    # 250 bars without a close: after a month the symbol counts as gone, and there is no market return
+    # 250 bars without a close: after `STALE` bars the symbol is not listed, and there is no market return
     holed = np.insert(close, 100, np.full(300, np.nan))[:, None]
     path = fitted[name].filter(Bars.make(index, ["A"], holed))
     assert np.isfinite(path.probabilities).all()
-    if name != "hmm":  # its chain goes on without news
+    if name != "hmm":  # its chain continues without observations
         assert (path.probabilities[130:400] == path.probabilities[129]).all()
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_what_is_saved_comes_back_to_the_bit(fitted, name, bars, tmp_path):
+def test_saving_and_loading_are_exact(fitted, name, bars, tmp_path):
     detector = fitted[name]
     detector.save(tmp_path / "d.json")
     for again in (load_detector(tmp_path / "d.json"), type(detector).load(tmp_path / "d.json")):
@@ -115,7 +115,7 @@ def test_what_is_saved_comes_back_to_the_bit(fitted, name, bars, tmp_path):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_scikit_learn_habits(name, bars):
+def test_parameters_as_in_scikit_learn(name, bars):
     detector = type(DETECTORS[name])(**DETECTORS[name].get_params())
     assert repr(detector) == repr(DETECTORS[name])
     assert repr(detector).startswith(f"{type(detector).__name__}(n_regimes=")
@@ -132,7 +132,7 @@ def test_scikit_learn_habits(name, bars):
         detector.save("nowhere.json")
 
 
-def test_new_parameters_void_a_fit(bars):
+def test_new_parameters_discard_a_fit(bars):
     detector = HiddenMarkovRegimes(2, restarts=1).fit(bars)
     with pytest.raises(InputError, match="not fitted"):
         detector.set_params(n_regimes=3).filter(bars)
@@ -253,7 +253,7 @@ def test_recovery_counts_bars_until_a_switch_is_seen():
     labels = np.array([0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0])
     found = recovery(labels, truth)
     assert found.accuracy == pytest.approx(7 / 11)
-    assert found.delay == pytest.approx(1.0)  # two bars, none; the third is missed
+    assert found.delay == pytest.approx(1.0)  # delays of two and zero bars; the third switch is missed
     assert found.missed == pytest.approx(1 / 3)
     assert recovery(truth, truth) == (1.0, 0.0, 0.0)
     assert recovery(labels[:2], truth[:2]).accuracy == 1

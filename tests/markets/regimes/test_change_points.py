@@ -13,7 +13,7 @@ def detector(bars):
 
 
 def whole_posterior(returns, prior, hazard):
-    """Adams and MacKay's recursion with every run length kept, said plainly: rows of P(r_t), and the log evidence."""
+    """The recursion of Adams and MacKay written out with all run lengths: rows of P(r_t), and the log evidence."""
     centre, kappa, alpha, beta = prior
     rows, evidence = [np.array([1.0])], 0.0
     for t in range(len(returns)):
@@ -40,7 +40,7 @@ def test_run_lengths_are_those_of_the_whole_recursion():
     _, run, _, exact = change_points._run(returns, prior, hazard, np.empty(0), 1e-15)
     np.testing.assert_allclose(run, expected, rtol=1e-8)
     assert exact == pytest.approx(evidence, abs=1e-8)
-    # what is dropped by default changes little
+    # dropping run lengths by default changes little
     _, run, _, near = change_points._run(returns, prior, hazard, np.empty(0), change_points.SMALLEST)
     np.testing.assert_allclose(run, expected, rtol=0.01, atol=0.01)
     assert near == pytest.approx(evidence, abs=0.01)
@@ -50,7 +50,7 @@ def test_the_run_length_falls_after_a_change_and_grows_between(bars, detector):
     run = detector.run_length(bars)
     assert run.shape == (1500,)
     assert run[1] <= 1
-    # the wild third begins at bars 220, 550, 880 and 1210
+    # the volatile regime begins at bars 220, 550, 880 and 1210
     for change in (550, 880, 1210):
         assert run[change + 20] < 0.5 * run[change - 1]
         assert 10 < run[change + 20] < 40
@@ -59,7 +59,7 @@ def test_the_run_length_falls_after_a_change_and_grows_between(bars, detector):
     np.testing.assert_array_equal(detector.run_length(bars[600:]), run[600:])
 
 
-def test_the_likeliest_segments_are_the_planted_ones(bars, detector):
+def test_the_most_likely_segments_are_the_true_ones(bars, detector):
     returns = market_returns(bars)[1:] * 100
     starts = change_points._segments(returns, detector.prior, detector.hazard, change_points.SMALLEST)
     planted = np.array([219, 329, 549, 659, 879, 989, 1209, 1319])
@@ -87,7 +87,7 @@ def test_what_cannot_be():
         ChangePoints(expected_run=1)
 
 
-def test_levels_are_told_apart_or_refused():
+def test_levels_are_distinct_or_refused():
     volatility = np.array([1.0, 1.1, 1.0, 5.0, 5.5, 20.0, 21.0])
     edges = change_points._natural_edges(volatility, 3)
     assert np.searchsorted(edges, volatility).tolist() == [0, 0, 0, 1, 1, 2, 2]

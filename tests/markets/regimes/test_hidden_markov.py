@@ -14,19 +14,19 @@ def detector(bars):
 
 
 def peer(bars, k):
-    """Statsmodels' model of the same returns, which are in per cent."""
+    """The model of statsmodels on the same returns, in per cent."""
     from statsmodels.tsa.regime_switching.markov_regression import MarkovRegression
 
     return MarkovRegression(market_returns(bars)[1:] * 100, k_regimes=k, trend="c", switching_variance=True)
 
 
 def peer_parameters(detector):
-    """As statsmodels wants them: transitions to all regimes but the last, means, variances."""
+    """Parameters in the order of statsmodels: transitions to all regimes but the last, means, variances."""
     return np.concatenate([detector.transition[:, :-1].T.ravel(), detector.mean, detector.volatility**2])
 
 
 def slow_filter(returns, detector):
-    """Bayes' rule, said plainly."""
+    """The filter written out by Bayes' rule."""
     beliefs, prior, started = [], detector.start, False
     for x in returns:
         if beliefs:
@@ -47,9 +47,9 @@ def test_the_filter_is_bayes_rule(bars, detector):
 def test_filter_smoother_and_likelihood_are_those_of_statsmodels(bars, k):
     detector = HiddenMarkovRegimes(k, restarts=2).fit(bars)
     theirs = peer(bars, k).smooth(peer_parameters(detector), return_raw=True)
-    detector.start = theirs.initial_probabilities  # theirs is the stationary distribution
+    detector.start = theirs.initial_probabilities  # statsmodels starts in the stationary distribution
     ours = detector.filter(bars).probabilities
-    # the first bar held has no return, so the chain starts at the second
+    # the first bar has no return, so the chain starts at the second
     np.testing.assert_allclose(ours[1:], theirs.filtered_marginal_probabilities.T, rtol=0, atol=1e-8)
     np.testing.assert_allclose(
         detector.hindsight(bars).probabilities[1:], theirs.smoothed_marginal_probabilities.T, rtol=0, atol=1e-8
@@ -62,12 +62,12 @@ def test_em_climbs_at_least_as_high_as_statsmodels(seed):
     bars = samples.regime_bars(400, 1, seed=seed)
     ours = HiddenMarkovRegimes(2, restarts=5).fit(bars)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says so when it does not converge
+        warnings.simplefilter("ignore")  # statsmodels warns when it does not converge
         theirs = peer(bars, 2).fit(search_reps=5, rng=seed, disp=False)
     assert ours.log_likelihood >= theirs.llf
 
 
-def test_what_fit_says_is_what_score_says(bars, detector):
+def test_score_of_the_fitted_bars_is_the_fitted_likelihood(bars, detector):
     assert detector.score(bars) == pytest.approx(detector.log_likelihood, abs=1e-8)
 
 
@@ -100,7 +100,7 @@ def test_labels_mean_the_same_after_a_refit(bars):
     assert (a == b).mean() > 0.999
 
 
-def test_a_return_that_no_state_can_explain_breaks_nothing(bars, detector):
+def test_a_return_impossible_in_all_states_is_handled(bars, detector):
     close = bars.close.copy()
     close[700:] *= 1e6
     from markets import Bars
@@ -110,7 +110,7 @@ def test_a_return_that_no_state_can_explain_breaks_nothing(bars, detector):
     assert path.labels[700] == 1
 
 
-def test_one_regime_is_the_market_as_a_whole(bars):
+def test_one_regime_has_the_moments_of_the_market(bars):
     one = HiddenMarkovRegimes(1).fit(bars)
     returns = market_returns(bars)[1:] * 100
     assert one.names == ("all",)

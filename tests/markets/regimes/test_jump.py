@@ -61,7 +61,7 @@ def test_the_global_random_state_is_left_alone(bars):
 def test_what_cannot_be(bars):
     with pytest.raises(InputError, match="penalty is -1"):
         JumpRegimes(penalty=-1)
-    with pytest.raises(InputError, match="half-lives must be above 0, one at least"):
+    with pytest.raises(InputError, match="half-lives must be above 0, and at least one is needed"):
         JumpRegimes(deviations=(), sortinos=())
-    with pytest.raises(InputError, match=r"only \d of 4 regimes have any bar; ask for fewer regimes"):
+    with pytest.raises(InputError, match=r"only \d of 4 regimes have any bars; use fewer regimes"):
         JumpRegimes(4, penalty=1e9).fit(bars)

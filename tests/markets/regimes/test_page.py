@@ -36,10 +36,10 @@ def test_the_page_needs_no_network_and_says_what_was_fitted(page, bars):
 
 @pytest.mark.skipif(BROWSER is None and not os.environ.get("CI"), reason="needs chromium (.ci/run installs it)")
 def test_the_page_draws_in_a_browser(page, tmp_path):
-    # its own profile, since two browsers do not share one
+    # a separate profile, since two browsers cannot share one
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
     done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout.count('class="trace scatter') >= 6  # two shades and a price, twice
+    assert done.stdout.count('class="trace scatter') >= 6  # two shades and a price in each of two charts
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_the_rule_decides_at_a_bar_and_earns_over_the_next():
     def path(*labels):
         return RegimePath(bars.index, np.eye(2)[list(labels)], ("calm", "crisis"))
 
-    live, after = path(0, 0, 1, 0, 0), path(0, 1, 0, 0, 0)  # hindsight is out for the fall, live a bar late
+    live, after = path(0, 0, 1, 0, 0), path(0, 1, 0, 0, 0)  # hindsight avoids the fall, live labels are a bar late
     table = look_ahead(bars, live, {"in hindsight": after})
     assert table.loc["seen live", "drawdown"] == pytest.approx(-0.2)
     assert table.loc["in hindsight", "drawdown"] == 0

@@ -14,14 +14,14 @@ SWITCH = np.array([[0.95, 0.05], [0.1, 0.9]])
 
 
 def path_of(bars: Bars, seed: int = 0) -> RegimePath:
-    """Two regimes that take turns at random."""
+    """A random path of two alternating regimes."""
     rng = np.random.default_rng(seed)
     labels = np.cumsum(rng.random(len(bars)) < 0.1) % 2
     return RegimePath(bars.index, np.eye(2)[labels], ("calm", "crisis"))
 
 
 def ways(bars: Bars, seed: int, length: int | None = None) -> dict:
-    """Every way to make bars of these, but GARCH, which wants more of them."""
+    """All augmentations of these bars except GARCH, which needs more bars."""
     path = path_of(bars)
     return {
         "bootstrap": partial(augment.bootstrap, bars, path, "calm", length=length, block=5, seed=seed),
@@ -37,7 +37,7 @@ def same(a: Bars, b: Bars) -> bool:
 
 @pytest.fixture(scope="module")
 def garch_case():
-    """Bars whose market is GARCH in the wild regime, with all fields, and their regime path."""
+    """Bars with all fields and GARCH returns in the volatile regime, and their regime path."""
     rng = np.random.default_rng(0)
     length = 1600
     wild = (np.arange(length) // 200) % 2 == 1
@@ -56,8 +56,8 @@ def garch_case():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 100), st.booleans())
-def test_what_is_made_are_bars(world, seed, delist):
-    """`Bars.make` has checked them; a bar is a bar of the past, in another order or size."""
+def test_the_result_is_valid_bars(world, seed, delist):
+    """`Bars.make` validates the result; each of its bars is a past bar, reordered or rescaled."""
     bars = samples.gappy_bars(np.random.default_rng(world), 240, 3, delist=delist)[20:]
     for name, make in ways(bars, seed).items():
         augmented = make()
@@ -85,7 +85,7 @@ def test_seeded_to_the_bit_and_as_long_as_asked(seed, length):
         assert (augmented.index[:240] == bars.index[:length]).all()
 
 
-def test_a_generator_is_moved_on(garch_case):
+def test_a_generator_is_advanced(garch_case):
     bars, path = garch_case
     rng = np.random.default_rng(0)
     first, second = (augment.bootstrap(bars, path, "calm", seed=rng) for _ in range(2))
@@ -105,7 +105,7 @@ def test_nothing_after_the_span_is_read(seed, t):
 
 
 def test_a_bar_is_drawn_whole():
-    """Each made bar is one of the past by its ratios, of all symbols at once, with its volume."""
+    """Each generated bar has the ratios of one past bar, for all symbols together, and its volume."""
     bars = samples.gappy_bars(np.random.default_rng(3), 240, 3)
     augmented = augment.bootstrap(bars, path_of(bars), "crisis", seed=0)
     calm = set(np.flatnonzero(path_of(bars).labels == 0))
@@ -138,8 +138,8 @@ def test_moments_of_a_regime_are_kept(garch_case):
     np.testing.assert_allclose(np.corrcoef(moves.T), np.corrcoef(before.T), atol=0.02)
 
 
-def test_blocks_are_those_of_arch():
-    """Run lengths are geometric and every row is as likely as another, as in arch's stationary bootstrap."""
+def test_blocks_are_distributed_as_in_arch():
+    """Block lengths are geometric and all rows equally likely, as in the stationary bootstrap of arch."""
     from arch.bootstrap import StationaryBootstrap
 
     rng, rows = np.random.default_rng(0), np.arange(50)
@@ -164,7 +164,7 @@ def test_regimes_switch_as_the_matrix_says(garch_case):
     assert np.mean(sampled[1:][sampled[:-1] == 0] == 0) == pytest.approx(0.95, abs=0.02)
 
 
-def test_a_detector_feeds_it(bars):
+def test_it_runs_on_a_detectors_path_and_transitions(bars):
     detector = HiddenMarkovRegimes(2, restarts=2).fit(bars[:900])
     known = bars[200:900]
     augmented = augment.switching(known, detector.filter(known), detector.transition, seed=0)
@@ -243,9 +243,9 @@ def test_wrong_input_is_named(garch_case):
         (lambda: augment.bootstrap(bars, path, 2, seed=0), "regime 2 is unknown"),
         (lambda: augment.bootstrap(bars, path, 0, block=0.5, seed=0), "block is 0.5"),
         (lambda: augment.bootstrap(bars, path, 0, length=1, seed=0), "length is 1"),
-        (lambda: augment.bootstrap(bars[:900], path, 0, seed=0), "not those of made; filter these bars"),
+        (lambda: augment.bootstrap(bars[:900], path, 0, seed=0), "not those of made; pass the path of these bars"),
         (lambda: augment.switching(bars, path, np.eye(3), seed=0), "transition must be 2 x 2"),
-        (lambda: augment.switching(bars, path, [[0.5, 0.4], [0, 1]], seed=0), "rows of probabilities"),
+        (lambda: augment.switching(bars, path, [[0.5, 0.4], [0, 1]], seed=0), "row of probabilities"),
     ]:
         with pytest.raises(InputError, match=message):
             call()

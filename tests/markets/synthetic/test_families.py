@@ -1,4 +1,4 @@
-"""Families: seeded, as told, and the same to the account as to the formulas."""
+"""Families: seeding, parameters, and agreement of the account with the formulas."""
 
 import gymnasium.utils.env_checker
 import numpy as np
@@ -51,7 +51,7 @@ def test_bars_tasks_and_environment_are_like_those_of_real_data(family):
 @settings(max_examples=20)
 @given(seed=st.integers(0, 1000))
 def test_the_account_earns_the_familys_reward(family, seed):
-    """The equity of a plan through the simulator, in units of the scale, is the sum of rewards: one accounting."""
+    """The simulated profit of a plan, in units of the scale, equals the sum of the family's rewards."""
     sampled = family.sample(1, seed)
     rng = np.random.default_rng(seed)
     weights = rng.uniform(-1, 1, (1, family.length))
@@ -65,16 +65,16 @@ def test_the_account_earns_the_familys_reward(family, seed):
     earned = profit.sum() / family.scale
     if isinstance(family, DriftMomentum):
         earned -= 0.5 * (profit**2).sum() / family.scale**2
-    if isinstance(family, GarleanuPedersen):  # trading is charged by the account, risk by whoever minds it
+    if isinstance(family, GarleanuPedersen):  # the account charges trading costs but not the risk term
         held = paths.shares[0, 1:, 0] * bars.close[:-1, 0] / equity[:-1]
         earned -= 0.5 * family.risk_aversion * family.variance * (held**2).sum()
-    # off by what weights drift between trades: the returns of the last family are smaller
+    # the difference comes from weights drifting between trades; the returns of the last family are smaller
     assert earned == pytest.approx(reward, abs=0.002 if isinstance(family, GarleanuPedersen) else 0.05)
 
 
 @pytest.mark.parametrize("family", KINDS, ids=lambda f: f.name)
 def test_an_environments_rewards_are_the_familys(family):
-    """Regression: the environment of `GarleanuPedersen` once charged neither risk nor trading. (The account charges it now.)"""
+    """Regression: the environment of `GarleanuPedersen` charged neither risk nor trading."""
     sampled = family.sample(1, 3)
     weights = np.random.default_rng(3).uniform(-1, 1, (1, family.length))
     env = sampled.env(features=Features.standard(horizons=(1,), volatility=5, short_volatility=2, averages=(3,)))
@@ -107,7 +107,7 @@ def test_signals_are_symbols_that_do_not_trade():
     np.testing.assert_allclose(np.log(bars.close[1:, 1]), sampled.signal.ravel(), atol=1e-12)
 
 
-def test_support_must_leave_bars_to_be_judged_on():
+def test_support_must_leave_query_bars():
     with pytest.raises(InputError, match="support is 51; it must be between 1 and 50"):
         KINDS[0].sample(2, 0).tasks(support=51)
 
@@ -124,18 +124,18 @@ def test_support_must_leave_bars_to_be_judged_on():
         (lambda: LinearCost(cost=float("nan")), "cost must be at least 0"),
     ],
 )
-def test_parameters_that_make_no_market_are_refused(make, what):
-    """Regression: a mean of zero once sent the threshold's iteration on for ever."""
+def test_parameters_out_of_range_are_refused(make, what):
+    """Regression: with a mean of zero, the iteration for the threshold did not end."""
     with pytest.raises(InputError, match=what):
         make()
 
 
-def test_every_family_has_a_name_of_its_own():
+def test_all_families_have_different_names():
     assert len({str(f) for f in FAMILIES}) == len(FAMILIES)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-def test_a_family_of_other_length_is_the_same_but_for_that(family):
+def test_with_length_changes_only_the_length(family):
     shorter = family.with_length(7)
     assert shorter.sample(2, 0).returns.shape[:2] == (2, 8)
     assert shorter.with_length(family.length) == family
