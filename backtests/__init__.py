@@ -1,4 +1,4 @@
-"""What a strategy was worth: walk-forward, metrics, report, tracking, registry."""
+"""Backtesting and deployment: walk-forward, metrics, significance, report, tracking, model registry."""
 
 from backtests import registry, tracking
 from backtests.metrics import metrics

@@ -1,7 +1,7 @@
-"""What a deployed model is asked and answers, and which strategies can be one.
+"""The interface of a deployed model, and the conditions for deploying a strategy.
 
-A request is one row a decision: the last closes, oldest first, and the answer is target weights and the half-width of the
-no-trade zone around each. The server keeps no state, so rows can be sent in batches.
+A request has one row per decision, with the last closes, oldest first. The response has target weights and the half-widths of the
+no-trade zones around them. The server is stateless, so rows can be sent in batches.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ SIGNATURE = ModelSignature(
 
 
 def bars_needed(strategy: PolicyStrategy) -> int:
-    """Bars that a decision reads."""
+    """Number of bars that a decision reads."""
     return strategy.warmup + 1
 
 
 def deployable(strategy: Strategy, name: str) -> PolicyStrategy:
-    """`strategy`, if it can be deployed.
+    """Check that a strategy can be deployed, and return it.
 
     Raises
     ------
     InputError
-        When it is no torch policy, or reads more than closes and than our own code computes.
+        When it is not a torch policy, needs other data than closes, or has user-defined features.
     """
     if not isinstance(strategy, PolicyStrategy):
         raise InputError(f"{name} is a {type(strategy).__name__}; only torch policies are deployed")
@@ -46,19 +46,19 @@ def deployable(strategy: Strategy, name: str) -> PolicyStrategy:
         what = (
             f"the {', the '.join(sorted(features.needs))}"
             if features.needs
-            else f"{', '.join(by_user)}, which is code of yours"
+            else f"{', '.join(by_user)}, which your own code computes"
         )
         raise InputError(f"{name} reads {what}; a deployed model is sent closes alone and runs without your code")
     return strategy
 
 
 def recorded_decision(strategy: PolicyStrategy, bars: Bars, name: str) -> dict[str, Any]:
-    """The request and the answer for the last of `bars`, for the proof before promotion.
+    """The request and the response for the last of `bars`, recorded for the check before promotion.
 
     Raises
     ------
     InputError
-        Too few bars, or a gap among those that the decision reads.
+        When there are too few bars, or a close is missing among those that the decision reads.
     """
     needed, held = bars_needed(strategy), bars.with_past()
     if len(held) < needed:
@@ -67,30 +67,36 @@ def recorded_decision(strategy: PolicyStrategy, bars: Bars, name: str) -> dict[s
     if not np.isfinite(window.close).all():
         row, column = np.argwhere(~np.isfinite(window.close))[0]
         raise InputError(
-            f"{window.symbols[column]} has no close at {window.index[row]}; the last {needed} bars must be without gaps to deploy"
+            f"{window.symbols[column]} has no close at {window.index[row]}; to deploy, the last {needed} bars must have no gaps"
         )
     answer = _answer(strategy.plan(held[-1:]))
     return {"symbols": bars.symbols, "bars": window.close.tolist(), **answer, "time": str(bars.index[-1])}
 
 
 def decide(strategy: PolicyStrategy, closes: Any) -> dict[str, list[float]]:
-    """The answer to one request.
+    """The response to one request.
 
     Parameters
     ----------
     strategy : PolicyStrategy
     closes : array_like of shape (at least `bars_needed`, A)
+        Closes, oldest first.
+
+    Returns
+    -------
+    dict
+        ``target_weight`` and ``band``, each a list of length A.
 
     Raises
     ------
     InputError
-        Too few rows, or rows of different lengths.
+        When there are too few rows, or the array does not have two dimensions.
     """
     close = np.array([list(row) for row in closes], dtype=np.float64)
     needed = bars_needed(strategy)
     if close.ndim != 2 or len(close) < needed:
         raise InputError(f"bars has shape {close.shape}; at least {needed} rows of closes are needed, oldest first")
-    # Only the order of the bars counts, so any dates will do.
+    # The policy uses the order of the bars only, so the dates are arbitrary.
     index = pd.date_range("2000-01-01", periods=needed, freq="D")
     bars = Bars.make(index, [str(i) for i in range(close.shape[1])], close[-needed:])
     return _answer(strategy.plan(bars[-1:]))
@@ -108,5 +114,5 @@ class ServedStrategy(mlflow.pyfunc.PythonModel):
         self.strategy = PolicyStrategy.load(context.artifacts["strategy"])
 
     def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
-        """One decision a row; see the module docstring."""
+        """One decision per row; see the module docstring."""
         return pd.DataFrame([decide(self.strategy, row) for row in model_input["bars"]])

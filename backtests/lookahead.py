@@ -1,8 +1,8 @@
-"""Does a strategy look ahead? It is asked again with the future cut off, and with another future.
+"""Look-ahead check: plan again with the future cut off, and with a different future, and compare.
 
-Row t of a plan may use bars up to t alone, so for any t the rows up to t must be the same, whatever comes after. The check
-decides on real bars and on the same with gaps and a late listing planted, since a back-filled hole is only seen where there
-is one.
+Row t of a plan may depend on bars up to t only. So for any t, the rows up to t must not change when the later bars are removed or
+replaced. The check runs on the given bars, and again with missing values and a late listing inserted, because errors such as
+back-filling only show where data are missing.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from strategies.strategy import planned
 
 @dataclass(frozen=True)
 class Leak:
-    """One row that was planned with the future.
+    """A row of a plan that depends on later bars.
 
     Attributes
     ----------
     how : str
-        What was done to the future: ``cut off`` or ``scrambled``.
+        How the future was changed: ``cut off`` or ``scrambled``.
     cut : str
-        Time of the last bar that was left as it was.
+        Time of the last unchanged bar.
     row : str
-        Time of the first row that changed.
+        Time of the first row of the plan that changed.
     ahead : int
-        The strategy looks at least so many bars ahead at that row.
+        Lower bound on the number of bars that the strategy looks ahead at that row.
     symbol, part : str
-        Where: the symbol, and aim, band or rate.
+        The symbol, and the part of the plan: aim, band or rate.
     value, other : float
-        With the future as it was, and as it was changed.
+        Value with the original future, and with the changed one.
     """
 
     how: str
@@ -65,36 +65,42 @@ def find_lookahead(
     seed: int = 0,
     progress: bool = True,
 ) -> list[Leak]:
-    """Look for rows of a plan that change with the future; an empty list is a clean bill for these bars and cuts.
+    """Find rows of a plan that depend on later bars.
 
     Parameters
     ----------
     make : callable
-        Makes the strategy anew for each question, so that nothing is remembered from one to the next.
+        Returns a new strategy for each run, so that no state is carried over.
     bars : Bars
-        At least 60 visible ones; give a strategy its warm-up as history (``bars[-1500:]``).
+        At least 60 visible rows. Provide the strategy's warm-up as history (as ``bars[-1500:]`` does).
     cuts : int
-        Rows after which the future is changed, spread over the second half.
+        Number of rows after which the future is changed, in the second half of the bars.
     tolerance : float
-        Largest change of a weight that is rounding. Rules agree to the bit; torch policies to 1e-6.
+        Largest change of a value that counts as rounding. Rules agree exactly, torch policies to 1e-6.
     seed : int
-        Of the cuts, the planted gaps and the other futures.
+        Seed of the cuts, the inserted gaps and the changed futures.
     progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    list of Leak
+        Empty if no look-ahead was found for these bars and cuts.
 
     Raises
     ------
     InputError
-        Too few bars, or a strategy that answers differently when asked the same twice: give it a seed.
+        When there are too few bars, a setting is out of range, the strategy fails, or it is not deterministic.
 
     Notes
     -----
-    What a strategy keeps in its class or its module from one question to the next cannot be seen through.
+    State that a strategy keeps in its class or module between runs can hide look-ahead from this check.
     """
     strategy = make()
     if len(bars) < 60:
         raise InputError(f"{bars.name}: {len(bars)} bars are too few to check {strategy.name}; give at least 60")
     if cuts < 1 or seed < 0:
-        raise InputError(f"cuts is {cuts} and seed is {seed}; check at 1 bar at least, with a seed of at least 0")
+        raise InputError(f"cuts is {cuts} and seed is {seed}; cuts must be at least 1 and seed at least 0")
     rng = np.random.default_rng(seed)
     first = len(bars) // 2
     rows = _cuts(_planned(strategy, bars[: first // 2], bars), first, len(bars) - 10, cuts, rng)
@@ -108,13 +114,13 @@ def find_lookahead(
             for cut in rows.tolist():
                 for how, other in (("cut off", panel[: cut + 1]), ("scrambled", _scrambled(panel, cut, rng))):
                     found = _differences(whole, _planned(make(), known, other), panel, cut, how, tolerance)
-                    leaks += [leak for leak in found if leak not in leaks]  # both panels may show it
+                    leaks += [leak for leak in found if leak not in leaks]  # both panels may show the same leak
                 bar.advance(task)
     return leaks
 
 
 def _cuts(plan: Plan, first: int, last: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows to cut after: half of them where the plan changes, since one that trades once a month leaks once a month."""
+    """Rows to cut after. Half of them are rows where the plan changes, to catch strategies that rarely trade."""
     parts = [part for part in (plan.aim, plan.band, plan.rate) if part is not None]
     changed = np.any([(part[1:] != part[:-1]).any(axis=1) for part in parts], axis=0)
     changes = np.flatnonzero(changed) + 1
@@ -125,7 +131,7 @@ def _cuts(plan: Plan, first: int, last: int, count: int, rng: np.random.Generato
 
 
 def _planned(strategy: Adaptive, known: Bars, bars: Bars) -> Plan:
-    """The plan for `bars` after adapting on `known`."""
+    """The plan for `bars` after adapting to `known`."""
     try:
         return planned(strategy.adapt(known), bars)
     except InputError:
@@ -144,12 +150,12 @@ def _same_twice(one: Plan, two: Plan, name: str) -> None:
 
 
 def _differences(whole: Plan, other: Plan, bars: Bars, cut: int, how: str, tolerance: float) -> Iterator[Leak]:
-    """The first row of each part of the plan that differs up to the cut."""
+    """For each part of the plan, the first row up to the cut that differs."""
     for part, default in (("aim", 0.0), ("band", 0.0), ("rate", 1.0)):
         one, two = (
             np.full(bars.shape, default) if p is None else p for p in (getattr(whole, part), getattr(other, part))
         )
-        # infinite bands are alike: their difference is not a number, and passes
+        # two infinite bands are equal: their difference is NaN, which does not exceed the tolerance
         with np.errstate(invalid="ignore"):
             apart = np.abs(one[: cut + 1] - two[: cut + 1]) > tolerance
         if apart.any():
@@ -161,7 +167,7 @@ def _differences(whole: Plan, other: Plan, bars: Bars, cut: int, how: str, toler
 
 
 def _with_gaps(bars: Bars, rows: np.ndarray, rng: np.random.Generator) -> Bars:
-    """The bars with holes that reach over each of `rows`, and a symbol that is listed only after the last of them."""
+    """The bars with missing values around each of `rows`, and one symbol listed only after the last of them."""
     fields = _values(bars)
     listed = np.flatnonzero(np.isfinite(bars.close[-1]))
     if not len(listed):
@@ -177,7 +183,7 @@ def _with_gaps(bars: Bars, rows: np.ndarray, rng: np.random.Generator) -> Bars:
 
 
 def _scrambled(bars: Bars, cut: int, rng: np.random.Generator) -> Bars:
-    """The bars with every price after `cut` multiplied by another number, and every volume."""
+    """The bars with the prices and volumes after `cut` multiplied by random factors."""
     fields, after = _values(bars), bars.past + cut + 1
     factor = np.exp(rng.normal(0, 0.3, (len(bars) + bars.past - after, len(bars.symbols))))
     for values in fields.values():
@@ -186,6 +192,6 @@ def _scrambled(bars: Bars, cut: int, rng: np.random.Generator) -> Bars:
 
 
 def _values(bars: Bars) -> dict[str, np.ndarray]:
-    """Copies of all fields that there are, the history included."""
+    """Copies of all fields present, including the history."""
     held = bars.with_past()
     return {field: np.array(values) for field in FIELDS if (values := getattr(held, field)) is not None}

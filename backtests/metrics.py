@@ -1,8 +1,8 @@
-"""What a backtest was worth, with every convention stated.
+"""Performance metrics of a backtest, and their conventions.
 
-Returns are simple, from mark to mark, net of all costs. A year is 365.25 calendar days; bars per year are the bars of the
-span over its years, so that daily stocks come to about 252 and hourly coins to 8,766. The risk-free rate is zero, standard
-deviations have ddof 1, and nothing is annualised by any other rule.
+Returns are simple, from mark to mark, net of all costs. A year is 365.25 calendar days. Bars per year are the number of returns
+divided by the length of the span in years: about 252 for daily stocks, and 8,766 for hourly cryptocurrencies. All annualised
+figures use this number. The risk-free rate is zero, and standard deviations have ddof 1.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import numpy as np
 import pandas as pd
 
 METRICS = {
-    "total return": "equity at the end over equity at the start, minus 1",
-    "CAGR": "growth a year: (end / start) ** (1 / years) - 1",
-    "volatility": "standard deviation of returns, times the root of bars per year",
-    "Sharpe": "mean return over its standard deviation, times the root of bars per year; risk-free rate 0",
-    "Sortino": "mean return over the root mean square of negative returns, times the root of bars per year",
-    "max drawdown": "largest fall of equity from its highest mark so far",
-    "Calmar": "CAGR over the largest drawdown",
-    "turnover": "traded value a year over equity, buys and sells both counted",
-    "costs": "costs a year over equity",
+    "total return": "final equity divided by initial equity, minus 1",
+    "CAGR": "compound annual growth rate: (final equity / initial equity) ** (1 / years) - 1",
+    "volatility": "annualised: standard deviation of returns times the square root of bars per year",
+    "Sharpe": "annualised: mean return divided by its standard deviation, times the square root of bars per year; risk-free rate "
+    "0",
+    "Sortino": "annualised: mean return divided by the downside deviation (root mean square of min(return, 0)), times the square "
+    "root of bars per year",
+    "max drawdown": "largest fall of equity from its running maximum, as a fraction of that maximum",
+    "Calmar": "CAGR divided by max drawdown",
+    "turnover": "traded value per year divided by equity; buys and sells both count",
+    "costs": "costs per year divided by equity",
     "exposure": "mean gross weight",
 }
 
@@ -27,26 +29,26 @@ METRICS = {
 def metrics(
     index: pd.DatetimeIndex, equity: np.ndarray, cost: np.ndarray, traded: np.ndarray, weights: np.ndarray
 ) -> dict[str, float]:
-    """The figures of `METRICS` for one account.
+    """The metrics of `METRICS` for one account.
 
     Parameters
     ----------
     index : DatetimeIndex of shape (T,)
     equity, cost, traded : ndarray of shape (T,)
-        Money; cost and traded value of the bar that ends at t.
+        In money: equity at the mark of bar t, and the cost and traded value of the bar that ends at t.
     weights : ndarray of shape (T, A)
-        Held at the marks.
+        Positions at the marks, as fractions of equity.
 
     Returns
     -------
     dict
-        NaN where a figure is not defined: a Sharpe ratio of an account that never moved, growth after ruin.
+        Values by name. NaN where a metric is not defined, such as the Sharpe ratio of an account that never moved.
     """
     years = (index[-1] - index[0]).total_seconds() / (365.25 * 86400)
     per_year = (len(index) - 1) / years
     with np.errstate(divide="ignore", invalid="ignore"):
         before = equity[:-1]
-        returns = np.where(before > 0, equity[1:] / before - 1, 0.0)  # nothing is earned after ruin
+        returns = np.where(before > 0, equity[1:] / before - 1, 0.0)  # returns are 0 after ruin
         std = returns.std(ddof=1) if len(returns) > 1 else np.nan
         downside = np.sqrt(np.mean(np.minimum(returns, 0) ** 2))
         growth = equity[-1] / equity[0]
@@ -68,13 +70,13 @@ def metrics(
         }
 
 
-# What fits a terminal; the report has them all.
+# The columns printed in a terminal; the report shows all metrics.
 SHORT = ("Sharpe", "CAGR", "volatility", "max drawdown", "turnover", "costs")
 PER_CENT = ("total return", "CAGR", "volatility", "max drawdown", "costs", "exposure")
 
 
 def formatted(table: pd.DataFrame) -> pd.DataFrame:
-    """A metrics table as text: shares in per cent, ratios with two decimals, dashes where a figure is not defined."""
+    """A table of metrics as text: fractions in per cent, ratios with two decimals, a dash where a metric is not defined."""
 
     def text(column: str, value: float) -> str:
         if not np.isfinite(value):

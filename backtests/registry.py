@@ -1,7 +1,7 @@
-"""The model registry: register a version, prove that it is what was trained, and only then make it the champion.
+"""The model registry: register a version, check that it reloads correctly, and only then make it the champion.
 
-``python -m backtests.registry MODEL_URI`` is the proof: it loads a version in a process of its own, with unpickling forbidden,
-and prints how far its weights are from those that were recorded when it was registered.
+``python -m backtests.registry MODEL_URI`` is the check. It loads a version in a new process, with unpickling disabled, and prints
+the largest difference between its target weights and those recorded at registration.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _REQUIREMENTS = ("torch", "numba", "numpy", "pandas", "gymnasium", "safetensors"
 
 @dataclass(frozen=True)
 class Version:
-    """A registered model version."""
+    """A registered model version: `name` and `number`."""
 
     name: str
     number: int
@@ -60,20 +60,25 @@ def register(
     Parameters
     ----------
     name : str
+        Name of the registered model.
     model : PolicyStrategy or MetaPolicy
         A meta-policy is adapted first.
     result : WalkForward, optional
-        Must hold a backtest of this very model (by its weights, not its name), whose metrics, span, costs and execution are
-        kept with the version. Its bars are the default for `bars`.
+        Must contain a backtest of this model, which is identified by the fingerprint of its weights, not by its name. The
+        backtest's metrics, span, costs and execution are stored as tags of the version. Its bars are the default for `bars`.
     bars : Bars, optional
-        What the model is adapted to; the weights for their last bar are recorded for the proof.
+        Bars to adapt to. The target weights for the last bar are recorded for the check before promotion.
     root : path
-        Where MLflow keeps its records, unless ``MLFLOW_TRACKING_URI`` is set.
+        MLflow's folder, unless ``MLFLOW_TRACKING_URI`` is set.
+
+    Returns
+    -------
+    Version
 
     Raises
     ------
     InputError
-        When there are no bars, too few, or the model is not one that can be deployed, or not the one in the result.
+        When there are no bars or too few, the model cannot be deployed, or the result does not contain it.
     """
     tracking.connect(root)
     import mlflow
@@ -84,14 +89,14 @@ def register(
         raise InputError(f"model name {name!r}: use letters, digits, spaces, dots, hyphens and underscores")
     if bars is None:
         if result is None:
-            raise InputError("register needs the bars that the model is adapted to: pass a result or bars")
+            raise InputError("register needs bars to adapt the model to: pass a result or bars")
         bars = result.bars
     strategy = deployable(model.adapt(bars), model.name)
     check = recorded_decision(strategy, bars, model.name)
     backtest = {} if result is None else _backtest_tags(model, result)
     with _active_run(f"register {name}"):
         uri = _log_model(strategy, check)
-    with contextlib.redirect_stderr(io.StringIO()):  # MLflow prints its own version of what the caller says
+    with contextlib.redirect_stderr(io.StringIO()):  # MLflow prints its own messages
         number = mlflow.register_model(uri, name).version
     tags = {
         "bars_needed": bars_needed(strategy),
@@ -108,12 +113,12 @@ def register(
 
 
 def _backtest_tags(model: Adaptive, result: WalkForward) -> dict[str, str]:
-    """What is kept with the version of the backtest of this very model: span, costs, execution, metrics.
+    """Tags with the span, costs, execution and metrics of the backtest of this model.
 
     Raises
     ------
     InputError
-        When the result holds none.
+        When the result contains no backtest of it.
     """
     identity = getattr(model, "fingerprint", None)
     same = [b for b in result if b.fingerprint == identity]
@@ -127,7 +132,7 @@ def _backtest_tags(model: Adaptive, result: WalkForward) -> dict[str, str]:
 
 
 def _log_model(strategy: PolicyStrategy, check: dict[str, Any]) -> str:
-    """Log the strategy as a model of the active run; returns its address."""
+    """Log the strategy as a model of the active run, and return its URI."""
     import mlflow
 
     from backtests.deployment import SIGNATURE, bars_needed
@@ -155,17 +160,17 @@ def _log_model(strategy: PolicyStrategy, check: dict[str, Any]) -> str:
 
 
 def promote(version: Version, *, root: str | Path = "mlruns") -> float:
-    """Make a version the champion, if a fresh process loads it and gets the recorded weights.
+    """Make a version the champion, if a new process can load it and reproduces the recorded target weights.
 
     Returns
     -------
     float
-        Largest difference of a weight.
+        Largest difference between reproduced and recorded values.
 
     Raises
     ------
     InputError
-        When the gate is not passed; the champion is left as it was.
+        When the check fails; the champion is then unchanged.
     """
     address = tracking.connect(root)
     import mlflow
@@ -182,9 +187,22 @@ def promote(version: Version, *, root: str | Path = "mlruns") -> float:
 
 
 def prove(uri: str, address: str) -> float:
-    """Largest difference between the recorded weights and those of the version in a process of its own."""
+    """Largest difference between the recorded target weights and those of the version loaded in a new process.
+
+    Parameters
+    ----------
+    uri : str
+        MLflow URI of the version.
+    address : str
+        MLflow tracking URI.
+
+    Raises
+    ------
+    InputError
+        When the version cannot be loaded.
+    """
     environment = {**os.environ, "MLFLOW_TRACKING_URI": address, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-    # -P: a folder of the user's called `backtests` must not stand in for ours
+    # -P: do not import from the working directory, which may contain a `backtests` package of the user's
     command = [sys.executable, "-P", "-m", "backtests.registry", uri]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -194,12 +212,19 @@ def prove(uri: str, address: str) -> float:
 
 
 def load(name: str, *, root: str | Path = "mlruns") -> PyFuncModel:
-    """Load ``NAME`` (its champion), ``NAME@alias`` or ``NAME/3`` from the registry; nothing is unpickled.
+    """Load a model from the registry; nothing is unpickled.
+
+    Parameters
+    ----------
+    name : str
+        ``NAME`` (its champion), ``NAME@alias`` or ``NAME/3`` (a version).
+    root : path
+        MLflow's folder, unless ``MLFLOW_TRACKING_URI`` is set.
 
     Raises
     ------
     InputError
-        When there is no such model, naming those there are.
+        When the model cannot be loaded; the message lists the registered models.
     """
     tracking.connect(root)
     import mlflow
@@ -218,12 +243,12 @@ def load(name: str, *, root: str | Path = "mlruns") -> PyFuncModel:
 
 
 def decision_window(model: PyFuncModel, bars: Bars) -> np.ndarray:
-    """The closes that a loaded model reads to decide after the last bar, shape (bars needed, A).
+    """The closes that a loaded model needs for its decision after the last bar, shape (bars needed, A).
 
     Raises
     ------
     InputError
-        Too few bars, or a symbol that was not yet listed.
+        When there are too few bars, or a symbol is no longer or was not yet listed.
     """
     from backtests.deployment import bars_needed
 
@@ -242,7 +267,7 @@ def decision_window(model: PyFuncModel, bars: Bars) -> np.ndarray:
 
 
 def target_weights(model: PyFuncModel, bars: Bars) -> dict[str, Any]:
-    """What a loaded model wants after the last bar: ``target_weight`` and ``band``, an array of shape (A,) each."""
+    """A loaded model's decision after the last bar: ``target_weight`` and ``band``, arrays of shape (A,)."""
     import pandas as pd
 
     answer = model.predict(pd.DataFrame({"bars": [decision_window(model, bars).tolist()]})).iloc[0]
@@ -250,7 +275,7 @@ def target_weights(model: PyFuncModel, bars: Bars) -> dict[str, Any]:
 
 
 def _active_run(name: str):
-    """The run that is active, left open; or one of our own."""
+    """Context manager of the active MLflow run, which is left open; or of a new run."""
     import mlflow
 
     active = mlflow.active_run()

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else, not even a network."""
+"""The backtest report: one self-contained HTML file that works offline."""
 
 from __future__ import annotations
 
@@ -31,25 +31,30 @@ def write_report(
     title: str | None = None,
     notes: Iterable[str] = (),
 ) -> Path:
-    """Equity, drawdown, turnover over shaded regimes, and the table of metrics.
+    """Write a page with the table of metrics, and plots of equity, drawdown and turnover with regimes shaded.
 
     Parameters
     ----------
     backtests, bars, costs, every, regimes
         See `backtests.walk_forward.WalkForward`.
     path : str or Path
-        An ``.html`` file, written in one move.
+        An ``.html`` file.
     title : str, optional
+        By default the name and span of the bars.
     notes : iterable of str
-        What a reader should know, as a list under the table.
+        Remarks, listed under the table.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
     InputError
-        When the folder is not there or cannot be written to.
+        When the folder does not exist or cannot be written to.
     """
     title = title or f"{bars.name}: {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}"
-    charged = f"{costs.buy_side:.2%} a side" if costs.buy_side else "no costs"
+    charged = f"costs of {costs.buy_side:.2%} per side" if costs.buy_side else "no costs"
     intro = f"{len(bars)} bars of {len(bars.symbols)} symbols, {charged}, adapted every {every} bars. Net of all costs."
     notes = list(notes)
     if bars.name in SURVIVORSHIP:
@@ -70,7 +75,7 @@ def write_report(
 def _figure(backtests: Sequence[Backtest], bars: Bars, regimes: RegimePath | None) -> go.Figure:
     figure = make_subplots(
         rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.045, row_heights=[0.56, 0.22, 0.22],
-        subplot_titles=("Equity (start = 1, log scale)", "Drawdown", "Turnover, a year, over the last 63 bars"),
+        subplot_titles=("Equity (start = 1, log scale)", "Drawdown", "Annualised turnover, mean of the last 63 bars"),
     )  # fmt: skip
     index = bars.index
     for i, backtest in enumerate(backtests):
@@ -78,7 +83,7 @@ def _figure(backtests: Sequence[Backtest], bars: Bars, regimes: RegimePath | Non
         equity = backtest.equity / backtest.equity[0]
         drawdown = equity / np.maximum.accumulate(equity) - 1
         per_year = (len(index) - 1) / bars.years
-        # without the purchase that opens the account, which would dwarf the rest
+        # without the initial purchase, which would dominate the plot
         share = pd.Series(backtest.traded[2:] / np.maximum(backtest.equity[1:-1], 1e-9), index[2:])
         turnover = share.rolling(63, min_periods=1).mean() * per_year
         shared = {"name": backtest.name, "line": line, "legendgroup": backtest.name, "mode": "lines"}
@@ -97,7 +102,7 @@ def _figure(backtests: Sequence[Backtest], bars: Bars, regimes: RegimePath | Non
 
 
 def _bands(regimes: RegimePath) -> list[dict]:
-    """A shaded rectangle a regime stretch, behind all three plots."""
+    """One shaded rectangle per regime stretch, behind all three plots."""
     index, count = regimes.index, len(regimes.names)
     return [
         {"type": "rect", "xref": "x", "yref": "paper", "x0": index[first], "x1": index[min(last, len(index) - 1)], "y0": 0,

@@ -1,4 +1,4 @@
-"""`Backtest`: what one account did over one span."""
+"""`Backtest`: the path of one account over one span."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from strategies import Plan
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
-    """One account over one span.
+    """The backtest of one strategy.
 
     Attributes
     ----------
     name : str
+        Name of the strategy.
     index : DatetimeIndex of shape (T,)
     symbols : tuple of str, length A
     equity, cost, traded : ndarray of shape (T,)
-        Money; cost and traded value of the bar that ends at t.
+        In money: equity at the mark of bar t, and the cost and traded value of the bar that ends at t.
     weights : ndarray of shape (T, A)
-        Held at the marks.
+        Positions at the marks, as fractions of equity.
     plan : Plan of shape (T, A)
     fingerprint : str or None
-        Of the model, where it has one.
+        SHA-256 of the model; None for strategies without one.
     """
 
     name: str
@@ -41,5 +42,5 @@ class Backtest:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """See `backtests.metrics.METRICS` for the conventions."""
+        """Performance metrics; `backtests.metrics.METRICS` states the conventions."""
         return metrics(self.index, self.equity, self.cost, self.traded, self.weights)

@@ -1,13 +1,13 @@
-"""The file that MLflow runs when it loads a version ("models from code"): weights are safetensors, nothing is pickled.
+"""Model code that MLflow runs when it loads a version ("models from code"). Weights are safetensors; nothing is pickled.
 
 ========  =============================  ======================================================================
-``bars``  array of arrays of double      closes, oldest first, one row a bar, one column a symbol; at least
-                                         ``bars_needed`` of them (a tag of the version)
+``bars``  array of arrays of double      closes, oldest first: one row per bar, one column per symbol; at least
+                                         ``bars_needed`` rows (a tag of the version)
 ========  =============================  ======================================================================
 
-A request is ``{"dataframe_records": [{"bars": [[...], ...]}]}`` to ``/invocations``, and the answer to each
-row has ``target_weight`` and ``band``, a double a symbol: trade to the nearest edge of
-``target_weight ± band``. Everything else is in `backtests.deployment`.
+Send requests as ``{"dataframe_records": [{"bars": [[...], ...]}]}`` to ``/invocations``. The response to each row has
+``target_weight`` and ``band``, with one double per symbol: trade to the nearest edge of ``target_weight ± band``. The
+implementation is in `backtests.deployment`.
 """
 
 import mlflow

@@ -1,13 +1,12 @@
-"""Whether one account did better than another, or whether it was luck.
+"""Confidence intervals for the difference of two accounts' annualised Sharpe ratios (as defined in `backtests.metrics`).
 
-What is compared is the Sharpe ratio a year as `backtests.metrics` has it. With both accounts' returns on the same bars, the bars
-are drawn anew in blocks, the same for both, and the difference of the ratios is taken each time (the stationary bootstrap:
-Politis and Romano, "The stationary bootstrap", Journal of the American Statistical Association 1994; for Sharpe ratios: Ledoit
-and Wolf, "Robust performance hypothesis testing with the Sharpe ratio", Journal of Empirical Finance 2008). The interval is
-that between the quantiles of the differences drawn.
+Bars are resampled in blocks, the same bars for both accounts, and the difference of the ratios is computed for each resample
+(stationary bootstrap: Politis and Romano, "The stationary bootstrap", Journal of the American Statistical Association 1994; for
+Sharpe ratios: Ledoit and Wolf, "Robust performance hypothesis testing with the Sharpe ratio", Journal of Empirical Finance
+2008). The interval lies between two quantiles of these differences.
 
-Blocks have a geometric length, whose mean is the one that suits the difference best (Politis and White 2004, as corrected by
-Patton, Politis and White 2009) - not that of the returns, but of what moves the difference, to first order the mean of::
+Block lengths are geometric. Their mean is the optimal one (Politis and White 2004, as corrected by Patton, Politis and White
+2009), not for the returns themselves but for the influence function of the difference, of which ψ_t is the value at bar t::
 
     ψ_t = Z_a − ½ S_a (Z_a² − 1) − Z_b + ½ S_b (Z_b² − 1),   Z = (r − mean) / σ
 """
@@ -23,19 +22,19 @@ from backtests.results import Backtest
 from markets import InputError
 
 RESAMPLES = 5000
-FEWEST = 30  # returns below which quantiles of resamples mean nothing
+FEWEST = 30  # smallest number of returns for which bootstrap quantiles are meaningful
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference and what it might as well have been.
+    """A difference of Sharpe ratios, with its confidence interval.
 
     Attributes
     ----------
     value, low, high : float
-        The difference found, and the ends of its interval; NaN where a ratio is not defined.
+        The difference, and the ends of its interval; NaN if one of the ratios is not defined.
     block : float
-        Mean length of the blocks, in bars.
+        Mean block length of the bootstrap, in bars.
     """
 
     value: float
@@ -50,21 +49,27 @@ class Interval:
 def sharpe_gap(
     backtest: Backtest, other: Backtest, *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """Sharpe ratio a year of `backtest` less that of `other`.
+    """Annualised Sharpe ratio of `backtest` minus that of `other`, with its confidence interval.
 
     Parameters
     ----------
     backtest, other : Backtest
-        Of the same bars.
+        On the same bars.
     level : float
-        Share of the resamples within the interval.
+        Confidence level, between 0 and 1.
     resamples : int
+        Number of bootstrap resamples.
     seed : int
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    Interval
 
     Raises
     ------
     InputError
-        When the backtests are of different bars.
+        When the backtests are not on the same bars, are too short, or a setting is out of range.
     """
     if not backtest.index.equals(other.index):
         raise InputError(
@@ -80,12 +85,18 @@ def sharpe_gap(
 def sharpe_difference(
     returns: np.ndarray, others: np.ndarray, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """The same from two series of returns, as ratios a bar.
+    """Sharpe ratio per bar (not annualised) of `returns` minus that of `others`, with its confidence interval.
 
     Parameters
     ----------
     returns, others : ndarray of shape (T,)
-        Of the same bars.
+        Simple returns on the same bars.
+    level, resamples, seed
+        See `sharpe_gap`.
+
+    Returns
+    -------
+    Interval
 
     Raises
     ------
@@ -97,9 +108,11 @@ def sharpe_difference(
     if returns.shape != others.shape or returns.ndim != 1 or len(returns) < FEWEST:
         raise InputError(f"returns of shapes {returns.shape} and {others.shape}: give two series of {FEWEST} or more")
     if not 0 < level < 1 or resamples < 1:
-        raise InputError(f"level and resamples are {level} and {resamples}; give a share such as 0.95, and at least 1")
+        raise InputError(
+            f"level and resamples are {level} and {resamples}; give a fraction such as 0.95, and at least 1"
+        )
     pair = np.column_stack([returns, others])
-    if np.array_equal(returns, others):  # one account under two names
+    if np.array_equal(returns, others):  # identical accounts
         return Interval(0.0, 0.0, 0.0, 1.0)
     value = _gap(pair)
     if not np.isfinite(value):
@@ -116,13 +129,13 @@ def sharpe_difference(
 
 
 def simple_returns(backtest: Backtest) -> np.ndarray:
-    """From mark to mark, shape (T − 1,); nothing is earned after ruin."""
+    """Simple returns from mark to mark, shape (T − 1,); 0 after ruin."""
     before = backtest.equity[:-1]
     return np.where(before > 0, backtest.equity[1:] / np.where(before > 0, before, 1.0) - 1, 0.0)
 
 
 def _gap(pair: np.ndarray) -> float:
-    """Difference of the ratios a bar of two columns; NaN where one never moves."""
+    """Difference of the two columns' Sharpe ratios per bar; NaN if a column is constant."""
     mean, std = pair.mean(axis=0), pair.std(axis=0, ddof=1)
     if not (std > 0).all():
         return np.nan
@@ -131,7 +144,7 @@ def _gap(pair: np.ndarray) -> float:
 
 
 def _influence(pair: np.ndarray) -> np.ndarray:
-    """What each bar adds to the difference, to first order, shape (T,)."""
+    """Influence of each bar on the difference (ψ_t, to first order), shape (T,)."""
     z = (pair - pair.mean(axis=0)) / pair.std(axis=0, ddof=1)
     ratio = pair.mean(axis=0) / pair.std(axis=0, ddof=1)
     psi = z - 0.5 * ratio * (z**2 - 1)

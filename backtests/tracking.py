@@ -1,4 +1,4 @@
-"""MLflow tracking: where it keeps its records, and what is written there of a run."""
+"""MLflow tracking: connecting to the store, and logging runs, data and results."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ PACKAGES = ("regimeshift", "torch", "numba", "numpy", "pandas", "gymnasium", "ml
 
 
 def connect(root: str | Path = "mlruns") -> str:
-    """Point MLflow at ``root/mlflow.db`` (or where ``MLFLOW_TRACKING_URI`` says) and return the address.
+    """Point MLflow at ``root/mlflow.db`` (or at ``MLFLOW_TRACKING_URI``, if set), and return the tracking URI.
 
-    The database and the experiment are made on the first call.
+    The first call creates the database and the experiment.
 
     Raises
     ------
     InputError
-        When the folder cannot be written to.
+        When the folder cannot be written to, or the tracking server does not answer.
     """
-    # MLflow advises its users on type hints and input examples; ours are not the ones to act on it.
+    # Hide MLflow's advice on type hints and input examples: it concerns this package's code, not its users.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow(\.|$)")
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # three small files
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # the artifacts are three small files
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     root = Path(root).resolve()
@@ -59,13 +59,13 @@ def connect(root: str | Path = "mlruns") -> str:
             ) from None
         address = f"sqlite:///{root}/mlflow.db"
         artifacts = (root / "artifacts").as_uri()
-        # Two processes that both find a fresh database would both set it up, and one would fail.
+        # Without a lock, two processes could both try to set up a new database, and one would fail.
         lock = FileLock(root / ".lock")
     mlflow.set_tracking_uri(address)
     try:
         with lock:
             if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-                # Without a place of their own, artifacts would land in the working directory.
+                # Without a location, artifacts would be stored in the working directory.
                 mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
             mlflow.set_experiment(EXPERIMENT)
     except MlflowException as error:
@@ -77,7 +77,17 @@ def connect(root: str | Path = "mlruns") -> str:
 
 @contextlib.contextmanager
 def run(name: str, root: str | Path = "mlruns", **parameters: Any) -> Iterator[mlflow.ActiveRun]:
-    """An MLflow run with the parameters, the git commit, the packages and the machine on record."""
+    """Context manager of an MLflow run that records the parameters, git commit, package versions and machine.
+
+    Parameters
+    ----------
+    name : str
+        Name of the run.
+    root : path
+        MLflow's folder, unless ``MLFLOW_TRACKING_URI`` is set.
+    parameters
+        Logged as parameters; nested dictionaries are flattened, with dots.
+    """
     import mlflow
 
     connect(root)
@@ -91,11 +101,18 @@ def run(name: str, root: str | Path = "mlruns", **parameters: Any) -> Iterator[m
 
 
 def log_bars(bars: Bars, context: str) -> None:
-    """Record a data set by name, span and hash."""
+    """Log a data set by name, span and hash to the active run.
+
+    Parameters
+    ----------
+    bars : Bars
+    context : str
+        How the data are used, such as "training".
+    """
     import mlflow
 
     frame = pd.DataFrame(bars.close, index=bars.index, columns=list(bars.symbols)).tail(5).reset_index(drop=True)
-    # The frame is a sample for the page; the digest is of all values.
+    # The frame is a sample for MLflow's page; the digest is of all values.
     data = mlflow.data.from_pandas(frame, name=bars.name, digest=bars.hash[:36])
     mlflow.log_input(data, context=context)
     mlflow.log_dict(
@@ -106,7 +123,7 @@ def log_bars(bars: Bars, context: str) -> None:
 
 
 def log_metrics(values: dict[str, float], step: int | None = None) -> None:
-    """Log metrics to the active run, if there is one."""
+    """Log metrics to the active run, if there is one; NaN values are skipped."""
     import mlflow
 
     if mlflow.active_run():
@@ -114,7 +131,7 @@ def log_metrics(values: dict[str, float], step: int | None = None) -> None:
 
 
 def log_result(result: WalkForward, report: str | Path | None = None) -> None:
-    """Log each strategy's metrics (``strategy/metric``), the table, equity curves and the report."""
+    """Log each strategy's metrics (as ``strategy/metric``), the metrics table, the equity curves and the report."""
     import mlflow
 
     table = result.table()
@@ -128,7 +145,7 @@ def log_result(result: WalkForward, report: str | Path | None = None) -> None:
 
 
 def git_commit() -> str:
-    """The commit of the code, with a ``+`` if it has been changed since; "unknown" outside a checkout."""
+    """The git commit of the code, with ``+`` appended if there are uncommitted changes; "unknown" outside a checkout."""
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
@@ -143,7 +160,7 @@ def git_commit() -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that a result depends on."""
+    """Versions of the main packages that results depend on."""
     found = {}
     for name in PACKAGES:
         try:
@@ -164,5 +181,5 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _plain(name: str) -> str:
-    """A name that MLflow takes for a metric: letters, digits, spaces and ``_-./``."""
+    """`name` with characters that MLflow does not allow in metric names replaced by ``_``."""
     return "".join(c if (c.isalnum() and c.isascii()) or c in "_-. /" else "_" for c in name)

@@ -1,4 +1,4 @@
-"""Walk-forward: adapt on what is known, trade the next bars, and so on; the money flows through without a break."""
+"""Walk-forward backtests: adapt on the bars so far, trade the next bars, repeat; one account runs through the whole span."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from strategies.strategy import planned
 
 
 class Adaptive(Protocol):
-    """Anything that adapts: a `Strategy`, or what a meta-learner returns."""
+    """Anything with `adapt`: a `Strategy`, or a meta-policy returned by a meta-learner."""
 
     name: str
 
@@ -29,7 +29,21 @@ class Adaptive(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class WalkForward:
-    """Backtests of several strategies on the same bars under the same rules."""
+    """Backtests of several strategies on the same bars, with the same costs and execution.
+
+    Index it by name or position to get a `Backtest`.
+
+    Attributes
+    ----------
+    backtests : tuple of Backtest
+    bars : Bars
+    costs : Costs
+    execution : Execution
+    every : int
+        Bars between adaptations.
+    regimes : RegimePath or None
+        Shown in the report.
+    """
 
     backtests: tuple[Backtest, ...]
     bars: Bars
@@ -50,15 +64,15 @@ class WalkForward:
         return found[0]
 
     def table(self) -> pd.DataFrame:
-        """Metrics, a row a strategy."""
+        """Metrics, one row per strategy; see `backtests.metrics.METRICS`."""
         return pd.DataFrame({b.name: b.metrics for b in self.backtests}).T
 
     def ledger(self, name: str | int) -> Ledger:
-        """Every trade of one strategy, and where its equity came from."""
+        """The trades of one strategy, and the attribution of its equity."""
         return Ledger.of(self.bars, self[name].plan, costs=self.costs, execution=self.execution)
 
     def report(self, path: str | Path, title: str | None = None, notes: Iterable[str] = ()) -> Path:
-        """Write a self-contained HTML page; see `backtests.report`."""
+        """Write a self-contained HTML page; see `backtests.report.write_report`."""
         from backtests.report import write_report  # plotly takes a second to import
 
         return write_report(self.backtests, self.bars, self.costs, self.every, self.regimes, path, title, notes)
@@ -77,23 +91,24 @@ def walk_forward(
 ) -> WalkForward:
     """Backtest strategies on the visible rows of `bars`.
 
-    Every `every` bars a strategy adapts on all bars so far (``bars["2008":]`` still holds what came before 2008) and plans
-    the next `every`; one account then carries out the joined plan. Strategies that do not adapt plan once.
+    Every `every` bars a strategy adapts to all bars so far, including the history (``bars["2008":]`` still holds the bars before
+    2008), and plans the next `every` bars. One account then executes the joined plan. Strategies that do not adapt plan once.
 
     Parameters
     ----------
     strategies : iterable of Strategy or MetaPolicy
     bars : Bars of shape (T, A)
     costs : Costs or str
-        A side.
+        Costs per side.
     execution : Execution, optional
     every : int
-        Bars from one adaptation to the next.
+        Bars between adaptations.
     regimes : RegimePath, optional
         Shown in the report.
     jobs : int
-        Strategies run in parallel by joblib.
+        Strategies to run in parallel, by joblib.
     progress : bool
+        Whether to show a progress bar.
 
     Returns
     -------
@@ -102,12 +117,13 @@ def walk_forward(
     Raises
     ------
     InputError
-        No strategies, fewer bars than one needs to warm up, or two of one name.
+        When there are no strategies, too few bars for a strategy's warm-up, two strategies of the same name, or `every` is
+        below 1.
 
     Warns
     -----
     UserWarning
-        When a model has learnt from bars of the span: that part is in sample.
+        When a model was trained on bars of the span, so that part of its result is in sample.
     """
     strategies = list(strategies)
     if not strategies:
@@ -116,11 +132,11 @@ def walk_forward(
         seen = getattr(strategy, "seen_until", None)
         if seen is not None and seen >= bars.index[0]:
             warnings.warn(
-                f"{strategy.name} has learnt from bars up to {seen}: until then its result is in sample", stacklevel=2
+                f"{strategy.name} has learnt from bars up to {seen}; its result up to then is in sample", stacklevel=2
             )
     names = [s.name for s in strategies]
     if len(set(names)) < len(names):
-        raise InputError(f"two strategies are called {max(names, key=names.count)!r}; give each a name of its own")
+        raise InputError(f"two strategies are called {max(names, key=names.count)!r}; give each its own name")
     if every < 1:
         raise InputError(f"every is {every}; it must be at least 1 bar")
     costs, execution = Costs.parse(costs), execution or Execution()
@@ -141,7 +157,7 @@ def _run(strategy: Adaptive, bars: Bars, costs: Costs, execution: Execution, eve
     weights = paths.shares[0]
     weights *= bars.marks  # in place: panels may be large
     weights /= np.where(equity > 0, equity, np.inf)[:, None]
-    np.nan_to_num(weights, copy=False)  # of symbols not yet listed
+    np.nan_to_num(weights, copy=False)  # symbols that are not listed yet have no mark
     fingerprint = getattr(strategy, "fingerprint", None)
     cost, traded = paths.cost[0], paths.traded[0]
     return Backtest(strategy.name, bars.index, bars.symbols, equity, cost, traded, weights, plan, fingerprint)
@@ -155,7 +171,7 @@ def _joined_plan(strategy: Adaptive, bars: Bars, every: int) -> Plan:
         if len(bars) + bars.past <= adapted.warmup:
             raise InputError(
                 f"{adapted.name} needs {adapted.warmup} bars to warm up, but {bars.name} has {len(bars) + bars.past}; "
-                "give more bars or a shorter window"
+                "use more bars or a shorter window"
             )
         if isinstance(strategy, Strategy) and not strategy.adapts:
             return planned(adapted, bars)

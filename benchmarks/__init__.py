@@ -1,1 +1,1 @@
-"""Measured claims: ``python -m benchmarks.NAME [--quick] [--seed N]`` prints a table, then one JSON object as its last line."""
+"""Benchmarks: ``python -m benchmarks.NAME [--quick] [--seed N]`` prints a table, and one JSON object as its last line."""

@@ -1,10 +1,10 @@
-"""How near the best possible do the learners come, how fast, and after how many bars and steps?
+"""Learners on the synthetic families: fraction of the ceiling by bars seen and by gradient steps, and training time.
 
-Every learner is trained by its recipe (`metalearner.evaluation.recipes`) with three seeds and judged on episodes of other
-seeds: over 20,000 whole ones, and by 2,000 tasks a point against bars seen in the new regime and against gradient steps.
-Scores are shares of the ceiling (`strategies.ladder`) with bootstrap 95 % intervals over tasks and training seeds. Models are
-kept in the git-ignored folder ``benchmarks/results/models``: a run that was interrupted goes on where it stopped, and
-``--fresh`` starts over.
+Every learner is trained by its recipe (`metalearner.evaluation.recipes`) with three seeds, and evaluated on episodes of other
+seeds: 20,000 whole episodes, and 2,000 tasks for each number of bars seen in the new regime and of gradient steps. Scores are
+fractions of the ceiling (`strategies.ladder`), with 95 % bootstrap intervals over tasks and training seeds. Models are kept in
+the git-ignored folder ``benchmarks/results/models``, so that an interrupted run continues where it stopped; ``--fresh`` starts
+over.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from metalearner.evaluation.scores import ceiling_scores, fraction_of_ceiling, t
 from metalearner.evaluation.study import QUERY, SEED, study
 from strategies.networks import named_params
 
-# What the key of a family alone stands for; other learners' keys end in their name.
+# Suffix of the JSON key by (family, learner); the keys of other learners end in their name.
 KEYS = {(key, "no memory" if key == "garleanu_pedersen" else "RL2"): "" for key in FAMILIES} | {
     ("drift_momentum", "RL2"): "_rl2"
 }
 
 
 def learnt_rate_and_aim(meta, family: GarleanuPedersen) -> tuple[float, float]:
-    """Trading rate, and aim per unit of signal (least squares), that a policy chose on fresh episodes."""
+    """Mean trading rate, and aim per unit of signal (least squares), of a policy on new episodes."""
     episodes = family.sample(50, SEED + 1)
     sampler = meta.objective.sampler(episodes.tasks(1), meta.policy, 1)
     batch = sampler.collect(meta.policy, named_params(meta.policy), sampler.all_tasks(), "query")
@@ -46,7 +46,7 @@ def learnt_rate_and_aim(meta, family: GarleanuPedersen) -> tuple[float, float]:
 def compared(
     done: dict[tuple[str, str], list[Trained]], key: str, family: Family, tasks: int
 ) -> dict[str, list[float]]:
-    """MAML less fine-tuning and less training from scratch, at the same number of steps on the same bars, with intervals."""
+    """Score of MAML minus those of fine-tuning and of training from scratch, with as many steps on the same bars."""
     episodes = family.with_length(2 * SUPPORT - 1).sample(tasks, [SEED, SUPPORT])
     ceiling, judged = ceiling_scores(episodes, SUPPORT), episodes.tasks(SUPPORT)
     found = {name: np.stack([task_scores(one.meta, judged) for one in done[key, name]])
@@ -66,14 +66,14 @@ def compared(
 
 
 def main() -> None:
-    """Train, judge, print."""
+    """Train, evaluate, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="the same code on less work, within a minute")
-    parser.add_argument("--seed", type=int, default=0, help="of the first training; the others follow")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each learner")
-    parser.add_argument("--jobs", type=int, default=2, help="trainings beside each other")
+    parser.add_argument("--quick", action="store_true", help="run the same code on less work, within a minute")
+    parser.add_argument("--seed", type=int, default=0, help="first training seed; the others follow it")
+    parser.add_argument("--seeds", type=int, default=3, help="number of training seeds per learner")
+    parser.add_argument("--jobs", type=int, default=2, help="number of trainings in parallel")
     parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=list(FAMILIES))
-    parser.add_argument("--fresh", action="store_true", help="train again what is there")
+    parser.add_argument("--fresh", action="store_true", help="delete saved models and train again")
     chosen = parser.parse_args()
     seeds = [chosen.seed + i for i in range(1 if chosen.quick else chosen.seeds)]
     tasks, folder = (100 if chosen.quick else 2000), RESULTS / "models"
@@ -81,7 +81,7 @@ def main() -> None:
         for old in folder.glob("*-quick" if chosen.quick else "*"):
             shutil.rmtree(old)
     which = {key: FAMILIES[key] for key in (chosen.families[:1] if chosen.quick else chosen.families)}
-    # every learner once before any a second time: what is interrupted has something to say with --seeds 1
+    # first one seed of every learner, so that an interrupted run is complete for --seeds 1
     jobs = [(key, name, seed) for seed in seeds for key, (family, _) in which.items() for name in names(family)]
     print(f"{len(jobs)} trainings, {chosen.jobs} at a time", flush=True)
     work = (delayed(trained)(name, which[key][0], seed, chosen.quick, folder) for key, name, seed in jobs)
@@ -100,13 +100,13 @@ def main() -> None:
         found = study(
             {name: done[key, name] for name in names(family)}, family, skip=skip, tasks=tasks, episodes=10 * tasks
         )
-        print(f"\n{family}: share of the ceiling, {len(seeds)} training seeds")
+        print(f"\n{family}: fraction of the ceiling, {len(seeds)} training seeds")
         print(
-            f"{10 * tasks:,} whole episodes without their first {skip} bars; after the bars seen, {QUERY} judge {tasks:,} tasks"
+            f"{10 * tasks:,} whole episodes without their first {skip} bars; by bars seen, the next {QUERY} in {tasks:,} tasks"
         )
         print(found.summary.to_string())
-        print(f"\nagainst bars seen\n{found.by_bars.to_string()}" if len(found.by_bars) else "")
-        print("others on the ladder: " + ", ".join(f"{name} {value:.3f}" for name, value in found.ladder.items()))
+        print(f"\nby bars seen\n{found.by_bars.to_string()}" if len(found.by_bars) else "")
+        print("other rungs of the ladder: " + ", ".join(f"{name} {value:.3f}" for name, value in found.ladder.items()))
         figures |= {key + KEYS.get((key, name), f"_{name.lower()}"): value for name, value in found.whole.items()}
         if "joint filter" in found.ladder:
             figures[f"{key}_joint_filter"] = found.ladder["joint filter"]
@@ -115,7 +115,7 @@ def main() -> None:
                 table.assign(family=key, learner=name, against=table.index.name).rename_axis("at").reset_index()
             )
         if found.steps:
-            print(f"\nagainst gradient steps on {SUPPORT} bars\n{found.by_steps.to_string()}")
+            print(f"\nby gradient steps on {SUPPORT} bars\n{found.by_steps.to_string()}")
             figures |= compared(done, key, family, tasks)
         if isinstance(family, GarleanuPedersen):
             learnt = [learnt_rate_and_aim(one.meta, family) for one in done[key, "no memory"]]

@@ -1,4 +1,4 @@
-"""What every benchmark does at its end: print the figures and keep them with the machine they came from."""
+"""Shared by all benchmarks: command-line options, and saving results with the machine, package versions and commit."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ RESULTS = Path(__file__).with_name("results")
 
 
 def options(description: str) -> argparse.Namespace:
-    """``--quick`` and ``--seed``."""
+    """Parse the options ``--quick`` and ``--seed``."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="the same code on less work, within a minute")
+    parser.add_argument("--quick", action="store_true", help="run the same code on less work, within a minute")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
 def finish(name: str, figures: dict, quick: bool) -> None:
-    """Keep full results in ``benchmarks/results/NAME.json``; print the figures as the last line."""
+    """Print the figures as the last line; unless `quick`, also save them to ``benchmarks/results/NAME.json``."""
     machine = {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version()}
     if not quick:
         RESULTS.mkdir(exist_ok=True)

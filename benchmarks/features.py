@@ -1,4 +1,4 @@
-"""Features: milliseconds on 20 stocks, a push of the live stream, and the memory that a million bars of 100 symbols take."""
+"""Speed and memory of features: on 20 stocks, per bar pushed to the live stream, and on a million bars of 100 symbols."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from benchmarks.common import finish, options
 from markets import Bars, Features
 from markets.features import Calendar, Drawdown, Rank, Trend, Volatility
 
-# The default and whatever else closes alone can feed.
+# The default features, and all others that need closes only.
 MANY = Features(
     (*Features().parts, Trend(8, 24), Trend(16, 48), Trend(32, 96), Volatility(), Drawdown(252), Rank(21), Rank(252), Calendar())
 )  # fmt: skip
 
 
 def milliseconds(run: Callable[[], object], repeats: int) -> float:
-    """Median of warm runs."""
+    """Median time of `repeats` runs after a warm-up, in milliseconds."""
     run()
     times = []
     for _ in range(repeats):
@@ -31,7 +31,7 @@ def milliseconds(run: Callable[[], object], repeats: int) -> float:
 
 
 def push(bars: Bars, count: int) -> float:
-    """Microseconds to push one bar into a stream."""
+    """Mean time to push one bar into a stream, in microseconds."""
     stream = Features().stream(bars[:-count])
     rows = list(zip(bars.close[-count:], bars.index[-count:], strict=True))
     start = time.perf_counter()
@@ -41,7 +41,7 @@ def push(bars: Bars, count: int) -> float:
 
 
 def long_panel(length: int, symbols: int, seed: int) -> dict[str, float]:
-    """Blocks of a long panel's features in a process of their own: GiB of the bars, GiB at the peak, and seconds."""
+    """Features of a long panel, computed by blocks in a new process: GiB of the bars, peak GiB, and seconds."""
     code = f"""
 import resource, time, numpy as np, pandas as pd
 from markets import Bars, Features
@@ -68,7 +68,7 @@ print(made, peak(), time.perf_counter() - start)
 
 
 def main() -> None:
-    """Measure everything and print it."""
+    """Run all measurements and print them."""
     chosen = options(__doc__ or "")
     bars = markets.load("stocks")
     repeats = 5 if chosen.quick else 31

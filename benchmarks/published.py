@@ -1,7 +1,7 @@
-"""The published tables: a bandit, a point and the seed's own world, each beside what is known of it.
+"""Reproduction of published results: a bandit (RL²), a 2-D point (MAML) and the seed project's world, with reference values.
 
-Every learner is `metalearner`'s, on the families of `benchmarks.published_envs` as on any other family; final weights are
-judged on tasks that no training or validation drew.
+The learners are those of `metalearner`, on the environments of `benchmarks.published_envs`. Final weights are evaluated on tasks
+that were not used in training or validation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from metalearner.environments.rollouts import Rollout
 from metalearner.learners.inner_loop import ByGradient, inner_steps
 from strategies.networks import Shape, named_params
 
-JUDGED_FROM = 1_000_000  # seeds of the tasks that decide; validation has the first ones, training those from 2³¹
+JUDGED_FROM = 1_000_000  # first seed of the test tasks; validation uses seeds from 0, training seeds from 2³¹
 
 REFERENCES = {
     "bandit_10_5": "random 5.0, Thompson 5.7, Gittins 6.6, UCB1 6.7, RL² 6.7 as printed (1,000 episodes: ± 0.1); optimum 6.6600",
@@ -36,7 +36,7 @@ TRAINING = Training(
 
 @dataclass(frozen=True)
 class Table:
-    """One world: who learns it, on how many validation tasks, and on how many it is judged."""
+    """One experiment: a family, a learner, and the numbers of validation and test tasks."""
 
     family: Any
     learner: MetaLearner
@@ -44,7 +44,7 @@ class Table:
     judged: int
 
     def fit(self, seed: int, quick: bool) -> tuple[MetaPolicy, float]:
-        """The meta-policy, and the seconds that it took."""
+        """Train; return the meta-policy and the training time in seconds."""
         training = replace(self.learner.training, seed=seed)
         if quick:
             training = replace(training, steps=2, batch=10)
@@ -54,7 +54,7 @@ class Table:
         return meta, time.perf_counter() - start
 
     def chunks(self, size: int, quick: bool) -> list[Environments]:
-        """The tasks to be judged on, `size` at a time."""
+        """The test tasks, in chunks of `size`."""
         last = JUDGED_FROM + (size if quick else self.judged)
         return [Environments(self.family, range(a, min(a + size, last))) for a in range(JUDGED_FROM, last, size)]
 
@@ -94,7 +94,7 @@ POINT = Table(
     validation=20,
     judged=1000,
 )
-# Trained for what it earns after one update, as the paper's was; the other for what it earns after each of three.
+# Trained on the utility after one inner step, as in the paper; POINT is trained on the utility after each of three.
 POINT_ONCE = replace(
     POINT,
     learner=replace(
@@ -118,7 +118,7 @@ SEED_WORLD = Table(
 
 
 def met(meta: MetaPolicy, environments: Environments, params: Any = None) -> Rollout:
-    """What the policy meets in the tasks."""
+    """A rollout of the policy in the tasks."""
     params = named_params(meta.policy) if params is None else {n: p.detach() for n, p in params.items()}
     sampler = meta.objective.sampler(environments, meta.policy, meta.context)
     rng = np.random.default_rng(int(environments.seeds[0]))  # type: ignore[index]
@@ -126,7 +126,7 @@ def met(meta: MetaPolicy, environments: Environments, params: Any = None) -> Rol
 
 
 def after_steps(meta: ByGradient, environments: Environments) -> torch.Tensor:
-    """Mean return before the first update and after each, shape (K + 1, tasks)."""
+    """Mean return before the first inner step and after each step, shape (K + 1, tasks)."""
     sampler = meta.objective.sampler(environments, meta.policy, 1)
     rng = np.random.default_rng([1, int(environments.seeds[0])])  # type: ignore[index]
     path = inner_steps(sampler, meta.policy, sampler.all_tasks(), meta.inner, rng, step_sizes=meta.step_sizes)
@@ -134,12 +134,12 @@ def after_steps(meta: ByGradient, environments: Environments) -> torch.Tensor:
 
 
 def mean(values: torch.Tensor) -> tuple[float, float]:
-    """Of tasks: mean and half of its 95 % interval."""
+    """Mean over tasks, and half-width of its 95 % interval."""
     return float(values.mean()), 1.96 * float(values.std()) / len(values) ** 0.5
 
 
 def main() -> None:
-    """Train all three, judge them, and print the tables."""
+    """Train all three, evaluate them, and print the tables."""
     chosen = options(__doc__ or "")
     torch.set_num_threads(1)
     found: dict[str, tuple[float, float]] = {}
@@ -170,7 +170,7 @@ def main() -> None:
 
     for name, (value, error) in found.items():
         print(f"{name:18} {value:8.3f} ± {error:.3f}   {REFERENCES.get(name, '')}")
-    print(f"seed's world, last run: {float(out.mean()):.2%} walked out, |end − target|₁ {float(away.mean()):.3f}")
+    print(f"seed's world, last episode: {float(out.mean()):.2%} left the box, |end − target|₁ {float(away.mean()):.3f}")
     print(f"trained in {bandit_s:.0f}, {point_s[1]:.0f}, {point_s[3]:.0f} and {seed_s:.0f} s on one thread")
     figures = {name: round(value, 4) for name, (value, _) in found.items()}
     figures |= {f"{name}_ci95": round(error, 4) for name, (_, error) in found.items()}

@@ -1,14 +1,14 @@
-"""The environments of the published tables, as task distributions.
+"""The environments of `benchmarks.published`, as task distributions.
 
-A family is a callable that makes seeded environments: ``family(seed)`` is one task, and the same seed is the same task
-with the same episodes. ``family.vector(seeds)`` is the fast path: many tasks stepped by one call of numpy.
+A family is a callable that makes seeded environments: ``family(seed)`` is one task, and the same seed gives the same task with
+the same episodes. ``family.vector(seeds)`` is the fast path: many tasks stepped by one numpy call.
 
 - `Bandit`: Bernoulli arms (Duan et al., "RL²", arXiv 1611.02779, table 1).
-- `Point`: a point in the plane that looks for a goal (Finn et al., "MAML", arXiv 1703.03400, section 5.3).
-- `SeedWorld`: the two-dimensional world that this project grew from, with a target per task.
+- `Point`: a point in the plane that must reach a goal (Finn et al., "MAML", arXiv 1703.03400, section 5.3).
+- `SeedWorld`: the two-dimensional world of the project's seed code, with a target per task.
 - `Grid`: a grid whose goal is hidden (Zintgraf et al., "VariBAD", arXiv 1910.08348, section 5.1).
 
-All four are written once, as functions of arrays with a row an environment: the scalar environment is a batch of one.
+All four are functions of arrays with one row per environment; a single environment is a batch of one.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ Step = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class World(ABC):
-    """A family: what tasks and episodes are drawn from, and how the environments of N tasks move.
+    """A family of tasks: how tasks and episodes are sampled, and the dynamics of N environments.
 
     Attributes
     ----------
     observation_space, action_space : Space
-        Of one environment.
+        Spaces of one environment.
     horizon : int
-        Steps after which an episode is over.
+        Number of steps after which an episode ends.
     truncates : bool
-        The end at the horizon is a time limit, and the task itself would go on.
+        Whether the end at the horizon is a time limit (truncation) rather than a termination.
     """
 
     observation_space: Space
@@ -48,35 +48,35 @@ class World(ABC):
 
     @abstractmethod
     def task(self, rng: np.random.Generator) -> np.ndarray:
-        """What one task is, shape (P,)."""
+        """Sample the parameters of one task, shape (P,)."""
 
     def chance(self, rng: np.random.Generator) -> np.ndarray:
-        """All the chance of one episode, shape (Q,); none by default."""
+        """Sample all randomness of one episode, shape (Q,); none by default."""
         return np.zeros(0)
 
     @abstractmethod
     def start(self, chance: np.ndarray) -> np.ndarray:
-        """First states, shape (N, S), by chance of shape (N, Q)."""
+        """Initial states, shape (N, S), given the episodes' randomness, shape (N, Q)."""
 
     @abstractmethod
     def move(self, task: np.ndarray, chance: np.ndarray, state: np.ndarray, t: np.ndarray, action: np.ndarray) -> Step:
-        """Next states (N, S), rewards (N,) and which have terminated (N,), by what is done at steps t (N,)."""
+        """Next states (N, S), rewards (N,) and terminations (N,), given the actions at steps t, shape (N,)."""
 
     def observe(self, state: np.ndarray) -> np.ndarray:
         """Observations, shape (N, F): the state by default."""
         return state.astype(np.float32)
 
     def __call__(self, seed: int) -> WorldEnv:
-        """The task of that seed."""
+        """The environment of the task with this seed."""
         return WorldEnv(self, seed)
 
     def vector(self, seeds: Sequence[int] | np.ndarray) -> VectorWorldEnv:
-        """The tasks of those seeds, side by side."""
+        """A vector environment of the tasks with these seeds."""
         return VectorWorldEnv(self, seeds)
 
 
 class WorldEnv(gymnasium.Env):
-    """One task of a `World`: a batch of one."""
+    """One task of a `World`, implemented as a batch of one."""
 
     def __init__(self, world: World, seed: int):
         self._worlds = VectorWorldEnv(world, [seed], autoreset=False)
@@ -96,15 +96,15 @@ class WorldEnv(gymnasium.Env):
 
 
 class VectorWorldEnv(VectorEnv):
-    """N tasks of a `World`; a finished episode is followed by the next one in the same step.
+    """N tasks of a `World`, with autoreset in the same step.
 
     Parameters
     ----------
     world : World
     seeds : sequence of int, length N
-        Of the tasks, and of their episodes until `reset` is given others.
+        Seeds of the tasks, and of their episodes until `reset` is given other seeds.
     autoreset : bool
-        Begin the next episode of a task when one is over.
+        Whether to start the next episode of a task when one ends.
     """
 
     def __init__(self, world: World, seeds: Sequence[int] | np.ndarray, *, autoreset: bool = True):
@@ -128,14 +128,14 @@ class VectorWorldEnv(VectorEnv):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict | None = None
     ) -> tuple[np.ndarray, dict]:
-        """Begin an episode of each task.
+        """Start an episode of each task.
 
         Parameters
         ----------
         seed : int or sequence of int, optional
-            Of the episodes (the tasks stay what they are); an int is followed by its successors.
+            Seeds of the episodes (the tasks do not change); an int is the first of N consecutive seeds.
         options : dict, optional
-            ``reset_mask``, shape (N,): which to begin.
+            ``reset_mask``, shape (N,): which environments to reset.
         """
         if seed is None or isinstance(seed, (int, np.integer)):
             seed = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
@@ -149,7 +149,7 @@ class VectorWorldEnv(VectorEnv):
         return self.world.observe(self._state), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
-        """Step every task; ``infos["final_obs"]`` holds the last observations of episodes that ended."""
+        """Step every task; ``infos["final_obs"]`` has the final observations of episodes that ended."""
         self._state, reward, terminated = self.world.move(self.tasks, self._chance, self._state, self._t, actions)
         self._t = self._t + 1
         late = (self._t >= self.world.horizon) & ~terminated
@@ -165,9 +165,9 @@ class VectorWorldEnv(VectorEnv):
 
 @dataclass(frozen=True)
 class Bandit(World):
-    """``arms`` Bernoulli arms, p ~ U(0, 1) each, pulled ``horizon`` times; reward 0 or 1. Nothing is observed but rewards.
+    """A bandit with ``arms`` Bernoulli arms, each with p ~ U(0, 1), and ``horizon`` pulls; reward 0 or 1, no observation.
 
-    The pulls are all there is: the end is no time limit.
+    The end of an episode is a termination, not a time limit.
     """
 
     arms: int = 5
@@ -199,7 +199,7 @@ class Bandit(World):
 
 @dataclass(frozen=True)
 class Point(World):
-    """From the origin to a goal ~ U[−½, ½]² in steps of at most 0.1 a coordinate; reward −distance after the step.
+    """A point that starts at the origin, with a goal ~ U[−½, ½]² and steps of at most 0.1 per coordinate; reward −distance.
 
     Terminated where both coordinates are within 0.01 of the goal.
     """
@@ -224,9 +224,9 @@ class Point(World):
 class SeedWorld(World):
     """State ~ N(0, I₂), next = state + action, reward −‖next − target‖₁; terminated where a coordinate leaves [−5, 5].
 
-    The seed's target is the origin; here it is U[−2, 2]² per task. A horizon of ten steps and actions of at most 1 a
-    coordinate are choices of ours. Rewards are negative, so that walking out of the box would end their sum early: a
-    policy has learnt the task if it goes to the target.
+    In the seed code the target is the origin; here it is U[−2, 2]² per task. The horizon of ten steps and the limit of 1 per
+    coordinate on actions are our choices. Rewards are negative, so a policy can raise its return by leaving the box and ending
+    the episode early; it has solved the task only if it goes to the target.
     """
 
     horizon: int = 10
@@ -253,9 +253,10 @@ MOVES = np.array([[0, 0], [0, 1], [1, 0], [0, -1], [-1, 0]])
 
 @dataclass(frozen=True)
 class Grid(World):
-    """A square of ``size``² cells with one hidden goal; stay, up, right, down, left; reward 1 on the goal, else −0.1.
+    """A square of ``size``² cells with one hidden goal; reward 1 on the goal, else −0.1.
 
-    An episode starts in the lower left corner; the goal is any other cell. Observed are the coordinates, scaled to [−1, 1].
+    Actions are stay, up, right, down, left. Episodes start in the lower left corner; the goal is any other cell. Observations are
+    the coordinates, scaled to [−1, 1].
     """
 
     size: int = 5

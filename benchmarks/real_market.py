@@ -1,12 +1,12 @@
-"""Does adaptation pay on real prices? Every learner and every baseline on 20 US stocks, walked forward, net of 10 bp a side.
+"""Adaptation on real prices: a walk-forward of all learners and baselines on 20 US stocks, net of 10 bp per side.
 
-Each learner is meta-trained anew every three years on what was known then, and adapts every 21 bars in between. Beside the table
-stand the differences of Sharpe ratios a year (strategy less other), each with its stationary-bootstrap 95 % interval: to the
-same policy unadapted, to the base strategy that policies tilt, and to the best baseline, the one with the highest Sharpe ratio on
-the span itself - known only afterwards, which is hard on the learners.
+Each learner is meta-trained again every three years on the data available then, and adapts every 21 bars in between. Besides
+the table of metrics, the benchmark prints differences of annualised Sharpe ratios, with 95 % intervals from the stationary
+bootstrap: to the same policy without adaptation, to the base strategy that policies tilt, and to the best baseline. The best
+baseline is chosen with hindsight, by its Sharpe ratio on the test span, which puts the learners at a disadvantage.
 
-Every choice was made on 1998 to 2007 (``--development`` runs that span instead) and 2008 to 2022 was run once all were made;
-docs/real_market.md says what was tried.
+All choices were made on 1998 to 2007 (``--development`` runs that span instead), and 2008 to 2022 was run afterwards.
+docs/real_market.md lists what was tried.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum, Pol
 from strategies.long_short import ResidualMomentum, Reversal
 
 COSTS = "10bp"
-CHOSEN = "3 × MAML"  # whose figures the short keys give: in development the one that met the aims in their order
+CHOSEN = "3 × MAML"  # learner reported under the short JSON keys: the one selected on the development span
 DEVELOPMENT, TEST = (1998, 2007), (2008, 2022)
-YEARS = 3  # from one meta-training to the next
-VALIDATION = 3  # last years of what is known that validate
-SUPPORT, QUERY, WARMUP = 250, 63, 316  # bars; the warm-up of the features and a quarter to spare
-EVERY = 21  # bars from one adaptation to the next
+YEARS = 3  # between meta-trainings
+VALIDATION = 3  # the last years of the known data, used for validation
+SUPPORT, QUERY, WARMUP = 250, 63, 316  # bars; WARMUP is the warm-up of the features plus a quarter in reserve
+EVERY = 21  # bars between adaptations
 BASE = InverseVolatility().name
 SURVIVORS = (
-    "The 20 stocks are of those that were large and still listed at the end of 2022: whoever picks them in 1990 knows who "
-    "survives. All figures are flattered by that, long ones most; differences between strategies on the same stocks are less so."
+    "Survivorship bias: the 20 stocks were chosen among those that were large and still listed at the end of 2022. This biases "
+    "all figures upwards, most of all for long-only strategies; differences between strategies on the same stocks less so."
 )
 
 
 class Meta(Protocol):
-    """What a learner's `fit` returns."""
+    """The result of a learner's `fit`."""
 
     name: str
     seen_until: pd.Timestamp
@@ -55,18 +55,19 @@ class Meta(Protocol):
 
 
 class Learner(Protocol):
-    """What can stand in the table."""
+    """A learner of the comparison."""
 
     def fit(self, tasks: TaskSet, validation: TaskSet, *, progress: bool) -> Meta: ...
 
 
 def learners(quick: bool, seed: int) -> dict[str, Learner]:
-    """Every learner, by the name it has in the table; one a line."""
+    """All learners, by their names in the table."""
     gated = Training(steps=20 if quick else 80, evaluate_every=20, evidence=2.0, seed=seed)
-    # With that much evidence asked of a few months no gradient learner leaves the base: these hold half their tilt instead.
+    # With this evidence threshold and few validation months no gradient learner leaves its base, so these use half their tilt.
     free, half = replace(gated, evidence=None), PolicySettings(memory="none", shrink=0.5)
     longer = replace(free, steps=20 if quick else 300)
-    steps = Inner(support=SUPPORT, step_size=10.0)  # in development half of that earned less, and 0.1 nothing
+    # On the development span half this step size earned less, and 0.1 earned nothing.
+    steps = Inner(support=SUPPORT, step_size=10.0)
     alone = Inner(steps=50, step_size=0.01, support=SUPPORT, optimizer="adam")
     maml = MAML(half, inner=steps, learn_step_sizes=True, training=free)
     return {
@@ -85,41 +86,41 @@ def learners(quick: bool, seed: int) -> dict[str, Learner]:
 
 
 def baselines() -> list[Strategy]:
-    """Rules that learn nothing: those that may be held alone, and the sleeves."""
+    """Fixed rules: long-only strategies, and the two long–short rules that `Sleeves` combines with its base."""
     return [InverseVolatility(), EqualWeight(), BuyAndHold(), Momentum(252), Reversal(), ResidualMomentum()]
 
 
 @dataclass(eq=False)
 class Retrained:
-    """A learner meta-trained again and again; at each time the last one that had not seen it stands."""
+    """A learner that is meta-trained at several times; each time uses the latest meta-policy trained on earlier bars only."""
 
     name: str
     metas: list[Meta] = field(default_factory=list)
     adapting: bool = True
 
     def adapt(self, bars: Bars) -> Strategy:
-        """What the meta-policy of the time makes of `bars`."""
+        """Adapt the latest meta-policy that was trained on bars before the last of `bars`."""
         meta = [m for m in self.metas if m.seen_until < bars.index[-1]][-1]
         return meta.adapt(bars) if self.adapting else meta.unadapted()
 
     def unadapted(self) -> Retrained:
-        """The same kept from adapting, though meta-trained as often: the control."""
+        """The control: the same meta-policies without adaptation."""
         return Retrained(f"{self.name}, unadapted", self.metas, adapting=False)
 
 
 def retrained(name: str, learner: Learner, bars: Bars, first: int, last: int) -> Retrained:
-    """Meta-train at the turn of every `YEARS` years from `first` on, on the bars before."""
+    """Meta-train at the start of `first` and of every `YEARS`-th year after it, on the bars before."""
     built = Retrained(name)
     for year in range(first, last + 1, YEARS):
         known = bars[: str(year - 1)].without_past()
         tasks = TaskSet.from_windows(known, support=SUPPORT, query=QUERY, warmup=WARMUP)
         built.metas.append(learner.fit(*tasks.split(str(year - VALIDATION), embargo=0), progress=False))
-        print(f"{name}: meta-trained on what was known at the end of {year - 1}", flush=True)
+        print(f"{name}: meta-trained on data up to the end of {year - 1}", flush=True)
     return built
 
 
 def run(bars: Bars, first: int, last: int, quick: bool, seed: int) -> tuple[WalkForward, dict[str, tuple[str, str]]]:
-    """The walk-forward, and of each learner the names of its adapted and unadapted accounts."""
+    """The walk-forward, and for each learner the names of its adapted and unadapted backtests."""
     built = [retrained(name, learner, bars, first, last) for name, learner in learners(quick, seed).items()]
     everyone: list[Adaptive] = [x for one in built for x in (one, one.unadapted())]
     with warnings.catch_warnings():
@@ -133,7 +134,7 @@ def run(bars: Bars, first: int, last: int, quick: bool, seed: int) -> tuple[Walk
 def gaps(
     result: WalkForward, pairs: dict[str, tuple[str, str]], resamples: int, seed: int
 ) -> dict[str, dict[str, Interval]]:
-    """Each learner's difference of Sharpe ratios to its control, the base and the best baseline."""
+    """Differences of each learner's Sharpe ratio to those of its control, the base and the best baseline."""
     sharpe = result.table()["Sharpe"]
     best = str(sharpe[[rule.name for rule in baselines()]].idxmax())
     return {
@@ -146,12 +147,12 @@ def gaps(
 
 
 def main() -> None:
-    """Train, walk forward, compare, print."""
+    """Train, run the walk-forward, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="the same code on less work, within a minute")
+    parser.add_argument("--quick", action="store_true", help="run the same code on less work, within a minute")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--development", action="store_true", help="the span that choices were made on; nothing is kept"
+        "--development", action="store_true", help="run on the span used for all choices; results are not saved"
     )
     chosen = parser.parse_args()
     first, last = DEVELOPMENT if chosen.development else TEST
@@ -160,11 +161,11 @@ def main() -> None:
     result, pairs = run(bars, first, last, chosen.quick, chosen.seed)
     table = result.table()
     short = ["Sharpe", "volatility", "max drawdown", "turnover", "costs"]
-    print(f"\n20 US stocks, {first} to {last}, net of {COSTS} a side\n{formatted(table[short]).to_string()}\n")
+    print(f"\n20 US stocks, {first} to {last}, net of {COSTS} per side\n{formatted(table[short]).to_string()}\n")
     found = gaps(result, pairs, 500 if chosen.quick else 5000, chosen.seed)
-    print("Difference of Sharpe ratios a year, strategy less other [95 % interval]")
+    print("Difference of annualised Sharpe ratios, strategy minus other [95 % interval]")
     print(pd.DataFrame({name: {k: str(i) for k, i in row.items()} for name, row in found.items()}).T.to_string())
-    print(f"\n{SURVIVORS}\nChoices were made on {DEVELOPMENT[0]} to {DEVELOPMENT[1]}.\n")
+    print(f"\n{SURVIVORS}\nAll choices were made on {DEVELOPMENT[0]} to {DEVELOPMENT[1]}.\n")
     if not (chosen.quick or chosen.development):
         picture(result, found)
     to_unadapted, to_base, to_best = found[CHOSEN].values()
@@ -184,17 +185,17 @@ def main() -> None:
 
 
 def picture(result: WalkForward, found: dict[str, dict[str, Interval]]) -> None:
-    """What became of 1, and the differences of Sharpe ratios with their intervals."""
+    """Plot the growth of 1, and the differences of Sharpe ratios with their intervals."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 5.5), layout="constrained")
     paths, differences = figure.subplots(1, 2, width_ratios=(3, 2))
-    long_only = [rule.name for rule in baselines()[:4]]  # the others fall, and would flatten the rest
+    long_only = [rule.name for rule in baselines()[:4]]  # the long–short rules lose money and would compress the scale
     for name in (CHOSEN, f"{CHOSEN}, unadapted", *long_only):
         equity = result[name].equity
         paths.semilogy(result.bars.index, equity / equity[0], lw=0.9, ls="--" if name in long_only else "-", label=name)
-    paths.set(title=f"1 on 20 US stocks, net of {COSTS} a side; rules dashed")
+    paths.set(title=f"Growth of 1 on 20 US stocks, net of {COSTS} per side; rules dashed")
     paths.legend()
     kinds = list(next(iter(found.values())))
     for k, kind in enumerate(kinds):
@@ -205,7 +206,7 @@ def picture(result: WalkForward, found: dict[str, dict[str, Interval]]) -> None:
         differences.plot([i.value for i in ends], at, "o", ms=4, color=f"C{k}", label=kind)
     differences.axvline(0, color="#888", lw=0.8)
     differences.set(
-        title="difference of Sharpe ratios a year, 95 % interval", yticks=range(len(found)), yticklabels=found
+        title="difference of annualised Sharpe ratios, 95 % interval", yticks=range(len(found)), yticklabels=found
     )
     differences.invert_yaxis()
     figure.legend(*differences.get_legend_handles_labels(), loc="outside lower right", ncols=3)
@@ -215,7 +216,7 @@ def picture(result: WalkForward, found: dict[str, dict[str, Interval]]) -> None:
 
 
 def rounded(value):
-    """Four decimals are more than the data can say."""
+    """Round all numbers to four decimals, which is more than their accuracy."""
     if isinstance(value, dict):
         return {k: rounded(v) for k, v in value.items()}
     if isinstance(value, list):

@@ -1,9 +1,9 @@
-"""The hidden Markov fit against statsmodels and hmmlearn on the same returns in one run; and what every detector recovers.
+"""The hidden Markov fit against statsmodels and hmmlearn on the same returns; and how well each detector recovers known regimes.
 
-All fit 5,030 returns of the S&P 500 by three Gaussian regimes from ten starts, and all ends are scored by one function, ours.
-Statsmodels starts from the stationary distribution and ours and hmmlearn's from any, so theirs is scored from the first
-regime that suits it best. hmmlearn is run in its faster implementation and to a convergence that its likelihood shows; its
-ten default fits, which stop after ten steps of EM, stand beside.
+All three fit three Gaussian regimes to 5,030 returns of the S&P 500 from ten starts, and all fits are scored by the same
+function, ours. Statsmodels fixes the initial distribution to the stationary one, while ours and hmmlearn's are free, so its fit
+is scored from its best first regime. hmmlearn runs in its faster implementation until its likelihood converges; its default
+fits, which stop after ten EM steps, are shown as well.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from markets import Bars, ChangePoints, HiddenMarkovRegimes, JumpRegimes, Regime
 from markets.regimes.base import market_returns, recovery
 
 K = 3
-# Simulated regimes: two years of calm, less of all else; per cent a day.
+# Simulated regimes; means and volatilities in per cent per day. The calm regime lasts about a year on average.
 TRANSITION = np.array([[0.996, 0.003, 0.001], [0.008, 0.988, 0.004], [0.004, 0.016, 0.98]])
 MEAN, VOLATILITY = np.array([0.08, 0.0, -0.1]), np.array([0.55, 1.15, 2.7])
 
 
 def model(start: np.ndarray, transition: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> HiddenMarkovRegimes:
-    """A peer's parameters in our detector, for the one score."""
+    """Our detector with a peer's parameters, so that all fits are scored by the same function."""
     detector = HiddenMarkovRegimes(len(mean))
     order = np.argsort(variance)
     detector.start, detector.transition = start[order], np.ascontiguousarray(transition[np.ix_(order, order)])
@@ -39,23 +39,23 @@ def model(start: np.ndarray, transition: np.ndarray, mean: np.ndarray, variance:
 
 
 def score(detector: HiddenMarkovRegimes, returns: np.ndarray) -> float:
-    """Log-likelihood of returns in per cent."""
+    """Log-likelihood of `returns`, which are in per cent."""
     return detector.score(bars_of(returns))
 
 
 def bars_of(returns: np.ndarray) -> Bars:
-    """One symbol with these returns, in per cent, the first bar being without."""
+    """Bars of one symbol with these returns, in per cent; the first bar has no return."""
     close = 100 * np.append(1.0, np.cumprod(1 + returns / 100))
     return Bars.make(pd.date_range("1900-01-01", periods=len(close), freq="D"), ["x"], close[:, None])
 
 
 def fits(quick: bool, seed: int) -> dict[str, float]:
-    """Seconds and likelihoods of the three, alternating after a warm-up of each on little data."""
+    """Times and likelihoods of the three implementations, run alternately after a warm-up of each on little data."""
     from hmmlearn.hmm import GaussianHMM
     from statsmodels.tsa.regime_switching.markov_regression import MarkovRegression
 
     logging.getLogger("hmmlearn").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")  # statsmodels says when it does not converge, and on import that it will
+    warnings.simplefilter("ignore")  # statsmodels warns on import, and when it does not converge
     bars = markets.load("sp500")
     bars = bars[:1501] if quick else bars
     starts, rounds = (2, 1) if quick else (10, 5)
@@ -83,7 +83,7 @@ def fits(quick: bool, seed: int) -> dict[str, float]:
     }
     times: dict[str, list[float]] = {name: [] for name in runs}
     found: dict[str, list] = {name: [] for name in runs}
-    with threadpool_limits(1):  # hmmlearn starts from k-means, whose threads wait for each other on a busy machine
+    with threadpool_limits(1):  # hmmlearn starts from k-means, whose threads block each other on a busy machine
         for run in runs.values():
             run(bars[:400], 0)
         for round_ in range(rounds):
@@ -117,21 +117,21 @@ def fits(quick: bool, seed: int) -> dict[str, float]:
         "hmm_ratio_hmmlearn": took["hmmlearn"] / took["ours"],
         "hmm_ratio_hmmlearn_ten_steps": took["hmmlearn, ten steps"] / took["ours"],
         "hmm_loglik": min(reached["ours"]),
-        "hmm_loglik_gap": min(reached["ours"]) - best,  # our worst run against their best
+        "hmm_loglik_gap": min(reached["ours"]) - best,  # our worst run minus their best
         "hmm_loglik_gap_hmmlearn_ten_steps": min(reached["ours"]) - max(reached["hmmlearn, ten steps"]),
         "filter_max_abs_diff": filter_difference(bars, found["ours"][0]),
     }
 
 
 def _parts(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(transition, mean, variance) from statsmodels' order: transitions to all regimes but the last, means, variances."""
+    """(transition, mean, variance) from statsmodels' vector: transitions to all regimes but the last, means, variances."""
     moves, mean, variance = np.split(np.asarray(parameters), [K * (K - 1), K * K])
     moves = moves.reshape(K - 1, K).T
     return np.column_stack([moves, 1 - moves.sum(axis=1)]), mean, variance
 
 
 def filter_difference(bars: Bars, fitted: HiddenMarkovRegimes) -> float:
-    """Largest difference of filtered probabilities from statsmodels' at the same parameters."""
+    """Largest difference between our filtered probabilities and statsmodels', at the same parameters."""
     from statsmodels.tsa.regime_switching.markov_regression import MarkovRegression
 
     peer = MarkovRegression(market_returns(bars)[1:] * 100, k_regimes=K, trend="c", switching_variance=True)
@@ -142,7 +142,7 @@ def filter_difference(bars: Bars, fitted: HiddenMarkovRegimes) -> float:
 
 
 def simulated(length: int, rng: np.random.Generator) -> tuple[Bars, np.ndarray]:
-    """(bars, true regimes) of the hidden Markov market above."""
+    """(bars, true regimes) simulated from the hidden Markov model above."""
     states = np.zeros(length + 1, dtype=np.int64)
     steps = TRANSITION.cumsum(axis=1)
     for t, u in enumerate(rng.random(length), start=1):
@@ -151,7 +151,7 @@ def simulated(length: int, rng: np.random.Generator) -> tuple[Bars, np.ndarray]:
 
 
 def recoveries(quick: bool, seed: int) -> dict[str, dict[str, float]]:
-    """Accuracy, delay in bars and share of missed switches, each detector fitted on one half and judged on the other."""
+    """Accuracy, delay in bars and fraction of missed switches; detectors are fitted on one half and evaluated on the other."""
     length, seeds = (4000, 2) if quick else (10_000, 10)
     detectors: dict[str, Callable[[], RegimeDetector]] = {
         "hmm": lambda: HiddenMarkovRegimes(K),
@@ -177,7 +177,7 @@ def recoveries(quick: bool, seed: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    """Measure everything and print it."""
+    """Run all measurements and print them."""
     chosen = options(__doc__ or "")
     figures: dict = {
         k: float(f"{v:.6g}") if k != "hmm_loglik" else v for k, v in fits(chosen.quick, chosen.seed).items()

@@ -1,7 +1,7 @@
-"""The simulator against its peers, on the same work in one run; and how its cost grows.
+"""Speed of the simulator against peers on the same work in one run, and scaling with the size of the problem.
 
-Peers come with the ``[peers]`` extra (``make bench``). FinRL's array environment is read from its file, since importing the
-package wants broker libraries; where it is not installed, 20 assets are compared with 20 Gym-Trading-Envs.
+Peers are installed by the ``[peers]`` extra (``make bench``). FinRL's array environment is loaded from its file, because
+importing the package requires broker libraries. Where FinRL is not installed, 20 assets are compared with 20 Gym-Trading-Envs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from markets.accounting.simulate import plan_rows, run_paths
 
 
 def seconds(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, run alternately after a warm-up."""
+    """Median time of each run in seconds; runs alternate, after a warm-up of each."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run()
@@ -43,7 +43,7 @@ def seconds(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, fl
 
 
 def walk(length: int, symbols: int, seed: int) -> Bars:
-    """Random-walk closes."""
+    """Bars with random-walk closes."""
     rng = np.random.default_rng(seed)
     close = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, (length, symbols)), axis=0))
     index = pd.date_range("1900-01-01", periods=length, freq="h")
@@ -51,7 +51,7 @@ def walk(length: int, symbols: int, seed: int) -> Bars:
 
 
 def vector_steps(bars: Bars, n: int, steps: int, seed: int) -> Callable[[], int]:
-    """`steps` steps of `n` native environments with random actions, observations and resets included."""
+    """`steps` steps of `n` of our environments, vectorised, with random actions; includes observations and resets."""
     envs = gymnasium.make_vec("regimeshift/Market-v0", num_envs=n, bars=bars)
     envs.reset(seed=seed)
     rng = np.random.default_rng(seed)
@@ -66,7 +66,7 @@ def vector_steps(bars: Bars, n: int, steps: int, seed: int) -> Callable[[], int]
 
 
 def stepping(env: gymnasium.Env, actions: list[int], seed: int) -> Callable[[], int]:
-    """One environment through `actions`, with resets where episodes end."""
+    """One environment stepped through `actions`, with resets where episodes end."""
 
     def run() -> int:
         env.reset(seed=seed)
@@ -80,7 +80,7 @@ def stepping(env: gymnasium.Env, actions: list[int], seed: int) -> Callable[[], 
 
 
 def scalar_steps(bars: Bars, steps: int, seed: int) -> Callable[[], int]:
-    """One native environment with the same eight features and three positions."""
+    """One of our scalar environments, with the same eight features and three positions."""
     env = markets.MarketEnv(bars, actions="discrete", positions=(-1, 0, 1), costs="10bp", episode_bars=len(bars))
     return stepping(env, np.random.default_rng(seed).integers(0, 3, steps).tolist(), seed)
 
@@ -139,11 +139,11 @@ def finrl_steps(bars: Bars, steps: int, seed: int) -> Callable[[], int] | None:
 
 
 def environments(quick: bool, seed: int) -> dict[str, float]:
-    """Steps a second through the public API."""
+    """Steps per second through the public API."""
     repeats, n, peer = (3, 4096, 2000) if quick else (9, 4096, 10_000)
     one, twenty = walk(5000, 1, seed), walk(5000, 20, seed)
     runs = {
-        "ours, 1 asset x 4,096": vector_steps(one, n, 40 if quick else 600, seed),  # as long as the peer runs
+        "ours, 1 asset x 4,096": vector_steps(one, n, 40 if quick else 600, seed),  # takes about as long as the peer
         "ours, 1 asset x 1": scalar_steps(one, peer, seed),
         "Gym-Trading-Env, 1 asset": gym_trading_env_steps(one, peer, seed),
         "gym-anytrading, 1 asset": gym_anytrading_steps(one, peer, seed),
@@ -168,7 +168,7 @@ def environments(quick: bool, seed: int) -> dict[str, float]:
 
 
 def backtests(quick: bool, seed: int) -> dict[str, float]:
-    """50 portfolios of 20 stocks over 8,313 days against vectorbt, and how far the equity curves are apart."""
+    """50 portfolios of 20 stocks over 8,313 days against vectorbt, and the largest difference of the equity curves."""
     import vectorbt as vbt
 
     stocks = markets.load("stocks")
@@ -179,10 +179,10 @@ def backtests(quick: bool, seed: int) -> dict[str, float]:
     bars = Bars.make(stocks.index[:length].append(stocks.index[length - 1 : length] + pd.Timedelta("1D")), stocks.symbols,
                      np.vstack([close, close[-1:]]))  # fmt: skip
     plan = np.concatenate([aim, aim[:, -1:]], axis=1)
-    with warnings.catch_warnings():  # their fill time, which ours warns about
+    with warnings.catch_warnings():  # vectorbt fills at the same close, which we warn about
         warnings.simplefilter("ignore")
         execution = Execution(fill="same_close", cash=1e6)
-    # vectorbt wants the portfolios side by side
+    # vectorbt needs the portfolios as columns
     wide = pd.DataFrame(np.tile(close, (1, portfolios)), index=stocks.index[:length])
     wide.columns = pd.MultiIndex.from_product([range(portfolios), stocks.symbols], names=["portfolio", "symbol"])
     weights = pd.DataFrame(aim.transpose(1, 0, 2).reshape(length, -1), index=wide.index, columns=wide.columns)
@@ -206,7 +206,7 @@ def backtests(quick: bool, seed: int) -> dict[str, float]:
 
 
 def gradients(quick: bool, seed: int) -> dict[str, float]:
-    """Forward and backward of 64 x 250 x 20 against plain torch."""
+    """Forward and backward pass of 64 paths x 250 bars x 20 symbols against plain torch."""
     paths, length, symbols = (16, 100, 20) if quick else (64, 250, 20)
     bars = walk(paths * length, symbols, seed)
     market, rules = make_market(bars, Costs.parse("10bp"), Execution())
@@ -227,7 +227,7 @@ def gradients(quick: bool, seed: int) -> dict[str, float]:
 
 
 def growth(quick: bool, seed: int) -> dict[str, list]:
-    """Nanoseconds a step, as environments, assets and bars grow."""
+    """Nanoseconds per step for growing numbers of environments, assets and bars."""
 
     def paths(n: int, length: int, symbols: int) -> float:
         bars = walk(length, symbols, seed)
@@ -249,14 +249,14 @@ def growth(quick: bool, seed: int) -> dict[str, list]:
         "bars": [[t, paths(1, t, 5)] for t in (1000, 10_000, 100_000, 1_000_000) if t <= largest * 16],
     }
     for name, rows in found.items():
-        print(f"ns a step by {name}: " + ", ".join(f"{n:,}: {ns:,.0f}" for n, ns in rows))
+        print(f"ns per step by {name}: " + ", ".join(f"{n:,}: {ns:,.0f}" for n, ns in rows))
     if not quick:
         picture(found)
     return found
 
 
 def picture(found: dict[str, list]) -> None:
-    """Total cost against size, log–log."""
+    """Plot total time against size, on log–log axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -266,7 +266,7 @@ def picture(found: dict[str, list]) -> None:
         total = ns if name == "assets" else size * ns
         axis.loglog(size, total / 1e3, "o-", label="measured")
         axis.loglog(size, total[-1] / 1e3 * size / size[-1], "--", lw=0.8, label="linear")
-        axis.set(xlabel=name, ylabel="microseconds" if name != "assets" else "microseconds a bar")
+        axis.set(xlabel=name, ylabel="microseconds" if name != "assets" else "microseconds per bar")
         axis.legend()
     FigureCanvasAgg(figure)
     RESULTS.mkdir(exist_ok=True)
@@ -274,7 +274,7 @@ def picture(found: dict[str, list]) -> None:
 
 
 def bandwidth(quick: bool, seed: int) -> dict[str, float]:
-    """Bytes that a step must move, against what the machine copies in the same time."""
+    """Bytes that a step must move, as a fraction of what the machine can copy in the same time."""
     n = 4096
     run = vector_steps(walk(5000, 1, seed), n, 20, seed)
     source = np.zeros(1 << 24)
@@ -287,7 +287,7 @@ def bandwidth(quick: bool, seed: int) -> dict[str, float]:
 
 
 def starts() -> dict[str, float]:
-    """Seconds from importing markets to the first step, with nothing compiled and with everything."""
+    """Seconds from importing markets to the first step, with an empty numba cache and with a full one."""
     code = (
         "import time; start = time.perf_counter()\n"
         "import markets, numpy as np, pandas as pd\n"
@@ -309,7 +309,7 @@ def starts() -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure everything and print it."""
+    """Run all measurements and print them."""
     chosen = options(__doc__ or "")
     warnings.simplefilter("ignore")
     figures: dict = {}

@@ -1,21 +1,21 @@
-"""A learner of few parameters: a conjugate belief about what each of a handful of sleeves is worth.
+"""A learner with few parameters: Bayesian estimates of the Sharpe ratios of a few sleeves, with a meta-learnt prior.
 
-A sleeve is a rule that never changes; what differs from regime to regime is its Sharpe ratio a bar, s. With z_t the net return
-of the sleeve's own account at bar t, costs and delays included, in units of its volatility, and c a context, how turbulent the
-market was when that was decided::
+A sleeve is a fixed rule; what changes between regimes is its Sharpe ratio per bar. Let z_t be the net return at bar t of the
+sleeve's own account (costs and execution delay included), divided by its volatility, and c_t a context, the turbulence of the
+market when that bar's position was decided::
 
-    z_t ~ N(a + b c, 1),   a ~ N(m, 1 / n₀),   n₀ = bars a year / prior_std²
+    z_t ~ N(a + b c_t, 1),   a ~ N(m, 1 / n₀),   n₀ = bars per year / prior_std²
 
-The means m and the slopes b are learnt from the training tasks, by a ridge regression towards what is expected of such sleeves
-at all. Adapting is one step in closed form: the posterior of a after the bars seen, those of `halflife` bars ago counting half::
+The means m and slopes b are learnt from the training tasks, by ridge regression towards prior expectations. Adaptation is in
+closed form: the posterior mean of a after the bars seen, with weights w_t that halve every `halflife` bars::
 
     E[a] = (n₀ m + Σ w_t (z_t − b c_t)) / (n₀ + Σ w_t)
 
-What is held of a sleeve is ``max(E[a] + b c, 0) / σ``, the growth-optimal share of a sleeve independent of the others; all
-together is scaled to the equity, and of the way there from the base the part `share` is gone. This is meta-learning a prior
-for Bayesian regression (Harrison, Sharma and Pavone, "Meta-learning priors for efficient online Bayesian regression", WAFR
-2018); gradient steps from a learnt start come to the same in such a model (Grant et al., "Recasting gradient-based
-meta-learning as hierarchical Bayes", ICLR 2018).
+The position in a sleeve is ``max(E[a] + b c, 0) / σ``, its growth-optimal fraction if sleeves are independent. The sum is scaled
+down to the equity where it exceeds it, and the aim is the base plus a fraction `share` of the difference to it. This is
+meta-learning of a prior for Bayesian regression (Harrison, Sharma and Pavone, "Meta-learning priors for efficient online
+Bayesian regression", WAFR 2018); in such a model it is equivalent to gradient steps from a learnt initialisation (Grant et al.,
+"Recasting gradient-based meta-learning as hierarchical Bayes", ICLR 2018).
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ from strategies import InverseVolatility, Plan, Strategy
 from strategies.long_short import ResidualMomentum, Reversal
 from strategies.strategy import planned
 
-LARGEST = 4.0  # a return of more standard deviations counts as one of so many
-LAG = 2  # bars from a decision to the first return it earns: it is filled at the next close
-RECENT, PAST = 21, 2520  # bars of the volatility, and of the mean that it is compared with
+LARGEST = 4.0  # standardised returns are clipped to ± this many standard deviations
+LAG = 2  # bars from a decision to its first return, since orders are filled at the next close
+RECENT, PAST = 21, 2520  # bars for the market's volatility, and for the mean it is compared with
 
 
 @dataclass(frozen=True)
 class Sleeves:
-    """Learns what sleeves are worth on average; adapts to what they have been worth lately.
+    """Learns the sleeves' average Sharpe ratios in training; adapts to their recent ones.
 
     Attributes
     ----------
     sleeves : tuple of Strategy
-        The first is the base that the others are added to.
+        The first is the base, to which the others are added.
     expected : tuple of float
-        Sharpe ratio a year that each is expected to have before any data.
+        Prior expectation of each sleeve's annualised Sharpe ratio.
     doubt : float
-        Standard deviation of that expectation, and of the slopes.
+        Standard deviation of this expectation, and of the slopes (annualised).
     prior_std : float
-        Standard deviation of a sleeve's Sharpe ratio a year from regime to regime.
+        Standard deviation of a sleeve's annualised Sharpe ratio between regimes.
     halflife : int
-        Bars; also of the volatility.
+        Halflife, in bars, of the weights of past bars, and of the volatility estimate.
     share : float
-        Of the way from the base to what is believed that is gone.
+        Fraction of the distance from the base to the estimated optimum.
     band : float
-        Half-width of the no-trade zone, as a share of the equal weight.
+        Half-width of the no-trade zone, as a fraction of the equal weight 1 / A.
     costs, execution : Costs, Execution
     name : str
     """
@@ -72,7 +72,7 @@ class Sleeves:
     name: str = "sleeves"
 
     def fit(self, tasks: TaskSet, validation: TaskSet, **_) -> SleevesPolicy:
-        """Learn from the query bars of all tasks; there is nothing to validate, so `validation` is learnt from as well."""
+        """Learn the prior from the query bars of all tasks, including `validation`, since nothing is selected on these."""
         every = [*tasks, *validation]
         held = tasks.bars.with_past()[: max(task.stop for task in every)]
         seen = Seen.of(self, held)
@@ -93,16 +93,17 @@ class Sleeves:
 
 @dataclass(frozen=True, eq=False)
 class SleevesPolicy:
-    """A learnt prior.
+    """The learnt prior.
 
     Attributes
     ----------
     learner : Sleeves
     mean, slope : ndarray of shape (K,)
-        Sharpe ratio a bar of each sleeve in a usual market, and what a unit of context adds.
+        Sharpe ratio per bar of each sleeve at context 0, and its change per unit of context.
     typical : ndarray of shape (K,)
-        Volatility a bar over training.
+        Volatility per bar over training.
     seen_until : Timestamp
+        Last bar used in training.
     """
 
     learner: Sleeves
@@ -116,7 +117,7 @@ class SleevesPolicy:
         return self.learner.name
 
     def adapt(self, bars: Bars) -> Strategy:
-        """What the posterior after `bars` calls for."""
+        """The strategy given the posterior after `bars`."""
         of, held = self.learner, bars.with_past()
         seen = Seen.of(of, held)
         known = np.isfinite(seen.z)
@@ -128,17 +129,18 @@ class SleevesPolicy:
         return Believed(of, mean, self.slope, volatility, self.name)
 
     def unadapted(self) -> Strategy:
-        """What the prior calls for; it sees the context, and no sleeve's returns."""
+        """The strategy given the prior; it uses the context, but not the sleeves' returns."""
         return Believed(self.learner, self.mean, self.slope, self.typical, f"{self.name}, unadapted")
 
 
 class Believed(Strategy):
-    """Sleeves held in proportion to the Sharpe ratio that they are believed to have.
+    """Holds sleeves in proportion to their estimated Sharpe ratio over volatility.
 
     Parameters
     ----------
     of : Sleeves
     mean, slope, volatility : ndarray of shape (K,)
+        Sharpe ratio per bar at context 0, its change per unit of context, and volatility per bar.
     name : str
     """
 
@@ -158,16 +160,16 @@ class Believed(Strategy):
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What the accounts of K sleeves came to over T bars.
+    """Results of the accounts of K sleeves over T bars.
 
     Attributes
     ----------
     returns, z : ndarray of shape (T, K)
-        Net returns, and the same per unit of volatility as known before; NaN until known.
+        Net returns, and net returns divided by the volatility known before the bar; NaN during the warm-up.
     volatility : ndarray of shape (K,)
-        After the last bar.
+        Volatility per bar after the last bar.
     context : ndarray of shape (T,)
-        When the bar's return was decided.
+        Context at the time when the bar's position was decided.
     """
 
     returns: np.ndarray
@@ -177,7 +179,7 @@ class Seen:
 
     @classmethod
     def of(cls, learner: Sleeves, held: Bars) -> Seen:
-        """Run each sleeve in an account of its own."""
+        """Run each sleeve in its own account."""
         returns = np.full((len(held), len(learner.sleeves)), np.nan)
         for k, sleeve in enumerate(learner.sleeves):
             plan = planned(sleeve, held)
@@ -194,7 +196,7 @@ class Seen:
 
 
 def turbulence(bars: Bars) -> np.ndarray:
-    """Log volatility of the market against its own mean of up to ten years, in halves, at most 2 either way; shape (T,)."""
+    """Log volatility of the market minus its mean over up to ten years, divided by ½ and clipped to ± 2, shape (T,)."""
     held = bars.with_past()
     squares = pd.Series(market_returns(held) ** 2)
     level = 0.5 * np.log(squares.rolling(RECENT, min_periods=10).mean().clip(lower=1e-12))

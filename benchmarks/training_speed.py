@@ -1,20 +1,20 @@
-"""Wall-clock of learning and of adapting: to 0.97 of a known ceiling beside sb3-contrib's recurrent PPO, and a bar of 20 assets.
+"""Training time to 0.97 of a known ceiling, against sb3-contrib's recurrent PPO; and adaptation time on 20 assets.
 
-Both learn the drift–momentum family from the same 16,384 tasks and are judged by one function on the same held-out episodes:
-the family's reward of the weights that they choose, as a share of the Bayes filter's. A clock starts before the tasks are
-drawn and stands still while its learner is judged; imports and compilation come before. Ours is run again and again in the
-pauses of the peer, so that whatever else the machine does slows both.
+Both learn the drift–momentum family from the same 16,384 tasks, and are evaluated by the same function on the same held-out
+episodes: the family's reward as a fraction of the Bayes filter's. Clocks start before the tasks are sampled and are stopped
+during evaluation; imports and compilation come before. Our runs are spread over the peer's run, so that other load on the machine
+slows both.
 
-The peer has what helps it: episodes stepped natively 64 at a time, the return alone for observation, the family's own reward
-rescaled to the order of one, no discount (an action moves nothing but its own reward), whole episodes a rollout.
+The peer's settings favour it: 64 vectorised environments, the return as its only observation, the family's reward rescaled to
+the order of one, a discount of 0 (an action affects only its own reward), and whole episodes per rollout.
 """
 
 from __future__ import annotations
 
 import os
 
-# Once numba's kernels have run in a second thread, torch's small operations slow down several times over on few cores;
-# with one thread each, neither learner waits for it. Both must be said before either library is loaded.
+# Once numba's kernels have run in a second thread, torch's small operations become several times slower on few cores. So use one
+# thread for each; both variables must be set before the libraries are imported.
 os.environ["NUMBA_NUM_THREADS"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -35,19 +35,19 @@ from markets.synthetic import DriftMomentum
 from metalearner import RL2, Training
 from metalearner.learners.inner_loop import ByGradient, Inner
 from metalearner.learners.rl2 import InContext
-from metalearner.objectives.pathwise import CostCurriculum, Pathwise, Windows
+from metalearner.objectives.pathwise import CostCurriculum, Pathwise, WindowSampler
 from metalearner.objectives.utilities import MeanVariance
 from strategies import Policy, PolicySettings
 from strategies.ladder import rungs
 
 GOAL = 0.97
-LIMIT = 330.0  # seconds that the peer is given: in a run with 900 it stood at 0.84 of the ceiling
+LIMIT = 330.0  # seconds for the peer; in a run with 900 it reached 0.84 of the ceiling
 TASKS = 16_384
 FAMILY = DriftMomentum()
 
 
 class Clock:
-    """Seconds, by the wall and of this process, that stand still between `stop` and `go`."""
+    """Wall-clock and processor time of this process, paused between `stop` and `go`."""
 
     def __init__(self) -> None:
         self._past, self._since = np.zeros(2), self._now()
@@ -58,7 +58,7 @@ class Clock:
 
     @property
     def seconds(self) -> np.ndarray:
-        """Wall-clock and processor seconds."""
+        """Wall-clock and processor time in seconds."""
         return self._past + (self._now() - self._since)
 
     def stop(self) -> None:
@@ -69,7 +69,7 @@ class Clock:
 
 
 class Judge:
-    """Share of the ceiling on held-out episodes.
+    """Evaluates weights on held-out episodes, and knows the ceiling there.
 
     Parameters
     ----------
@@ -83,18 +83,18 @@ class Judge:
         self.ceiling = self.reward(best(self.episodes)[:, : FAMILY.length]).mean()
 
     def reward(self, weights: np.ndarray) -> np.ndarray:
-        """Mean reward a bar of each episode, from weights (n, T)."""
+        """Mean reward per bar of each episode, from weights (n, T)."""
         return FAMILY.reward(weights, self.returns).mean(axis=1)
 
 
 @dataclass
 class Curve:
-    """Shares of the ceiling as they were reached.
+    """Learning curve: fraction of the ceiling over time.
 
     Attributes
     ----------
     points : list of tuple
-        Wall-clock seconds, processor seconds, share.
+        Wall-clock seconds, processor seconds, fraction of the ceiling.
     """
 
     points: list[tuple[float, float, float]] = field(default_factory=list)
@@ -108,15 +108,15 @@ class Curve:
         return max(share for *_, share in self.points)
 
     def reached(self, goal: float) -> tuple[float, float] | None:
-        """Wall-clock and processor seconds to the first share of `goal` or more."""
+        """Wall-clock and processor seconds until the fraction first reached `goal`; None if it did not."""
         return next(((wall, processor) for wall, processor, share in self.points if share >= goal), None)
 
 
 # ------------------------------------------------------------------------------------------------------ ours
 
 
-class _Judged(Windows):
-    """Windows scored by the judge, with the clock standing still."""
+class _Judged(WindowSampler):
+    """Windows scored by the judge, with the clock stopped."""
 
     judge: Judge
     clock: Clock
@@ -138,7 +138,7 @@ class _Timed(Pathwise):
 
     watched: tuple = ()
 
-    def on(self, tasks, policy, context, support=0):
+    def sampler(self, tasks, policy, context, support=0):
         windows = _Judged(self, tasks, policy.settings, context, support)
         windows.judge, windows.clock, windows.curve = self.watched
         return windows
@@ -148,7 +148,7 @@ class _Timed(Pathwise):
 
 
 def ours(judge: Judge, steps: int, seed: int) -> Curve:
-    """`RL2` with the exact gradient; its learning rate falls over the last half of `steps`."""
+    """Train `RL2` with the exact gradient; the learning rate falls over the last half of `steps`."""
     clock, curve = Clock(), Curve()
     objective = _Timed(
         costs=FAMILY.costs, execution=FAMILY.execution, utility=MeanVariance(1.0), curriculum=CostCurriculum(0, 0),
@@ -168,7 +168,7 @@ def ours(judge: Judge, steps: int, seed: int) -> Curve:
 
 
 def peer(judge: Judge, seed: int) -> Iterator[Curve]:
-    """sb3-contrib's `RecurrentPPO`; a curve after every fourth rollout of 64 episodes, for as long as it is asked."""
+    """Train sb3-contrib's `RecurrentPPO`, yielding the curve after every four rollouts of 64 episodes, without end."""
     from sb3_contrib import RecurrentPPO
 
     clock, curve = Clock(), Curve()
@@ -188,7 +188,7 @@ def peer(judge: Judge, seed: int) -> Iterator[Curve]:
 
 
 def family_envs(tasks: TaskSet, count: int):
-    """Episodes of `tasks` as stable-baselines3 steps them: the return is seen, the reward is in the family's units."""
+    """Episodes of `tasks` for stable-baselines3: the observation is the return, the reward is in the family's units."""
     from stable_baselines3.common.vec_env import VecEnvWrapper
 
     from markets.sb3 import StableVecEnv
@@ -211,7 +211,7 @@ def family_envs(tasks: TaskSet, count: int):
 
 
 def _chosen(model, returns: np.ndarray) -> np.ndarray:
-    """Weights (n, T) that a recurrent model chooses."""
+    """Weights (n, T) chosen by a recurrent model."""
     seen, state, first = returns.astype(np.float32), None, np.ones(len(returns), dtype=bool)
     weights = np.empty((len(returns), FAMILY.length))
     for t in range(FAMILY.length):
@@ -221,7 +221,7 @@ def _chosen(model, returns: np.ndarray) -> np.ndarray:
 
 
 def race(quick: bool, seed: int) -> dict[str, float | bool]:
-    """Seconds to the goal of both, in one run."""
+    """Time of both to the goal, in one process run."""
     limit, steps, runs = (10.0, 20, 1) if quick else (LIMIT, 900, 3)
     judge = Judge(256 if quick else 1024, seed + 500)
     ours(judge, 1, seed)  # compiles
@@ -232,12 +232,12 @@ def race(quick: bool, seed: int) -> dict[str, float | bool]:
         wall = theirs.points[-1][0]
         if theirs.best >= GOAL or wall >= limit:
             break
-        # the others at even distances in the peer's time
+        # spread our other runs evenly over the peer's time
         if len(mine) < runs and wall >= len(mine) * limit / 6:
             mine.append(ours(judge, steps, seed + len(mine)))
     while len(mine) < runs:
         mine.append(ours(judge, steps, seed + len(mine)))
-    # a run that never got there counts as endless
+    # a run that did not reach the goal counts as infinitely long
     never = (math.inf, math.inf)
     wall, processor = (
         statistics.median(m.reached(GOAL)[k] if m.reached(GOAL) else never[k] for m in mine) for k in (0, 1)
@@ -249,8 +249,10 @@ def race(quick: bool, seed: int) -> dict[str, float | bool]:
         print(f"ours, seed {seed + number}: best {curve.best:.4f}, {GOAL} after {_said(curve.reached(GOAL))}")
     print(f"RecurrentPPO: best {theirs.best:.4f}, {GOAL} after {bound}{_said((peer_wall, peer_processor))}")
     some = theirs.points[:: max(len(theirs.points) // 8, 1)]
-    print("  its course: " + ", ".join(f"{share:.2f} at {processor:.0f} s" for _, processor, share in some))
-    print(f"ratio {bound}{peer_wall / wall:.1f} by the wall, {bound}{peer_processor / processor:.1f} by processor time")
+    print("  its curve: " + ", ".join(f"{share:.2f} at {processor:.0f} s" for _, processor, share in some))
+    print(
+        f"ratio {bound}{peer_wall / wall:.1f} by wall clock, {bound}{peer_processor / processor:.1f} by processor time"
+    )
     return {
         "time_to_97_ratio": peer_wall / wall if math.isfinite(wall) else 0.0,
         "time_to_97_ratio_processor": peer_processor / processor if math.isfinite(wall) else 0.0,
@@ -265,16 +267,16 @@ def race(quick: bool, seed: int) -> dict[str, float | bool]:
 
 
 def _said(seconds: tuple[float, float] | None) -> str:
-    return "never" if seconds is None else f"{seconds[0]:.1f} s ({seconds[1]:.1f} s of processor)"
+    return "never" if seconds is None else f"{seconds[0]:.1f} s ({seconds[1]:.1f} s of processor time)"
 
 
 # ---------------------------------------------------------------------------------------------------- adapting
 
 
 def adapting(quick: bool, seed: int) -> dict[str, float]:
-    """A default policy on 20 stocks: in context over all bars and one decision alone, and five gradient steps on 120 bars.
+    """Time of a default policy on 20 stocks: in context over all bars, for a single decision, and for 5 steps on 120 bars.
 
-    Weights are as they were drawn: what they are does not change what they cost.
+    The networks are untrained, since their weights do not affect the time.
     """
     stocks = load("stocks")
     bars = stocks[-1000:] if quick else stocks
@@ -298,13 +300,13 @@ def adapting(quick: bool, seed: int) -> dict[str, float]:
         "adapt_one_decision_ms": took["one"] * 1e3,
         "adapt_gradient_s": took["steps"],
     }
-    print(f"in context, {len(bars):,} bars x {len(bars.symbols)}: {figures['adapt_ms_per_bar']:.3f} ms a bar, one decision "
+    print(f"in context, {len(bars):,} bars x {len(bars.symbols)}: {figures['adapt_ms_per_bar']:.3f} ms per bar, one decision "
           f"alone {figures['adapt_one_decision_ms']:.1f} ms; 5 gradient steps on 120 bars {took['steps']:.3f} s")  # fmt: skip
     return figures
 
 
 def _medians(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, run alternately after a warm-up."""
+    """Median time of each run in seconds; runs alternate, after a warm-up of each."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for repeat in range(repeats + 1):
         for name, run in runs.items():
@@ -316,7 +318,7 @@ def _medians(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, f
 
 
 def main() -> None:
-    """Measure both and print them, with what else the machine was doing."""
+    """Run both measurements and print them, with the load of the machine."""
     chosen = options(__doc__ or "")
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)

@@ -56,7 +56,7 @@ class Task:
         return index[self.start], index[self.cut], index[self.stop - 1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TaskSet:
     """Tasks in order of time, all from the same `Bars`.
 
@@ -79,6 +79,12 @@ class TaskSet:
                     f"task {i} has other bars ({task.bars.name}) than the first task ({self.bars.name}); "
                     "a set has one source of bars"
                 )
+
+    def __repr__(self) -> str:
+        if not self.tasks:
+            return "TaskSet(no tasks)"
+        first, last = self[0].times[0], self[-1].times[2]
+        return f"TaskSet({len(self)} tasks of {self.bars.name}, {first} to {last})"
 
     def __len__(self) -> int:
         return len(self.tasks)

@@ -1,4 +1,4 @@
-"""What makes a strategy adapt: objectives, training, learners."""
+"""Meta-learning of policies that adapt to new regimes: objectives, training, learners and their evaluation."""
 
 from metalearner.environments import Agent, Environments
 from metalearner.learners import (

@@ -1,6 +1,6 @@
-"""The processes of one ``torchrun``: each takes its shard of the tasks, one all-reduce adds up what they found.
+"""Data-parallel training under ``torchrun``: tasks are sharded over processes, gradients summed by one all-reduce per update.
 
-Not `DistributedDataParallel`, which does not carry higher-order gradients.
+`DistributedDataParallel` is not used, because it does not support higher-order gradients.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from metalearner.objective import TaskBatch
 
 @dataclass(frozen=True)
 class Ranks:
-    """One process: its number, and how many there are."""
+    """Rank of this process, and the number of processes."""
 
     rank: int = 0
     world: int = 1
 
     @classmethod
     def join(cls) -> Ranks:
-        """The processes that ``torchrun`` started; alone without it."""
+        """Join the process group that ``torchrun`` started; without ``torchrun``, a single process."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         if not dist.is_initialized():
@@ -35,7 +35,7 @@ class Ranks:
         return cls(dist.get_rank(), dist.get_world_size())
 
     def shard(self, tasks: TaskBatch) -> TaskBatch:
-        """The part of the sampled tasks that is for this process.
+        """The tasks of this process.
 
         Raises
         ------
@@ -44,7 +44,7 @@ class Ranks:
         """
         if len(tasks) < self.world:
             raise InputError(
-                f"{len(tasks)} tasks a step are too few for {self.world} processes; raise batch or start fewer"
+                f"{len(tasks)} tasks per step are too few for {self.world} processes; raise batch or start fewer processes"
             )
         return tasks if self.world == 1 else tasks.shard(self.rank, self.world)
 
@@ -52,7 +52,7 @@ class Ranks:
         """Sum the gradients of `module` and the losses over all processes, in one all-reduce."""
         if self.world == 1:
             return float(loss)
-        held = [p for p in module.parameters() if p.grad is not None]  # the same ones in every process
+        held = [p for p in module.parameters() if p.grad is not None]  # the same parameters in every process
         flat = torch.cat([*(p.grad.flatten() for p in held), loss.to(held[0]).reshape(1)])  # type: ignore[union-attr]
         dist.all_reduce(flat)
         at = 0

@@ -1,8 +1,9 @@
-"""What learning maximises, and on which tasks: the interfaces between the learners and what they learn from.
+"""Interfaces between the learners and what they learn from: `Objective`, `TaskSampler` and `TaskBatch`.
 
-An `Objective` is settings; on tasks it gives a `TaskSampler`, which samples some of them, collects what a policy meets there, and
-says what that was worth, differentiably. A learner sees nothing else, so the same learner trades a market with the exact
-gradient of `metalearner.objectives.pathwise` and pulls a bandit's arms with `metalearner.objectives.policy_gradient`.
+An `Objective` holds settings. Given tasks, it builds a `TaskSampler`, which samples batches of tasks, collects the data that a
+policy sees in them, and computes a differentiable utility. Learners use these interfaces only, so the same learner works with
+the exact gradient of a market simulation (`metalearner.objectives.pathwise`) and with policy gradients in any gymnasium
+environment (`metalearner.objectives.policy_gradient`).
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ Log = Callable[[dict[str, float], int], None]
 
 @dataclass(frozen=True)
 class TaskBatch:
-    """Some of the tasks.
+    """A batch of B tasks.
 
     Attributes
     ----------
     task_ids : ndarray of int, shape (B,)
-        What tells tasks apart, whichever process has them.
+        Identifies each task, independently of the process that holds it.
     progress : float
-        Of the training that sampled them, in [0, 1].
+        Fraction of the training completed when the batch was sampled, in [0, 1].
     """
 
     task_ids: np.ndarray
@@ -42,25 +43,26 @@ class TaskBatch:
         return len(self.task_ids)
 
     def __getitem__(self, rows: Any) -> Self:
-        """Some of these tasks."""
+        """The batch of the tasks selected by `rows`, an index or mask for an ndarray."""
         return replace(self, task_ids=self.task_ids[rows])
 
     def shard(self, rank: int, ranks: int) -> Self:
-        """The part of process `rank` among `ranks`: every so-many-th task."""
+        """The tasks of process `rank` among `ranks`: every `ranks`-th task, starting at `rank`."""
         return self[rank::ranks]
 
 
 class TaskSampler(ABC):
-    """The tasks of one objective.
+    """Samples tasks and evaluates a policy on them, for one objective.
 
-    What `collect` returns has its tasks as ``tasks`` and, as ``weight``, their weight in the loss.
+    The batches returned by `collect` have an attribute ``tasks`` (their `TaskBatch`) and an attribute ``weight`` (their weight
+    in the loss).
 
     Attributes
     ----------
     identity : str
-        Of the tasks: two samplers of one identity hold the same.
+        Fingerprint of the tasks: samplers of equal identity hold the same tasks.
     on_policy : bool
-        Whether what is collected depends on the policy that acts.
+        Whether the collected data depend on the policy that acts.
     """
 
     identity: str
@@ -68,45 +70,93 @@ class TaskSampler(ABC):
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, tasks: int, progress: float) -> Any:
-        """A `TaskBatch` of some tasks of training, at `progress` in [0, 1] of it."""
+        """Sample a batch of training tasks.
+
+        Parameters
+        ----------
+        rng : Generator
+        tasks : int
+            Number of tasks.
+        progress : float
+            Fraction of the training completed, in [0, 1].
+
+        Returns
+        -------
+        TaskBatch
+        """
 
     @abstractmethod
     def all_tasks(self) -> Any:
-        """A `TaskBatch` of all tasks, as they are judged."""
+        """A `TaskBatch` of all tasks, under evaluation conditions (``progress`` 1)."""
 
     @abstractmethod
     def collect(self, policy: nn.Module, params: Parameters, tasks: Any, part: Part, rng: np.random.Generator) -> Any:
-        """What the policy meets in one part of the tasks: a batch for `utility`."""
+        """Collect the data of one part of each task.
+
+        Parameters
+        ----------
+        policy : Module
+        params : Parameters
+            Parameters at which the policy acts.
+        tasks : TaskBatch
+        part : {"support", "query"}
+        rng : Generator
+
+        Returns
+        -------
+        Any
+            A batch for `utility`, with the attributes ``tasks`` and ``weight``.
+        """
 
     @abstractmethod
     def utility(self, policy: nn.Module, params: Parameters, batch: Any, *, twice: bool = False) -> Tensor:
-        """What `batch` is worth at `params`, shape (tasks,); with `twice` differentiable twice.
+        """Utility of each task in `batch`, differentiable with respect to `params`.
+
+        Parameters
+        ----------
+        policy : Module
+        params : Parameters
+        batch
+            Returned by `collect`.
+        twice : bool
+            Whether the result must be differentiable twice, as second-order MAML needs.
+
+        Returns
+        -------
+        Tensor of shape (tasks,)
 
         Raises
         ------
         FloatingPointError
-            When one is not finite, naming task and bar.
+            When a utility is not finite; the message names the task and the bar.
         """
 
     def minibatches(self, batches: list[Any], rng: np.random.Generator) -> Iterator[list[Any]]:
-        """What updates are made of, one after another: parts of `batches`, each of the same tasks in all of them."""
+        """Split `batches` into minibatches, one per update. Each contains the same tasks in every one of `batches`."""
         yield batches
 
     def sequences(self, policy: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
-        """What a memory reads in `batch`, shape (tasks, sequences of each, T, inputs), and how many steps each has."""
+        """The input sequences of the policy's memory in `batch`.
+
+        Returns
+        -------
+        inputs : Tensor of shape (tasks, sequences per task, T, inputs)
+        steps : Tensor of int, shape (tasks, sequences per task)
+            Number of valid steps in each sequence.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no sequences to infer a belief from")
 
     def score(self, policy: nn.Module, params: Parameters, batch: Any) -> Tensor:
-        """What `batch` earned, shape (tasks,): what validation compares."""
+        """Score of each task in `batch`, shape (tasks,), as compared on validation; the utility by default."""
         return self.utility(policy, params, batch)
 
     def settled(self, progress: float) -> bool:
-        """Whether training is by now what it will be to its end, so that patience may count."""
+        """Whether the training conditions (such as the cost curriculum) no longer change, so that patience may count."""
         return True
 
 
 class Objective(ABC):
-    """Settings of what is maximised."""
+    """Settings of the quantity that training maximises."""
 
     kinds: ClassVar[dict[str, type[Objective]]] = {}
 
@@ -115,39 +165,66 @@ class Objective(ABC):
 
     @abstractmethod
     def policy(self, settings: Any, tasks: Any) -> nn.Module:
-        """A new policy for `tasks`, its weights drawn from torch's generator."""
+        """A new policy for `tasks`, with initial weights drawn from torch's global generator."""
 
     @abstractmethod
     def sampler(self, tasks: Any, policy: nn.Module, context: int, support: int = 0) -> TaskSampler:
-        """The objective on `tasks`.
+        """Build the sampler of this objective on `tasks`.
 
         Parameters
         ----------
         tasks : TaskSet or callable
         policy : Module
         context : int
-            Steps of memory before the first that is judged.
+            Steps of memory before the first step that is evaluated.
         support : int
-            Steps of the support at most; 0 is all.
+            Largest number of support steps; 0 uses all.
+
+        Returns
+        -------
+        TaskSampler
         """
 
     @abstractmethod
     def recent(self, task: Any, policy: nn.Module, support: int) -> TaskSampler:
-        """One task to adapt to: its support is the last of `task` (bars), or episodes in it (an environment)."""
+        """A sampler with the single task to adapt to.
+
+        Parameters
+        ----------
+        task : Bars or callable
+            Bars, of which the last `support` are the support; or an environment factory, of which episodes are the support.
+        policy : Module
+        support : int
+            Number of support steps.
+
+        Returns
+        -------
+        TaskSampler
+        """
 
     @abstractmethod
     def deploy(self, policy: nn.Module, context: int, name: str, seen_until: pd.Timestamp | None) -> Any:
-        """What acts: a `Strategy`, or an `Agent`."""
+        """The deployable form of `policy`: a `Strategy`, or an `Agent` for environments.
+
+        Parameters
+        ----------
+        policy : Module
+        context : int
+            Steps of memory.
+        name : str
+        seen_until : Timestamp or None
+            Last bar used for training or selection.
+        """
 
     @abstractmethod
     def load(self, folder: Path) -> Any:
-        """What `deploy` made, from where it was saved."""
+        """Read a saved result of `deploy`."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Settings, for JSON."""
 
     @classmethod
     @abstractmethod
     def from_dict(cls, config: dict[str, Any]) -> Objective:
-        """From what `to_dict` and JSON made of it."""
+        """Rebuild from the result of `to_dict`, after a round trip through JSON."""

@@ -1,1 +1,1 @@
-"""The command line of regimeshift: composes `markets`, `strategies`, `metalearner` and `backtests`; holds no logic."""
+"""The command line of regimeshift: combines `markets`, `strategies`, `metalearner` and `backtests`, without logic of its own."""

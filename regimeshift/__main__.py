@@ -1,4 +1,4 @@
-"""``regimeshift``: one command a step, and ``regimeshift demo`` for the whole way."""
+"""The ``regimeshift`` command: one subcommand per step of the workflow, and ``regimeshift demo`` for all of them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import warnings
 from collections.abc import Callable
 from typing import Annotated, Any, Union
 
-# Before torch is loaded. A second thread of it waits more than it works on networks of this size; when other processes
-# want its core too (two commands at once, CI), everything takes several times as long.
+# Must be set before torch is imported. With networks of this size a second thread does not help, and when other processes use
+# its core (two commands at once, CI), thread synchronisation makes everything several times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import tyro
@@ -18,12 +18,12 @@ from regimeshift.commands import adapt, backtest, bench, check, data, demo, regi
 
 
 def group(description: str, commands: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
-    """A command that is followed by the name of another."""
+    """A command with subcommands."""
 
     def choose(command: Any) -> Any:
         return command
 
-    # a union of one needs a second member to be one, which is not shown
+    # with a single command, a second, hidden member is needed to make this a Union
     choices: Any = Union[
         *(Annotated[Any, tyro.conf.subcommand(name=n, constructor=c)] for n, c in commands.items()),
         Annotated[None, tyro.conf.Suppress],
@@ -36,7 +36,7 @@ def group(description: str, commands: dict[str, Callable[..., Any]]) -> Callable
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo.Demo,
     "data": group(
-        "Show what is in a data set (data FILE), or look for what is wrong with it (data check FILE).",
+        "Summarise a data set (data FILE), or check its quality (data check FILE).",
         {"show": data.Show, "check": data.Check},
     ),
     "regimes": regimes.Regimes,
@@ -46,16 +46,16 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "register": register.Register,
     "signal": signal.Signal,
     "check": group("Check a strategy.", {"lookahead": check.Lookahead}),
-    "bench": group("Measure what can be reached.", {"ceilings": bench.Ceilings, "adapt": bench.Adapt}),
+    "bench": group("Measure learners against known optima.", {"ceilings": bench.Ceilings, "adapt": bench.Adapt}),
     "ui": ui.Ui,
 }
 
 
 def main() -> None:
-    """Run a command; what the user can mend is one line and status 2, never a traceback."""
+    """Run a command. Errors that the user can fix are printed as one line, without a traceback, with exit status 2."""
     try:
         _run()
-    except KeyboardInterrupt as interrupt:  # a command that keeps what it did says how to go on
+    except KeyboardInterrupt as interrupt:  # commands that save their progress say how to continue
         print("\nregimeshift: interrupted" + "".join(f"; {hint}" for hint in interrupt.args), file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # `regimeshift data stocks | head`
@@ -68,7 +68,7 @@ def _run() -> None:
         COMMANDS,
         args=data.with_show(sys.argv[1:]),
         prog="regimeshift",
-        description="Backtest strategies, adapt them when the market changes, register the result. Start with: regimeshift demo",
+        description="Backtest strategies, adapt them to new market regimes, register the result. Start with: regimeshift demo",
         sort_subcommands=False,
     )
     from markets import InputError

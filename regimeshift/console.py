@@ -1,4 +1,4 @@
-"""What commands print with: tables and the terminal."""
+"""Terminal output of the commands: tables, interrupts, paths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def show(frame: pd.DataFrame, title: str = "", first: str = "") -> None:
-    """Print a frame of text or numbers."""
+    """Print a DataFrame of texts or numbers as a table."""
     table = Table(title=title or None, title_justify="left", header_style="bold")
     table.add_column(first, no_wrap=True)
     for column in frame.columns:
@@ -32,7 +32,7 @@ def show(frame: pd.DataFrame, title: str = "", first: str = "") -> None:
 
 
 def listing(heads: Sequence[str], rows: Iterable[Sequence[str]], styles: Iterable[str]) -> None:
-    """Print rows of text, each in a style; the last column is prose and wraps."""
+    """Print rows of text, each in its own style; only the last column is wrapped."""
     table = Table(header_style="bold")
     for head in heads:
         prose = head == heads[-1]
@@ -44,7 +44,7 @@ def listing(heads: Sequence[str], rows: Iterable[Sequence[str]], styles: Iterabl
 
 @contextlib.contextmanager
 def kept(how: str, file: Path | None = None) -> Iterator[None]:
-    """A block that an interrupt does not undo, if there is the `file` that remembers: `how` to go on."""
+    """Context manager that adds a hint `how` to continue to a Ctrl-C, if `file` (the saved progress) exists."""
     try:
         yield
     except KeyboardInterrupt:
@@ -52,12 +52,12 @@ def kept(how: str, file: Path | None = None) -> Iterator[None]:
 
 
 def writable(path: str | Path) -> Path:
-    """`path` as a folder that exists and can be written to.
+    """Create the folder `path` if needed and check that it can be written to, before anything is computed.
 
     Raises
     ------
     InputError
-        Before anything is computed, rather than after.
+        When it cannot.
     """
     from markets import InputError
 
@@ -72,7 +72,7 @@ def writable(path: str | Path) -> Path:
 
 
 def command_path(name: str) -> str:
-    """How the user can call an installed command: by its name if it is on the path, else by where it is."""
+    """How to call an installed command: its name if it is on the PATH, else its location."""
     if shutil.which(name):
         return name
     path = Path(sys.executable).with_name(name)

@@ -1,4 +1,4 @@
-"""Where training ends, validation runs and the test begins."""
+"""The split of a data set into training, validation and test spans."""
 
 from __future__ import annotations
 
@@ -11,28 +11,38 @@ if TYPE_CHECKING:
 
 
 class Spans(NamedTuple):
-    """The first time of validation and of the test."""
+    """Start of the validation span and of the test span."""
 
     validation: pd.Timestamp
     test: pd.Timestamp
 
 
 def spans(bars: Bars, validation: str | None, test: str | None) -> Spans:
-    """The times asked for, or those that leave 30 % for training, 25 % for validation and 45 % for the test.
+    """The given starts of validation and test; by default 30 % of the data are for training, 25 % for validation, 45 % for test.
 
-    With less than ten years these are shares of the bars that follow the features' warm-up; with more they are of the time, to
-    the nearest turn of a year.
+    With less than ten years of data these are fractions of the bars after the features' warm-up. With ten or more they are
+    fractions of time, rounded to the nearest 1 January.
+
+    Parameters
+    ----------
+    bars : Bars
+    validation, test : str or None
+        Times such as 2008 or 2008-01-31; None is the default.
+
+    Returns
+    -------
+    Spans
 
     Raises
     ------
     InputError
-        When they are no times, or not in order and inside the data.
+        When a text is not a time, or the times are not in order and inside the data.
     """
     import pandas as pd
 
     from markets import Features, InputError
 
-    warm = min(Features().lookback, len(bars) - 1)  # nothing is learnt from the bars that warm the features up
+    warm = min(Features().lookback, len(bars) - 1)  # features do not exist during the warm-up
 
     def at(text: str | None, share: float, option: str) -> pd.Timestamp:
         if text is not None:
@@ -42,7 +52,7 @@ def spans(bars: Bars, validation: str | None, test: str | None) -> Spans:
                 raise InputError(f"--{option} {text!r} is not a time; write it as 2008 or 2008-01-31") from None
         if bars.years < 10:
             return bars.index[warm + int(share * (len(bars) - warm))]
-        # the turn of the year that is nearest
+        # round to the nearest 1 January
         time = bars.index[0] + (bars.index[-1] - bars.index[0]) * share
         return pd.Timestamp(year=time.year + (time.month > 6), month=1, day=1, tz=bars.index.tz)
 

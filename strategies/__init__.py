@@ -1,4 +1,4 @@
-"""What can trade a market: plans, rules, torch policies."""
+"""Trading strategies: plans, rules, torch policies and known optima."""
 
 from markets import Plan
 from strategies.blend import Blend

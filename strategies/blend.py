@@ -1,4 +1,4 @@
-"""`Blend`: several strategies in one account, each with the same share of it."""
+"""`Blend`: the equally weighted average of several strategies, traded in one account."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from strategies.strategy import Strategy, planned
 
 
 class Blend(Strategy):
-    """The mean of several strategies' plans.
+    """The mean of several strategies' plans: aim, no-trade band and trading rate are averaged per bar and symbol.
 
-    Their trades net before they cost anything, and where they disagree little is held: a blend of policies that differ in
-    their seed alone keeps what they agree on.
+    Opposite trades of the parts cancel before costs are charged. Positions on which the parts disagree become small, so a
+    blend of policies trained with different seeds is an ensemble that keeps the positions they share.
 
     Parameters
     ----------
     parts : sequence of Strategy
+        At least one.
     name : str
+        Label in tables and plots.
 
     Raises
     ------
@@ -32,7 +34,7 @@ class Blend(Strategy):
 
     def __init__(self, parts: Sequence[Strategy], name: str = "blend"):
         if not parts:
-            raise InputError(f"{name}: there is nothing to blend; give strategies")
+            raise InputError(f"{name}: there is nothing to blend; pass at least one strategy")
         self.parts, self.name = tuple(parts), name
         self.warmup = max(part.warmup for part in parts)
         self.adapts = any(part.adapts for part in parts)
@@ -45,16 +47,21 @@ class Blend(Strategy):
         return Plan(*(np.mean(values, axis=0) for values in ([p.aim for p in plans], band, rate)))
 
     def adapt(self, bars: Bars) -> Strategy:
-        """Each part adapted."""
+        """A blend of the adapted parts; the blend itself if no part adapts."""
         return Blend([part.adapt(bars) for part in self.parts], self.name) if self.adapts else self
 
     def save(self, folder: str | Path) -> Path:
-        """Write each part into a folder of its own, and ``blend.json``.
+        """Write ``blend.json``, and each part into its own subfolder (``0``, ``1``, ...).
+
+        Returns
+        -------
+        Path
+            The folder.
 
         Raises
         ------
         InputError
-            When a part is not a `PolicyStrategy`: rules are not saved, they are written down.
+            When a part is not a `PolicyStrategy`. Rules have no weights to save; build them from code instead.
         """
         folder = Path(folder)
         for k, part in enumerate(self.parts):
@@ -66,12 +73,12 @@ class Blend(Strategy):
 
     @classmethod
     def load(cls, folder: str | Path) -> Blend:
-        """Read what `save` wrote.
+        """Read a blend written by `save`.
 
         Raises
         ------
         InputError
-            When the files are missing or do not belong together.
+            When files are missing or inconsistent with each other.
         """
         with saving.reading(folder, "blend.json", "blend") as config:
             parts = [PolicyStrategy.load(Path(folder) / str(k)) for k in range(config["parts"])]

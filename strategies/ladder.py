@@ -1,4 +1,4 @@
-"""The ladder of a family: hindsight ≥ who knows what is hidden ≥ the filter that infers it ≥ rules that do not learn."""
+"""The ladder of benchmarks of a synthetic family: hindsight ≥ oracle (hidden state known) ≥ Bayes filter ≥ fixed rules."""
 
 from __future__ import annotations
 
@@ -28,25 +28,34 @@ from strategies.optimal import (
     hindsight,
 )
 
-# A rung: its name, whether it is the ceiling that learners are measured by, and weights (n, T) from episodes.
+# (name, whether it is the ceiling that learners are scored against, function from episodes to weights (n, T))
 Rung = tuple[str, bool, Callable[[Episodes], np.ndarray]]
 
 
 def ladder(family: Family, episodes: int = 1000, seed: int = 0, skip: int = 0) -> pd.DataFrame:
-    """Mean reward a bar of each rung on the same episodes, from the top.
+    """Mean reward per bar of each rung on the same episodes, best first.
 
     Parameters
     ----------
     family : Family
+        One of the families of `markets.synthetic` with a known optimum.
     episodes : int
+        Number of episodes sampled.
     seed : int
+        Seed of the episodes.
     skip : int
-        First bars of each episode that are left out.
+        Bars to leave out at the start of each episode.
 
     Returns
     -------
     DataFrame
-        Columns ``reward`` (a bar, in the family's units), ``error`` (standard error over episodes) and ``of ceiling``.
+        One row per rung, with columns ``reward`` (per bar, in the family's units), ``error`` (standard error over episodes)
+        and ``of ceiling`` (reward as a fraction of the ceiling's).
+
+    Raises
+    ------
+    TypeError
+        When no optimum is known for the family.
     """
     sampled = family.sample(episodes, seed)
     returns = np.ascontiguousarray(sampled.returns[..., 0])
@@ -62,7 +71,7 @@ def ladder(family: Family, episodes: int = 1000, seed: int = 0, skip: int = 0) -
 
 @singledispatch
 def rungs(family: Family) -> list[Rung]:
-    """The rungs of a family, from the top."""
+    """The rungs of a family, best first."""
     raise TypeError(f"no optimum is known for {type(family).__name__}")
 
 
@@ -79,11 +88,11 @@ def _always(sampled: Episodes) -> np.ndarray:
 
 
 def _best_afterwards(sampled: Episodes) -> np.ndarray:
-    return hindsight(_returns(sampled)[:, 1:], sampled.family.cost, (-1, 0, 1))  # flat at first, and free to stay so
+    return hindsight(_returns(sampled)[:, 1:], sampled.family.cost, (-1, 0, 1))  # starts flat, and may stay flat
 
 
 def _momentum(sampled: Episodes, window: int = 20) -> np.ndarray:
-    """Sign of the last `window` returns' sum."""
+    """Sign of the sum of the last `window` returns."""
     total = np.cumsum(_returns(sampled), axis=1)
     total[:, window:] -= total[:, :-window].copy()
     return np.sign(total)
@@ -92,7 +101,7 @@ def _momentum(sampled: Episodes, window: int = 20) -> np.ndarray:
 @rungs.register
 def _(family: DriftMomentum) -> list[Rung]:
     def afterwards(sampled: Episodes) -> np.ndarray:
-        return 1 / _returns(sampled)[:, 1:]  # w r = 1, the most that w r − ½ w² r² allows
+        return 1 / _returns(sampled)[:, 1:]  # w r = 1 maximises w r − ½ w² r²
 
     def known(sampled: Episodes) -> np.ndarray:
         mu, phi = (sampled.hidden[k][:, None] for k in ("mu", "phi"))
@@ -100,7 +109,7 @@ def _(family: DriftMomentum) -> list[Rung]:
         return m / (1 + m**2)
 
     def mean_so_far(sampled: Episodes) -> np.ndarray:
-        """The mean of what was seen, shrunk as the prior of μ has it: learns the drift, knows no momentum."""
+        """Running mean of returns, shrunk by the prior of μ: estimates the drift and ignores momentum."""
         returns = _returns(sampled)
         m = np.cumsum(returns, axis=1) / (family.drift**-2 + 1 + np.arange(returns.shape[1]))
         return m / (1 + m**2)
@@ -120,7 +129,7 @@ def _next_state(sampled: Episodes) -> np.ndarray:
 
 
 def _belief(sampled: Episodes) -> np.ndarray:
-    """Sign of the filtered mean, as if trading were free."""
+    """Sign of the filtered mean return: the optimum without trading costs."""
     return np.sign(hidden_markov_log_odds(_returns(sampled), sampled.hidden["mean"], sampled.hidden["stay"]))
 
 
@@ -171,7 +180,7 @@ def _(family: GarleanuPedersen) -> list[Rung]:
     optimum = GarleanuPedersenOptimum(family)
 
     def afterwards(sampled: Episodes) -> np.ndarray:
-        """The first-order conditions of the whole path: a tridiagonal system."""
+        """Solves the first-order conditions of the whole path, a tridiagonal system."""
         returns = _returns(sampled)[:, 1:]
         diagonal = np.full(returns.shape[1], family.risk_aversion + 2 * family.impact)
         diagonal[-1] -= family.impact  # no trade after the last

@@ -1,13 +1,12 @@
-"""Long–short rules: what a cross-section of prices says about which symbols do better than the others, and nothing more.
+"""Cross-sectional long–short rules computed from prices alone.
 
-Each makes a score of every symbol, and holds it so that longs and shorts are worth the same and all together are worth the
-equity::
+Each rule scores every symbol and holds positions proportional to the score, with net exposure zero and gross exposure one::
 
     z = score, standardised over the symbols that have one, then averaged over bars (weights halve every `halflife` bars)
     aim ∝ y − mean of y,   y = (z − mean of z) / σ
 
-σ is the root mean square log return over `VOLATILITY` bars, so that symbols have about the same risk. Such rules earn
-little by themselves, and are for adding to a base (Brandt, Santa-Clara and Valkanov, "Parametric portfolio
+σ is the root mean square log return over `VOLATILITY` bars, so that symbols carry about the same risk. The rules are weak on
+their own; they are meant as small tilts added to a base strategy (Brandt, Santa-Clara and Valkanov, "Parametric portfolio
 policies: exploiting characteristics in the cross-section of equity returns", Review of Financial Studies 2009).
 """
 
@@ -22,18 +21,23 @@ from markets import Bars, InputError, Plan
 from strategies.strategy import Strategy
 
 VOLATILITY = 63  # bars
-_CUT = 6  # halflives after which an average forgets, so that a row reads a definite stretch of the past
+_CUT = 6  # averages are truncated after this many halflives, so that each row depends on a fixed number of past bars
 
 
 class LongShort(Strategy):
-    """A rule that holds the standardised score of each symbol, longs against shorts.
+    """Base class of the rules: dollar-neutral positions proportional to the standardised score of each symbol.
 
     Parameters
     ----------
     lookback : int
-        Bars at most that a score reads.
+        Largest number of bars that `score` reads.
     halflife : int
-        Bars after which a past score counts half; slow scores are cheap to follow.
+        Halflife, in bars, of the exponential average of past scores. A longer one lowers turnover.
+
+    Raises
+    ------
+    InputError
+        When `halflife` is below 1.
     """
 
     def __init__(self, lookback: int, halflife: int):
@@ -44,7 +48,20 @@ class LongShort(Strategy):
 
     @abstractmethod
     def score(self, returns: np.ndarray, there: np.ndarray) -> np.ndarray:
-        """What the symbols are ranked by, shape (T, A), NaN for none; from log returns and where they are known."""
+        """Score of each symbol at each bar; higher scores are held long.
+
+        Parameters
+        ----------
+        returns : ndarray of shape (T, A)
+            Log returns; 0 where unknown.
+        there : ndarray of bool, shape (T, A)
+            Where the return is known.
+
+        Returns
+        -------
+        ndarray of shape (T, A)
+            NaN where there is no score.
+        """
 
     def plan(self, bars: Bars) -> Plan:
         held = bars.without_past(keep=self.warmup).with_past()
@@ -67,15 +84,23 @@ class LongShort(Strategy):
 
 
 class Reversal(LongShort):
-    """Long what fell lately, short what rose, per unit of volatility, over several windows at once.
+    """Short-term reversal: long recent losers, short recent winners, by return per unit of volatility over several windows.
 
-    A supplier of liquidity is paid so (Lehmann, "Fads, martingales, and market efficiency", Quarterly Journal of Economics
-    1990), and paid more in turbulent times (Nagel, "Evaporating liquidity", Review of Financial Studies 2012).
+    The premium is a compensation for supplying liquidity (Lehmann, "Fads, martingales, and market efficiency", Quarterly
+    Journal of Economics 1990), and is larger when volatility is high (Nagel, "Evaporating liquidity", Review of Financial
+    Studies 2012).
 
     Parameters
     ----------
     windows : sequence of int
+        Lengths, in bars, of the windows over which returns are summed; their standardised scores are added.
     halflife : int
+        Halflife, in bars, of the average of past scores.
+
+    Raises
+    ------
+    InputError
+        When `windows` is empty or has a window below 1, or `halflife` is below 1.
     """
 
     def __init__(self, windows: Sequence[int] = (1, 2, 5, 10), halflife: int = 5):
@@ -92,10 +117,24 @@ class Reversal(LongShort):
 
 
 class ResidualMomentum(LongShort):
-    """Long what rose over the last `window` bars but for the last `skip`, the market's part taken out.
+    """Residual momentum (Blitz, Huij and Martens, "Residual momentum", Journal of Empirical Finance 2011).
 
-    The market is the mean return; betas are those of the last `window` bars (Blitz, Huij and Martens, "Residual momentum",
-    Journal of Empirical Finance 2011).
+    Long the symbols with high market-adjusted returns over the last `window` bars, the most recent `skip` left out; short
+    those with low ones. The market return is the mean return over the symbols.
+
+    Parameters
+    ----------
+    window : int
+        Bars over which residual returns are summed and betas estimated.
+    skip : int
+        Most recent bars left out of the sum; at least 0 and less than `window`.
+    halflife : int
+        Halflife, in bars, of the average of past scores.
+
+    Raises
+    ------
+    InputError
+        When `skip` or `halflife` is out of range.
     """
 
     def __init__(self, window: int = 252, skip: int = 21, halflife: int = 10):
@@ -118,7 +157,11 @@ class ResidualMomentum(LongShort):
 
 
 def windowed(values: np.ndarray, window: int) -> np.ndarray:
-    """Sums over the last `window` rows, fewer at the start; each row from its own window alone, to the bit."""
+    """Rolling sums over the last `window` rows (fewer at the start).
+
+    Each row is summed directly from its window. A difference of cumulative sums would be faster, but its rounding depends on
+    all earlier rows.
+    """
     total = np.zeros(values.shape)
     for lag in range(min(window, len(values))):
         total[lag:] += values[: len(values) - lag]
@@ -126,14 +169,14 @@ def windowed(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def _volatility(returns: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Root mean square over `VOLATILITY` bars; NaN until half of them are known, or when nothing moves."""
+    """Root mean square over `VOLATILITY` bars; NaN while fewer than half of them are known, or when the price is constant."""
     count = windowed(there.astype(np.float64), VOLATILITY)
     found = np.sqrt(windowed(returns**2, VOLATILITY) / np.maximum(count, 1))
     return np.where((count >= VOLATILITY / 2) & (found > 1e-8), found, np.nan)
 
 
 def standardised(score: np.ndarray) -> np.ndarray:
-    """Mean zero and variance one over each row's known values; zero elsewhere."""
+    """Each row's known (finite) values, scaled to mean zero and variance one; zero elsewhere."""
     live = np.isfinite(score)
     centred = _centred(np.where(live, score, 0.0), live)
     std = np.sqrt((centred**2).sum(axis=1, keepdims=True) / np.maximum(live.sum(axis=1, keepdims=True), 1))
@@ -141,7 +184,7 @@ def standardised(score: np.ndarray) -> np.ndarray:
 
 
 def _centred(values: np.ndarray, live: np.ndarray) -> np.ndarray:
-    """Less the mean of each row's live values; zero elsewhere."""
+    """Each row's live values less their mean; zero elsewhere."""
     kept = np.where(live, values, 0.0)
     mean = kept.sum(axis=1, keepdims=True) / np.maximum(live.sum(axis=1, keepdims=True), 1)
     return np.where(live, kept - mean, 0.0)

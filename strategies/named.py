@@ -1,4 +1,4 @@
-"""`strategy_from_name`: rules as they are named on the command line, and strategies of a user's own file."""
+"""`strategy_from_name`: strategies by their names on the command line, and from a user's own file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ RULES = "equal_weight, buy_and_hold, inverse_volatility, momentum:WINDOW"
 
 
 def strategy_from_name(text: str) -> Strategy:
-    """A strategy from ``equal_weight``, ``momentum:252`` and the like, or from ``my_strategy.py:MyStrategy``.
+    """Build a strategy from its name.
+
+    Parameters
+    ----------
+    text : str
+        A rule, such as ``equal_weight`` or ``momentum:252``, or a class in a file, ``my_strategy.py:MyStrategy``.
 
     Raises
     ------
     InputError
-        When there is no such rule, its window is no number, or the file has no such strategy.
+        When the rule is unknown, its window is not a number, or the file has no such strategy.
     """
     if ".py:" in text:
         return load_strategy(text)()
@@ -29,4 +34,6 @@ def strategy_from_name(text: str) -> Strategy:
         return with_window[name](int(window)) if window else with_window[name]()
     if name in without and not window:
         return without[name]()
-    raise InputError(f"rule {text!r} is unknown; use {RULES}, or a file's class as in my_strategy.py:MyStrategy")
+    raise InputError(
+        f"rule {text!r} is unknown; use {RULES}, or a class in your own file, as in my_strategy.py:MyStrategy"
+    )

@@ -1,7 +1,7 @@
-"""The network that every policy is made of, and its evaluation at parameters that are not its own.
+"""The network behind every policy, and its functional evaluation at given parameters.
 
-One `Body` serves the market policy and the actors of other environments: something remembers, a few layers decide, and what
-is remembered may modulate how they decide.
+`Body` is shared by the market policy and the actor–critic of other environments: a memory over time, a few dense layers,
+and an optional modulation of the layers by the memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from markets import InputError
 
-# By name; those with one more dimension than the module's own hold one value a task.
+# Parameters by name. One with an extra leading dimension holds one value per task.
 Parameters = Mapping[str, Tensor]
 MEMORIES = ("gru", "transformer", "belief", "none")
 HEADS = ("plain", "film", "hyper")
@@ -27,27 +27,33 @@ ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 
 @dataclass(frozen=True)
 class Shape:
-    """What a `Body` is made of.
+    """Architecture of a `Body`.
 
     Attributes
     ----------
     memory : {"gru", "transformer", "belief", "none"}
-        What runs over time. ``belief`` is the mean and the standard deviation of a latent variable inferred by a GRU.
+        Recurrent part. ``belief`` is a GRU whose output is the mean and the standard deviation of a latent variable.
     hidden : int
-        Units of the memory and of each layer.
+        Units of the memory and of each hidden layer.
     layers : int
-        Layers between the input and the output; with 0 the output reads input and memory directly.
+        Hidden layers between input and output. With 0 the output is linear in input and memory.
     head : {"plain", "film", "hyper"}
-        How the memory acts on the layers besides being fed to them: not at all, by scaling and shifting the last one's
-        units (Perez et al., "FiLM", AAAI 2018), or by writing the output's weights (Beck et al., "Hypernetworks in
-        meta-reinforcement learning", CoRL 2022). Both start from their bias alone.
+        How the memory modulates the layers, besides being one of their inputs. ``plain``: not at all. ``film``: it scales and
+        shifts the units of the last hidden layer (Perez et al., "FiLM", AAAI 2018). ``hyper``: it generates weights of the
+        output layer (Beck et al., "Hypernetworks in meta-reinforcement learning", CoRL 2022). Both start with zero weights,
+        so that at first only their bias acts.
     context_vector : int
-        Length of a vector fed to the layers that is all a fast learner need change (Zintgraf et al., "Fast context adaptation
-        via meta-learning", ICML 2019); it starts at zero.
+        Length of CAVIA's context vector, an extra input of the layers that the inner loop can adapt while the network stays
+        fixed (Zintgraf et al., "Fast context adaptation via meta-learning", ICML 2019). It starts at zero; 0 is none.
     latent : int
-        Dimensions of the belief.
+        Dimensions of the latent variable of ``belief``.
     activation : {"tanh", "relu"}
-        Of the layers.
+        Activation of the hidden layers.
+
+    Raises
+    ------
+    InputError
+        When a value is unknown or out of range, or the parts do not fit together.
     """
 
     memory: Literal["gru", "transformer", "belief", "none"] = "gru"
@@ -69,22 +75,26 @@ class Shape:
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         if self.head == "hyper" and self.memory == "none":
-            raise InputError("head 'hyper' is written by a memory; give the policy one, or use another head")
+            raise InputError(
+                "the weights of head 'hyper' are written by a memory; give the policy one, or use another head"
+            )
         if self.memory == "transformer" and self.hidden % 4:
             raise InputError(f"hidden is {self.hidden}; a transformer's four heads need a multiple of 4")
 
 
 class Body(nn.Module):
-    """From sequences to outputs: ``layers(x, memory(x), context_vector)``, modulated by the memory.
+    """Network from sequences to outputs: ``layers(x, memory(x), context_vector)``, modulated by the memory.
 
     Parameters
     ----------
     inputs, outputs : int
+        Numbers of input and output features.
     shape : Shape
+        Architecture.
     start : Tensor of shape (outputs,), optional
-        What comes out before any training; 0 by default.
+        Initial bias of the output layer, hence the output before training; 0 by default.
     initial_std : float
-        Standard deviation of the output's first weights: 0 where the start must be exact.
+        Standard deviation of the output layer's initial weights. With 0, the output before training is exactly `start`.
     """
 
     def __init__(self, inputs: int, outputs: int, shape: Shape, start: Tensor | None = None, initial_std: float = 0.0):
@@ -95,7 +105,7 @@ class Body(nn.Module):
         self.memory: nn.Module = kinds[shape.memory](inputs, shape)
         remembered: int = self.memory.width  # type: ignore[assignment]
         self.context_vector = nn.Parameter(torch.zeros(shape.context_vector)) if shape.context_vector else None
-        # The layers see the current input too, not only what the memory made of it.
+        # The layers also read the current input, not only the memory's output.
         widths = [inputs + remembered + shape.context_vector, *[hidden] * shape.layers]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.film = _Modulation(remembered, 2 * widths[-1]) if shape.head == "film" else None
@@ -111,18 +121,18 @@ class Body(nn.Module):
         ----------
         x : Tensor of shape (N, T, inputs)
         last : int, optional
-            Only this many last steps are wanted; memory runs over all.
+            Return only this many last steps. The memory still runs over all of them.
         state : optional
-            What `forward` returned for the steps before.
+            State returned by the call for the preceding steps.
         truncate : int
-            No gradient flows back through the memory over the borders of stretches of so many steps (truncated
-            backpropagation through time); 0 is no truncation.
+            Length in steps of truncated backpropagation through time: no gradient flows through the memory across multiples
+            of it. 0 is no truncation.
 
         Returns
         -------
         outputs : Tensor of shape (N, T or last, outputs)
         state : Tensor of shape (N, ..., ...) or None
-            To go on from.
+            State after the last step, to pass to the next call.
         """
         stretches = []
         for stretch in x.split(truncate or x.shape[1], 1):
@@ -149,7 +159,7 @@ class Body(nn.Module):
 
 
 class _Modulation(nn.Module):
-    """A linear map that starts as its bias, and the bias at zero; with no memory it is the bias."""
+    """A linear map with weights and bias initialised to zero; without inputs (no memory) it is the bias alone."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -175,7 +185,7 @@ class _Nothing(nn.Module):
 
 
 def _over(gru: nn.GRU, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-    """`gru` over sequences; its state has them first, as everything else has."""
+    """Run `gru` over sequences, with the batch as the first dimension of its state."""
     h, state = gru(x, None if state is None else state.transpose(0, 1).contiguous())
     return h, state.transpose(0, 1)
 
@@ -191,7 +201,7 @@ class _Recurrent(nn.Module):
 
 
 class _Belief(nn.Module):
-    """A normal belief over a latent variable, from a GRU: its mean and its standard deviation are what is remembered."""
+    """A Gaussian belief over a latent variable, computed by a GRU; the output is its means and standard deviations."""
 
     def __init__(self, inputs: int, shape: Shape):
         super().__init__()
@@ -206,13 +216,14 @@ class _Belief(nn.Module):
 
 
 class _Transformer(nn.Module):
-    """One causal layer of attention with four heads; its state is every input so far."""
+    """One causal attention layer with four heads. Its state is the sequence of all inputs so far."""
 
     def __init__(self, inputs: int, shape: Shape):
         super().__init__()
         self.width = shape.hidden
         self.embed = nn.Linear(inputs, shape.hidden)
-        # `torch.relu` is not "relu": with that, torch takes a fast path in evaluation, where a penalty hides what it is on
+        # Pass `torch.relu`, not "relu": with the string, torch uses a fast path in evaluation mode that treats the additive
+        # mask as a boolean one and masks every position with a penalty.
         self.layer = nn.TransformerEncoderLayer(
             shape.hidden, 4, 2 * shape.hidden, dropout=0.0, batch_first=True, norm_first=True, activation=torch.relu
         )
@@ -221,8 +232,8 @@ class _Transformer(nn.Module):
         new = x.shape[1]
         past = x if state is None else torch.cat([state, x], 1)
         bars = past.shape[1]
-        # Recency by a penalty on distance, a slope a head (ALiBi: Press, Smith and Lewis, ICLR 2022): a memory that
-        # starts later sees what it sees at the same distance.
+        # Positions enter by a linear penalty on distance, with one slope per head (ALiBi: Press, Smith and Lewis, ICLR 2022),
+        # so that the result does not depend on the absolute position at which the sequence starts.
         at = torch.arange(bars, device=x.device)
         distance = (at[:, None] - at).to(x)
         slopes = torch.tensor([0.0, 2.0**-7, 2.0**-5, 2.0**-3]).to(x)
@@ -237,18 +248,24 @@ def named_params(module: nn.Module) -> dict[str, Tensor]:
 
 
 def call(module: nn.Module, params: Parameters, *inputs: Tensor | None, **options: Any) -> Any:
-    """`module` at `params`; each task at its own where there is one value a task.
+    """Evaluate `module` at `params`, with separate parameters per task where these are stacked.
 
     Parameters
     ----------
     module : Module
-        Takes tensors with tasks as the first dimension.
+        Takes tensors whose first dimension is the task.
     params : Parameters
-        Those with one more dimension than the module's own are stacked by task. A module with a memory is run
-        task by task then; others in one batch (`torch.func.vmap`).
+        A parameter with one more dimension than the module's own holds one value per task. If there are any, a module with a
+        memory is evaluated task by task, others in one batch (`torch.func.vmap`).
     inputs : Tensor of shape (tasks, ...) or None
+        Positional arguments of the module.
     options
-        Handed on as they are.
+        Keyword arguments, passed on unchanged.
+
+    Returns
+    -------
+    Any
+        The module's output, with the tasks concatenated along the first dimension.
     """
     stacked = stacked_names(module, params)
     if not stacked:
@@ -260,7 +277,7 @@ def call(module: nn.Module, params: Parameters, *inputs: Tensor | None, **option
 
 
 def _one_task(module: nn.Module, params: Parameters, inputs: Sequence[Tensor | None], options: dict[str, Any]) -> Any:
-    """`module` on one task, whose inputs come without the dimension of tasks."""
+    """`module` on one task, given inputs without the task dimension."""
     return functional_call(module, dict(params), tuple(None if x is None else x[None] for x in inputs), options)
 
 
@@ -280,7 +297,7 @@ def _one_by_one(
 def _in_one_batch(
     module: nn.Module, params: Parameters, stacked: list[str], inputs: Sequence[Tensor | None], options: dict[str, Any]
 ) -> Any:
-    # vmap returns tensors only, so that what is None goes round it: what comes out is asked of one task first
+    # vmap can return tensors only. Run one task first to find which outputs are None, and leave those out of vmap.
     first = {name: p[0] if name in stacked else p for name, p in params.items()}
     with torch.no_grad():
         leaves, spec = tree_flatten(_one_task(module, first, [None if x is None else x[0] for x in inputs], options))
@@ -295,10 +312,10 @@ def _in_one_batch(
 
 
 def stacked_names(module: nn.Module, params: Parameters) -> list[str]:
-    """Names of the parameters that hold one value a task."""
+    """Names of the parameters that hold one value per task."""
     return [name for name, p in module.named_parameters() if params[name].ndim > p.ndim]
 
 
 def stack(params: Parameters, names: Sequence[str], tasks: int) -> dict[str, Tensor]:
-    """`params` with one copy a task of those in `names`."""
+    """`params`, with those in `names` expanded to one copy per task."""
     return {name: p.expand(tasks, *p.shape) if name in names else p for name, p in params.items()}

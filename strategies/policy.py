@@ -1,8 +1,8 @@
-"""The torch policy, and the policy as a strategy.
+"""The torch policy, and the strategy that runs it.
 
-A policy is a *tilt on a base*: ``aim = base · (1 + shrink · tanh(tilt))``, its head starting at zero, so that an untrained
-policy aims at its base and every departure has to be earned; with ``shrink`` 0 it is the base, no-trade zone and all.
-The weights are shared across symbols: one policy trades any universe.
+A policy tilts the weights of a base strategy: ``aim = base · (1 + shrink · tanh(tilt))``. The output layer starts at zero, so
+an untrained policy aims at its base. With ``shrink`` 0 the policy equals its base, including the base's no-trade zone. Network
+weights are shared across symbols, so one policy trades any universe.
 """
 
 from __future__ import annotations
@@ -24,27 +24,33 @@ from strategies.networks import Body, Shape
 from strategies.rules import EqualWeight, InverseVolatility
 from strategies.strategy import Strategy
 
-# Half-width of each base's own no-trade zone, as a share of an equal weight.
+# Half-width of each base's own no-trade zone, as a fraction of the equal weight 1 / A.
 BASES = {"inverse_volatility": 0.1, "equal_weight": 0.0, "flat": 0.0}
-_CHUNK = 256  # bars a forward pass: bounds memory on long spans
+_CHUNK = 256  # bars per forward pass, which bounds memory use on long spans
 
 
 @dataclass(frozen=True)
 class PolicySettings(Shape):
-    """Shape of a policy: that of its network, and what it sees and tilts.
+    """Settings of a policy: the architecture of its network (see `Shape`), its features and its base.
 
     Attributes
     ----------
     base : {"inverse_volatility", "equal_weight", "flat"}
-        What is tilted. ``flat`` is nothing: ``aim = limit · tanh(tilt) / A``, long or short.
+        Base strategy whose weights are tilted. ``flat`` has no base: ``aim = limit · tanh(tilt) / A``, long or short.
     trades : {"band", "rate", "at_once"}
-        What it decides besides the aim: a no-trade zone (proportional costs), the share of the way to go each bar
-        (quadratic costs), or nothing (no costs).
+        What the policy outputs besides the aim. ``band``: the half-width of a no-trade zone, for proportional costs. ``rate``:
+        the fraction of the distance to the aim traded per bar, for quadratic costs. ``at_once``: nothing, for no costs.
     limit : float
-        Largest gross weight.
+        Largest gross weight, as a multiple of equity.
     shrink : float
-        In [0, 1], the share of the tilt at first; training leaves what validation supports in `Policy.shrink`.
+        Initial factor on the tilt, in [0, 1]. After training, the factor selected on validation tasks is in `Policy.shrink`.
     features : Features
+        Inputs of the network.
+
+    Raises
+    ------
+    InputError
+        When a value is unknown or out of range.
     """
 
     base: Literal["inverse_volatility", "equal_weight", "flat"] = "inverse_volatility"
@@ -63,12 +69,12 @@ class PolicySettings(Shape):
             raise InputError(f"shrink must be in [0, 1] and limit above 0; got {self.shrink} and {self.limit}")
 
 
-# A wide no-trade zone has no gradient: start with a narrow one, 5 % of an equal weight. A rate starts at one half.
+# A wide no-trade zone has no gradient, so start with a narrow one: softplus(−3), 5 % of an equal weight. A rate starts at ½.
 _START = {"band": [0.0, -3.0], "rate": [0.0, 0.0], "at_once": [0.0]}
 
 
 class Policy(nn.Module):
-    """From features to a plan.
+    """Torch module from features to a plan.
 
     Parameters
     ----------
@@ -77,18 +83,19 @@ class Policy(nn.Module):
     Attributes
     ----------
     shrink : Tensor of float64, shape ()
-        In [0, 1], the share of the tilt that stands.
+        Factor on the tilt, in [0, 1].
     """
 
     def __init__(self, settings: PolicySettings):
         super().__init__()
         self.settings = settings
-        seen = 2 * len(settings.features.names)  # of the symbol, and of the market
+        seen = 2 * len(settings.features.names)  # the symbol's features and the market's
         start = torch.tensor(_START[settings.trades])
-        # Aims of zero, within their zone, trade nothing and have no gradient: without a base some must stand out at first.
+        # Without a base all aims would start at zero, inside their no-trade zone, where nothing trades and no gradient exists;
+        # so start from random output weights.
         initial_std = (0.3 if settings.trades == "band" else 0.1) if settings.base == "flat" else 0.0
         self.body = Body(seen, len(start), settings, start, initial_std)
-        # What validation leaves standing of the tilt; no parameter, but saved and copied with them.
+        # Selected on validation tasks, not trained: a buffer, so that it is saved and copied with the parameters.
         self.shrink: Tensor
         self.register_buffer("shrink", torch.tensor(settings.shrink, dtype=torch.float64))
 
@@ -98,13 +105,18 @@ class Policy(nn.Module):
         Parameters
         ----------
         features : Tensor of shape (B, T, A, F)
-            NaN where not known: there the base stands.
+            NaN where unknown; the aim is the base there.
         base : Tensor of shape (B, T, A)
-            Weights to tilt.
+            Base weights, which the policy tilts.
         last : int, optional
-            Only this many last bars are wanted; memory runs over all.
+            Return only this many last bars. The memory still runs over all of them.
         truncate : int
-            See `Body.forward`.
+            Length in bars of truncated backpropagation through time; see `Body.forward`.
+
+        Returns
+        -------
+        TensorPlan
+            Aim, and band or rate if the policy has one, each of shape (B, T or last, A).
         """
         settings, shrink, paths, n = self.settings, self.shrink, *features.shape[0:3:2]
         seen, known = self.sequences(features)
@@ -114,7 +126,7 @@ class Policy(nn.Module):
             known, base = known[:, -last:], base[:, -last:]
         tilt = torch.where(known, torch.tanh(tilt) * shrink, 0.0)
         aim = settings.limit * tilt / n if settings.base == "flat" else base * (1 + tilt)
-        # What is not borrowed cannot be held: a book of more than the limit is scaled to it.
+        # Scale books whose gross weight exceeds the limit down to it.
         aim = aim / (aim.abs().sum(-1, keepdim=True) / settings.limit).clamp(min=1)
         band = rate = None
         if settings.trades == "band":
@@ -123,11 +135,11 @@ class Policy(nn.Module):
         elif settings.trades == "rate":
             rate = torch.sigmoid(rest[0])
             if settings.base != "flat":
-                rate = shrink * rate + (1 - shrink)  # a base goes all the way
+                rate = shrink * rate + (1 - shrink)  # a base trades all the way to its aim: rate 1
         return TensorPlan(aim, band, rate)
 
     def sequences(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network reads: of each symbol alone, and of the market.
+        """Inputs of the network: each symbol's features, and their mean over the symbols ("the market").
 
         Parameters
         ----------
@@ -136,7 +148,9 @@ class Policy(nn.Module):
         Returns
         -------
         seen : Tensor of shape (B·A, T, 2F)
+            One sequence per path and symbol.
         known : Tensor of bool, shape (B, T, A)
+            Where all features of the symbol are finite.
         """
         known = torch.isfinite(features).all(-1)
         features = torch.where(known[..., None], features, 0.0)
@@ -146,7 +160,7 @@ class Policy(nn.Module):
 
 
 def base_weights(settings: PolicySettings, bars: Bars) -> np.ndarray:
-    """The weights that the policy tilts, shape (T, A), within its limit."""
+    """The base weights that the policy tilts, shape (T, A), scaled down where gross weight exceeds the limit."""
     if settings.base == "flat":
         return np.zeros(bars.shape)
     rule = (
@@ -157,19 +171,25 @@ def base_weights(settings: PolicySettings, bars: Bars) -> np.ndarray:
 
 
 class PolicyStrategy(Strategy):
-    """A trained policy with a definite memory: row t is the policy run over the last `context` bars up to t.
+    """A trained policy as a strategy, with a finite memory: row t is the policy run over the last `context` bars up to t.
 
-    So a row depends on a fixed stretch of the past and nothing else: the backtest and the deployed signal agree whatever
-    bars they were started from.
+    Each row depends on a fixed number of past bars, so the backtest and the deployed signal agree whatever bar they start
+    from.
 
     Parameters
     ----------
     policy : Policy
     context : int
-        Bars of memory; 1 is none. Rows with a shorter past hold the base.
+        Bars of memory; 1 is none. Rows with fewer past bars hold the base.
     name : str
+        Label in tables and plots.
     seen_until : Timestamp, optional
-        Last bar that its weights were learnt or chosen on: what comes before is no test.
+        Last bar used to train or select the weights. Results up to this bar are in sample.
+
+    Raises
+    ------
+    InputError
+        When `context` is below 1.
     """
 
     def __init__(self, policy: Policy, context: int, name: str = "policy", seen_until: pd.Timestamp | None = None):
@@ -195,7 +215,7 @@ class PolicyStrategy(Strategy):
         plan = TensorPlan(
             base.clone(), band if settings.trades == "band" else None, rate if settings.trades == "rate" else None
         )
-        # rows with too short a past for any memory stay as they are
+        # rows before `first` have too few past bars and keep the base
         first = max(held.past, self.context - 1)
         # (rows, A, F, context) -> (rows, context, A, F), without a copy
         windows = features.unfold(0, self.context, 1).permute(0, 3, 1, 2) if first < len(grown) else features
@@ -224,12 +244,12 @@ class PolicyStrategy(Strategy):
 
     @classmethod
     def load(cls, folder: str | Path) -> PolicyStrategy:
-        """Read what `save` wrote.
+        """Read a strategy written by `save`.
 
         Raises
         ------
         InputError
-            When the files are missing or do not belong together.
+            When files are missing or inconsistent with each other.
         """
         with saving.reading(folder, "strategy.json", "strategy") as config:
             policy = Policy(settings_from(config["policy"]))
@@ -239,12 +259,12 @@ class PolicyStrategy(Strategy):
 
 
 def settings_from(config: dict) -> PolicySettings:
-    """`PolicySettings` from what ``dataclasses.asdict`` and JSON made of it."""
+    """`PolicySettings` from its ``dataclasses.asdict`` after a round trip through JSON."""
     return PolicySettings(**{**config, "features": Features.from_dict(config["features"])})
 
 
 def with_shrink(policy: Policy, shrink: float) -> Policy:
-    """The same weights, the tilt shrunk."""
+    """A copy of `policy` with another factor on its tilt."""
     other = copy.deepcopy(policy)
     other.shrink.fill_(shrink)
     return other

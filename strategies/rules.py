@@ -1,4 +1,4 @@
-"""Rules that learn nothing: the baselines that stand in every table."""
+"""Fixed rules, without learning: the baselines of every comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from strategies.strategy import Strategy
 
 
 class EqualWeight(Strategy):
-    """The same weight in every symbol that trades, restored every bar."""
+    """The same weight in every listed symbol, rebalanced every bar."""
 
     name = "equal weight"
 
@@ -18,26 +18,33 @@ class EqualWeight(Strategy):
 
 
 class BuyAndHold(Strategy):
-    """Equal weights of the symbols listed at the first bar, each bought when it first trades after; no trade follows."""
+    """Buys the symbols listed at the first bar in equal weights, each when it first trades, and never rebalances."""
 
     name = "buy and hold"
 
     def plan(self, bars: Bars) -> Plan:
         aim = np.broadcast_to(_shared(bars.listed[:1].astype(np.float64)), bars.shape).copy()
         traded = bars.tradable.copy()
-        traded[0] = False  # the first decision is filled after its bar
+        traded[0] = False  # the first decision fills at the next bar, so the first bar counts as not yet bought
         bought = np.logical_or.accumulate(traded, axis=0)
         return Plan(aim, np.where(bought, np.inf, 0.0))
 
 
 class InverseVolatility(Strategy):
-    """Weights in inverse proportion to volatility over the last `window` bars.
+    """Weights inversely proportional to the volatility of the last `window` bars, fully invested.
 
     Parameters
     ----------
     window : int
+        Bars; at least 2.
     band : float
-        Half-width of the no-trade zone, as a share of the equal weight: small changes of volatility are not worth a trade.
+        Half-width of the no-trade zone around each weight, as a fraction of the equal weight 1 / A. It avoids trading on
+        small changes of volatility.
+
+    Raises
+    ------
+    InputError
+        When `window` is below 2.
     """
 
     def __init__(self, window: int = 63, band: float = 0.1):
@@ -53,13 +60,20 @@ class InverseVolatility(Strategy):
 
 
 class Momentum(Strategy):
-    """Equal weights in the symbols that rose over the last `window` bars; the rest stays in cash.
+    """Long-only time-series momentum (Moskowitz, Ooi and Pedersen 2012).
 
-    Time-series momentum (Moskowitz, Ooi and Pedersen 2012), long only.
+    Each listed symbol that rose over the last `window` bars gets the weight 1 / (number of listed symbols); the rest of the
+    account stays in cash.
 
     Parameters
     ----------
     window : int
+        Bars; at least 1.
+
+    Raises
+    ------
+    InputError
+        When `window` is below 1.
     """
 
     def __init__(self, window: int = 252):
@@ -79,13 +93,17 @@ class Momentum(Strategy):
 
 
 def inverse_volatility(bars: Bars, window: int = 63) -> np.ndarray:
-    """Weights (T, A) in inverse proportion to the volatility of the last `window` bars, equal until it is known."""
+    """Weights (T, A) inversely proportional to the volatility of the last `window` bars.
+
+    Volatility is the root mean square log return. A symbol without enough history has weight zero; rows in which no symbol
+    has enough are equally weighted.
+    """
     held = bars.with_past()
     marks, there = held.marks, np.isfinite(held.close)
     squares = np.zeros(marks.shape)
     with np.errstate(invalid="ignore", divide="ignore"):
         squares[1:] = np.nan_to_num(np.diff(np.log(marks), axis=0)) ** 2
-    # A bar without a close is no return: counted as one of zero, a symbol that has stopped trading would look safe.
+    # Bars without a close are left out: counted as zero returns, they would make a symbol that stopped trading look safe.
     total, count = (_over_window(x, window) for x in (squares, there.astype(np.float64)))
     volatility = np.sqrt(np.maximum(total, 0) / np.maximum(count, 1))
     known = held.listed & (count >= window / 2) & (np.arange(len(marks))[:, None] >= window) & (volatility > 1e-8)
@@ -96,13 +114,13 @@ def inverse_volatility(bars: Bars, window: int = 63) -> np.ndarray:
 
 
 def _over_window(values: np.ndarray, window: int) -> np.ndarray:
-    """Sums over the last `window` rows."""
+    """Rolling sums over the last `window` rows."""
     total = np.cumsum(values, axis=0)
     total[window:] -= total[:-window].copy()
     return total
 
 
 def _shared(weight: np.ndarray) -> np.ndarray:
-    """Rows scaled to sum to one; a row of zeros stays."""
+    """Rows scaled to sum to one; rows of zeros are unchanged."""
     total = weight.sum(axis=1, keepdims=True)
     return np.where(total > 0, weight / np.where(total > 0, total, 1.0), 0.0)

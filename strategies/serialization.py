@@ -1,4 +1,4 @@
-"""A network on disk: a JSON file that says what it is, and its weights as safetensors. Nothing is pickled."""
+"""Networks on disk: a JSON file with the configuration, and the weights as safetensors. Nothing is pickled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WEIGHTS = "weights.safetensors"
 
 
 def fingerprint(config: Any, module: nn.Module) -> str:
-    """SHA-256 of what it is and of its weights: two of one name are not one model."""
+    """SHA-256 of the configuration and the weights, to tell models of the same name apart."""
     digest = hashlib.sha256(json.dumps(config).encode())
     for name, weight in sorted(module.state_dict().items()):
         digest.update(name.encode() + weight.detach().cpu().numpy().tobytes())
@@ -30,7 +30,7 @@ def fingerprint(config: Any, module: nn.Module) -> str:
 
 
 def write(folder: str | Path, file: str, config: dict[str, Any], module: nn.Module) -> Path:
-    """Write `config` to `file`, with the format, and the weights beside it."""
+    """Write `config` and the format version to `file`, and the weights of `module` to the same folder."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_config(folder / file, config)
@@ -39,33 +39,45 @@ def write(folder: str | Path, file: str, config: dict[str, Any], module: nn.Modu
 
 
 def write_config(path: Path, config: dict[str, Any]) -> None:
-    """Write JSON that says in which format it is."""
+    """Write `config` as JSON, with the format version."""
     with replacing(path) as beside:
         beside.write_text(json.dumps({"format": FORMAT, **config}, indent=1))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Tensors by name; whoever may read the folder may read them (``save_file`` lets nobody else: a server is another user)."""
+    """Write named tensors as safetensors, with the usual file permissions.
+
+    safetensors' ``save_file`` makes the file readable by its owner only, which breaks a server that runs as another user.
+    """
     with replacing(path) as beside:
         beside.write_bytes(save({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}))
 
 
 def weights(folder: str | Path) -> dict[str, torch.Tensor]:
-    """The weights that `write` wrote."""
+    """Read the weights written by `write`."""
     return load_file(Path(folder) / WEIGHTS)
 
 
 @contextlib.contextmanager
 def reading(folder: str | Path, file: str, what: str) -> Iterator[dict[str, Any]]:
-    """What `file` says, for a block that makes the network anew and gives it its `weights`.
+    """Context manager that yields the configuration in `file`, for a block that rebuilds the network and loads its `weights`.
+
+    Parameters
+    ----------
+    folder : str or Path
+    file : str
+        Name of the JSON file in `folder`.
+    what : str
+        What is being read, for error messages.
 
     Raises
     ------
     InputError
-        When the files are missing or do not belong together.
+        When files are missing or inconsistent with each other; errors raised in the block are converted too.
     """
     try:
-        with torch.random.fork_rng(devices=[]):  # what is drawn at first is overwritten, so it must not cost the caller
+        # The initial weights are overwritten, so drawing them must not advance the caller's random state.
+        with torch.random.fork_rng(devices=[]):
             config = json.loads((Path(folder) / file).read_text())
             check_format(config, Path(folder) / file, f"save the {what} again with this one")
             yield config

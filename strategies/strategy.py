@@ -1,4 +1,4 @@
-"""`Strategy`: what decides, bar by bar, which weights it wants."""
+"""`Strategy`: the interface of everything that turns bars into target weights."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from markets import Bars, InputError, Plan
 
 
 def planned(strategy: Strategy, bars: Bars) -> Plan:
-    """The strategy's plan, if it is one for these bars.
+    """The strategy's plan for `bars`, with its type and shape checked.
 
     Raises
     ------
     InputError
-        When `plan` returns something else, or rows or symbols other than the bars have.
+        When `plan` does not return a `Plan`, or returns one whose shape is not that of `bars`.
     """
     plan = strategy.plan(bars)
     if not isinstance(plan, Plan):
@@ -21,22 +21,22 @@ def planned(strategy: Strategy, bars: Bars) -> Plan:
     if plan.aim.shape != bars.shape:
         raise InputError(
             f"{strategy.name}: the plan has shape {plan.aim.shape}, but the visible bars make {bars.shape}; "
-            "of what is computed with the history, return the rows from bars.past on"
+            "if it was computed with the history, return only the rows from bars.past on"
         )
     return plan
 
 
 class Strategy(ABC):
-    """Something that decides weights from bars.
+    """A rule or model that turns bars into target weights.
 
     Attributes
     ----------
     name : str
-        For tables and plots.
+        Label in tables and plots.
     warmup : int
-        Bars needed before the first row that is more than a guess.
+        Bars of history needed before the first meaningful row of the plan.
     adapts : bool
-        Whether `adapt` does anything; a strategy that does not is planned once.
+        Whether `adapt` returns a different strategy. If not, a backtest calls `plan` once for the whole span.
     """
 
     name: str = "strategy"
@@ -45,8 +45,19 @@ class Strategy(ABC):
 
     @abstractmethod
     def plan(self, bars: Bars) -> Plan:
-        """Plan for the visible rows, shape (T, A); row t may use bars up to t, the history included, and no more."""
+        """Target weights for the visible rows.
+
+        Parameters
+        ----------
+        bars : Bars
+            T visible rows and A symbols, and possibly earlier history (`Bars.with_past`).
+
+        Returns
+        -------
+        Plan
+            Arrays of shape (T, A). Row t may depend on bars up to and including t and on the history, never on later bars.
+        """
 
     def adapt(self, bars: Bars) -> Strategy:
-        """The strategy after seeing `bars`; those that do not learn return themselves. Set `adapts` if yours learns."""
+        """The strategy adapted to `bars`. The default returns the strategy itself; if you override it, set `adapts` to True."""
         return self

@@ -1,4 +1,4 @@
-"""Strategies from a user's own file, by its path and never by putting a folder on the import path."""
+"""Loads a strategy from a user's Python file by its path, without changing the import path."""
 
 from __future__ import annotations
 
@@ -18,24 +18,30 @@ from strategies.strategy import Strategy
 
 
 def load_strategy(source: str) -> Callable[[], Strategy]:
-    """A maker of strategies from ``path/to/file.py:Name``.
+    """A factory of the strategy named by ``path/to/file.py:Name``.
 
-    The file runs once, under a private name, so that a user's ``strategies.py`` does no harm to ours.
+    The file is executed once, under a private module name, so that a user's ``strategies.py`` does not shadow this package.
 
     Parameters
     ----------
     source : str
         ``Name`` is a `Strategy` class that needs no arguments, a function without arguments that returns a strategy, or a
-        strategy itself.
+        `Strategy` instance.
+
+    Returns
+    -------
+    callable
+        Takes no arguments and returns a new `Strategy` on each call.
 
     Raises
     ------
     InputError
-        No such file or name, an error in the file, with its line, or something that is no strategy.
+        When the file or the name does not exist, when the file raises (the message gives the line), or when the object is not
+        a strategy.
     """
     path, _, name = source.rpartition(":")
     file = Path(path)
-    # one name a file, wherever it lies
+    # unique per file path
     module_name = f"_user_{file.stem}_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]}"
     if not path or not name.isidentifier() or file.suffix != ".py":
         raise InputError(f"{source!r}: write the file and the name in it, as in my_strategy.py:MyStrategy")
@@ -45,13 +51,13 @@ def load_strategy(source: str) -> Callable[[], Strategy]:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # dataclasses look themselves up there
+    sys.modules[module_name] = module  # dataclasses look up their module there
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[module_name]
         raise InputError(_where(file, error)) from error
-    cloudpickle.register_pickle_by_value(module)  # so that joblib's workers, who cannot import it, get the code
+    cloudpickle.register_pickle_by_value(module)  # joblib's workers cannot import it, so send them the code
     found = getattr(module, name, None)
     if found is None:
         there = ", ".join(n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module_name)
@@ -59,13 +65,13 @@ def load_strategy(source: str) -> Callable[[], Strategy]:
 
     def make() -> Strategy:
         try:
-            # a strategy is copied, so that nothing is remembered from one use to the next
+            # copy an instance, so that no state carries over from one use to the next
             built = found() if callable(found) and not isinstance(found, Strategy) else copy.deepcopy(found)
         except Exception as error:
             raise InputError(_where(file, error)) from error
         if not isinstance(built, Strategy):
             raise InputError(
-                f"{file}: {name} is no Strategy; derive it from strategies.Strategy and give it plan(bars)"
+                f"{file}: {name} is not a Strategy; derive it from strategies.Strategy and implement plan(bars)"
             )
         return built
 
@@ -73,7 +79,7 @@ def load_strategy(source: str) -> Callable[[], Strategy]:
 
 
 def _where(file: Path, error: Exception) -> str:
-    """The error with the last line of the user's file that it passed through."""
+    """The error message, with the last line of the user's file in the traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [f.lineno for f in frames if Path(f.filename).resolve() == file.resolve()]
     line = getattr(error, "lineno", None) or (lines[-1] if lines else None)

@@ -294,5 +294,5 @@ def _check_order(index: pd.DatetimeIndex, where: Where) -> None:
             f"time {index[row]} appears twice; keep one, or if clocks were set back, write times with their UTC offset"
         )
     else:
-        message = f"time {index[row]} stands twice; keep one of the two"
+        message = f"time {index[row]} appears twice; keep one of the two"
     raise InputError(f"{where(row)}: {message}")

@@ -132,7 +132,6 @@ def _check_days(
     if calendar is None:
         calendar, why = guess_days(local.normalize())
     at = sessions(calendar, *_reach(local)) if calendar else None
-    local = local
     midnight = bool((local == local.normalize()).all())
     if at is not None and index.tz is not None and not midnight:
         local = index.tz_convert(at.zone).tz_localize(None)

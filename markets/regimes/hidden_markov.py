@@ -93,7 +93,7 @@ class HiddenMarkovRegimes(RegimeDetector):
         k = self.n_regimes
         returns = self._returns_to_fit(bars, 20 * k)
         rng = np.random.default_rng(self.seed)
-        workspace = _Room(len(returns), k)
+        workspace = _Workspace(len(returns), k)
         floor = 1e-4 * returns.var()  # keeps a state from collapsing onto a single return
         short = min(SHORT_RUN, self.max_iterations)
         runs = []
@@ -142,7 +142,7 @@ class HiddenMarkovRegimes(RegimeDetector):
         return alpha, density, float(total)
 
 
-class _Room:
+class _Workspace:
     """Scratch arrays of EM, shared by all runs."""
 
     def __init__(self, bars: int, k: int):

@@ -1,4 +1,4 @@
-"""Gymnasium environments as tasks, and policies that act in them."""
+"""Gymnasium environments as tasks, and policies for them."""
 
 from metalearner.environments.actor_critic import ActorCritic
 from metalearner.environments.agent import Agent

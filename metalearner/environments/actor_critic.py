@@ -1,7 +1,7 @@
-"""The network that acts: the same `Body` that trades, with a distribution over actions and a value.
+"""Actor–critic network: the `Body` also used for trading, with a distribution over actions and a value function.
 
-One with a memory reads, beside what it observes, what it did last, what that paid and whether an episode ended then; the memory
-runs on over the ends of episodes, for it is there that it learns the task (Duan et al., "RL²", arXiv 1611.02779).
+A policy with a memory reads the observation, its last action, the last reward and whether an episode has just ended. The memory
+is kept across episodes, so that it can identify the task (Duan et al., "RL²", arXiv 1611.02779).
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from strategies.networks import Body, Shape
 
 
 class ActorCritic(nn.Module):
-    """Distribution of actions, and the value of what is to come.
+    """Action distribution (actor) and value function (critic) on a shared network.
 
     Parameters
     ----------
     settings : Shape
+        Architecture.
     spaces : Spaces
+        Observations and actions of the environment.
     critic : bool
-        Whether there is a value.
+        Whether there is a value output.
     initial_std : float
-        Standard deviation of a normal action at first, in units of half the box; a parameter, so that it adapts.
+        Initial standard deviation of continuous actions, in units of half the width of the action space; it is trained.
     """
 
     def __init__(self, settings: Shape, spaces: Spaces, critic: bool = True, initial_std: float = 0.5):
@@ -39,8 +41,8 @@ class ActorCritic(nn.Module):
         self.body = Body(inputs, outputs + critic, self.settings)
         continuous = isinstance(spaces.actions, DiagonalGaussian)
         self.log_std = nn.Parameter(torch.full((outputs,), math.log(initial_std))) if continuous else None
-        # Orthogonal, with a small output: nearly the same chance for each action at first (Engstrom et al.,
-        # "Implementation matters in deep policy gradients", ICLR 2020).
+        # Orthogonal initialisation with small output weights, so that actions are nearly equally likely at first (Engstrom et
+        # al., "Implementation matters in deep policy gradients", ICLR 2020).
         for layer in self.body.layers:
             nn.init.orthogonal_(layer.weight, math.sqrt(2))  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -49,21 +51,23 @@ class ActorCritic(nn.Module):
         nn.init.orthogonal_(last[outputs:], 1.0) if critic else None
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Along the episodes of B tasks.
+        """Outputs along E trials of each of B tasks.
 
         Parameters
         ----------
         x : Tensor of shape (B, E, T, inputs)
-            Made by `inputs`.
+            Returned by `inputs`.
         state : Tensor of shape (B, E, ..., ...), optional
-            What `forward` returned for the steps before.
+            State returned by the call for the preceding steps.
 
         Returns
         -------
         head : Tensor of shape (B, E, T, H)
-            For the distribution over actions.
+            Parameters of the action distribution.
         value : Tensor of shape (B, E, T) or None
+            None without a critic.
         state : Tensor of shape (B, E, ..., ...) or None
+            State after the last step, to pass to the next call; None without a memory.
         """
         lead = x.shape[:2]
         out, state = self.body(x.flatten(0, 1), state=None if state is None else state.flatten(0, 1))
@@ -72,13 +76,13 @@ class ActorCritic(nn.Module):
         return head, out[..., -1] if self.critic else None, None if state is None else state.unflatten(0, lead)
 
     def inputs(self, observation: Tensor, last: Tensor) -> Tensor:
-        """What is read at a step: shape (..., inputs) from what is observed and, with a memory, what `lately` said."""
+        """Network inputs at a step, shape (..., inputs): the observation and, with a memory, the result of `lately`."""
         return torch.cat([observation, last], -1) if self.remembers else observation
 
     def lately(self, action: Tensor, reward: Tensor, done: Tensor) -> Tensor:
-        """What was done last, what it paid, and whether it was the last of an episode."""
+        """Encoding of the last action, its reward, and whether it ended an episode."""
         return torch.cat([self.spaces.actions.encode(action), reward.float()[..., None], done.float()[..., None]], -1)
 
     def nothing_yet(self, *shape: int) -> Tensor:
-        """`lately` before the first step."""
+        """The result of `lately` before the first step: zeros."""
         return torch.zeros(*shape, self.spaces.actions.outputs + 2)

@@ -1,4 +1,4 @@
-"""`Agent`: a policy at work in one gymnasium environment."""
+"""`Agent`: a policy that acts in one gymnasium environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from strategies.networks import Shape
 
 
 class Agent:
-    """A policy at work in one environment::
+    """A policy that acts in one environment::
 
         action = agent.act(observation)
         observation, reward, terminated, truncated, _ = environment.step(action)
@@ -28,10 +28,10 @@ class Agent:
     ----------
     policy : ActorCritic
     context : int
-        With 1 the memory is cleared at every step.
+        With 1, the memory is cleared at every step; otherwise it is kept until `forget`.
     name : str
     rng : Generator, optional
-        Actions are drawn by it as in training; without one they are the most probable.
+        If given, actions are sampled with it, as in training. Otherwise the most probable action is taken.
     """
 
     seen_until = None
@@ -41,22 +41,32 @@ class Agent:
         self.forget()
 
     def forget(self) -> None:
-        """Clear the memory: another task."""
+        """Clear the memory, for a new task."""
         self._state: Tensor | None = None
         self._action: Tensor | None = None  # not observed yet
         self._last = self.policy.nothing_yet(1, 1, 1)
 
     def act(self, observation: Any) -> Any:
-        """The action on `observation`.
+        """Choose an action.
+
+        Parameters
+        ----------
+        observation
+            As returned by the environment.
+
+        Returns
+        -------
+        int or ndarray
+            For the environment's ``step``.
 
         Raises
         ------
         InputError
-            When a memory was not told what its last action paid.
+            When the policy has a memory and `observe` was not called since the last action.
         """
         if self._action is not None and self.context > 1 and self.policy.remembers:
             raise InputError(
-                f"{self.name} learns from what its actions pay: call observe(reward, done) after each step"
+                f"{self.name} needs the reward of its last action: call observe(reward, done) after each step"
             )
         policy, actions = self.policy, self.policy.spaces.actions
         seen = policy.spaces.read(np.asarray(observation)[None])[None, None]
@@ -71,12 +81,18 @@ class Agent:
         return int(chosen) if isinstance(actions, Categorical) else chosen
 
     def observe(self, reward: float, done: bool) -> None:
-        """What the last action paid, and whether its episode is over; the memory lives on.
+        """Record the result of the last action. The memory is kept when an episode ends.
+
+        Parameters
+        ----------
+        reward : float
+        done : bool
+            Whether the episode has ended.
 
         Raises
         ------
         InputError
-            When there was no action.
+            When there was no action since the last call.
         """
         if self._action is None:
             raise InputError(f"{self.name} has not acted since it last observed: call act(observation) first")
@@ -101,12 +117,12 @@ class Agent:
 
     @classmethod
     def load(cls, folder: str | Path) -> Agent:
-        """Read what `save` wrote.
+        """Read an agent written by `save`.
 
         Raises
         ------
         InputError
-            When the files are missing or do not belong together.
+            When files are missing or inconsistent with each other.
         """
         with saving.reading(folder, "agent.json", "agent") as config:
             spaces = Spaces.from_dict(config["spaces"])

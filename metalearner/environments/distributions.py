@@ -1,7 +1,7 @@
-"""Distributions over actions, and what an environment shows and takes (`Spaces`).
+"""Distributions over actions, and the observation and action spaces of an environment (`Spaces`).
 
-A distribution's ``head`` is what it makes of the network's outputs: its parameters, which `sample` draws from by noise that was
-drawn before; ``outputs`` is how many outputs there must be.
+A distribution's ``outputs`` is the number of network outputs it needs. Its ``head`` turns these into the distribution's
+parameters, from which `sample` computes actions with noise drawn beforehand by `noise`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from markets import InputError
 
 @dataclass(frozen=True)
 class Categorical:
-    """One of n actions, by the logits that the network puts out.
+    """A categorical distribution over n actions; the network's outputs are the logits.
 
     Attributes
     ----------
     n, start : int
-        As in `gymnasium.spaces.Discrete`.
+        Number of actions and the first action, as in `gymnasium.spaces.Discrete`.
     """
 
     n: int
@@ -62,12 +62,17 @@ class Categorical:
 
 @dataclass(frozen=True)
 class DiagonalGaussian:
-    """A point of a box, by the means of independent normals in units of half its width, or of 1 where it has no end.
+    """Independent Gaussians for the coordinates of a `Box`; the network's outputs are the means.
+
+    Actions are in units of half the width of the box, measured from its centre, and are clipped to the box. Unbounded coordinates
+    have unit 1 and centre 0.
 
     Attributes
     ----------
     low, high : tuple of float
+        Bounds of the flattened box.
     shape : tuple of int
+        Shape of the box.
     """
 
     low: tuple[float, ...]
@@ -117,17 +122,17 @@ Distribution = Categorical | DiagonalGaussian
 
 @dataclass(frozen=True)
 class Spaces:
-    """What an environment shows and takes, as it is kept in JSON.
+    """Observation and action spaces of an environment, in a form that can be stored as JSON.
 
     Attributes
     ----------
     observations : int
-        Numbers in an observation; of a `Discrete` one, its values.
+        Length of a flattened `Box` observation, or number of values of a `Discrete` one, which is one-hot encoded.
     one_of : bool
-        Observations are `Discrete`.
+        Whether observations are `Discrete`.
     actions : Distribution
     first : int
-        The least `Discrete` observation.
+        Smallest `Discrete` observation.
     """
 
     observations: int
@@ -137,12 +142,12 @@ class Spaces:
 
     @classmethod
     def of(cls, observation: Space, action: Space) -> Spaces:
-        """Those of an environment.
+        """Build from an environment's observation and action spaces.
 
         Raises
         ------
         InputError
-            When they are neither `Box` nor `Discrete`.
+            When one of them is neither `Box` nor `Discrete`.
         """
         actions: Distribution
         if isinstance(action, Discrete):
@@ -151,21 +156,21 @@ class Spaces:
             low, high = (tuple(float(x) for x in end.flatten()) for end in (action.low, action.high))
             actions = DiagonalGaussian(low, high, tuple(action.shape))
         else:
-            raise InputError(f"the environment's actions are {action}; agents know Box and Discrete")
+            raise InputError(f"the environment's actions are {action}; only Box and Discrete are supported")
         if isinstance(observation, Discrete):
             return cls(int(observation.n), True, actions, int(observation.start))
         if isinstance(observation, Box):
             return cls(int(np.prod(observation.shape)), False, actions)
-        raise InputError(f"the environment's observations are {observation}; agents know Box and Discrete")
+        raise InputError(f"the environment's observations are {observation}; only Box and Discrete are supported")
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> Spaces:
-        """From what ``dataclasses.asdict`` and JSON made of it."""
+        """Rebuild from ``dataclasses.asdict`` after a round trip through JSON."""
         actions: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in config["actions"].items()}
         return cls(**config | {"actions": Categorical(**actions) if "n" in actions else DiagonalGaussian(**actions)})
 
     def read(self, observation: np.ndarray) -> Tensor:
-        """N observations as the network reads them, shape (N, `observations`)."""
+        """Encode N observations for the network, shape (N, `observations`)."""
         held = torch.from_numpy(np.asarray(observation))
         if self.one_of:
             return nn.functional.one_hot(held.long() - self.first, self.observations).float()

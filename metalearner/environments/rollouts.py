@@ -1,6 +1,7 @@
-"""What a policy meets in gymnasium environments.
+"""Rollouts of a policy in gymnasium environments.
 
-All randomness comes from the step's key and the task's own seed, so that it does not matter which process has the task.
+All randomness comes from the training step's key and the task's own seed, so that results do not depend on which process holds a
+task.
 """
 
 from __future__ import annotations
@@ -20,18 +21,19 @@ from metalearner.objective import TaskBatch
 from strategies.networks import Parameters, call
 
 Choose = Callable[[Tensor, Tensor], Tensor]
-_AHEAD = 16  # steps whose noise is drawn at once
+_AHEAD = 16  # steps for which noise is drawn in one call
 
 
 @dataclass(frozen=True)
 class SeedBatch(TaskBatch):
-    """Tasks by their seeds, each with its place among all that all processes sampled.
+    """A batch of tasks identified by their seeds.
 
     Attributes
     ----------
     places : ndarray of int, shape (B,)
+        Position of each task among the tasks of all processes.
     total : int
-        Tasks of all processes.
+        Number of tasks over all processes.
     """
 
     places: np.ndarray
@@ -39,7 +41,7 @@ class SeedBatch(TaskBatch):
 
     @classmethod
     def of(cls, seeds: np.ndarray, progress: float = 1.0) -> SeedBatch:
-        """All tasks that were sampled."""
+        """The batch of all sampled tasks, before sharding."""
         return cls(seeds, np.arange(len(seeds)), len(seeds), progress=progress)
 
     def __getitem__(self, rows: Any) -> SeedBatch:
@@ -48,25 +50,26 @@ class SeedBatch(TaskBatch):
 
 @dataclass(frozen=True)
 class Rollout:
-    """What was met in B tasks by E trials each, of T steps at most; tensors are (B, E, T) or (B, E, T, ·).
+    """E trials in each of B tasks, of at most T steps. Tensors have shape (B, E, T) or (B, E, T, ·).
 
-    A trial is several episodes of one task, one after another (Duan et al., "RL²", arXiv 1611.02779).
+    A trial is a sequence of episodes of the same task (Duan et al., "RL²", arXiv 1611.02779).
 
     Attributes
     ----------
     tasks : SeedBatch
     x : Tensor
-        What the policy read.
+        Inputs of the policy.
     observation, following : Tensor
-        What the environment showed, and what it showed after the step, before any new episode.
+        Encoded observation before the step, and after it (the final observation, if the episode ended).
     action, log_prob, value, reward : Tensor
-        As they were; `value` is 0 without a critic.
+        `value` is 0 without a critic.
     done, terminated, alive : Tensor of bool
-        Whether an episode ended with the step; whether by more than a time limit; whether the step still counts.
+        Whether the step ended an episode; whether it did so other than by a time limit; whether the step counts (it is not after
+        the end of the trial).
     episode : Tensor of int
-        Which episode of the trial it is.
+        Index of the episode within the trial.
     after : Tensor
-        Value of what would have followed, where an end was a mere time limit; 0 elsewhere.
+        Bootstrap value where a time limit ended the episode or trial; 0 elsewhere.
     """
 
     tasks: SeedBatch
@@ -84,11 +87,11 @@ class Rollout:
     after: Tensor
 
     def __getitem__(self, rows: Any) -> Rollout:
-        """Some of the tasks."""
+        """The rollout of the tasks selected by `rows`."""
         return Rollout(*(getattr(self, f.name)[rows] for f in fields(self)))
 
     def returns(self, episode: int | None = None) -> Tensor:
-        """Sum of rewards in one episode of the trial, or in all, shape (B, E)."""
+        """Sum of rewards over one episode of each trial, or over all its episodes, shape (B, E)."""
         counts = self.alive if episode is None else self.alive & (self.episode == episode)
         return (self.reward * counts).sum(-1)
 
@@ -96,7 +99,7 @@ class Rollout:
 def evaluate(
     policy: nn.Module, params: Parameters, x: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Head, value and state at `params`; the first two on the CPU, where money and environments are."""
+    """Head, value and state of `policy` at `params`; head and value are moved to the CPU, where the environments run."""
     device = next(iter(params.values())).device
     head, value, state = call(policy, params, x.to(device), state)
     return head.cpu(), None if value is None else value.cpu(), state
@@ -115,30 +118,30 @@ def rollout(
     max_steps: int = 1000,
     choose: Choose | None = None,
 ) -> Rollout:
-    """Let the policy act.
+    """Run a policy in the environments of a batch of tasks.
 
     Parameters
     ----------
     policy : ActorCritic
     params : Parameters
-        Of the policy, or one copy a task.
+        Parameters of the policy, shared or one copy per task.
     environments : Environments
     tasks : SeedBatch
     key : int
-        Of the randomness, with each task's seed.
+        Seeds the randomness, together with each task's seed.
     trials : int
-        Trials of each task side by side, E.
+        Parallel trials per task, E.
     episodes_per_trial : int
-        The memory is kept from each to the next.
+        Consecutive episodes per trial; the memory is kept from one to the next.
     max_steps : int
-        Steps after which a trial is cut, whatever the environment says.
+        Largest number of steps in a trial, counted over its episodes.
     choose : callable, optional
-        (head, noise) to actions; by default a sample of the policy's own distribution.
+        Function from (head, noise) to actions. By default actions are sampled from the policy's distribution.
 
     Returns
     -------
     Rollout
-        Of as many steps as the longest trial took.
+        T is the number of steps of the longest trial.
     """
     actions, shape = policy.spaces.actions, (len(tasks), trials)
     choose = choose or actions.sample
@@ -158,7 +161,7 @@ def rollout(
         met = _step(envs, policy, action, shape)
         alive, cut = episode < episodes_per_trial, t == max_steps - 1
         done = met.done | cut
-        # a memory lives on after the end of an episode, and so does the value of what it will meet
+        # with a memory, the value includes the trial's later episodes, so bootstrap at the end of the trial only
         ends = done if not policy.remembers else done & (torch.tensor(cut) | (episode == episodes_per_trial - 1))
         limit = alive & ends & ~met.terminated
         steps.append({
@@ -177,10 +180,10 @@ def rollout(
 
 
 class _Met(NamedTuple):
-    """What one step of the environments gave."""
+    """Result of one step of the environments."""
 
-    observation: Tensor  # (B, E, 1, ·); of the new episode, where one began
-    following: Tensor  # the same, before any new episode
+    observation: Tensor  # (B, E, 1, ·); after a reset, the first of the new episode
+    following: Tensor  # the same, but the final one of the old episode
     reward: Tensor  # (B, E)
     terminated: Tensor
     done: Tensor
@@ -199,7 +202,7 @@ def _step(envs: VectorEnv, policy: ActorCritic, action: Tensor, shape: tuple[int
 def _bootstrap(
     policy: ActorCritic, params: Parameters, state: Tensor | None, action: Tensor, met: _Met, limit: Tensor
 ) -> Tensor:
-    """Value of what would have followed a time limit, shape (B, E); 0 elsewhere."""
+    """Value of the state after a time limit, shape (B, E); 0 elsewhere."""
     if not (policy.critic and limit.any()):
         return torch.zeros(limit.shape)
     going_on = policy.lately(action, met.reward[..., None], torch.zeros_like(met.done)[..., None])
@@ -213,7 +216,7 @@ def _read(policy: ActorCritic, shown: Any, shape: tuple[int, int]) -> Tensor:
 
 
 def _final(shown: np.ndarray, info: dict[str, Any]) -> np.ndarray:
-    """What was observed at the end of the step, before any new episode began."""
+    """Observations at the end of the step, before any reset."""
     if "final_obs" not in info:
         return shown
     final = np.array(shown)

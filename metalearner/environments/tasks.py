@@ -1,8 +1,8 @@
-"""Task distributions that are gymnasium environments.
+"""Task distributions given by gymnasium environments.
 
-A distribution is a callable that makes seeded environments: ``make(seed)`` is one task, whatever seeds `reset` gives its
-episodes. One with ``make.vector(seeds)``, a `gymnasium.vector.VectorEnv` that resets within the same step, is stepped by one
-call; of any other the environments are stepped one by one.
+A distribution is a callable: ``make(seed)`` returns the environment of one task, which stays the same whatever seeds `reset` is
+given for its episodes. If the callable also has ``make.vector(seeds)``, which returns a `gymnasium.vector.VectorEnv` with
+autoreset in the same step, all tasks are stepped in one call; otherwise they are stepped one by one.
 """
 
 from __future__ import annotations
@@ -20,19 +20,25 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from markets import InputError
 from metalearner.environments.distributions import Spaces
 
-_PROBED = 8  # steps that tell one distribution from another
+_PROBED = 8  # steps hashed to tell distributions apart
 
 
 @dataclass(frozen=True)
 class Environments:
-    """Tasks of one distribution.
+    """Tasks from one distribution of environments.
 
     Attributes
     ----------
     make : callable
-        Seed to environment.
+        Function from a seed to an environment.
     seeds : sequence of int or None
-        The tasks; None is an endless stream of them, whose seeds are 2³¹ and above: smaller ones are never trained on.
+        Seeds of the tasks. None samples new tasks without limit, with seeds of 2³¹ and above, so that smaller seeds can be used
+        for validation and tests.
+
+    Raises
+    ------
+    InputError
+        When `seeds` is empty or not a sequence.
     """
 
     make: Callable[[int], gymnasium.Env]
@@ -40,28 +46,30 @@ class Environments:
 
     def __post_init__(self) -> None:
         if self.seeds is not None and (not isinstance(self.seeds, (Sequence, np.ndarray)) or not len(self.seeds)):
-            raise InputError(f"seeds is {self.seeds!r}; Environments wants a sequence of at least one, as range(64)")
+            raise InputError(
+                f"seeds is {self.seeds!r}; Environments needs a sequence of at least one, such as range(64)"
+            )
 
     @classmethod
     def of(cls, tasks: Any) -> Environments:
-        """`tasks` if they are `Environments`, else all those of a distribution.
+        """`tasks` itself if it is an `Environments`; if it is a callable, the environments it makes, without limit.
 
         Raises
         ------
         InputError
-            When it is neither.
+            When `tasks` is neither.
         """
         if isinstance(tasks, cls):
             return tasks
         if not callable(tasks):
-            raise InputError(f"{type(tasks).__name__} makes no environments; give a callable, seed -> gymnasium.Env")
+            raise InputError(f"{type(tasks).__name__} makes no environments; pass a callable, seed -> gymnasium.Env")
         return cls(tasks)
 
     @property
     def identity(self) -> str:
-        """For checkpoints: the distribution's name, the seeds, and what happens in the first steps of one task.
+        """Fingerprint for checkpoints: the distribution's name, the seeds, and a hash of the first steps of one task.
 
-        A name alone says nothing of what a closure holds.
+        The name alone does not identify the values in a closure.
         """
         name = re.sub(r" at 0x[0-9a-f]+", "", repr(self.make))
         one, digest = self._one(), hashlib.sha256()
@@ -78,7 +86,7 @@ class Environments:
 
     @property
     def spaces(self) -> Spaces:
-        """Of every task alike."""
+        """Observations and actions, which are the same in every task."""
         one = self._one()
         one.close()
         return Spaces.of(one.observation_space, one.action_space)
@@ -86,23 +94,30 @@ class Environments:
     def _one(self) -> gymnasium.Env:
         one = self.make(2**31 if self.seeds is None else int(self.seeds[0]))
         if not hasattr(one, "observation_space"):
-            raise InputError(f"the distribution made {one!r}, which is no gymnasium environment")
+            raise InputError(f"the distribution made {one!r}, which is not a gymnasium environment")
         return one
 
     def sample(self, rng: np.random.Generator, tasks: int) -> np.ndarray:
-        """Seeds of some tasks."""
+        """Sample the seeds of `tasks` tasks (fewer if there are fewer)."""
         if self.seeds is None:
             return rng.integers(2**31, 2**32, tasks)
         return rng.choice(np.asarray(self.seeds), min(tasks, len(self.seeds)), replace=False)
 
     def vector(self, seeds: np.ndarray) -> VectorEnv:
-        """The tasks of `seeds`, side by side."""
+        """A vector environment with one environment for each of `seeds`.
+
+        Raises
+        ------
+        InputError
+            When the distribution's own vector environment does not reset within the same step.
+        """
         if hasattr(self.make, "vector"):
             envs = self.make.vector(seeds)
             mode = envs.metadata.get("autoreset_mode")
             if mode != AutoresetMode.SAME_STEP:
                 raise InputError(
-                    f"the distribution's vector resets by {mode}; it must be {AutoresetMode.SAME_STEP}, within the same step"
+                    f"the distribution's vector environment has autoreset mode {mode}; it must be {AutoresetMode.SAME_STEP}, "
+                    "which resets within the same step"
                 )
             return envs
         makers = [lambda seed=int(seed): self.make(seed) for seed in seeds]

@@ -1,4 +1,4 @@
-"""How well a learner adapts, as a share of the best possible."""
+"""Evaluation of learners on synthetic families: performance after adaptation as a fraction of the ceiling."""
 
 from metalearner.evaluation.scores import (
     CeilingFraction,

@@ -1,6 +1,6 @@
-"""What is known to train well on the synthetic families, in one place: for the benchmarks, and to start from.
+"""Hyperparameters that work well on the synthetic families, for the benchmarks and as starting points.
 
-All of it was chosen on episodes of other seeds than those that judge.
+They were selected on episodes with other seeds than those used for evaluation.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from metalearner.objectives.utilities import HeldRisk, LogWealth, MeanVariance, 
 from metalearner.training.config import Training
 from strategies import PolicySettings
 
-SUPPORT = 100  # bars that gradient learners are trained to adapt on, and as many that judge
+SUPPORT = 100  # bars of support, and as many of query, for learners that adapt by gradient steps
 STEPS = 5
-# The families that learners are judged on, and the first bars of whole episodes that are left out for everyone alike.
+# Families for evaluation, and the number of bars left out at the start of whole episodes, for all learners.
 FAMILIES: dict[str, tuple[Family, int]] = {
     "drift_momentum": (DriftMomentum(), 0),
     "hidden_markov_a": (HiddenMarkov(), 100),
@@ -43,22 +43,21 @@ FAMILIES: dict[str, tuple[Family, int]] = {
 
 @dataclass(frozen=True)
 class FamilyRecipe:
-    """What suits a family.
+    """Settings for a family.
 
     Attributes
     ----------
     utility : callable
-        Family to the utility that is its reward.
+        Function from the family to the utility that equals its reward.
     learners : tuple of str
-        Those with a recipe for it. Where the state is hidden or shown bar by bar there is nothing that a gradient step on some
-        bars could find out for the next ones: a policy without memory sees one return, and what it should hold changes within
-        the support.
+        Learners with a recipe for the family. Gradient learners are left out where the state changes within the support or is
+        observed at each bar: a policy without memory sees one return, so gradient steps cannot learn anything about the query.
     memory_training : callable
-        Family to the updates and the learning rate of a policy with a memory.
+        Function from the family to the training steps and the learning rate of a policy with a memory.
     trades : {"rate"} or None
-        See `PolicySettings`; by default a band where there are costs.
+        See `PolicySettings`; None is a band if there are costs.
     limit : float
-        Of the gross weight.
+        Largest gross weight.
     hidden : int
         Units of a policy without a memory.
     """
@@ -76,7 +75,7 @@ def _log_wealth(family: Family) -> Utility:
 
 
 def _hidden_markov_training(family: Any) -> tuple[int, float]:
-    # where a bar says little, larger steps end in always being long
+    # at a low signal-to-noise ratio, a higher learning rate ends in always being long
     return (8000, 1e-3) if getattr(family, "mean", 1.0) < 0.15 else (2500, 2e-3)
 
 
@@ -93,15 +92,15 @@ BY_FAMILY: dict[type[Family], FamilyRecipe] = {
 
 
 def objective(family: Family) -> Pathwise:
-    """The family's reward, through the account."""
-    # quadratic costs punish no first small trade, so that they need no curriculum
+    """The family's reward as a utility of the simulated account."""
+    # quadratic costs do not penalise small trades, so they need no curriculum
     curriculum = CostCurriculum(0.3, 0.3) if family.cost else CostCurriculum(0, 0)
     utility = BY_FAMILY[type(family)].utility(family)
     return Pathwise(family.costs, family.execution, utility, curriculum, family.scale, symbols=0)
 
 
 def policy(family: Family, **shape: Any) -> PolicySettings:
-    """A policy in the form of the family's optimum: aim, aim and band, or aim and rate."""
+    """Settings of a policy with the outputs of the family's optimum: aim, aim and band, or aim and rate."""
     recipe = BY_FAMILY[type(family)]
     options: dict[str, Any] = {
         "hidden": 32,
@@ -115,16 +114,16 @@ def policy(family: Family, **shape: Any) -> PolicySettings:
 
 @dataclass(frozen=True)
 class LearnerRecipe:
-    """How a learner is built from what a family's recipe says.
+    """How to build a learner for a family.
 
     Attributes
     ----------
     adapts : {"memory", "gradient", "nothing"}
-        What it adapts by.
+        How it adapts.
     build : callable
-        (family, common options) to the learner.
+        Function from (family, common options) to the learner.
     steps : int or None
-        Updates, where they are others than the family's.
+        Training steps, if not the usual number.
     """
 
     adapts: Literal["memory", "gradient", "nothing"]
@@ -166,7 +165,7 @@ LEARNERS: dict[str, LearnerRecipe] = {
 
 
 def learner(name: str, family: Family, seed: int = 0, quick: bool = False) -> MetaLearner:
-    """A learner with what trains well on `family`.
+    """A learner with the recommended settings for `family`.
 
     Parameters
     ----------
@@ -174,8 +173,13 @@ def learner(name: str, family: Family, seed: int = 0, quick: bool = False) -> Me
         One of `names`.
     family : Family
     seed : int
+        Training seed.
     quick : bool
-        A fortieth of the updates: shows that it works, and no more.
+        Use a fortieth of the training steps, to check that everything runs; results are not meaningful.
+
+    Returns
+    -------
+    MetaLearner
     """
     recipe, suits = LEARNERS[name], BY_FAMILY[type(family)]
     steps, rate = (400, 5e-3) if recipe.adapts == "gradient" else suits.memory_training(family)
@@ -189,13 +193,13 @@ def learner(name: str, family: Family, seed: int = 0, quick: bool = False) -> Me
 
 
 def names(family: Family) -> tuple[str, ...]:
-    """Learners that have a recipe for `family`."""
+    """Names of the learners that have a recipe for `family`."""
     return BY_FAMILY[type(family)].learners
 
 
 @dataclass(frozen=True)
 class EpisodeBudget:
-    """How many episodes a learner is trained and validated on, of how many bars, and how many of these are the support."""
+    """Number of episodes for training and validation, their length in bars, and the bars of support in each."""
 
     train: int
     validate: int
@@ -204,11 +208,11 @@ class EpisodeBudget:
 
 
 def episode_budget(family: Family, name: str, quick: bool = False) -> EpisodeBudget:
-    """Whole episodes for a memory, support and query for gradient steps."""
+    """The episodes to train a learner on: whole episodes for a memory, support and query for gradient steps."""
     adapts = LEARNERS[name].adapts
     memory = adapts == "memory"
     length = family.length if isinstance(family, DriftMomentum) else 400 if memory else 300
-    # of 8,192 hidden Markov episodes a memory learnt some by heart: 0.96 of the ceiling there, 0.94 on others
+    # with 8,192 hidden Markov episodes a memory overfitted: 0.96 of the ceiling on those, 0.94 on others
     many, few = (256, 64) if quick else (65536 if memory and length > 200 else 16384, 512)
     return EpisodeBudget(many, few, length, SUPPORT if adapts == "gradient" else 1)
 
@@ -221,7 +225,7 @@ class Trained:
     ----------
     meta : MetaPolicy
     seconds : float
-        Wall-clock of the training, its episodes included.
+        Wall-clock time of the training, including sampling the episodes.
     """
 
     meta: MetaPolicy
@@ -231,22 +235,31 @@ class Trained:
 def trained(
     name: str, family: Family, seed: int, quick: bool = False, folder: Path | None = None, progress: bool = False
 ) -> Trained:
-    """Train by the recipe.
+    """Train a learner on a family by its recipe, or load it if it was trained before.
 
     Parameters
     ----------
     name : str
+        One of `names`.
     family : Family
     seed : int
+        Training seed.
     quick : bool
+        See `learner`.
     folder : Path, optional
-        Where the model and its checkpoint are kept: what is there is not trained again, and what was interrupted goes on.
+        Folder of models and checkpoints. A model found there is loaded instead of trained, and an interrupted training is
+        resumed.
     progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    Trained
     """
     planned, budget = learner(name, family, seed, quick), episode_budget(family, name, quick)
     place = checkpoint = None
     spent = 0.0
-    if folder is not None:  # by all settings: other ones are another model
+    if folder is not None:  # the folder's name contains a hash of all settings
         slug = hashlib.sha256(repr((family, planned, budget)).encode()).hexdigest()[:8]
         place = folder / f"{_plain(family.name)}-{slug}-{_plain(name)}-{seed}{'-quick' if quick else ''}"
         checkpoint, clock = place / "checkpoint.safetensors", place / "seconds.txt"
@@ -274,5 +287,5 @@ def trained(
 
 
 def _plain(name: str) -> str:
-    """For the name of a folder."""
+    """`name` as part of a folder name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower())

@@ -1,8 +1,8 @@
-"""How well does it adapt? Fraction of the ceiling, against bars seen and against gradient steps, on tasks that nobody has seen.
+"""Scores of adaptation: fraction of the ceiling, as a function of bars seen and of gradient steps, on unseen tasks.
 
 The score of a learner is ``(learner − no adaptation) / (ceiling − no adaptation)`` on the same query bars of the same episodes.
-In the synthetic families, who knows nothing of the task holds nothing and earns nothing, so that the score is the share of what
-the best possible trader earns there (`strategies.ladder`).
+In the synthetic families, a strategy without information about the task holds nothing and earns zero, so the score is the
+learner's reward as a fraction of the optimal strategy's (`strategies.ladder`).
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ STEPS = (0, 1, 3, 5, 10, 50)
 
 
 def task_scores(meta: MetaPolicy, tasks: TaskSet, steps: int | None = None) -> np.ndarray:
-    """Utility per bar over each task's query, after adapting to its support.
+    """Utility per bar on each task's query, after adapting to its support.
 
-    A memory reads the support and goes on reading; gradient steps are taken on the support and the policy then stands.
+    A memory runs through the support and continues in the query. Gradient steps are taken on the support, and the parameters stay
+    fixed in the query.
 
     Parameters
     ----------
     meta : MetaPolicy
     tasks : TaskSet
-        Their supports are of one length.
+        With supports of equal length.
     steps : int, optional
-        Gradient steps instead of the policy's own number.
+        Number of gradient steps, instead of the policy's own.
 
     Returns
     -------
@@ -42,32 +43,39 @@ def task_scores(meta: MetaPolicy, tasks: TaskSet, steps: int | None = None) -> n
     Raises
     ------
     InputError
-        When supports differ in length, or a policy that takes no gradient steps is told how many.
+        When supports differ in length, or `steps` is given for a policy that takes no gradient steps.
     """
     if len({task.cut - task.start for task in tasks}) > 1:
-        raise InputError("tasks that are judged together have supports of one length")
+        raise InputError("the tasks' supports differ in length; evaluate tasks of equal support together")
     if steps is None:
         return meta.evaluate(tasks)
     if not isinstance(meta, ByGradient):
-        raise InputError(f"{meta.name} takes no gradient steps, so that it cannot take {steps} of them")
+        raise InputError(f"{meta.name} takes no gradient steps, so steps cannot be set to {steps}")
     return meta.evaluate(tasks, steps)
 
 
 def ceiling_scores(episodes: Episodes, support: int) -> np.ndarray:
-    """Reward a bar of the best possible trader over each episode's query, which has read the support; shape (n,)."""
+    """Reward per bar of the optimal strategy on each episode's query, given the support, shape (n,).
+
+    Parameters
+    ----------
+    episodes : Episodes
+    support : int
+        Bars of support at the start of each episode; the rest is the query.
+    """
     best = next(weights for _, is_ceiling, weights in rungs(episodes.family) if is_ceiling)
     return rung_scores(best(episodes), episodes, support)
 
 
 def rung_scores(weights: np.ndarray, episodes: Episodes, support: int) -> np.ndarray:
-    """Reward a bar of any weights (n, T or more) over each episode's query, shape (n,)."""
+    """Reward per bar of given weights, shape (n, T or more), on each episode's query, shape (n,)."""
     family, returns = episodes.family, np.ascontiguousarray(episodes.returns[..., 0])
     return family.reward(weights[:, : returns.shape[1] - 1], returns)[:, support - 1 :].mean(axis=1)
 
 
 @dataclass(frozen=True)
 class CeilingFraction:
-    """Fraction of the ceiling, with its bootstrap 95 % interval over tasks and training seeds."""
+    """Fraction of the ceiling, with a 95 % bootstrap interval over tasks and training seeds."""
 
     mean: float
     low: float
@@ -80,14 +88,22 @@ class CeilingFraction:
 def fraction_of_ceiling(
     learner: np.ndarray, ceiling: np.ndarray, resamples: int = 2000, seed: int = 0
 ) -> CeilingFraction:
-    """The learner's mean as a fraction of the ceiling's; tasks are paired.
+    """The learner's mean score divided by the ceiling's, on the same tasks.
 
     Parameters
     ----------
     learner : ndarray of shape (seeds, tasks)
+        Scores for each training seed.
     ceiling : ndarray of shape (tasks,)
+        Scores of the optimal strategy.
     resamples : int
+        Bootstrap resamples of tasks and seeds, for the interval.
     seed : int
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    CeilingFraction
     """
     rng = np.random.default_rng(seed)
     seeds, tasks = learner.shape
@@ -100,18 +116,26 @@ def fraction_of_ceiling(
 
 
 def by_bars(metas: list[MetaPolicy], family: Family, *, tasks: int, query: int, seed: int, seen=SEEN) -> pd.DataFrame:
-    """Share of the ceiling against bars seen; a row a number of bars, with ``mean``, ``low``, ``high`` and ``unadapted``.
+    """Fraction of the ceiling as a function of the bars seen in the new regime.
 
     Parameters
     ----------
     metas : list of MetaPolicy
-        One a training seed.
+        One per training seed.
     family : Family
     tasks : int
-        Unseen episodes.
+        Number of unseen episodes.
     query : int
-        Bars that judge.
+        Bars to evaluate after those seen.
     seed : int
+        Seed of the episodes.
+    seen : sequence of int
+        Numbers of bars seen.
+
+    Returns
+    -------
+    DataFrame
+        One row per number of bars, with columns ``mean``, ``low``, ``high`` (95 % interval) and ``unadapted``.
     """
     rows = {}
     for bars in seen:
@@ -126,7 +150,27 @@ def by_bars(metas: list[MetaPolicy], family: Family, *, tasks: int, query: int, 
 def by_steps(
     metas: list[ByGradient], family: Family, *, tasks: int, support: int, seed: int, steps=STEPS
 ) -> pd.DataFrame:
-    """Share of the ceiling against gradient steps on `support` bars, judged on as many; a row a number of steps."""
+    """Fraction of the ceiling as a function of the number of gradient steps.
+
+    Parameters
+    ----------
+    metas : list of ByGradient
+        One per training seed.
+    family : Family
+    tasks : int
+        Number of unseen episodes.
+    support : int
+        Bars of support; the query has as many.
+    seed : int
+        Seed of the episodes.
+    steps : sequence of int
+        Numbers of gradient steps.
+
+    Returns
+    -------
+    DataFrame
+        One row per number of steps, with columns ``mean``, ``low`` and ``high`` (95 % interval).
+    """
     episodes = family.with_length(2 * support - 1).sample(tasks, [seed, support])
     ceiling, judged = ceiling_scores(episodes, support), episodes.tasks(support)
     rows = {}

@@ -1,4 +1,4 @@
-"""A study of learners on one family: their shares of the ceiling as a table, as curves and as a page."""
+"""Evaluation of several learners on one family: fractions of the ceiling as tables, curves and an HTML page."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from metalearner.learners.base import MetaPolicy
 from metalearner.learners.inner_loop import ByGradient
 from strategies.ladder import rungs
 
-QUERY = 60  # bars that judge after those seen
-SEED = 20_000  # of the episodes that judge; trainings draw from [seed, 1] and [seed, 2]
+QUERY = 60  # bars evaluated after the bars seen
+SEED = 20_000  # seed of the evaluation episodes; training and validation use [seed, 1] and [seed, 2]
 
 
 @dataclass(frozen=True)
 class Study:
-    """What was found of learners on a family.
+    """Results of an evaluation of learners on a family.
 
     Attributes
     ----------
     family : Family
     skip : int
-        First bars of whole episodes that were left out.
+        Bars left out at the start of whole episodes.
     whole : dict of float
-        Share of the ceiling over whole episodes, of the learners that are not confined to a support.
+        By learner, the fraction of the ceiling over whole episodes; without learners that adapt by gradient steps.
     ladder : dict of float
-        The same of the rungs that are no ceiling, on the same episodes.
+        By name, the fraction of the ceiling of the other rungs of the ladder, on the same episodes.
     bars, steps : dict of DataFrame
-        By learner: mean, low and high against bars seen, and against gradient steps.
+        By learner, the results of `by_bars` and `by_steps`.
     summary : DataFrame
-        A row a learner, as text: over whole episodes, unadapted, seconds of training and milliseconds of adapting.
+        One row per learner, as text: whole episodes, unadapted, training time in seconds, adaptation time in milliseconds.
     """
 
     family: Family
@@ -59,12 +59,12 @@ class Study:
 
     @property
     def by_bars(self) -> pd.DataFrame:
-        """Against bars seen, a row a learner, as text."""
+        """Fractions of the ceiling as text: one row per learner, one column per number of bars seen."""
         return pd.DataFrame({name: _texts(table) for name, table in self.bars.items()}).T
 
     @property
     def by_steps(self) -> pd.DataFrame:
-        """Against gradient steps, a row a learner, as text."""
+        """Fractions of the ceiling as text: one row per learner, one column per number of gradient steps."""
         return pd.DataFrame({name: _texts(table) for name, table in self.steps.items()}).T
 
     def page(self, path: str | Path) -> Path:
@@ -79,7 +79,7 @@ class Study:
         for column, tables in ((1, self.bars), (2, self.steps)):
             for name, table in tables.items():
                 hue = f"hsl({(names.index(name) * 47) % 360}, 65%, 45%)"
-                # steps of 0 have no logarithm; they stand at a half
+                # 0 steps cannot be shown on a log axis; place them at one half
                 at = np.maximum(table.index.to_numpy(dtype=float), 0.5)
                 interval = {
                     "array": table["high"] - table["mean"],
@@ -96,16 +96,17 @@ class Study:
         figure.add_hline(y=0, line={"color": "#999"})
         figure.update_yaxes(range=[-0.5, 1.05])
         figure.update_layout(
-            template="plotly_white", height=440, margin={"t": 50, "b": 40}, yaxis_title="share of the ceiling"
+            template="plotly_white", height=440, margin={"t": 50, "b": 40}, yaxis_title="fraction of the ceiling"
         )
         curves = figure.to_html(full_html=False, include_plotlyjs=True) if names else ""
         others = ", ".join(f"{name} {value:.3f}" for name, value in self.ladder.items())
         intro = (
-            f"<p class=about>{html.escape(repr(self.family))}. A share of 1 is the best possible trader, 0 holds nothing. "
-            f"The first {self.skip} bars of whole episodes are left out; after the bars seen, {QUERY} bars judge. Intervals are "
-            f"95 % bootstraps over tasks and training seeds.</p><p class=about>Others on the ladder: {html.escape(others)}.</p>"
+            f"<p class=about>{html.escape(repr(self.family))}. A fraction of 1 is the optimal strategy, 0 holds nothing. "
+            f"The first {self.skip} bars of whole episodes are left out. Scores by bars seen use the {QUERY} bars that follow. "
+            "Intervals are 95 % bootstrap intervals over tasks and training seeds.</p>"
+            f"<p class=about>Other rungs of the ladder: {html.escape(others)}.</p>"
         )
-        headed = {"Learners": self.summary, "Against bars seen": self.by_bars, "Against gradient steps": self.by_steps}
+        headed = {"Learners": self.summary, "By bars seen": self.by_bars, "By gradient steps": self.by_steps}
         text = "".join(
             f"<h2>{heading}</h2><div class=wide>{table.to_html(border=0, na_rep='')}</div>"
             for heading, table in headed.items()
@@ -117,20 +118,24 @@ class Study:
 def study(
     trained: Mapping[str, Sequence[Trained]], family: Family, *, skip: int, tasks: int, episodes: int | None = None
 ) -> Study:
-    """Judge trained learners, each with one or more seeds.
+    """Evaluate trained learners, each with one or more training seeds.
 
     Parameters
     ----------
     trained : dict
-        Trainings by learner.
+        By learner, a sequence of `Trained`, one per seed.
     family : Family
     skip : int
-        First bars of whole episodes that are left out.
+        Bars left out at the start of whole episodes.
     tasks : int
-        Unseen episodes that judge against bars seen and steps.
+        Number of unseen episodes for the scores by bars seen and by gradient steps.
     episodes : int, optional
-        Unseen whole episodes; by default as many. Where a bar says little, so does an episode: a share of the hidden Markov
-        ceilings is known to one in a hundred after 2,000.
+        Number of unseen whole episodes; `tasks` by default. With a weak signal many are needed: for the hidden Markov families,
+        2,000 give the fraction of the ceiling to about 0.01.
+
+    Returns
+    -------
+    Study
     """
     whole: dict[str, float] = {}
     rows, bars, steps = {}, {}, {}
@@ -140,7 +145,7 @@ def study(
         metas = [one.meta for one in trainings]
         row: dict[str, str] = {}
         adapts = LEARNERS[name].adapts
-        if adapts != "gradient":  # not confined to a support
+        if adapts != "gradient":  # gradient steps need a support, so there is no score over the whole episode
             found = fraction_of_ceiling(np.stack([task_scores(meta, judged) for meta in metas]), ceiling)
             whole[name], row["whole episode"] = found.mean, str(found)
         if adapts != "nothing":
@@ -161,12 +166,12 @@ def study(
 
 
 def _texts(table: pd.DataFrame) -> dict[str, str]:
-    """Means and half-widths of the intervals, short enough for a terminal."""
+    """Means and half-widths of the intervals as short texts, for a terminal."""
     return {str(k): f"{row['mean']:.2f}±{f'{(row.high - row.low) / 2:.2f}'.lstrip('0')}" for k, row in table.iterrows()}
 
 
 def adapting_seconds(meta: MetaPolicy, family: Family) -> float:
-    """Seconds to adapt to one task, and to judge it: gradient steps on its support, or reading it."""
+    """Seconds to adapt to one task and evaluate its query; the minimum of 5 runs."""
     judged = family.with_length(2 * SUPPORT).sample(1, SEED + 2).tasks(SUPPORT)
     times = []
     for _ in range(5):

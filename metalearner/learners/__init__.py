@@ -1,4 +1,4 @@
-"""Learners: how a policy is trained so that it adapts."""
+"""Learners: algorithms that train a policy to adapt."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from metalearner.learners.reptile import Reptile
 from metalearner.learners.rl2 import RL2
 from metalearner.learners.scratch import RollingRetrain, Scratch
 
-# What builds each learner that trades, by its name on the command line.
+# Constructors of the learners that trade, by their names on the command line.
 LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "rl2": RL2,
     "latent": Latent,

@@ -1,4 +1,4 @@
-"""`MetaLearner`, which learns how to adapt, and `MetaPolicy`, which has learnt it."""
+"""Base classes: `MetaLearner` is meta-trained on tasks, and returns a `MetaPolicy` that adapts to new data."""
 
 from __future__ import annotations
 
@@ -31,29 +31,31 @@ from strategies.serialization import write_config
 
 
 class MetaPolicy(ABC):
-    """A policy and the way in which it adapts.
+    """A meta-trained policy, with its adaptation procedure.
 
     Attributes
     ----------
     name : str
+        Label in tables and plots.
     policy : Module
+        The policy before adaptation.
     context : int
-        Bars of memory, 1 for none.
+        Bars of memory; 1 is none.
     objective : Objective
     history : DataFrame
-        Training curve, a row an evaluation: step, utility, validation.
+        Training curve, one row per validation: step, utility, validation.
     seen_until : Timestamp or None
-        Last bar that training or validation read: what comes before is no test.
+        Last bar used by training or validation. Results up to this bar are in sample. None for environments.
     """
 
     kind: ClassVar[str]
     kinds: ClassVar[dict[str, type[MetaPolicy]]] = {}
 
     def __init_subclass__(cls, kind: str) -> None:
-        """`kind` is what saved models call the class: each has its own, or one would be read as the other."""
+        """Register the class under `kind`, the name by which saved models refer to it; it must be unique."""
         other = MetaPolicy.kinds.get(kind)
         if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise TypeError(f"there is a MetaPolicy of kind {kind!r} already, {other.__qualname__}; choose another")
+            raise TypeError(f"a MetaPolicy of kind {kind!r} exists already ({other.__qualname__}); choose another kind")
         cls.kind = kind
         MetaPolicy.kinds[kind] = cls
 
@@ -70,9 +72,13 @@ class MetaPolicy(ABC):
         self.seen_until = seen_until
         self.history = pd.DataFrame() if history is None else history
 
+    def __repr__(self) -> str:
+        seen = "" if self.seen_until is None else f", trained on data up to {self.seen_until}"
+        return f"{type(self).__name__}({self.name!r}{seen})"
+
     @property
     def fingerprint(self) -> str:
-        """Of the weights before any adaptation; see `PolicyStrategy.fingerprint`."""
+        """SHA-256 of the policy before adaptation; see `PolicyStrategy.fingerprint`."""
         return self._deploy(self.policy, self.name).fingerprint
 
     def _deploy(self, policy: nn.Module, name: str, context: int | None = None) -> Any:
@@ -80,13 +86,17 @@ class MetaPolicy(ABC):
 
     @abstractmethod
     def adapt(self, task: Any) -> Any:
-        """What acts after seeing `task`.
+        """Adapt to `task`.
 
         Parameters
         ----------
         task : Bars or callable
-            Bars: the strategy for what comes after them, which reads nothing later than their last row. A maker of
-            gymnasium environments: the agent for it.
+            Bars to adapt to, of which none after the last row is used; or a factory of gymnasium environments.
+
+        Returns
+        -------
+        Strategy or Agent
+            A strategy for the bars that follow, or an agent for the environment.
 
         Raises
         ------
@@ -96,37 +106,50 @@ class MetaPolicy(ABC):
 
     @abstractmethod
     def unadapted(self) -> Any:
-        """The same policy kept from adapting: the control of every comparison."""
+        """The strategy or agent without adaptation, the control in comparisons."""
 
     @abstractmethod
     def evaluate(self, tasks: TaskSet) -> np.ndarray:
-        """Utility per bar over each task's query after adapting to its support, shape (len(tasks),).
+        """Utility per bar on each task's query, after adapting to its support.
 
         Parameters
         ----------
         tasks : TaskSet
-            Their supports are of one length.
+            With supports of equal length.
+
+        Returns
+        -------
+        ndarray of shape (len(tasks),)
         """
 
     @abstractmethod
     def evaluate_unadapted(self, tasks: TaskSet) -> np.ndarray:
-        """The same with the policy kept from adapting."""
+        """Utility per bar on each task's query without adaptation, shape (len(tasks),)."""
 
     def shrunk(self, share: float, name: str) -> MetaPolicy:
-        """The same with another share of its tilt.
+        """A copy with another factor on the policy's tilt.
 
         Parameters
         ----------
         share : float
-            In [0, 1].
+            Factor in [0, 1]; 0 is the base.
         name : str
+            Name of the copy.
         """
         other = copy.copy(self)
         other.name, other.policy = name, with_shrink(self.policy, share).eval()
         return other
 
     def save(self, folder: str | Path) -> Path:
-        """Write the policy (as `PolicyStrategy.save` does), and ``meta.json`` last: where it is, everything is."""
+        """Write the policy (as `PolicyStrategy.save` does), the training curve and ``meta.json``.
+
+        ``meta.json`` is written last, so that its presence means that the model is complete.
+
+        Returns
+        -------
+        Path
+            The folder.
+        """
         folder = Path(self._deploy(self.policy, self.name).save(folder))
         objective = {"kind": type(self.objective).__name__} | self.objective.to_dict()
         self.history.to_csv(folder / "history.csv", index=False)
@@ -136,31 +159,31 @@ class MetaPolicy(ABC):
         )
         return folder
 
-    def _save_more(self, folder: Path) -> None:  # noqa: B027 - most have nothing more
-        """Write what JSON cannot hold."""
+    def _save_more(self, folder: Path) -> None:  # noqa: B027 - optional hook
+        """Write data of the subclass that JSON cannot hold."""
 
     def _config(self) -> dict[str, Any]:
-        """What a saved one needs besides, for JSON."""
+        """Further settings of the subclass to save, for JSON."""
         return {}
 
     @classmethod
     def load(cls, config: dict[str, Any], folder: Path) -> MetaPolicy:
-        """What `save` wrote; `config` is its ``meta.json``. For all learners there is `load_meta`."""
+        """Read a meta-policy of this class, given the contents of its ``meta.json``. `load_meta` reads any class."""
         described = dict(config["objective"])
         objective = Objective.kinds[described.pop("kind")].from_dict(described)
         stored = objective.load(folder)
         meta = cls(config["name"], stored.policy, stored.context, objective, stored.seen_until)
         meta._restore(config, folder)
-        if (folder / "history.csv").stat().st_size > 1:  # a learner that does not train has none
+        if (folder / "history.csv").stat().st_size > 1:  # empty for learners without meta-training
             meta.history = pd.read_csv(folder / "history.csv")
         return meta
 
-    def _restore(self, config: dict[str, Any], folder: Path) -> None:  # noqa: B027 - most have nothing to take over
-        """Take over what `_config` and `_save_more` wrote."""
+    def _restore(self, config: dict[str, Any], folder: Path) -> None:  # noqa: B027 - optional hook
+        """Read the data written by `_config` and `_save_more`."""
 
 
 def query_scores(sampler: TaskSampler, policy: nn.Module, params: Parameters, rng: np.random.Generator) -> np.ndarray:
-    """What `policy` earns at `params` in the query of each task, shape (tasks,)."""
+    """Score of `policy` at `params` on the query of each task, shape (tasks,)."""
     with torch.no_grad():
         batch = sampler.collect(policy, params, sampler.all_tasks(), "query", rng)
         return sampler.score(policy, params, batch).numpy()
@@ -168,25 +191,28 @@ def query_scores(sampler: TaskSampler, policy: nn.Module, params: Parameters, rn
 
 @dataclass(frozen=True)
 class MetaLearner(ABC):
-    """Learns from tasks how to adapt to the next one.
+    """Base class of the learners: settings, and `fit`, which meta-trains a policy on tasks.
 
     Attributes
     ----------
     policy : Shape
-        Of the network; `PolicySettings` where it trades.
+        Architecture of the policy: `PolicySettings` for trading, `Shape` for other environments.
     objective : Objective
+        What training maximises.
     training : Training
+        Settings of the training loop.
     context : int
-        Bars of memory before the first that is judged, 1 for none; of no meaning to learners whose policy has no memory.
+        Bars of memory before the first bar that is evaluated; 1 is none. Ignored if the policy has no memory.
     name : str
+        Label in tables and plots.
 
     Raises
     ------
     InputError
-        When a setting is out of range, or two do not go together; so do those of every learner.
+        When a setting is out of range, or settings are incompatible.
     """
 
-    trains: ClassVar[bool] = True  # whether there is meta-training at all
+    trains: ClassVar[bool] = True  # whether there is meta-training
 
     policy: Shape = field(default_factory=PolicySettings)
     objective: Objective = field(default_factory=Pathwise)
@@ -197,31 +223,31 @@ class MetaLearner(ABC):
     def __post_init__(self) -> None:
         if not isinstance(self.objective, Objective):
             raise InputError(
-                f"{self.name}: objective is {self.objective!r}; it wants Pathwise(...), PPO(...) or another Objective"
+                f"{self.name}: objective is {self.objective!r}; it must be Pathwise(...), PPO(...) or another Objective"
             )
         if self.context < 1:
             raise InputError(f"{self.name}: context is {self.context}; it must be at least 1")
 
     def sampler(self, policy: nn.Module, tasks: Any) -> TaskSampler:
-        """`tasks` as the learner meets them."""
+        """The objective's sampler on `tasks`, with this learner's context and support."""
         return self.objective.sampler(tasks, policy, self.context)
 
     @abstractmethod
     def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> Algorithm:
-        """How `policy` learns from the tasks of `sampler`, and is judged on them."""
+        """The learning rule for `policy` on the tasks of `sampler`; also used to score it on validation tasks."""
 
     def select(self, judged: Algorithm) -> Algorithm:
-        """Choose on validation tasks what training does not: by default nothing.
+        """Select hyperparameters on validation tasks after training; none by default.
 
         Parameters
         ----------
         judged : Algorithm
-            Of the trained module, on the validation tasks that choose.
+            The trained module on the validation tasks used for selection.
 
         Returns
         -------
         Algorithm
-            On the same tasks, adapting as the policy will when it is deployed.
+            On the same tasks, adapting in the way the deployed policy will.
         """
         return judged
 
@@ -229,16 +255,18 @@ class MetaLearner(ABC):
     def deploy(
         self, trained: Algorithm, selected: Algorithm, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> MetaPolicy:
-        """The meta-policy of what was learnt.
+        """The meta-policy that results from training.
 
         Parameters
         ----------
         trained : Algorithm
             On the training tasks.
         selected : Algorithm
-            What `select` returned.
+            Returned by `select`.
         seen_until : Timestamp or None
+            Last bar used by training or validation.
         history : DataFrame
+            Training curve.
         """
 
     def fit(
@@ -252,36 +280,41 @@ class MetaLearner(ABC):
         log: Log | None = None,
         ceiling: float | None = None,
     ) -> MetaPolicy:
-        """Build a policy, train it on `tasks`, select on `validation`, deploy.
+        """Build a policy, train it on `tasks`, and select on `validation`.
 
         Parameters
         ----------
         tasks, validation : TaskSet or callable
-            Tasks of a market, or a maker of gymnasium environments (`metalearner.environments`). Validation decides when to
-            stop and how much of a tilt stands. A learner that does not train ignores `tasks`.
+            Market tasks, or a factory of gymnasium environments (`metalearner.environments`). Validation is used for early
+            stopping, hyperparameter selection and shrinkage of the tilt. Learners without meta-training ignore `tasks`.
         checkpoint : path, optional
-            File to keep the state of the training in.
+            File for the state of the training.
         resume : bool
-            Continue from `checkpoint`; on one machine the end is bit-identical to a run that was never interrupted.
+            Continue from `checkpoint`. On the same machine the result is bit-identical to an uninterrupted run.
         progress : bool
+            Whether to show a progress bar.
         log : callable, optional
-            Called with (metrics, step).
+            Called with (metrics, step) after each validation.
         ceiling : float, optional
-            Utility of the best possible on `validation`; progress is shown as a share of it.
+            Utility of the optimal strategy on `validation`. If given, the progress bar shows the score as a fraction of it.
+
+        Returns
+        -------
+        MetaPolicy
 
         Raises
         ------
         InputError
-            When tasks, policy and objective do not go together, or a checkpoint is another training's.
+            When tasks, policy and objective are incompatible, or the checkpoint belongs to another training run.
         FloatingPointError
-            See `train`.
+            When a utility or a gradient is not finite; see `train`.
 
         Warns
         -----
         UserWarning
-            When there are too few validation tasks to support a tilt, whatever is learnt.
+            When there are too few validation tasks to test the tilt, so that the base will be held.
         """
-        with torch.random.fork_rng(devices=[]):  # the start is seeded; the caller's generator is left alone
+        with torch.random.fork_rng(devices=[]):  # seed the initial weights without changing the caller's random state
             torch.manual_seed(self.training.seed)
             policy: Any = self.objective.policy(self.policy, tasks if self.trains else validation).eval()
             trained = self.algorithm(policy, self.sampler(policy, tasks)) if self.trains else None
@@ -305,14 +338,14 @@ class MetaLearner(ABC):
         return self.deploy(trained, selected, seen_until(*([tasks] if self.trains else []), validation), history)
 
     def _split(self, validation: Any) -> tuple[Any, Any]:
-        """Validation tasks that choose, and those that judge the tilt, if any: only a trader has a base to tilt."""
+        """Validation tasks for selection, and those for testing the tilt (None in environments, where there is no base)."""
         if self.training.evidence is None or not isinstance(validation, TaskSet):
             return validation, None
         choosing, judging = _halves(validation)
         if len(judging) < 2:
             warnings.warn(
-                f"{len(validation)} validation tasks cannot support a tilt, so that the base will be held whatever is learnt: "
-                "at least 4 are needed; give more bars, or validation an earlier start",
+                f"{len(validation)} validation tasks cannot support a tilt, so the policy will hold its base whatever it learns; "
+                "at least 4 are needed: use more bars, or start validation earlier",
                 stacklevel=3,
             )
         return choosing, judging
@@ -330,19 +363,22 @@ def select_shrinkage(
     *,
     progress: bool = False,
 ) -> None:
-    """Leave `policy` the share of its tilt that validation supports: the one that gains most over the base, or 0.
+    """Set the factor on the policy's tilt to the one with the largest mean gain over the base, or to 0.
+
+    The factor is 0 unless the gain is significant, so that the policy is not worse than its base for lack of evidence.
 
     Parameters
     ----------
     policy : Policy
-        That of `judged`; its buffer ``shrink`` is set.
+        The policy of `judged`; its buffer ``shrink`` is set in place.
     judged : Algorithm
-        On tasks that chose nothing yet.
+        On validation tasks not used for any other selection.
     evidence : float
-        t-statistic, over the tasks, that the gain must reach. Without it the base is held: an adaptation must first do no
-        harm.
+        t-statistic over the tasks that the gain must exceed.
     grid : tuple of float
-        Shares that are tried, besides 0.
+        Factors to try, besides 0.
+    progress : bool
+        Whether to show a progress bar.
     """
     before = float(policy.shrink)
 
@@ -352,7 +388,7 @@ def select_shrinkage(
             return judged.scores(np.random.default_rng(0)).numpy()
 
     try:
-        shares = track((0.0, *grid), "judging the tilt", transient=True, disable=not progress)
+        shares = track((0.0, *grid), "testing the tilt", transient=True, disable=not progress)
         base, *found = [utilities(share) for share in shares]
     except BaseException:
         policy.shrink.fill_(before)
@@ -364,21 +400,21 @@ def select_shrinkage(
 
 
 def _halves(validation: TaskSet) -> tuple[TaskSet, TaskSet]:
-    """Tasks that choose the weights, and later ones that decide on the tilt: those that have chosen would flatter it."""
+    """Earlier tasks, to select the weights, and later ones, to test the tilt; reusing the first would bias the test."""
     half = (len(validation) + 1) // 2
     choosing = TaskSet(validation.tasks[:half])
     return choosing, TaskSet(validation.tasks[half:]) if len(validation) > 1 else choosing
 
 
 def seen_until(*sets: Any) -> pd.Timestamp | None:
-    """Last bar of any task; None where tasks are no stretches of bars."""
+    """Last bar of any task; None for environments."""
     if not all(isinstance(tasks, TaskSet) for tasks in sets):
         return None
     return max(task.times[2] for tasks in sets for task in tasks)
 
 
 def load_meta(folder: str | Path) -> MetaPolicy:
-    """Read what `MetaPolicy.save` wrote.
+    """Read a meta-policy written by `MetaPolicy.save`.
 
     Raises
     ------
@@ -392,11 +428,11 @@ def load_meta(folder: str | Path) -> MetaPolicy:
         check_format(config, folder / "meta.json", "train it again")
         return kinds[config["learner"]].load(config, folder)
     except InputError:
-        raise  # it says what is wrong
+        raise  # its message is specific already
     except (OSError, SafetensorError) as error:
         if (folder / "meta.json").exists():
             raise InputError(
-                f"{folder}: a trained model of which a file cannot be read ({error}); train it again"
+                f"{folder}: a trained model, of which a file cannot be read ({error}); train it again"
             ) from None
         other = " but an adapted strategy" if (folder / "strategy.json").exists() else ""
         raise InputError(

@@ -1,13 +1,12 @@
-"""Deep Q-learning, the textbook's way: one agent for all tasks, that does not adapt.
+"""Deep Q-learning (DQN), as a baseline without adaptation: one agent for all tasks.
 
-The network says what each action is worth, and is drawn towards what was paid and what the best next action is worth by an
-older copy of itself, on steps drawn at random from a memory of many (Mnih et al., "Human-level control through deep
-reinforcement learning", Nature 2015)::
+The Q-network is trained on steps sampled uniformly from a replay buffer, with targets from an older copy of itself (Mnih et al.,
+"Human-level control through deep reinforcement learning", Nature 2015)::
 
-    minimise over θ   E_memory [ huber( r + γ (1 − terminated) max_a' Q(x', a'; θ_old) − Q(x, a; θ) ) ]
+    minimise over θ   E_replay [ huber( r + γ (1 − terminated) max_a' Q(x', a'; θ_old) − Q(x, a; θ) ) ]
 
-Memory and copy are buffers of the module that is learnt, so a checkpoint holds them and a resumed training ends in the same
-bits. What is remembered is one process's, so that it refuses ``torchrun``.
+The replay buffer and the target network are buffers of the trained module, so checkpoints contain them and a resumed run is
+bit-identical. The replay buffer belongs to one process, so DQN does not support ``torchrun``.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ from strategies.networks import Shape, named_params
 
 
 class Replay(nn.Module):
-    """The last steps that were met, as buffers.
+    """Replay buffer of the most recent steps.
 
     Parameters
     ----------
     capacity : int
-        Steps that are kept.
+        Largest number of steps.
     width : int
-        Numbers in what a policy reads.
+        Length of an observation.
     """
 
     count: Tensor
@@ -62,7 +61,7 @@ class Replay(nn.Module):
             self.register_buffer(name, torch.zeros((), dtype=torch.long))
 
     def add(self, **steps: Tensor) -> None:
-        """Keep a round of `steps`, tensors by name with a row a step, in the place of the oldest."""
+        """Add the steps of one round of episodes (tensors by name, one row per step), replacing the oldest."""
         new = len(steps["action"])
         at = (self.count + torch.arange(new).to(self.count))[-self.capacity :] % self.capacity
         for name, values in steps.items():
@@ -71,18 +70,18 @@ class Replay(nn.Module):
         self.rounds.add_(1)
 
     def sample(self, rng: np.random.Generator, steps: int) -> dict[str, Tensor]:
-        """Some of what is kept, each as likely."""
+        """Sample `steps` steps uniformly, with replacement."""
         rows = torch.from_numpy(rng.integers(min(int(self.count), self.capacity), size=steps)).to(self.count.device)
         return {name: held[rows] for name, held in self.named_buffers() if held.ndim}
 
 
 class QLearning(Algorithm):
-    """Temporal differences on remembered steps.
+    """Minimises temporal-difference errors on replayed steps.
 
     Parameters
     ----------
     policy : ActorCritic
-        Its outputs, before any softmax, are what actions are worth: the most probable action is the best one.
+        Its outputs, before the softmax, are the Q-values, so the most probable action is the greedy one.
     learner : DQN
     sampler : EpisodeSampler
     """
@@ -91,7 +90,7 @@ class QLearning(Algorithm):
 
     def __init__(self, policy: ActorCritic, learner: DQN, sampler: EpisodeSampler):
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise InputError("DQN remembers what one process met; run it without torchrun")
+            raise InputError("DQN's replay buffer belongs to one process; run it without torchrun")
         self.policy, self.learner, self.sampler = policy, learner, sampler
         self.older = copy.deepcopy(policy.body).requires_grad_(False)
         self.replay = Replay(learner.memory, policy.spaces.observations)
@@ -122,7 +121,7 @@ class QLearning(Algorithm):
         return self.sampler.mean_return(met)
 
     def _met(self, tasks: Any, key: int, chance: float) -> Rollout:
-        """What happens when the best is done, and with some `chance` anything."""
+        """Rollouts of the epsilon-greedy policy: a uniformly random action with probability `chance`, else the greedy one."""
         objective, n = self.learner.objective, self.policy.spaces.actions.outputs
 
         def choose(head: Tensor, noise: Tensor) -> Tensor:
@@ -142,20 +141,20 @@ def _worth(body: nn.Module, seen: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class DQN(MetaLearner):
-    """Deep Q-learning over all tasks; the attributes not named here are those of `MetaLearner`.
+    """Deep Q-learning over all tasks. Further attributes are those of `MetaLearner`.
 
     Attributes
     ----------
     objective : REINFORCE
-        Of it are used discount, and how many episodes of a task are met at each step of the training.
+        Only its discount and its numbers of episodes and steps are used.
     memory : int
-        Steps that are remembered.
+        Capacity of the replay buffer, in steps.
     sample, updates : int
-        Remembered steps an update, and updates after each round of episodes.
+        Steps per minibatch, and updates after each round of episodes.
     renew : int
-        Rounds after which the older copy is renewed.
+        Rounds between copies of the network to the target network.
     least, exploring : float
-        Chance of a random action at last, and the share of training over which it falls there from 1.
+        Final probability of a random action, and the fraction of training over which it falls linearly from 1 to that.
     """
 
     policy: Shape = field(default_factory=lambda: Shape(memory="none", hidden=64, layers=2, activation="relu"))

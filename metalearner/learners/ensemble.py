@@ -1,7 +1,7 @@
-"""The same learner from several seeds, and what they make of it on average.
+"""Ensembles: the same learner trained from several seeds, with the plans averaged.
 
-Where data are few, a network's weights owe much to its seed; the mean of several plans owes less (Lakshminarayanan, Pritzel
-and Blundell, "Simple and scalable predictive uncertainty estimation using deep ensembles", NeurIPS 2017).
+With little data, a trained network depends strongly on its seed; the average of several depends on it less (Lakshminarayanan,
+Pritzel and Blundell, "Simple and scalable predictive uncertainty estimation using deep ensembles", NeurIPS 2017).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from strategies.serialization import write_config
 
 
 class EnsemblePolicy(MetaPolicy, kind="ensemble"):
-    """Several meta-policies that trade together, each with the same share of the account.
+    """Several meta-policies with equal weights; adapting gives the `Blend` of their strategies.
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ class EnsemblePolicy(MetaPolicy, kind="ensemble"):
 
     @property
     def fingerprint(self) -> str:
-        """Of all members'."""
+        """SHA-256 of the members' fingerprints."""
         return hashlib.sha256("".join(m.fingerprint for m in self.members).encode()).hexdigest()
 
     def shrunk(self, share: float, name: str) -> EnsemblePolicy:
-        """The same with another share of each member's tilt."""
+        """A copy with another factor on each member's tilt; see `MetaPolicy.shrunk`."""
         return EnsemblePolicy(name, [m.shrunk(share, m.name) for m in self.members])
 
     def adapt(self, task: Bars) -> Blend:
@@ -52,14 +52,14 @@ class EnsemblePolicy(MetaPolicy, kind="ensemble"):
         return Blend([m.unadapted() for m in self.members], f"{self.name}, unadapted")
 
     def evaluate(self, tasks: TaskSet) -> np.ndarray:
-        """Mean utility of the members, each trading alone."""
+        """Mean over the members of their own utilities, shape (len(tasks),); not the utility of the blend."""
         return np.mean([m.evaluate(tasks) for m in self.members], axis=0)
 
     def evaluate_unadapted(self, tasks: TaskSet) -> np.ndarray:
         return np.mean([m.evaluate_unadapted(tasks) for m in self.members], axis=0)
 
     def save(self, folder: str | Path) -> Path:
-        """Write each member into a folder of its own, and ``meta.json`` last: where it is, everything is."""
+        """Write each member into its own subfolder, and ``meta.json`` last, as `MetaPolicy.save` does."""
         folder = Path(folder)
         for k, member in enumerate(self.members):
             member.save(folder / str(k))
@@ -73,13 +73,19 @@ class EnsemblePolicy(MetaPolicy, kind="ensemble"):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Trains one learner from several seeds, to trade: what adapts is a `Blend`, which is saved but not deployed.
+    """Trains a learner from several seeds, for trading. An adapted ensemble is a `Blend`, which can be saved but not deployed.
 
     Attributes
     ----------
     learner : MetaLearner
-        Its seed is the first.
+        The first member; further members add 1, 2, ... to its seed.
     members : int
+        Number of members.
+
+    Raises
+    ------
+    InputError
+        When the learner does not trade, or `members` is below 1.
     """
 
     learner: MetaLearner
@@ -87,12 +93,14 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         if not isinstance(self.learner, MetaLearner) or not isinstance(self.learner.objective, Pathwise):
-            raise InputError(f"an ensemble is of a learner that trades, as RL2(), not {self.learner!r}")
+            raise InputError(f"an ensemble needs a learner that trades, such as RL2(), not {self.learner!r}")
         if self.members < 1:
-            raise InputError(f"an ensemble of {self.members} members trades nothing; it needs at least 1")
+            raise InputError(f"an ensemble has {self.members} members; it needs at least 1")
 
     def fit(self, tasks: TaskSet, validation: TaskSet, *, checkpoint: str | Path | None = None, **options: Any):
-        """Train the members one after another; see `MetaLearner.fit`. Member k's checkpoint has ``-k`` in its name.
+        """Train the members one after another; arguments as for `MetaLearner.fit`.
+
+        Each member has its own checkpoint, with ``-0``, ``-1``, ... appended to the file's stem.
 
         Returns
         -------

@@ -1,7 +1,7 @@
-"""Multi-task pre-training, then a few gradient steps on the support: the baseline that so often wins.
+"""Multi-task pre-training, followed by fine-tuning on the support: a strong baseline.
 
-One policy without memory is trained on all tasks at once; to adapt, it takes the steps of `metalearner.learners.inner_loop`, of
-the size that scored best on validation.
+One policy without memory is trained on all tasks. To adapt, it takes gradient steps (`metalearner.learners.inner_loop`) with
+the step size that scored best on validation.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from metalearner.training.algorithm import Algorithm
 
 @dataclass(frozen=True)
 class FineTune(GradientLearner):
-    """Pre-train on all tasks, fine-tune on the support; the attributes not named here are those of `GradientLearner`.
+    """Pre-training on all tasks and fine-tuning on the support. Further attributes are those of `GradientLearner`.
 
     Attributes
     ----------
     step_sizes : tuple of float
-        Tried on validation; the best is kept. Empty: ``inner.step_size``.
+        Candidates, of which validation selects the best. If empty, ``inner.step_size`` is used.
     """
 
     step_sizes: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -34,7 +34,7 @@ class FineTune(GradientLearner):
         return QueryUtility(policy, sampler)
 
     def select(self, judged: Algorithm) -> Stepping:
-        """Steps of the size that scores best."""
+        """Fine-tuning with the step size that scores best."""
         assert isinstance(judged, QueryUtility)
         steps = Stepping(judged.policy, judged.sampler, self.inner)
         steps.inner = best_step_size(steps, self.step_sizes, self.training.seed)

@@ -1,11 +1,9 @@
-"""Adapting by gradient: a few steps from what was learnt, on the support alone.
-
-The inner loop of every learner that adapts so::
+"""Adaptation by gradient steps on the support: the inner loop of MAML, Reptile, fine-tuning and training from scratch::
 
     θ' = θ + α ∘ ∇ utility(θ; support),   K times
 
-on all parameters or a few of them, with one step size or learnt ones, one a parameter and update. All tasks step at once: each
-has its own copy of what adapts (`strategies.networks.call`).
+It changes all parameters or some of them, with one step size or with learnt ones (per parameter and step). All tasks are adapted
+in parallel, each with its own copy of the parameters that change (`strategies.networks.call`).
 """
 
 from __future__ import annotations
@@ -32,30 +30,33 @@ from strategies import PolicySettings
 from strategies.networks import Parameters, named_params, stack
 from strategies.serialization import write_tensors
 
-# Where the names of the parameters that adapt begin.
+# Prefixes of the names of the parameters that adapt.
 ADAPTS = {"all": "", "head": "body.last.", "film": "body.film.", "context_vector": "body.context_vector"}
 
 
 @dataclass(frozen=True)
 class Inner:
-    """How a policy takes its steps.
+    """Settings of the inner loop.
 
     Attributes
     ----------
     adapts : {"all", "head", "film", "context_vector"}
-        Parameters that change: all, the output layer, the scales and shifts of the units, or the context vector.
+        Parameters that change: all, the output layer, the FiLM scales and shifts, or the context vector.
     steps : int
+        Number of gradient steps, K.
     step_size : float or tuple of float
-        With ``adam``, about how far a parameter moves in a step. A tuple is one an update, its last for all beyond.
+        α; with ``adam``, roughly the distance that a parameter moves per step. A tuple gives one value per step, and its last
+        value is used for all further steps.
     support : int
-        Bars at most; 0 is all that a task has. Of environments, the objective says how many episodes.
+        Largest number of support bars, the last ones; 0 uses the whole support. In environments the objective sets the number
+        of episodes.
     optimizer : {"sgd", "adam"}
-        Plain gradient steps, or Adam's.
+        Plain gradient steps, or Adam.
 
     Raises
     ------
     InputError
-        When one is unknown or out of range.
+        When a setting is unknown or out of range.
     """
 
     adapts: Literal["all", "head", "film", "context_vector"] = "all"
@@ -76,23 +77,23 @@ class Inner:
 
     @property
     def sizes(self) -> tuple[float, ...]:
-        """The size of each step."""
+        """Step size of each step."""
         given = self.step_size if isinstance(self.step_size, tuple) else (self.step_size,)
         return tuple(given[min(k, len(given) - 1)] for k in range(max(self.steps, 1)))
 
     def names(self, policy: nn.Module) -> list[str]:
-        """Names of the parameters that change.
+        """Names of the parameters of `policy` that change.
 
         Raises
         ------
         InputError
-            When the policy has none of them.
+            When the policy has none of them, or has a memory.
         """
         memory = policy.settings.memory  # type: ignore[union-attr]
         if memory != "none":
             raise InputError(
-                f"the policy's memory is {memory!r}, but gradient steps adapt one without: what is deployed would forget; "
-                "set memory='none', or let RL2 or Latent adapt by it"
+                f"the policy's memory is {memory!r}, but gradient steps adapt policies without a memory only, because the "
+                "deployed strategy does not keep it; set memory='none', or use RL2 or Latent, which adapt through their memory"
             )
         found = [name for name in named_params(policy) if name.startswith(ADAPTS[self.adapts])]
         if not found:
@@ -101,19 +102,19 @@ class Inner:
         return found
 
 
-# Learnt ones: of each parameter by name, its step sizes at each update, one row an update.
+# Learnt step sizes: by parameter name, a tensor with one row per step.
 StepSizes = Mapping[str, Tensor] | None
 
 
 class InnerStep(NamedTuple):
-    """Where the inner loop stands.
+    """State of the inner loop after a step.
 
     Attributes
     ----------
     params : dict of Tensor
-        Of the policy, one copy a task of those that adapt.
+        Parameters of the policy, with one copy per task of those that adapt.
     support : batch or None
-        What the last step was taken on; None before the first.
+        Batch on which the last step was taken; None before the first step.
     """
 
     params: dict[str, Tensor]
@@ -131,7 +132,7 @@ def inner_steps(
     order: Literal[1, 2] = 1,
     supports: Sequence[Any] | None = None,
 ) -> Iterator[InnerStep]:
-    """The policy before its steps and after each of them.
+    """Run the inner loop, yielding the parameters before the first step and after each step.
 
     Parameters
     ----------
@@ -140,14 +141,14 @@ def inner_steps(
     tasks : TaskBatch
     inner : Inner
     rng : Generator
-        For what is met by chance.
+        For collecting the support.
     step_sizes : dict of Tensor, optional
-        Instead of ``inner.step_size``; steps beyond the last row are of its size.
-    order : int
-        With 2 the steps themselves are differentiable, through the simulator's second derivative; with 1 they count as
+        Learnt step sizes, used instead of ``inner.step_size``. Steps beyond the last row use the last row.
+    order : {1, 2}
+        2 makes the steps differentiable, which needs the simulator's second derivative. 1 treats the inner gradients as
         constants.
     supports : sequence of batches, optional
-        What each step is taken on, where it was met before; otherwise the policy as it then is meets it now.
+        Batch for each step, if collected before. Otherwise the current policy collects a new one at each step.
 
     Yields
     ------
@@ -160,7 +161,7 @@ def inner_steps(
     for k, size in enumerate(inner.sizes[: inner.steps]):
         batch = sampler.collect(policy, params, tasks, "support", rng) if supports is None else supports[k]
         with torch.enable_grad():
-            # what is not differentiated again is cut off, so that the graph of a step is gone when it is done
+            # at first order, detach the parameters, so that the graph of each step is freed when the step is done
             at = params if order == 2 else {n: p.detach().requires_grad_() for n, p in params.items()}
             at = at if at[names[0]].requires_grad else {n: p.requires_grad_() for n, p in at.items()}
             utility = sampler.utility(policy, at, batch, twice=order == 2)
@@ -175,20 +176,20 @@ def inner_steps(
 
 
 def adapted(*args: Any, **options: Any) -> dict[str, Tensor]:
-    """Parameters after the last step; see `inner_steps`."""
+    """Parameters after the last inner step; arguments as for `inner_steps`."""
     *_, last = inner_steps(*args, **options)
     return last.params
 
 
 def _adam(mean: Tensor, square: Tensor, gradient: Tensor, step: int) -> Tensor:
-    """Adam's step of unit size; the moments are updated in place (Kingma and Ba, ICLR 2015)."""
+    """Adam's update for a step size of one (Kingma and Ba, ICLR 2015); the moments are updated in place."""
     mean.mul_(0.9).add_(gradient, alpha=0.1)
     square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
     return (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
 
 
 class Stepping(Algorithm):
-    """A policy that is judged after its steps.
+    """Scores a policy on the query after its inner steps; does no meta-training.
 
     Parameters
     ----------
@@ -204,11 +205,11 @@ class Stepping(Algorithm):
 
     @property
     def step_sizes(self) -> StepSizes:
-        """Those that were learnt, if any."""
+        """Learnt step sizes, if any."""
         return None
 
     def losses(self, tasks: Any, total: int, rng: np.random.Generator) -> Iterator[Tensor]:
-        """None: nothing is learnt before the steps."""
+        """No losses, since there is no meta-training."""
         return iter(())
 
     def scores(self, rng: np.random.Generator) -> Tensor:
@@ -221,7 +222,7 @@ class Stepping(Algorithm):
 
 
 def best_step_size(algorithm: Stepping, candidates: tuple[float, ...], seed: int) -> Inner:
-    """The inner loop of `algorithm` with the candidate that scores best after adapting: for validation tasks."""
+    """The inner loop of `algorithm`, with the candidate step size of the best mean score on its (validation) tasks."""
     if not candidates:
         return algorithm.inner
     found = {}
@@ -229,19 +230,19 @@ def best_step_size(algorithm: Stepping, candidates: tuple[float, ...], seed: int
         algorithm.inner = replace(algorithm.inner, step_size=size)
         try:
             found[size] = float(algorithm.scores(np.random.default_rng(seed)).nan_to_num(-torch.inf).mean())
-        except FloatingPointError:  # too large a step went out of range
+        except FloatingPointError:  # the step was too large
             found[size] = -np.inf
     return replace(algorithm.inner, step_size=max(found, key=lambda size: found[size]))
 
 
 class ByGradient(MetaPolicy, kind="gradient"):
-    """A policy that takes gradient steps on what it saw last.
+    """A policy that adapts by gradient steps on the support.
 
     Attributes
     ----------
     inner : Inner
     step_sizes : dict of Tensor or None
-        One a parameter and update, if they were learnt.
+        Learnt step sizes, per parameter and step.
     """
 
     def __init__(
@@ -252,7 +253,7 @@ class ByGradient(MetaPolicy, kind="gradient"):
 
     @property
     def fingerprint(self) -> str:
-        """Of the weights before any step, and of the steps."""
+        """SHA-256 of the policy before adaptation, the inner loop's settings and the learnt step sizes."""
         digest = hashlib.sha256((super().fingerprint + json.dumps(asdict(self.inner))).encode())
         for name, sizes in sorted((self.step_sizes or {}).items()):
             digest.update(name.encode() + sizes.numpy().tobytes())
@@ -264,18 +265,30 @@ class ByGradient(MetaPolicy, kind="gradient"):
         return self._deploy(with_parameters(self.policy, params), self.name)
 
     def unadapted(self) -> Any:
-        """The weights before any step."""
+        """The policy before any gradient step."""
         return self._deploy(self.policy, f"{self.name}, unadapted")
 
     def evaluate(self, tasks: TaskSet, steps: int | None = None) -> np.ndarray:
-        """The policy takes its steps on the support, or `steps` of them, and then stands."""
+        """Utility per bar on each task's query, after adapting to its support.
+
+        Parameters
+        ----------
+        tasks : TaskSet
+            With supports of equal length.
+        steps : int, optional
+            Number of gradient steps, instead of ``inner.steps``.
+
+        Returns
+        -------
+        ndarray of shape (len(tasks),)
+        """
         inner, rng = self.inner if steps is None else replace(self.inner, steps=steps), np.random.default_rng(0)
         sampler = self.objective.sampler(tasks, self.policy, 1, inner.support)
         params = {name: p.detach() for name, p in self._adapted(sampler, inner, rng).items()}
         return query_scores(sampler, self.policy, params, rng)
 
     def evaluate_unadapted(self, tasks: TaskSet) -> np.ndarray:
-        """No steps."""
+        """Utility per bar on each query before any gradient step."""
         return self.evaluate(tasks, steps=0)
 
     def _adapted(self, sampler: TaskSampler, inner: Inner, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -295,11 +308,12 @@ class ByGradient(MetaPolicy, kind="gradient"):
 
 @dataclass(frozen=True)
 class GradientLearner(MetaLearner):
-    """A learner whose policy adapts by gradient steps; the attributes not named here are those of `MetaLearner`.
+    """Base class of the learners that adapt by gradient steps. Further attributes are those of `MetaLearner`.
 
     Attributes
     ----------
     inner : Inner
+        Settings of the inner loop.
     """
 
     policy: Any = field(default_factory=lambda: PolicySettings(memory="none"))
@@ -320,7 +334,7 @@ class GradientLearner(MetaLearner):
 
 
 def with_parameters(policy: nn.Module, params: Parameters) -> nn.Module:
-    """A copy of `policy` with the parameters of one task."""
+    """A copy of `policy` with the (adapted) parameters of one task."""
     other, shapes = copy.deepcopy(policy), named_params(policy)
     other.load_state_dict({n: p.detach().reshape(shapes[n].shape) for n, p in params.items()}, strict=False)
     return other.eval()

@@ -1,13 +1,14 @@
-"""A belief over what the regime is, inferred as bars come in, and a policy that reads it.
+"""Adaptation by variational inference of the regime: a belief over a latent variable, and a policy that reads the belief.
 
-An encoder makes of the history up to bar t a normal belief ``q_t(z) = N(μ_t, σ_t²)`` over a latent task variable; the policy sees
-its mean and its std, so that it can act on what it does not know yet. The belief is trained to say what any bar of the
-task will be followed by, and to change no more than it must (Zintgraf et al., "VariBAD", ICLR 2020; Rakelly et al., "PEARL",
-ICML 2019)::
+An encoder maps the history up to bar t to a Gaussian belief ``q_t(z) = N(μ_t, σ_t²)`` over a latent task variable. The policy
+reads the mean and the standard deviation, so it can take its uncertainty into account. The belief is trained with an evidence
+lower bound: given z, a decoder must predict the next inputs anywhere in the task, and the belief must not change more than needed
+(Zintgraf et al., "VariBAD", ICLR 2020; Rakelly et al., "PEARL", ICML 2019)::
 
     maximise   E[ utility ]  +  w · E_t[ E_{z~q_t} Σ_s log p(x_{s+1} | x_s, z) / T  −  KL(q_t ‖ q_{t−1}) / T ],   q_{−1} = N(0, 1)
 
-Utility's gradient reaches the encoder too: the market is not moved by the trader, so it is exact and does no harm there.
+Unlike in VariBAD, the gradient of the utility also trains the encoder. In markets that the strategy does not move, that
+gradient is exact, so it does not add noise.
 """
 
 from __future__ import annotations
@@ -28,14 +29,16 @@ from metalearner.training.algorithm import Algorithm
 from strategies import Policy, PolicySettings
 from strategies.networks import named_params
 
-_TIMES = 16  # beliefs, and bars that each must explain, drawn a path and update
+_TIMES = 16  # per path and update: beliefs sampled, and bars sampled for each to predict
 
 
 class BeliefPolicy(InContext, kind="latent"):
-    """A policy that reads its own belief."""
+    """A policy that infers a belief over the regime and trades on it."""
 
     def belief(self, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of the belief at each visible bar, its memory starting where the features do.
+        """Mean and standard deviation of the belief at each visible bar.
+
+        The encoder starts at the first bar of the history for which features exist.
 
         Parameters
         ----------
@@ -55,7 +58,13 @@ class BeliefPolicy(InContext, kind="latent"):
         return mean.swapaxes(0, 1), std.swapaxes(0, 1)
 
     def plot_belief(self, bars: Bars, regimes: RegimePath | None = None) -> Any:
-        """The belief's mean, averaged over symbols, with its std as a ribbon, and the regimes behind it.
+        """Plot the belief's mean over time, averaged over symbols, with a band of ± 1 standard deviation.
+
+        Parameters
+        ----------
+        bars : Bars
+        regimes : RegimePath, optional
+            Regime labels to show on a second axis.
 
         Returns
         -------
@@ -83,7 +92,16 @@ class BeliefPolicy(InContext, kind="latent"):
 
 
 class Inferring(Algorithm):
-    """Utility of the query and the evidence bound of the belief."""
+    """Maximises the utility of the query plus the evidence lower bound of the belief.
+
+    Parameters
+    ----------
+    policy : Module
+        With memory ``belief``.
+    sampler : TaskSampler
+    weight : float
+        w, the weight of the bound.
+    """
 
     def __init__(self, policy: Any, sampler: TaskSampler, weight: float):
         inputs, shape = policy.body.memory.gru.input_size, policy.body.shape
@@ -102,17 +120,21 @@ class Inferring(Algorithm):
             yield -(utility.sum() + self.weight * bound.sum()) / total
 
     def evidence(self, seen: Tensor, steps: Tensor, task_ids: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """The bound per bar, shape (tasks,).
+        """Evidence lower bound per bar.
 
         Parameters
         ----------
         seen : Tensor of shape (tasks, sequences, T, inputs)
-            What the memory reads.
+            Input sequences of the memory.
         steps : Tensor of int, shape (tasks, sequences)
-            How many of the T there are.
+            Number of valid steps of each sequence.
         task_ids : ndarray of shape (tasks,)
-            Each task draws its own noise, so that it does not matter which process has it.
+            Seeds each task's noise, so that it does not depend on the process that holds the task.
         rng : Generator
+
+        Returns
+        -------
+        Tensor of shape (tasks,)
         """
         tasks, many, bars = seen.shape[:3]
         key = int(rng.integers(2**31))
@@ -126,7 +148,7 @@ class Inferring(Algorithm):
         change = (before[1] / std).log() + (std**2 + (mean - before[0]) ** 2) / (2 * before[1] ** 2) - 0.5
         met = torch.arange(bars, device=x.device) < length[:, None]
         change = torch.where(met, change.sum(-1), 0.0).sum(1) / length**2
-        # a belief after `at`, and a bar that it is to explain by the one before
+        # sample the belief after bar `at`, and predict the input that follows bar `bar` from it
         chances = [np.random.default_rng([key, int(n)]) for n in task_ids]
         uniform = np.stack([chance.random((many, 2, _TIMES)) for chance in chances]).reshape(tasks * many, 2, _TIMES)
         normal = np.stack([chance.standard_normal((many, _TIMES, mean.shape[-1])) for chance in chances])
@@ -138,7 +160,7 @@ class Inferring(Algorithm):
         noise_scale = self.module.log_noise.clamp(-4, 4)  # type: ignore[operator]
         error = (self.module["decoder"](pairs) - next_[:, None]) / noise_scale.exp()  # type: ignore[index]
         likelihood = -(0.5 * error**2 + noise_scale).sum(-1).mean((1, 2))
-        likelihood = torch.where(length > 1, likelihood, 0.0)  # what lasted one step has no next one
+        likelihood = torch.where(length > 1, likelihood, 0.0)  # a sequence of one step has no next input
         return (likelihood - change).unflatten(0, (tasks, many)).mean(1)
 
     def scores(self, rng: np.random.Generator) -> Tensor:
@@ -148,20 +170,20 @@ class Inferring(Algorithm):
 
 
 def _rows(x: Tensor, at: Tensor) -> Tensor:
-    """Rows `at` (N, K) of each of N sequences."""
+    """Rows `at`, shape (N, K), of each of N sequences."""
     return x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))
 
 
 @dataclass(frozen=True)
 class Latent(RL2):
-    """Meta-learning by inference; the attributes not named here are those of `RL2`.
+    """Meta-learning by variational inference of the regime. Further attributes are those of `RL2`.
 
     Attributes
     ----------
     policy : Shape
-        Its memory is ``belief``.
+        Its memory must be ``belief``.
     weight : float
-        w, of the evidence bound against utility a bar.
+        w, the weight of the evidence lower bound relative to utility per bar.
     """
 
     policy: Any = field(default_factory=lambda: PolicySettings(memory="belief"))
@@ -171,7 +193,9 @@ class Latent(RL2):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.policy.memory != "belief":
-            raise InputError(f"a latent learner's memory is a belief, not {self.policy.memory!r}; set memory='belief'")
+            raise InputError(
+                f"the latent learner needs the memory 'belief', not {self.policy.memory!r}; set memory='belief'"
+            )
 
     def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> Inferring:
         return Inferring(policy, sampler, self.weight)

@@ -1,12 +1,12 @@
-"""MAML and its kin: a start from which a few gradient steps go far.
+"""MAML and its variants: initial weights from which a few gradient steps adapt well.
 
-The policy is trained for what it earns *after* its steps on the support (Finn, Abbeel and Levine, "Model-agnostic
-meta-learning", ICML 2017)::
+The policy is trained for its utility on the query *after* the inner steps on the support (Finn, Abbeel and Levine,
+"Model-agnostic meta-learning", ICML 2017)::
 
     maximise over θ   E_task [ utility(θ + α ∇ utility(θ; support); query) ]
 
-``MAML.anil`` changes the output layer alone (Raghu et al., "Rapid learning or feature reuse?", ICLR 2020), ``MAML.cavia`` a
-context vector (Zintgraf et al., ICML 2019); with `learn_step_sizes` α is learnt, one a parameter and update (Li et al.,
+``MAML.anil`` adapts the output layer only (Raghu et al., "Rapid learning or feature reuse?", ICLR 2020), ``MAML.cavia`` a
+context vector (Zintgraf et al., ICML 2019). With `learn_step_sizes`, α is learnt per parameter and step (Li et al.,
 "Meta-SGD", arXiv 1707.09835).
 """
 
@@ -39,7 +39,7 @@ from strategies.networks import named_params
 
 
 class MetaGradient(Stepping):
-    """Utility of the query after the steps, differentiated through them."""
+    """Maximises the utility of the query after the inner steps, differentiating through the steps."""
 
     def __init__(self, policy: nn.Module, sampler: TaskSampler, learner: MAML):
         super().__init__(policy, sampler, learner.inner)
@@ -69,10 +69,10 @@ class MetaGradient(Stepping):
             yield -torch.stack(utilities).mean(0).sum() / total
 
     def _collect(self, tasks: Any, rng: np.random.Generator) -> tuple[list[Any], list[Any]]:
-        """The support of each step, and the query after each that is judged."""
+        """The support batch of each inner step, and the query batch after each step that enters the loss."""
         steps, policy, collect = self.inner.steps, self.policy, self.sampler.collect
         judged = range(1, steps + 1) if steps and self.learner.every_update else [steps]
-        if not self.sampler.on_policy:  # then it is met without stepping there
+        if not self.sampler.on_policy:  # the data do not depend on the policy, so collect them once for all steps
             support, query = (collect(policy, named_params(policy), tasks, part, rng) for part in ("support", "query"))
             return [support] * steps, [query] * len(judged)
         supports, queries = [], []
@@ -92,32 +92,32 @@ class MetaGradient(Stepping):
         )  # fmt: skip
 
 
-# Adam moves all parameters by one rate, but step sizes are larger than weights are.
+# Multiple of the learning rate for step sizes: Adam moves all parameters by similar amounts, but step sizes are larger.
 _FASTER = 10.0
 
 
 def _rows(sizes: Tensor, parameter: Tensor) -> Tensor:
-    """One row an update, of the shape of `parameter`."""
+    """Step sizes with one row per inner step, each of the shape of `parameter`."""
     return sizes.view(-1, *[1] * parameter.ndim).repeat(1, *parameter.shape)
 
 
 def _key(name: str) -> str:
-    return name.replace(".", "/")  # a ParameterDict takes no dots
+    return name.replace(".", "/")  # keys of a ParameterDict must not contain dots
 
 
 @dataclass(frozen=True)
 class MAML(GradientLearner):
-    """Model-agnostic meta-learning; the attributes not named here are those of `GradientLearner`.
+    """Model-agnostic meta-learning. Further attributes are those of `GradientLearner`.
 
     Attributes
     ----------
     order : {1, 2}
-        1 takes the steps for constants; 2 differentiates through them.
+        1 treats the inner gradients as constants (first-order MAML); 2 differentiates through them.
     learn_step_sizes : bool
-        One a parameter and update, from ``inner.step_size``.
+        Whether to learn step sizes per parameter and inner step, starting from ``inner.step_size``.
     every_update : bool
-        Judged after every update and not after the last alone (Antoniou, Edwards and Storkey, "How to train your MAML",
-        ICLR 2019).
+        Whether the loss averages the query utility after every inner step, instead of using the last step only (Antoniou,
+        Edwards and Storkey, "How to train your MAML", ICLR 2019).
     """
 
     order: Literal[1, 2] = 1
@@ -128,19 +128,19 @@ class MAML(GradientLearner):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.order not in (1, 2):
-            raise InputError(f"order is {self.order}; MAML's is 1 or 2")
+            raise InputError(f"order is {self.order}; it must be 1 or 2")
         if self.order == 2 and self.inner.optimizer == "adam":
-            raise InputError("second order differentiates plain steps; set the inner optimizer to sgd")
+            raise InputError("order 2 supports plain gradient steps only; set the inner optimizer to sgd")
 
     @classmethod
     def anil(cls, **options: Any) -> MAML:
-        """Only the output layer adapts."""
+        """ANIL: only the output layer adapts; options are those of `MAML`."""
         inner = replace(options.pop("inner", Inner()), adapts="head")
         return cls(**{"name": "ANIL", "inner": inner} | options)
 
     @classmethod
     def cavia(cls, **options: Any) -> MAML:
-        """Only a context vector adapts."""
+        """CAVIA: only a context vector adapts; options are those of `MAML`."""
         inner = replace(options.pop("inner", Inner()), adapts="context_vector")
         settings = options.pop("policy", PolicySettings(memory="none"))
         settings = settings if settings.context_vector else replace(settings, context_vector=8)
@@ -152,4 +152,5 @@ class MAML(GradientLearner):
     def deploy(
         self, trained: Algorithm, selected: Algorithm, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> ByGradient:
-        return super().deploy(trained, trained, seen_until, history)  # the step sizes are those of the trained module
+        # not `selected`: the trained module also holds the learnt step sizes
+        return super().deploy(trained, trained, seen_until, history)

@@ -1,11 +1,11 @@
-"""Reptile: move the start towards where the steps lead.
+"""Reptile: move the initial weights towards the adapted weights.
 
-Each task takes its K steps, on support and query alike, and the start follows their mean (Nichol, Achiam and Schulman, "On
-first-order meta-learning algorithms", arXiv 1803.02999)::
+Each task is adapted by K steps on the support and one on the query, and the initial weights move towards the mean of the results
+(Nichol, Achiam and Schulman, "On first-order meta-learning algorithms", arXiv 1803.02999)::
 
     θ ← θ + ε E_task [ θ_K(task) − θ ]
 
-The difference is handed to the optimiser as a gradient, as in the paper's batched version.
+The difference is passed to the optimiser as a gradient, as in the paper's batched version.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from strategies.networks import named_params
 
 
 class Following(Stepping):
-    """A loss whose gradient is the start less the mean of the ends, and whose value is that of the query."""
+    """A loss whose gradient is the initial weights minus the mean adapted ones, and whose value is −utility of the query."""
 
     def losses(self, tasks: Any, total: int, rng: np.random.Generator) -> Iterator[Tensor]:
-        # steps come from support and query in turn: without a second batch the start would follow the mean task alone
+        # Adapt on the support, then take one step on the query. With a single batch, Reptile would only train on the mean task.
         params = {n: p.detach() for n, p in adapted(self.sampler, self.policy, tasks, self.inner, rng).items()}
         batch = self.sampler.collect(self.policy, params, tasks, "query", rng)
         names = self.inner.names(self.policy)
@@ -45,14 +45,16 @@ class Following(Stepping):
 
 @dataclass(frozen=True)
 class Reptile(GradientLearner):
-    """Reptile, by plain gradient steps; the attributes are those of `GradientLearner`."""
+    """Reptile, with plain gradient steps; attributes as for `GradientLearner`."""
 
     name: str = "Reptile"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.inner.optimizer != "sgd" or not self.inner.steps:
-            raise InputError("Reptile follows at least one plain step; set the inner optimizer to sgd")
+            raise InputError(
+                "Reptile needs at least one plain gradient step; set the inner optimizer to sgd, and steps above 0"
+            )
 
     def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> Following:
         return Following(policy, sampler, self.inner)

@@ -1,8 +1,8 @@
-"""RL²: the policy's memory is the learner.
+"""RL²: adaptation through the memory of a recurrent policy.
 
-A policy with a memory is trained over whole tasks with the memory kept from the support into the query, so that what it has
-seen of the regime is in its memory when it is judged; adapting is reading (Duan et al., "RL²: fast reinforcement learning
-via slow reinforcement learning", arXiv 1611.02779)::
+A policy with a memory is trained on whole tasks. Its memory is kept from the support into the query, so that the query is traded
+with what was observed of the regime. No parameters change at adaptation (Duan et al., "RL²: fast reinforcement learning via slow
+reinforcement learning", arXiv 1611.02779)::
 
     maximise over θ   E_task [ utility over the query | memory of what came before ]
 """
@@ -27,33 +27,33 @@ from strategies.networks import named_params
 
 
 class InContext(MetaPolicy, kind="rl2"):
-    """A policy with a memory: it has adapted to whatever its memory holds."""
+    """A policy that adapts through its memory."""
 
     def adapt(self, task: Any) -> Any:
-        """The policy itself; bars must be enough to fill its memory.
+        """The policy as a strategy or agent, with unchanged weights: it reads the recent bars itself.
 
         Raises
         ------
         InputError
-            When there are too few, or the policy has a memory and no context to fill it with.
+            When there are too few bars to fill the memory, or the policy has a memory but a context of 1.
         """
         if self.context == 1 and self.policy.settings.memory != "none":
             raise InputError(
-                f"{self.name} would forget every bar: give the learner a context, or say what is `deployed`"
+                f"{self.name} would forget every bar: set the learner's `context`, or its `deployed`, above 1"
             )
         self.objective.recent(task, self.policy, self.context)
         return self._deploy(self.policy, self.name)
 
     def unadapted(self) -> Any:
-        """The same weights with the memory cleared at every bar: all that is taken away is what it has seen."""
+        """The same weights, with the memory cleared at every bar."""
         return self._deploy(self.policy, f"{self.name}, unadapted", context=1)
 
     def evaluate(self, tasks: TaskSet) -> np.ndarray:
-        """The memory reads the support and goes on reading in the query."""
+        """Utility per bar on each query; the memory runs through the support and continues in the query."""
         return self._scores(self.policy, tasks)
 
     def evaluate_unadapted(self, tasks: TaskSet) -> np.ndarray:
-        """The memory is cleared at every bar."""
+        """Utility per bar on each query, with the memory cleared at every bar."""
         return self._scores(_Forgetful(self.policy), tasks)
 
     def _scores(self, policy: Any, tasks: TaskSet) -> np.ndarray:
@@ -76,7 +76,7 @@ class _Forgetful(nn.Module):
 
 
 class QueryUtility(Algorithm):
-    """Utility of the query, for one set of weights.
+    """Maximises the utility of the query, with the same weights for all tasks.
 
     Parameters
     ----------
@@ -102,13 +102,13 @@ class QueryUtility(Algorithm):
 
 @dataclass(frozen=True)
 class RL2(MetaLearner):
-    """Meta-learning by a memory; the attributes not named here are those of `MetaLearner`.
+    """RL²: meta-learning with a recurrent policy. Further attributes are those of `MetaLearner`.
 
     Attributes
     ----------
     deployed : int
-        Bars of memory of the deployed strategy; 0 is `context`. Episodes that are judged from their first bar have no
-        context, but who trades on in one remembers it.
+        Bars of memory of the deployed strategy; 0 uses `context`. Set it when `context` is 1 because training tasks are
+        evaluated from their first bar.
     """
 
     context: int = 60

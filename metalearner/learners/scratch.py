@@ -1,7 +1,7 @@
-"""No meta-training: learn from what was seen last, from nothing.
+"""Baselines without meta-training.
 
-Two baselines. `Scratch` trains a fresh policy on the support alone; `RollingRetrain` is the industry's habit of training anew on
-a long rolling window. Tasks of training are left unused; validation chooses the step size of the first.
+`Scratch` trains a newly initialised policy on the support only. `RollingRetrain` does so on a long rolling window, as is usual in
+practice. Training tasks are not used; validation tasks select the step size of `Scratch`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from metalearner.training.algorithm import Algorithm
 
 @dataclass(frozen=True)
 class Scratch(GradientLearner):
-    """Train on the support only; the attributes not named here are those of `GradientLearner`.
+    """Training from scratch on the support. Further attributes are those of `GradientLearner`.
 
     Attributes
     ----------
     step_sizes : tuple of float
-        Tried on validation; the best is kept. Empty: ``inner.step_size``.
+        Candidates, of which validation selects the best. If empty, ``inner.step_size`` is used.
     """
 
     trains: ClassVar[bool] = False
@@ -37,7 +37,7 @@ class Scratch(GradientLearner):
         return Stepping(policy, sampler, self.inner)
 
     def select(self, judged: Algorithm) -> Stepping:
-        """Steps of the size that scores best."""
+        """The same algorithm, with the step size that scores best."""
         assert isinstance(judged, Stepping)
         judged.inner = best_step_size(judged, self.step_sizes, self.training.seed)
         return judged
@@ -45,9 +45,10 @@ class Scratch(GradientLearner):
 
 @dataclass(frozen=True)
 class RollingRetrain(Scratch):
-    """Train anew on a rolling window of 1,008 bars, four years of days; the attributes are those of `Scratch`.
+    """Training from scratch on a rolling window of 1,008 bars, four years of daily data; attributes as for `Scratch`.
 
-    Its `step_sizes` are not tried: each would mean retraining for every validation task. The step size is that of `inner`.
+    `step_sizes` is empty by default, because each candidate costs a full retraining per validation task; ``inner.step_size`` is
+    used instead.
     """
 
     inner: Inner = field(default_factory=lambda: Inner(steps=200, step_size=0.01, support=1008, optimizer="adam"))
@@ -55,7 +56,7 @@ class RollingRetrain(Scratch):
     name: str = "rolling retrain"
 
     def sampler(self, policy: Any, tasks: Any) -> TaskSampler:
-        if isinstance(tasks, TaskSet):  # its window begins long before the regime does
+        if isinstance(tasks, TaskSet):  # the window starts long before the regime
             features = policy.settings.features
             features.require(tasks.bars.with_past(), more=self.inner.support)
             first = (max(task.cut - self.inner.support, features.lookback) for task in tasks)

@@ -1,4 +1,4 @@
-"""What learning maximises: the account itself (`Pathwise`), or reward in any gymnasium environment (`PPO`, `REINFORCE`)."""
+"""Objectives: utility of the simulated account (`Pathwise`), or reward in gymnasium environments (`PPO`, `REINFORCE`)."""
 
 from metalearner.objectives.pathwise import CostCurriculum, Pathwise
 from metalearner.objectives.policy_gradient import PPO, REINFORCE

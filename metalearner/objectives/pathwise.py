@@ -1,8 +1,8 @@
-"""The exact gradient: utility of the account, through the account.
+"""`Pathwise`: utility of the simulated account, with its exact gradient.
 
-A trader who does not move the market observes the profit of every position, so the gradient of utility in the policy
-is exact: it runs through `markets.accounting.differentiable.equity_paths` (path-wise or "direct" policy
-gradient; Moody and Saffell, "Learning to trade via direct reinforcement", IEEE Transactions on Neural Networks 2001).
+If trades do not move the market, the profit of every possible position is observed, so the utility can be differentiated with
+respect to the policy exactly, through `markets.accounting.differentiable.equity_paths` (pathwise or "direct" policy gradient;
+Moody and Saffell, "Learning to trade via direct reinforcement", IEEE Transactions on Neural Networks 2001).
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from strategies.policy import base_weights
 
 @dataclass(frozen=True)
 class CostCurriculum:
-    """No cost at first, then raised to its full size, then full.
+    """Trading costs as a function of training progress: none at first, then rising linearly to their full size.
 
-    With costs from the start, training falls at once into never trading: a small tilt earns less than it costs, and a
-    policy that does not trade has no gradient to learn from.
+    With full costs from the start, training gets stuck in never trading: a small tilt earns less than it costs, and a policy
+    that does not trade has no gradient.
 
     Attributes
     ----------
     free, ramp : float
-        Shares of training without cost, and of raising it.
+        Fraction of training without costs, and fraction over which they rise.
 
     Raises
     ------
     InputError
-        When one is below 0, or they are more than 1 together.
+        When one is below 0, or their sum is above 1.
     """
 
     free: float = 0.4
@@ -51,12 +51,12 @@ class CostCurriculum:
     def __post_init__(self) -> None:
         if min(self.free, self.ramp) < 0 or self.free + self.ramp > 1:
             raise InputError(
-                f"curriculum: free is {self.free} and ramp {self.ramp}; they are shares of training, at most 1 together, "
-                "or it would end without ever being charged in full"
+                f"curriculum: free is {self.free} and ramp {self.ramp}; they are fractions of training, at least 0 and at most "
+                "1 together, so that training ends at full costs"
             )
 
     def __call__(self, progress: float) -> float:
-        """Share of the cost that is charged at `progress` in [0, 1]."""
+        """Fraction of the costs that is charged at `progress` in [0, 1]."""
         if progress <= self.free:
             return 0.0
         return min((progress - self.free) / self.ramp, 1.0) if self.ramp > 0 else 1.0
@@ -64,28 +64,27 @@ class CostCurriculum:
 
 @dataclass(frozen=True)
 class Pathwise(Objective):
-    """Utility of the account on windows of bars, with its exact gradient.
+    """Utility of the simulated account on windows of bars, with its exact gradient.
 
     Attributes
     ----------
-    costs : Costs
-        Or what `Costs.parse` reads, as "10bp".
+    costs : Costs or str
+        A string such as "10bp" is read by `Costs.parse`.
     execution : Execution
     utility : Utility
     curriculum : CostCurriculum
     unit : float or None
-        Log return a bar that returns are measured in; by default each task's own volatility, as it was known before the bars
-        judged.
+        Log return per bar in which returns are measured. None uses, for each task, the market's volatility before its query.
     symbols : int
-        Each path trades this many symbols, drawn anew; 0 is all. Many small universes instead of one: with all symbols there
-        is one market path to remember, and that is what is learnt.
+        Number of symbols in each training path, drawn at random for each; 0 uses all. Many small universes reduce overfitting:
+        with all symbols there is a single market path, which the policy can memorise.
     truncate : int
-        Bars over which the gradient runs back through the memory; 0 is all.
+        Length in bars of truncated backpropagation through the memory; 0 is no truncation.
 
     Raises
     ------
     InputError
-        When one is of another type or out of range.
+        When a setting has the wrong type or is out of range.
     """
 
     costs: Costs = field(default_factory=lambda: Costs.parse("10bp"))
@@ -100,7 +99,7 @@ class Pathwise(Objective):
         object.__setattr__(self, "costs", Costs.parse(self.costs))
         if not isinstance(self.utility, Utility):
             raise InputError(
-                f"objective: utility is {self.utility!r}; it wants one of {', '.join(KINDS)}, as MeanVariance()"
+                f"objective: utility is {self.utility!r}; it must be one of {', '.join(KINDS)}, such as MeanVariance()"
             )
         if self.unit is not None and not self.unit > 0:
             raise InputError(f"objective: unit is {self.unit}; it must be above 0")
@@ -108,24 +107,28 @@ class Pathwise(Objective):
             raise InputError("objective: symbols and truncate must be at least 0")
 
     def sampler(self, tasks: TaskSet, policy: Any, context: int, support: int = 0) -> WindowSampler:
-        """Windows of `tasks`: see `Objective.sampler`."""
-        if not isinstance(tasks, TaskSet) or not len(tasks):
-            what = "no tasks" if isinstance(tasks, TaskSet) else f"{type(tasks).__name__}"
-            raise InputError(
-                f"an objective on markets wants a TaskSet with tasks in it, not {what}; see TaskSet.from_regimes"
-            )
-        return WindowSampler(self, tasks, policy.settings, context, support)
-
-    def recent(self, bars: Bars, policy: Any, support: int) -> WindowSampler:
-        """One task, whose support are the last `support` bars.
+        """A `WindowSampler` on `tasks`; parameters as for `Objective.sampler`.
 
         Raises
         ------
         InputError
-            When `bars` are no `Bars`, or too few.
+            When `tasks` is not a `TaskSet`, or is empty, or has too few bars.
+        """
+        if not isinstance(tasks, TaskSet) or not len(tasks):
+            what = "no tasks" if isinstance(tasks, TaskSet) else f"{type(tasks).__name__}"
+            raise InputError(f"Pathwise needs a TaskSet with at least one task, not {what}; see TaskSet.from_regimes")
+        return WindowSampler(self, tasks, policy.settings, context, support)
+
+    def recent(self, bars: Bars, policy: Any, support: int) -> WindowSampler:
+        """A sampler with a single task, whose support is the last `support` bars (0 uses all).
+
+        Raises
+        ------
+        InputError
+            When `bars` is not a `Bars`, or has too few rows.
         """
         if not isinstance(bars, Bars):
-            raise InputError(f"adapting wants Bars, not {type(bars).__name__}; of a task they are `task.support`")
+            raise InputError(f"adapting needs Bars, not {type(bars).__name__}; for a Task, pass `task.support`")
         settings = policy.settings
         held = bars.with_past()
         support = support or max(len(held) - settings.features.lookback - 1, 1)  # 0 is all that there is
@@ -135,7 +138,7 @@ class Pathwise(Objective):
         return WindowSampler(self, TaskSet((Task(held, rows - support, rows, rows, "now"),)), settings, 1, support)
 
     def deploy(self, policy: Any, context: int, name: str, seen_until: pd.Timestamp | None) -> PolicyStrategy:
-        """The policy as a strategy."""
+        """The policy as a `PolicyStrategy`."""
         return PolicyStrategy(policy, context, name, seen_until)
 
     def load(self, folder: Path) -> PolicyStrategy:
@@ -147,13 +150,13 @@ class Pathwise(Objective):
         Raises
         ------
         InputError
-            When `settings` are not those of a policy that trades.
+            When `settings` is not a `PolicySettings`, or its memory does not support `truncate`.
         """
         if not isinstance(settings, PolicySettings):
-            raise InputError(f"a policy that trades is described by PolicySettings, not {type(settings).__name__}")
+            raise InputError(f"a policy that trades needs PolicySettings, not {type(settings).__name__}")
         if self.truncate and settings.memory == "transformer":
             raise InputError(
-                "objective: truncate is for memories that go step by step, and a transformer reads all bars anew"
+                "objective: truncate is for recurrent memories; a transformer reads all bars at each step, so set it to 0"
             )
         return Policy(settings)
 
@@ -162,7 +165,7 @@ class Pathwise(Objective):
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> Pathwise:
-        """From what `to_dict` and JSON made of it."""
+        """Rebuild from the result of `to_dict`, after a round trip through JSON; unknown keys are ignored."""
         utility = dict(config["utility"])
         kinds = {"costs": Costs, "execution": Execution, "curriculum": CostCurriculum}
         known = {f.name for f in fields(cls)}
@@ -170,17 +173,19 @@ class Pathwise(Objective):
         return cls(**settings | {"utility": KINDS[utility.pop("kind")](**utility)})
 
 
-_PATHS = 256  # judged in one forward pass
+_PATHS = 256  # largest number of paths evaluated in one forward pass
 
 
 @dataclass(frozen=True)
 class WindowBatch(TaskBatch):
-    """Tasks by their numbers, the symbols that each may see and trade, and the share of the costs that is charged.
+    """A batch of market tasks, identified by their index in the `TaskSet`.
 
     Attributes
     ----------
-    universe : ndarray of int, shape (B, few), or None for all symbols
+    universe : ndarray of int, shape (B, few), or None
+        Symbols that each task may see and trade; None is all.
     cost_share : float
+        Fraction of the costs that is charged.
     """
 
     universe: np.ndarray | None = None
@@ -193,14 +198,17 @@ class WindowBatch(TaskBatch):
 
 @dataclass(frozen=True)
 class Windows:
-    """One part of some tasks: first rows, and which of the bars that follow are judged.
+    """Windows of bars: one part (support or query) of a batch of tasks.
 
     Attributes
     ----------
     tasks : WindowBatch
     start : ndarray of int, shape (B,)
+        First row of each window.
     counted : Tensor of bool, shape (B, T)
+        Which returns of the window count towards the utility; the others only fill the memory.
     unit : Tensor of shape (B, 1)
+        Log return per bar in which returns are measured.
     """
 
     weight: ClassVar[float] = 1.0
@@ -214,10 +222,10 @@ class Windows:
 
 
 class WindowSampler(TaskSampler):
-    """Windows of one panel of bars.
+    """Samples windows of one panel of bars.
 
-    Each window is a path: the memory starts empty `context` bars before the first judged bar, and the account starts in
-    cash. Support and query are judged by themselves.
+    Each window is a separate path. Its memory starts empty, `context` bars before the first evaluated bar, and its account
+    starts in cash. Support and query are separate windows.
 
     Parameters
     ----------
@@ -225,9 +233,9 @@ class WindowSampler(TaskSampler):
     tasks : TaskSet
     settings : PolicySettings
     context : int
-        Bars of memory before the first judged one.
+        Bars of memory before the first evaluated bar.
     support : int
-        Bars of a task's support at most, its last ones; 0 is all.
+        Largest number of support bars, the last ones; 0 uses all.
     """
 
     def __init__(self, objective: Pathwise, tasks: TaskSet, settings: PolicySettings, context: int, support: int):
@@ -271,7 +279,7 @@ class WindowSampler(TaskSampler):
         part: Part,
         rng: np.random.Generator | None = None,
     ) -> Windows:
-        """The rows of one part; nothing depends on the policy, since the market does not."""
+        """The windows of one part. They do not depend on the policy, since trades do not move the market."""
         start, counted = self._parts[part]
         ids = tasks.task_ids
         return Windows(tasks, start[ids], counted[torch.from_numpy(ids)], self.unit[ids, None])
@@ -285,7 +293,7 @@ class WindowSampler(TaskSampler):
         costs = objective.costs.scaled(tasks.cost_share)
         rules = make_rules(costs, objective.execution, self.fill, self.delistings)
         market = self.market._replace(impact=self.market.impact * tasks.cost_share)
-        money = objective.execution.cash  # of the backtest: fixed fees and impact are no shares
+        money = objective.execution.cash  # the backtest's cash, because fixed fees and impact do not scale with equity
         simulate, weights = (equity_paths_reference if twice else equity_paths), None
         equity, shares = simulate(market, rules, batch.start, plan, money=money)
         if objective.utility.reads_weights:
@@ -296,17 +304,17 @@ class WindowSampler(TaskSampler):
         return objective.utility(growth, batch.counted, batch.unit, weights)
 
     def inputs(self, batch: Windows) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows (B, T), features (B, T, A, F) and base (B, T, A) of a batch, A the symbols that each may see."""
+        """Rows (B, T), features (B, T, A, F) and base weights (B, T, A) of a batch, for the A symbols each task may see."""
         rows = torch.from_numpy(batch.start[:, None] + np.arange(batch.counted.shape[1] + 1))
         if batch.tasks.universe is None:
             return rows, self.features[rows], self.base[rows]
-        # A market of its own: what a policy decides goes by the number of symbols that there are.
+        # Rescale the base to the small universe, because the policy's weights depend on the number of symbols.
         few = rows[:, :, None], torch.from_numpy(batch.tasks.universe)[:, None]
         base = self.base[few]
         return rows, self.features[few], base / base.sum(-1, keepdim=True).clamp(min=1e-12)
 
     def _widened(self, plan: TensorPlan, universe: np.ndarray) -> TensorPlan:
-        """The plan for the symbols of `universe`, with nothing for all others."""
+        """The plan for all symbols, given the plan for those of `universe`; zero for the others."""
         at = torch.from_numpy(universe).to(plan.aim.device)[:, None].expand(plan.aim.shape)
         wide = (*plan.aim.shape[:2], self.base.shape[1])
         return TensorPlan(*(None if p is None else p.new_zeros(wide).scatter(2, at, p) for p in plan))  # type: ignore[arg-type]
@@ -317,7 +325,7 @@ class WindowSampler(TaskSampler):
         return seen, torch.full(seen.shape[:2], seen.shape[2])
 
     def score(self, policy: nn.Module, params: Parameters, batch: Windows) -> Tensor:
-        """Utility at full costs, some hundred paths at a time: memory stays small whatever is judged."""
+        """Utility per task, evaluated in chunks of at most 256 paths to bound memory use."""
         parts = -(-len(batch.start) // _PATHS)
         stacked = stacked_names(policy, params)
         found = torch.empty(len(batch.start), dtype=torch.float64)
@@ -335,21 +343,21 @@ class WindowSampler(TaskSampler):
             time = self.bars.index[int(batch.start[path]) + bar + 1]
             raise FloatingPointError(
                 f"the growth of task {number} ({self.tasks[number].regime}) over the bar of {time} is not finite; "
-                f"look at the prices of {self.bars.name} there (regimeshift data check)"
+                f"check the prices of {self.bars.name} there (regimeshift data check)"
             )
 
 
 def _spans(first: np.ndarray, stop: np.ndarray, context: int, bars: int) -> tuple[np.ndarray, Tensor]:
-    """First rows of paths of one length that end at `stop`, and which growths of them are judged.
+    """First row of each path, and which of its returns are evaluated; all paths have the same length and end at `stop`.
 
-    Along the longest the memory grows from `context` bars to as many more as are judged; a shorter one, which starts earlier,
-    has a memory in that range too.
+    The longest task has `context` bars of memory before its first evaluated bar. A shorter task starts earlier relative to its
+    first evaluated bar, and so has more memory there, but never more than the longest task has at its end.
     """
     length = context + int((stop - first).max())
     if length > bars:
         raise InputError(
-            f"a context of {context} and {length - context} judged bars are more than the {bars} bars there are; use a shorter "
-            "context or more bars"
+            f"a context of {context} and {length - context} evaluated bars are more than the {bars} bars available; use a "
+            "shorter context or more bars"
         )
     start = np.maximum(stop - length, 0)
     rows = start[:, None] + np.arange(length)
@@ -358,7 +366,7 @@ def _spans(first: np.ndarray, stop: np.ndarray, context: int, bars: int) -> tupl
 
 
 def _volatility(bars: Bars, cuts: np.ndarray, context: int) -> np.ndarray:
-    """Volatility of the market over the bars before each cut, as it was known there."""
+    """Volatility per bar of the market (the mean return over symbols) over the bars before each cut, shape (tasks,)."""
     returns = np.nan_to_num(market_returns(bars))
     window = max(context, 20)
     return np.array([max(returns[max(cut - window, 1) : cut].std(), 1e-5) for cut in cuts])

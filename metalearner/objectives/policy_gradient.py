@@ -1,13 +1,13 @@
-"""The estimated gradient: what an action was worth, by what followed it.
+"""Policy gradients estimated from rollouts (`PPO`, `REINFORCE`), for any gymnasium environment.
 
-Where the environment answers to what is done, its gradient is not known and has to be estimated from what was met::
+If the environment reacts to actions, the gradient of the expected reward is not available and is estimated from rollouts::
 
     ∇ E[Σ r]  =  E[ Σ_t ∇ log π(a_t | x_t) A_t ],      A_t = Σ_k (γλ)^k (r_{t+k} + γ V_{t+k+1} − V_{t+k})
 
 (Williams, "Simple statistical gradient-following algorithms", Machine Learning 1992; Schulman et al., "High-dimensional
-continuous control using generalized advantage estimation", ICLR 2016). `PPO` learns from one batch several times over, and
-takes the gain from no action whose probability has changed by more than a share (Schulman et al., "Proximal policy
-optimization algorithms", arXiv 1707.06347)::
+continuous control using generalized advantage estimation", ICLR 2016). `PPO` uses each batch for several updates, and removes
+the incentive to change an action's probability by more than a factor 1 ± ε (Schulman et al., "Proximal policy optimization
+algorithms", arXiv 1707.06347)::
 
     min(ρ A, clip(ρ, 1 − ε, 1 + ε) A),      ρ = π(a | x) / π_old(a | x)
 """
@@ -38,42 +38,42 @@ from strategies.networks import Parameters, Shape
 
 @dataclass(frozen=True)
 class PPO(Objective):
-    """Reward in gymnasium environments.
+    """Expected reward in gymnasium environments, by proximal policy optimisation.
 
     Attributes
     ----------
     trials : int
-        Trials of a task side by side: those of a support, and those of a query.
+        Parallel trials per task, in the support and in the query each.
     episodes_per_trial : int
-        One after another; a memory is kept from each to the next.
+        Consecutive episodes in a trial; the policy's memory is kept from one to the next.
     discount, gae_lambda : float
-        γ and λ of the advantages.
+        γ and λ of generalised advantage estimation.
     baseline : {"critic", "linear", "none"}
-        What is expected: a learnt value; a line through observation, time and their powers, fitted to each task's own
-        returns (Duan et al., "Benchmarking deep reinforcement learning", ICML 2016); or nothing. Only a critic knows what
-        would have followed a time limit.
+        Baseline of the advantages. ``critic``: a learnt value function. ``linear``: a linear regression of each task's own
+        returns on observation, time and their powers (Duan et al., "Benchmarking deep reinforcement learning", ICML 2016).
+        ``none``: zero. Only the critic bootstraps at time limits.
     normalise : bool
-        Advantages to mean 0 and standard deviation 1: in the support of each task by itself; in a query the mean over a task
-        that has several trials, else over all tasks, and one standard deviation for all.
+        Whether to standardise advantages. In the support, each task uses its own mean and standard deviation. In the query,
+        the mean is per task if `trials` is above 1, else over all tasks, and the standard deviation is over all tasks.
     clip : float
-        ε; a support is not clipped, for it is stepped on where it was met.
+        ε. Only the query is clipped: the inner step on the support is taken at the policy that collected it.
     epochs, minibatches : int
-        Times that a batch is learnt from, and in how many parts.
+        Passes over each batch, and minibatches per pass.
     entropy : float
-        Weight of the entropy at the start of training, falling to nothing at its end.
+        Weight of the entropy bonus at the start of training; it falls linearly to zero at the end.
     value : float
         Weight of the critic's squared error.
     scale : float
-        Rewards are multiplied by it for learning.
+        Factor on the rewards in training.
     initial_std : float
-        Standard deviation of continuous actions at first, in units of half the box.
+        Initial standard deviation of continuous actions, in units of half the width of the action space.
     max_steps : int
-        Steps after which a trial is cut.
+        Largest number of steps in a trial.
 
     Raises
     ------
     InputError
-        When one is unknown or out of range.
+        When a setting is unknown or out of range.
     """
 
     trials: int = 1
@@ -108,27 +108,28 @@ class PPO(Objective):
         return ActorCritic(settings, Environments.of(tasks).spaces, self.baseline == "critic", self.initial_std)
 
     def sampler(self, tasks: Any, policy: nn.Module, context: int, support: int = 0) -> EpisodeSampler:
-        """Episodes of `tasks`; memory begins with the trial, and a support has `trials` of them."""
+        """An `EpisodeSampler` on `tasks`. `context` and `support` are not used: memory starts at the beginning of each trial."""
         return EpisodeSampler(self, Environments.of(tasks))
 
     def recent(self, task: Any, policy: nn.Module, support: int) -> EpisodeSampler:
-        """The one task whose environments ``task()`` makes.
+        """A sampler with a single task, whose environments are made by ``task()``.
 
         Raises
         ------
         InputError
-            When `task` cannot be called like this.
+            When `task` cannot be called without arguments.
         """
         try:
             inspect.signature(task).bind()
         except (TypeError, ValueError):
             raise InputError(
-                f"adapting wants what makes the task's environments, without arguments, as lambda: family(7); not {task!r}"
+                "adapting needs a function that makes the task's environments, without arguments, as lambda: family(7); "
+                f"not {task!r}"
             ) from None
         return EpisodeSampler(self, Environments(lambda _: task(), (0,)))
 
     def deploy(self, policy: Any, context: int, name: str, seen_until: pd.Timestamp | None) -> Agent:
-        """The agent."""
+        """The policy as an `Agent`."""
         return Agent(policy, context, name)
 
     def load(self, folder: Path) -> Agent:
@@ -145,7 +146,7 @@ class PPO(Objective):
 
 @dataclass(frozen=True)
 class REINFORCE(PPO):
-    """The textbook's: each action by all that followed it, once, with nothing expected; attributes as for `PPO`."""
+    """REINFORCE: the plain policy gradient, with full returns, no baseline and one update per batch; attributes as for `PPO`."""
 
     gae_lambda: float = 1.0
     baseline: Literal["critic", "linear", "none"] = "none"
@@ -158,21 +159,21 @@ class REINFORCE(PPO):
 
 @dataclass(frozen=True)
 class Experience:
-    """A rollout, and what its actions were worth.
+    """A rollout with its advantages.
 
     Attributes
     ----------
     rollout : Rollout
     part : {"support", "query"}
     advantage, target : Tensor of shape (B, E, T)
-        What an action was worth beyond what was expected, and the value that would have been right.
+        Advantage of each action, and regression target of the critic.
     centre, scale : Tensor of shape (B, 1, 1)
-        Of the advantages, for learning.
+        Mean and standard deviation by which advantages are standardised.
     steps : float
-        What the gain of a task is divided by: for a query of one trial a task the mean over all tasks, or short ones would be
-        worth more; 0 is its own number of steps.
+        Number of steps by which the sum over a task is divided; 0 is the task's own number. With one trial per task, queries
+        use the mean over all tasks, because dividing by their own number would give short episodes more weight.
     weight : float
-        Of a query's tasks in the loss: the number that it is a part of, by the number that it has.
+        Weight of the tasks in the loss. In a minibatch of queries: number of all tasks / number in the minibatch.
     """
 
     rollout: Rollout
@@ -189,14 +190,14 @@ class Experience:
         return self.rollout.tasks
 
     def __getitem__(self, rows: Any) -> Experience:
-        """Some of the tasks."""
+        """The experience of the tasks selected by `rows`."""
         tensors = (self.advantage, self.target, self.centre, self.scale)
         advantage, target, centre, scale = (x[rows] for x in tensors)
         return Experience(self.rollout[rows], self.part, advantage, target, centre, scale, self.steps, self.weight)
 
 
 class EpisodeSampler(TaskSampler):
-    """Episodes of environments.
+    """Samples tasks from gymnasium environments, and collects episodes in them.
 
     Parameters
     ----------
@@ -211,7 +212,7 @@ class EpisodeSampler(TaskSampler):
 
     @property
     def identity(self) -> str:  # type: ignore[override]
-        """Of the environments; it takes steps in one of them, so that only a training asks for it."""
+        """Fingerprint of the environments. Computing it steps one of them, so only training does it."""
         return self.environments.identity
 
     def sample(self, rng: np.random.Generator, tasks: int, progress: float) -> SeedBatch:
@@ -223,10 +224,10 @@ class EpisodeSampler(TaskSampler):
         Raises
         ------
         InputError
-            When there is no end of them.
+            When the environments have no fixed list of seeds.
         """
         if self.environments.seeds is None:
-            raise InputError("tasks to be judged on must be of given seeds: Environments(make, seeds=range(100))")
+            raise InputError("tasks for evaluation must have fixed seeds: Environments(make, seeds=range(100))")
         return SeedBatch.of(np.asarray(self.environments.seeds))
 
     def collect(
@@ -238,7 +239,7 @@ class EpisodeSampler(TaskSampler):
             policy, params, self.environments, tasks, int(rng.integers(2**31)), trials=objective.trials,
             episodes_per_trial=objective.episodes_per_trial, max_steps=objective.max_steps,
         )  # fmt: skip
-        # a memory lives on from episode to episode; without one, each episode is a life of its own
+        # With a memory, advantages run on over the episodes of a trial; without one, each episode is on its own.
         end = met.done & (met.episode == objective.episodes_per_trial - 1) if policy.remembers else met.done.clone()
         end[..., -1] = True
         reward = objective.scale * met.reward
@@ -275,20 +276,20 @@ class EpisodeSampler(TaskSampler):
         for _ in range(self.objective.epochs):
             for places in np.array_split(rng.permutation(tasks.total), min(self.objective.minibatches, tasks.total)):
                 rows = np.flatnonzero(np.isin(tasks.places, places))
-                # a process whose shard has none of them still takes its part in the sum of gradients: with nothing
+                # a process without any of these tasks must still join the all-reduce, so it contributes one task of weight 0
                 weight = tasks.total / len(places) if len(rows) else 0.0
                 rows = rows if len(rows) else np.zeros(1, dtype=int)
                 parts = [batch[rows] for batch in batches]
                 yield [replace(part, weight=weight) if part.part == "query" else part for part in parts]
 
     def _alike(self, batches: list[Experience]) -> list[Experience]:
-        """`batches` with one scale and one length for the queries of all tasks of all processes."""
+        """`batches`, with the queries' scale and number of steps made common to all tasks of all processes."""
         queries = [batch for batch in batches if batch.part == "query"]
         if self.objective.normalise:
             queries = _normalised(queries)
         if self.objective.trials == 1:
-            # Divided by its own number of steps, what ends an episode early would be worth more than what it pays. The mean
-            # over several trials is a weight of the task, and hardly that of an episode.
+            # Dividing by the task's own number of steps would reward actions that end an episode early. With several trials
+            # per task, the division weights whole tasks and hardly affects single episodes.
             queries = [
                 replace(query, steps=float(summed(query.rollout.alive.sum())) / query.tasks.total) for query in queries
             ]
@@ -299,11 +300,11 @@ class EpisodeSampler(TaskSampler):
         return batch.rollout.x.to(next(policy.parameters()).device), batch.rollout.alive.sum(-1)
 
     def score(self, policy: nn.Module, params: Parameters, batch: Experience) -> Tensor:
-        """Mean reward of an episode."""
+        """Mean total reward per episode of each task, shape (tasks,)."""
         return self.mean_return(batch.rollout)
 
     def mean_return(self, met: Rollout) -> Tensor:
-        """Mean reward of an episode of each task, shape (tasks,)."""
+        """Mean total reward per episode of each task in the rollout, shape (tasks,)."""
         return met.returns().mean(1).double() / self.objective.episodes_per_trial
 
     def _check(self, gain: Tensor, batch: Experience) -> None:
@@ -312,23 +313,29 @@ class EpisodeSampler(TaskSampler):
             task, _, step = (int(i) for i in wrong.nonzero()[0])
             raise FloatingPointError(
                 f"the gain of the task of seed {batch.tasks.task_ids[task]} at its step {step} is not finite; "
-                "look at its rewards, or lower the learning rate"
+                "check its rewards, or lower the learning rate"
             )
 
 
 def advantages(
     reward: Tensor, value: Tensor, after: Tensor, end: Tensor, alive: Tensor, discount: float, gae_lambda: float
 ) -> Tensor:
-    """Generalised advantages along the last dimension of tensors of one shape.
+    """Generalised advantage estimation along the last dimension; all tensors have the same shape.
 
     Parameters
     ----------
     reward, value : Tensor
     after : Tensor
-        Value of what would have followed an `end`: 0 but for time limits.
+        Bootstrap value after each `end`: the value of the next state at a time limit, else 0.
     end, alive : Tensor of bool
-        Steps nothing follows, and steps that count.
+        Last steps of a sequence, and steps that count.
     discount, gae_lambda : float
+        γ and λ.
+
+    Returns
+    -------
+    Tensor
+        Advantages; 0 at steps that do not count.
     """
     found, last, following = [], torch.zeros_like(reward[..., 0]), torch.zeros_like(reward[..., 0])
     for t in reversed(range(reward.shape[-1])):
@@ -341,7 +348,7 @@ def advantages(
 
 
 def _line(met: Rollout, reward: Tensor, end: Tensor, discount: float) -> Tensor:
-    """The linear baseline: least squares of each task's returns on observation and time."""
+    """The linear baseline: least-squares regression of each task's returns on observation and time."""
     none = torch.zeros_like(reward)
     returns = advantages(reward, none, none, end, met.alive, discount, 1.0).double()
     seen = met.observation.double().clamp(-10, 10)
@@ -353,7 +360,7 @@ def _line(met: Rollout, reward: Tensor, end: Tensor, discount: float) -> Tensor:
 
 
 def _moments(batch: Experience) -> tuple[Tensor, Tensor, Tensor]:
-    """Number, sum and sum of squares of each task's advantages, shape (B, 1, 1)."""
+    """Count, sum and sum of squares of each task's advantages, each of shape (B, 1, 1)."""
     alive = batch.rollout.alive
     held = torch.where(alive, batch.advantage.double(), 0.0)
     return (
@@ -364,7 +371,7 @@ def _moments(batch: Experience) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _normalised(queries: list[Experience]) -> list[Experience]:
-    """`queries` with one scale for all tasks of all processes, so that a task weighs by what is at stake in it."""
+    """`queries`, with one scale for all tasks of all processes, so that tasks with larger advantages have more weight."""
     count, total, square = (torch.stack(parts) for parts in zip(*map(_moments, queries), strict=True))
     number, mean = summed(count.sum()), summed(total.sum()) / summed(count.sum())
     alone = queries[0].advantage.shape[1] == 1

@@ -1,8 +1,8 @@
-"""Utilities: what a path of the account is worth, a bar, differentiably.
+"""Differentiable utilities of the account, per bar.
 
-Each takes ``growth``, the log returns of B paths of T bars, ``counted``, a mask of the bars that are judged, and ``unit``, the
-volatility that returns are measured in: in units of it every regime weighs the same; otherwise the wild ones are all that is
-learnt.
+Each takes ``growth``, the log returns of B paths of T bars; ``counted``, a mask of the bars that count; and ``unit``, the
+volatility by which returns are divided. Measured in volatility units, all regimes have about the same weight; otherwise the
+most volatile ones dominate training.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from markets import InputError
 
 
 class Utility(ABC):
-    """Utility a bar of each path.
+    """Base class: utility per bar of each path.
 
     Attributes
     ----------
     reads_weights : bool
-        Whether it is given the held weights too.
+        Whether the utility depends on the held weights, which are then passed to it.
     """
 
     reads_weights: ClassVar[bool] = False
@@ -37,13 +37,16 @@ class Utility(ABC):
         growth : Tensor of shape (B, T)
             Log return of equity over each bar.
         counted : Tensor of bool, shape (B, T)
+            Bars that count.
         unit : Tensor of shape (B, 1)
+            Log return per bar in which returns are measured.
         weights : Tensor of shape (B, T, A), optional
-            Held over each bar, as shares of equity.
+            Positions held over each bar, as fractions of equity.
 
         Returns
         -------
         Tensor of shape (B,)
+            Mean utility per bar.
         """
 
 
@@ -53,7 +56,7 @@ def _mean(value: Tensor, counted: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LogWealth(Utility):
-    """Growth, ``mean(z)`` with z the log return in units (Kelly 1956)."""
+    """Log wealth growth, ``mean(z)``, with z the log return in units of ``unit`` (Kelly 1956)."""
 
     def __call__(self, growth, counted, unit, weights=None):
         return _mean(growth / unit, counted)
@@ -61,12 +64,12 @@ class LogWealth(Utility):
 
 @dataclass(frozen=True)
 class MeanVariance(Utility):
-    """``mean(z) − ½ γ mean(z²)``, z the log return in units.
+    """Mean–variance utility, ``mean(z) − ½ γ mean(z²)``, with z the log return in units of ``unit``.
 
     Attributes
     ----------
     risk_aversion : float
-        γ. Around the Sharpe ratio a bar of the base, being fully invested is just right.
+        γ. When it equals the Sharpe ratio per bar of the base, being fully invested in the base is optimal.
     """
 
     risk_aversion: float = 0.05
@@ -78,12 +81,17 @@ class MeanVariance(Utility):
 
 @dataclass(frozen=True)
 class PowerUtility(Utility):
-    """Constant relative risk aversion, ``mean((e^{(1−γ) g} − 1) / (1 − γ))`` in units, g the log return over one bar.
+    """Constant relative risk aversion, ``mean((e^{(1−γ) g} − 1) / (1 − γ)) / unit``, with g the log return over one bar.
 
     Attributes
     ----------
     risk_aversion : float
-        γ above 0; 1 is `LogWealth`.
+        γ > 0; 1 is `LogWealth`.
+
+    Raises
+    ------
+    InputError
+        When `risk_aversion` is not above 0.
     """
 
     risk_aversion: float = 5.0
@@ -102,13 +110,19 @@ class PowerUtility(Utility):
 class DifferentialSharpe(Utility):
     """Moody and Saffell's differential Sharpe ratio, averaged ("Learning to trade via direct reinforcement", IEEE TNN 2001).
 
-    ``D_t = (B ΔA − ½ A ΔB) / (B − A²)^{3/2}`` with A and B the running mean of z and z² before t, decaying by 1 − η a bar, and
-    ΔA = z − A, ΔB = z² − B: what the bar does to the Sharpe ratio so far. The average starts at A = 0, B = 1 (z is in units).
+    ``D_t = (B ΔA − ½ A ΔB) / (B − A²)^{3/2}``, with A and B the exponential moving averages of z and z² before t, with rate η
+    per bar, ΔA = z − A and ΔB = z² − B. D_t is the change of the running Sharpe ratio caused by bar t, to first order in η. The
+    averages start at A = 0 and B = 1, because z is in units of ``unit``.
 
     Attributes
     ----------
     decay : float
         η in (0, 1).
+
+    Raises
+    ------
+    InputError
+        When `decay` is not in (0, 1).
     """
 
     decay: float = 0.02
@@ -131,12 +145,20 @@ class DifferentialSharpe(Utility):
 
 @dataclass(frozen=True)
 class DrawdownPenalised(Utility):
-    """``mean(z) − penalty · mean(drawdown)``, the drawdown of log wealth from its highest since the judging began, in units.
+    """``mean(z) − penalty · mean(drawdown)``, in units of ``unit``.
+
+    The drawdown is that of log wealth from its maximum since the first bar that counts (Chekhlov, Uryasev and Zabarankin,
+    "Drawdown measure in portfolio optimization", 2005).
 
     Attributes
     ----------
     penalty : float
-        At least 0. (Chekhlov, Uryasev and Zabarankin, "Drawdown measure in portfolio optimization", 2005.)
+        At least 0.
+
+    Raises
+    ------
+    InputError
+        When `penalty` is below 0.
     """
 
     penalty: float = 0.01
@@ -154,14 +176,14 @@ class DrawdownPenalised(Utility):
 
 @dataclass(frozen=True)
 class HeldRisk(Utility):
-    """``mean(R) − ½ γ v mean(Σ w²)``: risk by what is held and a known variance, not by what happened; R is the simple return.
+    """``mean(R) − ½ γ v mean(Σ w²)``: a risk penalty on the positions held, with a known variance; R is the simple return.
 
     Attributes
     ----------
     risk_aversion : float
         γ.
     variance : float
-        v, of one symbol's return over a bar, in units.
+        v, the variance per bar of each symbol's return, measured in ``unit`` like R.
     """
 
     risk_aversion: float

@@ -1,4 +1,7 @@
-"""Where a training stands, and its file: written beside and moved into place, so that a kill at any instant loses nothing."""
+"""The state of a training run and its checkpoint file.
+
+The file is written to a temporary name and moved into place, so that an interruption never leaves a damaged checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,20 @@ from markets.common.files import replacing
 
 @dataclass
 class TrainingState:
-    """Where training stands, beside the weights and the optimiser's moments.
+    """State of a training run, apart from the current weights and the optimiser's moments.
 
     Attributes
     ----------
     best : dict of Tensor
-        Weights that were best on validation.
+        Weights with the best validation score so far.
     step : int
-        Updates done.
+        Training steps done.
     waited : int
-        Validations since the best.
+        Validations since the best one.
     stopped : bool
+        Whether patience has ended the training.
     history : list of dict
+        One row per validation: step, utility, validation.
     recent : list of float
         Utility of each update since the last validation.
     """
@@ -45,14 +50,14 @@ class TrainingState:
         return cls(_copy(module))
 
     def score(self, ceiling: float | None = None) -> str:
-        """The last validation, for the progress bar."""
+        """The last validation score as text, for the progress bar."""
         if not self.history:
             return "..."
         found = self.history[-1]["validation"]
         return f"{found:+.4f}" + (f" ({found / ceiling:.1%} of the ceiling)" if ceiling else "")
 
     def consider(self, module: nn.Module, validation: float, step: int, utility: float) -> None:
-        """Note an evaluation, and keep the weights if they are the best so far."""
+        """Record a validation, and keep the weights if they are the best so far."""
         if all(validation > row["validation"] for row in self.history):
             self.best, self.waited = _copy(module), 0
         else:
@@ -60,7 +65,7 @@ class TrainingState:
         self.history.append({"step": step, "utility": utility, "validation": validation})
 
     def save(self, path: Path, fingerprint: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """One file, the old one or the new one whatever happens meanwhile."""
+        """Write the checkpoint; if interrupted, the previous file stays intact."""
         tensors = {f"module.{k}": v for k, v in _copy(module).items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         for i, moments in optimizer.state_dict()["state"].items():
@@ -72,12 +77,12 @@ class TrainingState:
 
     @classmethod
     def load(cls, path: Path, fingerprint: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
-        """Read what `save` wrote, into `module` and `optimizer` too.
+        """Read a checkpoint written by `save`, and load it into `module` and `optimizer` as well.
 
         Raises
         ------
         InputError
-            When it is no checkpoint, or that of another configuration or other data.
+            When the file is not a checkpoint, or belongs to another configuration or other data.
         """
         try:
             with safe_open(path, "pt") as file:

@@ -1,4 +1,4 @@
-"""`Training`: how a policy is trained."""
+"""`Training`: settings of the training loop."""
 
 from __future__ import annotations
 
@@ -13,40 +13,44 @@ from markets import InputError
 
 @dataclass(frozen=True)
 class Training:
-    """How a policy is trained.
+    """Settings of the training loop. The optimiser is AdamW (Adam with decoupled weight decay).
 
     Attributes
     ----------
     steps : int
-        Updates (Adam, decoupled weight decay).
+        Training steps.
     batch : int
-        Tasks an update.
+        Tasks per step.
     learning_rate, weight_decay : float
     schedule : {"constant", "cosine", "linear"}
-        Of the learning rate; ``cosine`` falls to a hundredth over the last half (of the steps), ``linear`` to nothing over
-        all of them.
+        Schedule of the learning rate. ``cosine`` is constant over the first half of the steps and then falls to a hundredth;
+        ``linear`` falls to zero over all steps.
     largest_gradient : float
-        Norm to which a gradient is cut.
+        Norm to which gradients are clipped.
     evaluate_every : int
-        Updates between validations; the best weights on validation are kept, and a checkpoint is written.
+        Steps between validations. At each, the best weights are updated and a checkpoint is written.
     patience : int
-        Validations without a gain at full costs before training stops; 0 never stops early.
+        Stop after this many validations without improvement. Only validations after the cost curriculum count. 0 never stops
+        early.
     evidence : float or None
-        t-statistic of the gain over the base on validation below which the tilt is dropped; it takes at least 4 validation
-        tasks. None leaves the tilt alone.
+        Smallest t-statistic, over validation tasks, of the gain over the base for which the tilt is kept; below it the policy
+        falls back to its base. Needs at least 4 validation tasks. None keeps the full tilt without a test.
     keep : {"best", "last"}
-        Weights to end with: those best on validation, or the final ones, where tasks are endless and choosing is noise.
+        Weights to return: the best on validation, or the final ones. Use ``last`` where new tasks can be sampled without
+        limit, because there the best validation score is mostly noise.
     seed : int
+        Seed of the initial weights and of every training step.
     device : {"auto", "cpu", "cuda"}
-        ``auto`` is CUDA where there is one. Networks are float32 there too, and money float64: no mixed precision.
+        ``auto`` is CUDA if available. Networks use float32 and the account float64 on every device; there is no mixed
+        precision.
     threads : int
-        Of torch on a CPU, while training. Small networks gain nothing from a second one, and where cores are shared its
-        waiting makes them several times slower.
+        torch threads on a CPU during training. Small networks gain nothing from a second thread, and on shared cores thread
+        synchronisation makes them several times slower.
 
     Raises
     ------
     InputError
-        When one is unknown or out of range, or there is no such device.
+        When a setting is unknown or out of range, or the device is not available.
     """
 
     steps: int = 300
@@ -66,7 +70,8 @@ class Training:
     def __post_init__(self) -> None:
         if self.patience < 0 or (self.evidence is not None and math.isnan(self.evidence)):
             raise InputError(
-                f"training: patience is {self.patience} and evidence {self.evidence}; at least 0, and a number or None"
+                f"training: patience is {self.patience} and evidence {self.evidence}; patience must be at least 0, and evidence "
+                "a number or None"
             )
         for name in ("steps", "batch", "evaluate_every", "threads"):
             if getattr(self, name) < 1:
@@ -83,17 +88,17 @@ class Training:
         if self.device not in ("auto", "cpu", "cuda"):
             raise InputError(f"training: device {self.device!r} is unknown; use auto, cpu or cuda")
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise InputError("training: device is cuda, but torch finds none here; use auto or cpu")
+            raise InputError("training: device is cuda, but torch finds no CUDA device; use auto or cpu")
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> Training:
-        """From what ``dataclasses.asdict`` and JSON made of it."""
+        """Rebuild from ``dataclasses.asdict`` after a round trip through JSON; unknown keys are ignored."""
         known = {f.name for f in fields(cls)}
         return cls(**{k: v for k, v in config.items() if k in known})
 
     @property
     def on_device(self) -> torch.device:
-        """Where the networks are trained."""
+        """The torch device to train on."""
         return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
 
     def rate(self, step: int) -> float:

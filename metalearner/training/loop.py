@@ -1,7 +1,6 @@
-"""The one training loop: seeded step by step, validated, shared among processes, and kept on disk so that nothing is lost.
+"""The training loop of all learners: validation, early stopping, data-parallel processes, checkpoints.
 
-Randomness at step k comes from ``default_rng([seed, k])`` alone, so a resumed run draws what the interrupted one would
-have drawn, and ends in the same bits.
+All randomness at step k comes from ``default_rng([seed, k])``, so a resumed run is bit-identical to an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -44,42 +43,44 @@ def train(
     title: str = "training",
     ceiling: float | None = None,
 ) -> pd.DataFrame:
-    """Learn in place; the module ends with the weights that were best on `validation`, which has the same module.
+    """Train the module of `algorithm` in place.
 
-    Under ``torchrun`` each process takes its shard of every step's tasks, and one all-reduce adds up the gradients.
+    The module ends with the weights that were best on `validation`, or the final ones (`Training.keep`). Under ``torchrun``
+    each process trains on its shard of every step's tasks, and one all-reduce per update sums the gradients.
 
     Parameters
     ----------
     algorithm, validation : Algorithm
-        On the tasks of training and of validation.
+        The same module, on the training tasks and on the validation tasks.
     training : Training
     config
-        All settings, for JSON: a checkpoint of others is refused.
+        All settings of the learner, for JSON. A checkpoint of other settings is refused.
     checkpoint, resume, progress, log
         See `MetaLearner.fit`.
     title : str
+        Label of the progress bar.
     ceiling : float, optional
-        Utility of the best possible trader on `validation`; progress is shown as a share of it.
+        Utility of the optimal strategy on `validation`. If given, the progress bar shows the score as a fraction of it.
 
     Returns
     -------
     DataFrame
-        A row an evaluation: ``step``, ``utility`` (mean over the updates since the last) and ``validation``.
+        One row per validation: ``step``, ``utility`` (mean over the updates since the previous row) and ``validation``.
 
     Raises
     ------
     InputError
-        When `resume` finds a checkpoint of another configuration, or `checkpoint` is no place for a file.
+        When `resume` finds a checkpoint of another configuration, or `checkpoint` is a folder or missing.
     FloatingPointError
-        When a utility or a gradient is not finite, naming the step, and the task and bar or the parameter.
+        When a utility or a gradient is not finite. The message names the step, and the task and bar, or the parameter.
     """
     if resume and checkpoint is None:
-        raise InputError("there is nothing to resume from: say which checkpoint")
+        raise InputError("there is nothing to resume from: say which checkpoint file")
     if checkpoint is not None and Path(checkpoint).is_dir():
         raise InputError(
-            f"{checkpoint}: a folder; a checkpoint is a file, as {Path(checkpoint) / 'checkpoint.safetensors'}"
+            f"{checkpoint}: a folder; a checkpoint is a file, such as {Path(checkpoint) / 'checkpoint.safetensors'}"
         )
-    ranks = Ranks.join()  # first: it says which of several GPUs is this process's
+    ranks = Ranks.join()  # before any use of CUDA, since it selects this process's GPU
     module = algorithm.module.to(training.on_device)
     optimizer = torch.optim.AdamW(algorithm.parameter_groups(training), lr=training.learning_rate)
     fingerprint = _fingerprint(config, training, algorithm.sampler.identity, validation.sampler.identity)
@@ -104,7 +105,7 @@ def train(
                 state.consider(module, _validated(validation, training), state.step, float(np.mean(state.recent)))
                 state.recent.clear()
                 if not algorithm.sampler.settled(state.step / training.steps):
-                    state.waited = 0  # patience counts at full costs alone
+                    state.waited = 0  # patience counts only after the cost curriculum
                 state.stopped = bool(training.patience and state.waited >= training.patience)
                 with _finished_first():
                     if checkpoint is not None and ranks.rank == 0:
@@ -119,7 +120,7 @@ def train(
 
 
 def _descend(algorithm, tasks, total, rng, optimizer, training, state, ranks) -> None:
-    """One step's updates."""
+    """The updates of one training step."""
     algorithm.module.train()
     for group in optimizer.param_groups:
         group["lr"] = training.rate(state.step) * group["faster"]
@@ -142,7 +143,7 @@ def _validated(validation: Algorithm, training: Training) -> float:
         scores = validation.scores(np.random.default_rng([training.seed, 2**31]))
     if not torch.isfinite(scores).all():
         task = int((~torch.isfinite(scores)).nonzero()[0])
-        raise FloatingPointError(f"the score of validation task {task} is not finite; look at its prices or rewards")
+        raise FloatingPointError(f"the score of validation task {task} is not finite; check its prices or rewards")
     return float(scores.mean())
 
 
@@ -158,7 +159,7 @@ def _threads(number: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _finished_first() -> Iterator[None]:
-    """Hold Ctrl-C back until what is being written is written."""
+    """Delay Ctrl-C until the block has finished, so that files are written completely."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -179,6 +180,6 @@ def _check_gradients(module: nn.Module) -> None:
 
 
 def _fingerprint(config: Any, training: Training, *identities: str) -> str:
-    """What a checkpoint must share with the run that resumes it: configuration and data."""
+    """SHA-256 of the configuration and the data; a checkpoint can be resumed only if it matches."""
     text = json.dumps([config, asdict(training), *identities], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,1 +1,1 @@
-"""One thin module a command. Heavy imports stand inside `run`, so that ``--help`` is quick."""
+"""One thin module per command. Heavy imports are inside `run`, so that ``--help`` is fast."""

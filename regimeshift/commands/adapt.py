@@ -1,4 +1,4 @@
-"""``regimeshift adapt``: adapt a trained model to the newest bars."""
+"""``regimeshift adapt``: adapt a trained model to the latest bars."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Adapt:
     """Adapt a trained model to all bars of a data set, and save the adapted strategy."""
 
     source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
     model: str = "models/stocks-rl2"
-    """Folder that `regimeshift train` wrote."""
+    """Folder of a model trained by `regimeshift train`."""
     out: str | None = None
-    """Folder of the adapted strategy; by default MODEL/adapted."""
+    """Folder for the adapted strategy; by default MODEL/adapted."""
 
     def run(self) -> None:
         import pandas as pd
@@ -35,5 +35,5 @@ class Adapt:
         text = pd.DataFrame(rows, index=list(bars.symbols)).map(lambda w: f"{w:+.2%}")
         show(text, f"{meta.name}: target weights after {bars.index[-1]:%Y-%m-%d}", "symbol")
         console.print(
-            f"Saved {folder}, for strategies.{type(strategy).__name__}.load. To deploy it: regimeshift register"
+            f"Saved {folder}; read it with strategies.{type(strategy).__name__}.load. To deploy it: regimeshift register"
         )

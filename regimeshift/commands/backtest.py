@@ -1,4 +1,4 @@
-"""``regimeshift backtest``: walk models and rules forward."""
+"""``regimeshift backtest``: walk-forward backtests of models and rules."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ import tyro
 
 @dataclass
 class Backtest:
-    """Walk trained models and rules forward on one data set, net of costs, with a table, a report and an MLflow run."""
+    """Run walk-forward backtests of trained models and rules, net of costs; print a table, write a report, log an MLflow run."""
 
     source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
     models: list[str] = field(default_factory=list)
-    """Folders that `regimeshift train` wrote; each is shown adapted and unadapted."""
+    """Folders of models trained by `regimeshift train`; each is backtested with and without adaptation."""
     rules: list[str] = field(default_factory=lambda: ["inverse_volatility", "equal_weight", "momentum:252"])
-    """equal_weight, buy_and_hold, inverse_volatility, momentum:WINDOW, my_file.py:MyStrategy."""
+    """Any of equal_weight, buy_and_hold, inverse_volatility, momentum:WINDOW, my_file.py:MyStrategy."""
     start: str | None = None
-    """First bar of the test; earlier bars warm up. By default the first bar that no model has learnt from."""
+    """Start of the test, such as 2008 or 2008-01-31; earlier bars are used as warm-up.
+    By default, the first bar after the data that the models were trained on."""
     end: str | None = None
-    """Last bar of the test."""
+    """End of the test; by default the last bar."""
     costs: str = "10bp"
-    """Trading cost a side, as 10bp or 0.1%."""
+    """Trading costs per side, such as 10bp or 0.1%."""
     every: int = 63
-    """Bars from one adaptation to the next."""
+    """Bars between adaptations."""
     report: str = "report.html"
-    """Where the report goes."""
+    """File for the report."""
     ledgers: str | None = None
-    """Folder for each strategy's trades, as 1_NAME.csv: time, symbol, shares, price and every part of the cost."""
+    """Folder for each strategy's trades, as 1_NAME.csv: time, symbol, shares, price and the components of the cost."""
 
     def run(self) -> None:
         from backtests import tracking, walk_forward
@@ -64,6 +65,6 @@ class Backtest:
         console.print(f"Report: {path.resolve()}")
         if trades is not None:
             for i, backtest in enumerate(result, 1):
-                name = f"{i}_" + re.sub(r"[^\w.-]+", "_", backtest.name)  # two names may come to the same
+                name = f"{i}_" + re.sub(r"[^\w.-]+", "_", backtest.name)  # the number keeps names distinct
                 result.ledger(backtest.name).trades.to_csv(trades / f"{name}.csv", index=False)
             console.print(f"Ledgers: {trades.resolve()}")

@@ -1,4 +1,4 @@
-"""``regimeshift bench``: how good can it get?"""
+"""``regimeshift bench``: known optima of the synthetic families, and how close learners come to them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Literal
 
 @dataclass
 class Ceilings:
-    """Print the ladder of every synthetic family: hindsight, who knows what is hidden, the optimum, rules that do not learn.
+    """Print the ladder of every synthetic family: hindsight, oracle (hidden state known), optimum, fixed rules.
 
-    Rewards are a bar, in the family's units; the error is the standard error over episodes. See docs/ceilings.md.
+    Rewards are per bar, in the family's units; the error is the standard error over episodes. See docs/ceilings.md.
     """
 
     episodes: int = 1000
-    """Episodes of each family."""
+    """Number of episodes per family."""
     seed: int = 0
-    """Of the episodes."""
+    """Seed of the episodes."""
     skip: int = 50
-    """First bars of each episode that are left out, for everyone alike."""
+    """Bars to leave out at the start of each episode, for all strategies."""
 
     def run(self) -> None:
         from rich.progress import track
@@ -31,7 +31,7 @@ class Ceilings:
         if self.seed < 0:
             raise InputError(f"--seed {self.seed}: it must be at least 0")
         if self.episodes < 2 or not 0 <= self.skip < min(family.length for family in FAMILIES):
-            raise InputError("bench ceilings: give at least 2 episodes, and skip fewer bars than an episode has")
+            raise InputError("bench ceilings: use at least 2 episodes, and skip fewer bars than an episode has")
         tables = [
             (family, ladder(family, self.episodes, self.seed, self.skip))
             for family in track(FAMILIES, "simulating", transient=True, console=console)
@@ -47,11 +47,11 @@ class Ceilings:
 
 @dataclass
 class Adapt:
-    """Train a learner on a synthetic family and print its share of the best possible, against bars seen and gradient steps.
+    """Train learners on a synthetic family, and print their fraction of the ceiling by bars seen and by gradient steps.
 
-    A training takes from seconds (scratch) to two minutes (RL2, latent, second order) on drift_momentum, 3 to 12 on the hidden
-    Markov rows. Trained models are kept: an interrupted run goes on where it stopped. The whole study is
-    python -m benchmarks.adaptation.
+    Training one learner takes from seconds (scratch) to two minutes (RL2, latent, MAML of second order) on drift_momentum, and 3
+    to 12 minutes on the hidden Markov families. Trained models are saved, and an interrupted run is continued by the same
+    command. The full benchmark is python -m benchmarks.adaptation.
     """
 
     family: Literal[
@@ -62,16 +62,16 @@ class Adapt:
         "hidden_markov_family",
         "garleanu_pedersen",
     ] = "drift_momentum"
-    """As in docs/ceilings.md; hidden Markov a, b and c are (mean, stay, cost) = (.1, .99, .1), (.2, .99, .1) and
-    (.1, .995, .5)."""
+    """Family, as described in docs/ceilings.md.
+    Hidden Markov a, b and c have (mean, stay, cost) = (.1, .99, .1), (.2, .99, .1) and (.1, .995, .5)."""
     learners: tuple[str, ...] = ()
-    """As RL2 "fine-tune" MAML; by default all that have a recipe for the family."""
+    """Learners, such as RL2 "fine-tune" MAML; by default all that have a recipe for the family."""
     seeds: int = 1
-    """Trainings of each learner."""
+    """Number of training seeds per learner."""
     tasks: int = 1000
-    """Unseen episodes that judge."""
+    """Number of unseen episodes for the evaluation."""
     quick: bool = False
-    """A fortieth of the training: shows that it works, and no more."""
+    """Use a fortieth of the training, to check that everything runs; the results are not meaningful."""
     out: str = "models/bench"
     """Folder for the trained models and the page with the curves."""
 
@@ -88,23 +88,23 @@ class Adapt:
             has = "; ".join(known.values())
             raise InputError(f"--learners {unknown[0]!r}: {self.family} has recipes for {has}")
         if self.seeds < 1 or self.tasks < 2:
-            raise InputError("bench adapt: give at least 1 seed and 2 tasks")
+            raise InputError("bench adapt: use at least 1 seed and 2 tasks")
         folder = writable(self.out)
         wanted = [known[name.lower()] for name in self.learners] or list(known.values())
         jobs = [(name, seed) for name in wanted for seed in range(self.seeds)]
         built: dict[str, list] = {}
-        with kept("what was trained is kept; the same command goes on"):
+        with kept("trained models are saved; run the same command to continue"):
             for name, seed in jobs:
                 built.setdefault(name, []).append(
                     recipes.trained(name, family, seed, self.quick, folder, progress=True)
                 )
-        console.print(f"{len(jobs)} trained; judging them ...")
+        console.print(f"{len(jobs)} trained; evaluating ...")
         found = study(built, family, skip=skip, tasks=self.tasks)
-        show(found.summary, f"{self.family}: share of the ceiling", "learner")
+        show(found.summary, f"{self.family}: fraction of the ceiling", "learner")
         if len(found.by_bars):
-            show(found.by_bars, "against bars seen in the new regime", "learner")
+            show(found.by_bars, "by bars seen in the new regime", "learner")
         if len(found.by_steps):
-            show(found.by_steps, f"against gradient steps on {recipes.SUPPORT} bars", "learner")
+            show(found.by_steps, f"by gradient steps on {recipes.SUPPORT} bars", "learner")
         console.print(
             f"{self.tasks:,} unseen tasks, {self.seeds} training seeds; the first {skip} bars of whole episodes are left out."
         )

@@ -1,4 +1,4 @@
-"""``regimeshift check lookahead``: does a strategy use the future?"""
+"""``regimeshift check lookahead``: test whether a strategy uses future bars."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import tyro
 
 @dataclass
 class Lookahead:
-    """Ask a strategy again with the future cut off and with another future, and show every decision that changes.
+    """Check a strategy for look-ahead: plan again with future bars removed or changed, and report decisions that differ.
 
-    The strategy is a class in a file of yours (my_strategy.py:MyStrategy), a rule (momentum:252), or a folder that
-    `regimeshift train` wrote. What it remembers in its class or module cannot be seen through. Status 1 when it looks ahead.
+    The check also runs on the data with gaps inserted. It cannot detect look-ahead hidden by state that the strategy keeps in its
+    class or module. Exit status 1 if look-ahead is found.
     """
 
     strategy: tyro.conf.Positional[str]
-    """my_strategy.py:MyStrategy, a rule as in momentum:252, or a model's folder."""
+    """A class in your own file (my_strategy.py:MyStrategy), a rule (momentum:252), or the folder of a trained model."""
     source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """Bars to check on: stocks, sp500, nasdaq, or a file or a folder of CSV or Parquet."""
+    """Data set to check on: stocks, sp500, nasdaq, or a CSV or Parquet file or folder."""
     bars: int = 1500
-    """The last so many bars are used, with all before as history."""
+    """Number of bars to check on, the last ones; all earlier bars are history."""
     cuts: int = 12
-    """Bars after which the future is changed."""
+    """Number of bars after which the future is changed."""
     tolerance: float = 1e-6
-    """Largest change of a weight that counts as rounding; 0 asks for the same bits."""
+    """Largest change of a weight that counts as rounding; 0 requires bit-identical plans."""
     seed: int = 0
-    """Of the cuts, the gaps and the other futures."""
+    """Seed of the cuts, the gaps and the changed futures."""
 
     def run(self) -> None:
         from backtests.lookahead import find_lookahead

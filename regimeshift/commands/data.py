@@ -1,4 +1,4 @@
-"""``regimeshift data``: what is in a data set, and what is wrong with it."""
+"""``regimeshift data``: summarise a data set, and check its quality."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import tyro
 
 @dataclass
 class Show:
-    """Show a data set: span, gaps, return and volatility of each symbol.
+    """Summarise a data set: span, gaps, growth and volatility of each symbol.
 
-    Files are CSV or Parquet, either wide (a time column, then one column of closes a symbol) or long (columns time, symbol,
-    open, high, low, close, volume, of which only time and close are needed; without a symbol column the file is one symbol).
+    Files are CSV or Parquet, either wide (a time column and one column of closes per symbol) or long (columns time, symbol,
+    open, high, low, close, volume, of which only time and close are required; without a symbol column the file is one symbol).
     """
 
     source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
 
     def run(self) -> None:
         import numpy as np
@@ -40,29 +40,29 @@ class Show:
                 "last": f"{bars.index[there[-1]]:%Y-%m-%d}",
                 "bars": f"{len(there):,}",
                 "gaps": f"{there[-1] - there[0] + 1 - len(there):,}",
-                "growth a year": f"{returns.mean() * per_year:.1%}" if len(returns) else "–",
+                "growth per year": f"{returns.mean() * per_year:.1%}" if len(returns) else "–",
                 "volatility": f"{returns.std() * per_year**0.5:.1%}" if len(returns) else "–",
             }
         fields = ", ".join(f for f in ("open", "high", "low", "close", "volume") if getattr(bars, f) is not None)
         show(pd.DataFrame(rows).T, repr(bars), "symbol")
-        console.print(f"Fields: {fields}. About {per_year:.0f} bars a year. SHA-256 {bars.hash[:16]}…")
+        console.print(f"Fields: {fields}. About {per_year:.0f} bars per year. SHA-256 {bars.hash[:16]}…")
         if bars.name in SURVIVORSHIP:
             console.print(f"Survivorship: {SURVIVORSHIP[bars.name]}.")
 
 
 @dataclass
 class Check:
-    """Look for what is wrong with a data set: gaps, stale runs, outliers, suspected splits, calendar holes. Worst first.
+    """Check the quality of a data set: gaps, stale prices, outliers, suspected splits, missing sessions. The worst come first.
 
-    The status is 1 when the data is unusable as it is (a finding of severity "error"), else 0.
+    Exit status 1 if there is a finding of severity "error", which makes the data unusable as they are; else 0.
     """
 
     source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
     calendar: str | None = None
-    """An exchange's code as XNYS, XLON or XTKS, or 24/5 or 24/7; guessed where the bars make it clear."""
+    """Trading calendar: an exchange code such as XNYS, XLON or XTKS, or 24/5 or 24/7; by default guessed from the bars."""
     stale: int = 10
-    """Bars with one and the same close that are suspicious."""
+    """Number of consecutive bars with the same close that counts as stale."""
     page: str | None = None
     """Write a page with plots to this .html file."""
 
@@ -88,7 +88,7 @@ class Check:
             heads = ("severity", "symbol", "kind", "when", "count", "detail")
             listing(heads, rows, [colours[f.severity] for f in report.findings])
         else:
-            console.print("No finding.")
+            console.print("No findings.")
         if self.page:
             console.print(f"Wrote {report.page(self.page)}")
         if not report.ok:
@@ -96,7 +96,7 @@ class Check:
 
 
 def with_show(words: list[str]) -> list[str]:
-    """Command line in which ``data FILE`` is ``data show FILE``."""
+    """The command-line arguments, with ``data FILE`` expanded to ``data show FILE``."""
     if words[:1] == ["data"] and words[1:2] not in (["show"], ["check"], ["--help"], ["-h"]):
         return ["data", "show", *words[1:]]
     return words

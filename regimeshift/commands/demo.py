@@ -1,4 +1,4 @@
-"""``regimeshift demo``: from prices to a champion."""
+"""``regimeshift demo``: the whole workflow, from prices to a registered champion model."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from dataclasses import dataclass
 
 @dataclass
 class Demo:
-    """The whole way on real prices: regimes, tasks, meta-training, walk-forward, MLflow, registry, report.
+    """Run the whole workflow on real prices: regimes, tasks, meta-training, walk-forward, MLflow, registry, report.
 
-    Your own data: a CSV or Parquet file, either wide (a time column, then one column of closes a symbol) or long (columns
-    time, symbol, open, high, low, close, volume, of which only time and close are needed).
+    To use your own data, pass a CSV or Parquet file, either wide (a time column and one column of closes per symbol) or long
+    (columns time, symbol, open, high, low, close, volume, of which only time and close are required).
     """
 
     data: str = "stocks"
-    """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
     out: str = "."
-    """Folder for the report and the model."""
+    """Folder for the report and the models."""
     validation: str | None = None
-    """First time of validation, as 2000 or 2000-01-31; by default after 30 % of the bars (their warm-up left out), with ten years
-    or more at the turn of a year."""
+    """Start of validation, such as 2000 or 2000-01-31.
+    By default after 30 % of the data (without the features' warm-up), or at the nearest 1 January with ten years or more."""
     test: str | None = None
-    """First time of the test; by default after 55 %, likewise."""
+    """Start of the test; by default after 55 % of the data, likewise."""
     n_regimes: int = 3
     """Number of regimes."""
     steps: int = 300
-    """Updates of each learner."""
+    """Training steps of each learner."""
     costs: str = "10bp"
-    """Trading cost a side, as 10bp or 0.1%."""
+    """Trading costs per side, such as 10bp or 0.1%."""
     every: int = 63
-    """Bars from one adaptation to the next in the walk-forward."""
+    """Bars between adaptations in the walk-forward."""
     seed: int = 0
-    """Gives the same models, metrics and report again, to the bit."""
+    """Random seed; the same seed gives bit-identical models, metrics and report."""
 
     def run(self) -> None:
         from backtests import registry, tracking, walk_forward
@@ -69,7 +69,7 @@ class Demo:
                 )  # fmt: skip
             regimes.save(out / "models" / name / "regimes.json")
 
-            console.rule("4. Walk-forward on years that nothing was fitted on", align="left")
+            console.rule("4. Walk-forward on the test years, on which nothing was fitted", align="left")
             rl2 = built["rl2"]
             rules = [InverseVolatility(), EqualWeight(), BuyAndHold(), Momentum(252)]
             result = walk_forward(
@@ -83,7 +83,9 @@ class Demo:
             console.rule("5. Registry", align="left")
             version = registry.register(name, rl2, result)
             difference = registry.promote(version)
-        console.print(f"{version.uri}: a fresh process gets the same weights (difference {difference:.1e}): champion.")
+        console.print(
+            f"{version.uri}: a new process reproduces its weights (largest difference {difference:.1e}); it is now the champion."
+        )
         console.print(f"\nReport: {report.resolve()}\n\nNext:")
         ours, mlflow = (command_path(name) for name in ("regimeshift", "mlflow"))
         serve = f"models serve -m models:/{name}@champion --env-manager local"
@@ -97,10 +99,10 @@ class Demo:
 
 
 NOTES = (
-    "“RL2” is the recurrent policy with the share of its tilt that validation supports; with no evidence it holds its base, "
-    "inverse volatility.",
+    "“RL2” is the recurrent policy, with its tilt scaled by the factor selected on validation tasks. Without enough evidence the "
+    "factor is 0, and the policy holds its base, inverse volatility.",
     "“unadapted” is the same policy with its memory cleared at every bar.",
-    "“whole tilt” is what it would have done had validation not been asked.",
+    "“whole tilt” is the same policy with the full tilt, whatever validation says.",
 )
 
 

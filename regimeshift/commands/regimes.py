@@ -1,4 +1,4 @@
-"""``regimeshift regimes``: fit a detector and show what it sees."""
+"""``regimeshift regimes``: fit a regime detector and show the regimes."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 @dataclass
 class Regimes:
-    """Fit a regime detector on early years and show the regimes before and after, as it would have seen them live."""
+    """Fit a regime detector on early years, and show the regimes before and after, as filtered live (without look-ahead)."""
 
     source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
     detector: Literal["hmm", "volatility", "jump", "changepoints"] = "hmm"
-    """Hidden Markov model; levels of realised volatility and the sign of the trend; statistical jump model; Bayesian online
-    change points."""
+    """hmm: hidden Markov model; volatility: levels of realised volatility and sign of the trend;
+    jump: statistical jump model; changepoints: Bayesian online change points."""
     fit_until: str | None = None
-    """Last time that the fit may see, as 2007 or 2007-12-31; by default the first 30 % of the data."""
+    """End of the data used for the fit, such as 2007 or 2007-12-31; by default the first 30 % of the data."""
     n_regimes: int | None = None
-    """Number of regimes, ordered from calm to wild: by default 3, or 4 for volatility, where an even number is half levels and
-    half signs of the trend and an odd one is levels alone."""
+    """Number of regimes, ordered by volatility; by default 3, or 4 for the volatility detector.
+    For the volatility detector, an even number is volatility levels times two signs of the trend, an odd one levels only."""
     seed: int = 0
-    """Of the random starts of the fit."""
+    """Seed of the random starts of the fit."""
     page: str | None = None
-    """Write an .html page: prices with the regimes shaded, their table, and what labels in hindsight would have flattered."""
+    """Write an .html page: prices with the regimes shaded, a table of the regimes, and the bias of labels made in hindsight."""
     out: str | None = None
-    """Write each bar's time, label and probabilities to this .csv file."""
+    """Write the time, label and regime probabilities of each bar to this .csv file."""
 
     def run(self) -> None:
         import pandas as pd
@@ -47,7 +47,7 @@ class Regimes:
         past = bars[: self.fit_until or _first_part(bars)]
         if len(past) == len(bars):
             raise InputError(
-                f"--fit-until {self.fit_until}: the fit would see all of {bars.name}; leave some bars to look at"
+                f"--fit-until {self.fit_until}: the fit would use all of {bars.name}; leave some bars after it"
             )
         regimes = detector_from_name(self.detector, self.n_regimes, self.seed).fit(past)
         after = bars[len(past) :]
@@ -69,11 +69,11 @@ class Regimes:
 
 
 def _first_part(bars: Bars) -> pd.Timestamp | int:
-    """Where 30 % of the bars end; where there are years enough, at the turn of one, as a training has it."""
+    """Default end of the fit: where `regimeshift train` starts validation, or 30 % of the bars if there are too few to train."""
     from markets import InputError
     from regimeshift.spans import spans
 
     try:
         return spans(bars, None, None).validation
-    except InputError:  # too few bars to train on: the detector says how many it needs
+    except InputError:  # too few bars to train on; the detector will say how many it needs
         return max(len(bars) * 3 // 10, 2)

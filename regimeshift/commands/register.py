@@ -1,4 +1,4 @@
-"""``regimeshift register``: put a trained model into the registry."""
+"""``regimeshift register``: register a trained model for deployment."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import tyro
 
 @dataclass
 class Register:
-    """Adapt a trained model to all bars, register it, prove it in a fresh process, and make it the champion."""
+    """Adapt a trained model to all bars, register it, check that a new process reproduces it, and make it the champion."""
 
     source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
     model: str = "models/stocks-rl2"
-    """Folder that `regimeshift train` wrote."""
+    """Folder of a model trained by `regimeshift train`."""
     name: str | None = None
     """Name in the registry; by default the folder's."""
     promote: bool = True
-    """Make it the champion if it passes the gate."""
+    """Make it the champion if a new process reproduces its weights."""
 
     def run(self) -> None:
         from pathlib import Path
@@ -35,4 +35,6 @@ class Register:
         console.print(f"Registered {version.uri}")
         if self.promote:
             difference = registry.promote(version)
-            console.print(f"A fresh process gets the same weights (largest difference {difference:.1e}): champion.")
+            console.print(
+                f"A new process reproduces its weights (largest difference {difference:.1e}); it is now the champion."
+            )

@@ -1,4 +1,4 @@
-"""``regimeshift signal``: target weights for the next bar."""
+"""``regimeshift signal``: target weights of a registered model for the next bar."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Signal:
     """Print the target weights for the next bar, from a registered model and the latest bars."""
 
     model: Annotated[str, tyro.conf.arg(aliases=["-m"])]
-    """NAME in the registry (its champion), NAME@ALIAS, or NAME/VERSION."""
+    """Model in the registry: NAME (its champion), NAME@ALIAS, or NAME/VERSION."""
     bars: str = "stocks"
     """The latest bars: a .csv or .parquet file, or the name of a packaged data set."""
     json: bool = False
     """Print JSON instead of a table."""
     request: bool = False
-    """Print the request that asks a server (mlflow models serve) for the same, and nothing else."""
+    """Print only the JSON request to send to a model server (mlflow models serve) for the same decision."""
 
     def run(self) -> None:
         import json

@@ -12,32 +12,33 @@ import tyro
 class Train:
     """Meta-train a learner on the regimes of a data set, and save the model.
 
-    The bars from --test on are left alone: they are for `regimeshift backtest`. Interrupted? Run it again with --resume: the
-    result is the same to the bit.
+    Bars from --test on are not used; they are for `regimeshift backtest`. To continue an interrupted training, run the same
+    command with --resume; the result is bit-identical to that of an uninterrupted run.
     """
 
     source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """stocks, sp500, nasdaq, a file or a folder of CSV or Parquet, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
     learner: Literal["rl2", "latent", "maml", "anil", "cavia", "reptile", "finetune", "scratch", "rolling"] = "rl2"
-    """By reading: rl2 (a memory), latent (a belief). By gradient steps: maml, anil (output layer), cavia (context vector) and
-    reptile from a learnt start; finetune from a pre-trained one; scratch and rolling (1,008 bars) from none."""
+    """Adapting through a memory: rl2 (recurrent), latent (belief over the regime).
+    Adapting by gradient steps from meta-trained weights: maml, anil (output layer), cavia (context vector), reptile.
+    Adapting by gradient steps from pre-trained weights: finetune; from random weights: scratch, rolling (last 1,008 bars)."""
     out: str | None = None
-    """Folder of the model; by default models/DATA-LEARNER."""
+    """Folder for the model; by default models/DATA-LEARNER."""
     validation: str | None = None
-    """First time of validation, as 2000 or 2000-01-31; by default after 30 % of the bars (their warm-up left out), with ten years
-    or more at the turn of a year."""
+    """Start of validation, such as 2000 or 2000-01-31.
+    By default after 30 % of the data (without the features' warm-up), or at the nearest 1 January with ten years or more."""
     test: str | None = None
-    """First time that training must not see; by default after 55 %, likewise."""
+    """Start of the test, which training does not use; by default after 55 % of the data, likewise."""
     n_regimes: int = 3
     """Number of regimes."""
     steps: int = 300
-    """Updates; scratch and rolling make none before they adapt, and have nothing to resume."""
+    """Training steps; not used by scratch and rolling, which have no meta-training (and nothing to resume)."""
     costs: str = "10bp"
-    """Trading cost a side, as 10bp or 0.1%."""
+    """Trading costs per side, such as 10bp or 0.1%."""
     seed: int = 0
-    """Gives the same model again, to the bit."""
+    """Random seed; the same seed gives a bit-identical model."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the network is trained."""
+    """Device to train on."""
     resume: bool = False
     """Continue an interrupted training."""
 
@@ -57,9 +58,9 @@ class Train:
         )
         checkpoint = folder / "checkpoint.safetensors"
         if not self.resume and checkpoint.exists() and not (folder / "meta.json").exists():
-            console.print(f"Starting over: {folder} has an interrupted training, which --resume would continue.")
+            console.print(f"Starting over. {folder} contains an interrupted training; use --resume to continue it.")
         with (
-            kept(f"{folder} keeps what was learnt; --resume continues it", checkpoint),
+            kept(f"progress is saved in {folder}; use --resume to continue", checkpoint),
             tracking.run(f"train {folder.name}", command="train", **vars(self)),
         ):
             tracking.log_bars(tasks.bars, "training")

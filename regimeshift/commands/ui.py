@@ -1,4 +1,4 @@
-"""``regimeshift ui``: MLflow's pages over our records."""
+"""``regimeshift ui``: MLflow's web interface."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass
 class Ui:
-    """Open MLflow's pages: runs, metrics, reports, model versions. Ctrl-C ends it."""
+    """Serve MLflow's web interface: runs, metrics, reports, model versions. Stop it with Ctrl-C."""
 
     port: int = 5000
-    """Port on this machine."""
+    """Port to serve on."""
 
     def run(self) -> None:
         import subprocess

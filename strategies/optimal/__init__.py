@@ -1,4 +1,4 @@
-"""Known optima: the best that anyone can do in the families of `markets.synthetic`, and in hindsight on real prices."""
+"""Known optima: the best strategies of the families of `markets.synthetic`, and the best in hindsight on any prices."""
 
 from strategies.optimal.drift_momentum import DriftMomentumFilter
 from strategies.optimal.garleanu_pedersen import GarleanuPedersenOptimum, partial_adjustment

@@ -9,14 +9,21 @@ from strategies.optimal.optimum import Optimum
 
 
 class DriftMomentumFilter(Optimum):
-    """Bayes-optimal in `DriftMomentum`: ``w = E[m] / (1 + E[m²])``, m the expected next return.
+    """Bayes-optimal strategy of `DriftMomentum`: ``w = E[m] / (1 + E[m²])``, with m the expected next return.
 
     Given φ, ``y_t = r_{t+1} − φ r_t = μ (1 − φ) + ε`` makes the posterior of μ Gaussian, with precision τ and mean η::
 
         τ' = τ + (1 − φ)²,   η' = (τ η + (1 − φ) y) / τ',   y ~ N((1 − φ) η, 1 + (1 − φ)² / τ)
 
-    and φ is integrated over by Gauss–Legendre nodes, weighted by the evidence. No trade moves what is learnt, so the best
-    weight of each bar is the best of that bar alone; ``E[w r − ½ w² r²]`` is largest there since ``E[r²] = 1 + E[m²]``.
+    and φ is integrated out by Gauss–Legendre quadrature, with nodes weighted by their evidence. Trades do not affect what is
+    observed, so each bar can be optimised on its own: w maximises ``E[w r − ½ w² r²]``, where ``E[r²] = 1 + E[m²]``.
+
+    Parameters
+    ----------
+    family : DriftMomentum, optional
+        Its defaults if not given.
+    nodes : int
+        Quadrature nodes for φ.
     """
 
     family: DriftMomentum
@@ -37,8 +44,8 @@ class DriftMomentumFilter(Optimum):
         for t in range(returns.shape[1]):
             if t > 0:
                 y = returns[:, t, None] - phi * returns[:, t - 1, None]
-                std = 1 + gain**2 / precision
-                evidence = evidence - 0.5 * (np.log(std) + (y - gain * mean) ** 2 / std)
+                variance = 1 + gain**2 / precision
+                evidence = evidence - 0.5 * (np.log(variance) + (y - gain * mean) ** 2 / variance)
                 mean = (precision * mean + gain * y) / (precision + gain**2)
                 precision = precision + gain**2
             belief = np.exp(evidence - evidence.max(axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""The optimum of `GarleanuPedersen`: part of the way to an aim, each bar."""
+"""The optimum of `GarleanuPedersen`: partial adjustment towards an aim, by a constant fraction per bar."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ def partial_adjustment(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Optimal trading with quadratic costs: ``x_t = x_{t−1} + rate (aim f_t − x_{t−1})``, for A assets and K predictors.
 
-    Maximises the (discounted) sum of ``x'B f − ½ γ x'Σ x − ½ Δx'Λ Δx`` with ``f_{t+1} = (1 − Φ) f_t + ε``, a linear-quadratic
-    problem in the state (x_{t−1}, f_t) and the trade Δx, by the discrete algebraic Riccati equation.
+    Maximises the (discounted) sum of ``x'B f − ½ γ x'Σ x − ½ Δx'Λ Δx`` with ``f_{t+1} = (1 − Φ) f_t + ε``. This is a
+    linear-quadratic problem in the state (x_{t−1}, f_t) and the trade Δx, solved by the discrete algebraic Riccati equation.
 
     Parameters
     ----------
     slope : ndarray of shape (A, K)
-        B.
+        B, expected return per unit of each predictor.
     reversion, shock : ndarray of shape (K, K)
-        Φ and Var ε.
+        Φ, mean reversion of the predictors per bar, and Var ε, covariance of their shocks.
     covariance, impact : ndarray of shape (A, A)
-        Σ and Λ.
+        Σ, covariance of returns per bar, and Λ, the quadratic cost of trading.
     risk_aversion : float
         γ.
     discount : float
-        Of the next bar's reward.
+        Discount factor per bar; 1 is none.
 
     Returns
     -------
     rate : ndarray of shape (A, A)
+        Adjustment per bar towards the aim.
     aim : ndarray of shape (A, K)
-        Per unit of each predictor.
+        Aim position per unit of each predictor.
     value : float
-        Reward a bar, on average (without discount).
+        Mean reward per bar, if `discount` is 1.
 
     References
     ----------
@@ -63,13 +64,18 @@ def partial_adjustment(
 
 
 class GarleanuPedersenOptimum(Optimum):
-    """Optimal in `GarleanuPedersen`, in closed form::
+    """Optimal strategy of `GarleanuPedersen`, in closed form::
 
         a = ½ (−γ + √(γ² + 4 γ λ)),   rate κ = a / λ,   aim = B f / (γ σ² (1 + a φ / γ))
 
         J = σ² (λ + γ + a),   A_xf = a σ² aim/f,   A_ff = (B + A_xf (1 − φ))² / (J (1 − (1 − φ)²)),   g* = ½ A_ff Ω
 
-    g* is the reward a bar on average.
+    g* is the mean reward per bar, in `value`.
+
+    Parameters
+    ----------
+    family : GarleanuPedersen, optional
+        Its defaults if not given.
     """
 
     family: GarleanuPedersen

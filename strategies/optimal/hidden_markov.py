@@ -1,4 +1,4 @@
-"""Optima of `HiddenMarkov` and `HiddenMarkovFamily`: a filtered belief, and thresholds that pay for a switch."""
+"""Optima of `HiddenMarkov` and `HiddenMarkovFamily`: a filter for the state, and thresholds on it that allow for costs."""
 
 from __future__ import annotations
 
@@ -20,31 +20,58 @@ from strategies.optimal.switching import hysteresis, moves, worth_of_switching
 def hidden_markov_worth(
     mean: float, stay: float, cost: float, points: int = 801, largest: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(log-odds of the up state, W there) for `HiddenMarkov`.
+    """Value W of being long rather than short (see `worth_of_switching`), on a grid of log-odds of the up state.
 
-    In log-odds the filter is linear in the next return: ``l' = logit(P(up next)) + 2 m r``, so that each of the two states
-    moves it by a Gaussian of std 2 m.
+    In log-odds the filter is linear in the next return: ``l' = logit(P(up next)) + 2 m r``. Given the next state, l' is
+    therefore Gaussian with standard deviation 2 m.
+
+    Parameters
+    ----------
+    mean : float
+        m: returns are N(m, 1) in the up state and N(−m, 1) in the down state.
+    stay : float
+        q, the probability per bar of staying in the same state.
+    cost : float
+        Cost of a change of weight by 1.
+    points : int
+        Grid points.
+    largest : float, optional
+        The grid covers log-odds from −`largest` to `largest`.
+
+    Returns
+    -------
+    grid, worth : ndarray of shape (points,)
+        Log-odds, and W at each. Read-only, because they are cached.
+
+    Raises
+    ------
+    InputError
+        When the iteration for W does not converge.
     """
-    largest = largest or logit(stay) + 12 * mean  # beyond logit(stay) only a large return goes
+    # the prediction cannot exceed logit(stay); add room for large returns
+    largest = largest or logit(stay) + 12 * mean
     grid = np.linspace(-largest, largest, points)
     up = stay * expit(grid) + (1 - stay) * expit(-grid)
     move = up[:, None] * moves(grid, logit(up) + 2 * mean**2, 2 * mean)
     move += (1 - up)[:, None] * moves(grid, logit(up) - 2 * mean**2, 2 * mean)
     worth = worth_of_switching(2 * mean * (2 * up - 1), move, cost)
-    for array in (grid, worth):  # they are kept, and handed out again
+    for array in (grid, worth):  # cached and shared between callers
         array.setflags(write=False)
     return grid, worth
 
 
 def hidden_markov_threshold(mean: float, stay: float, cost: float, points: int = 801) -> float:
-    """Probability of the up state above which to go long."""
+    """Filtered probability of the up state above which the optimum goes long; parameters as in `hidden_markov_worth`."""
     grid, worth = hidden_markov_worth(mean, stay, cost, points)
     return float(expit(np.interp(2 * cost, worth, grid)))
 
 
 @njit(cache=True)
 def hidden_markov_log_odds(returns, mean, stay):
-    """Filter of `HiddenMarkov`: log-odds (n, T) of the up state after each return, from even odds before the first."""
+    """Filter of `HiddenMarkov`: log-odds (n, T) of the up state after each return.
+
+    Takes returns (n, T) and the parameters m and q of each episode, of shape (n,). The prior is one half.
+    """
     out = np.empty_like(returns)
     for k in range(returns.shape[0]):
         odds = 0.0
@@ -59,13 +86,19 @@ def hidden_markov_log_odds(returns, mean, stay):
 
 
 class HiddenMarkovFilter(Optimum):
-    """Optimal in `HiddenMarkov`, and in `HiddenMarkovFamily` for one who knows each task's parameters.
+    """Optimal strategy of `HiddenMarkov`; with each episode's parameters given, also of `HiddenMarkovFamily`.
 
     Parameters
     ----------
-    family : HiddenMarkov or HiddenMarkovFamily
-    mean, stay : ndarray of shape (n,), optional
-        Of each episode, for the second.
+    family : HiddenMarkov or HiddenMarkovFamily, optional
+        `HiddenMarkov` with its defaults if not given.
+    mean, stay : array-like of shape (n,), optional
+        True parameters of each episode. Required for `HiddenMarkovFamily`, ignored for `HiddenMarkov`.
+
+    Raises
+    ------
+    InputError
+        When the parameters of a `HiddenMarkovFamily` are missing.
     """
 
     family: HiddenMarkov | HiddenMarkovFamily
@@ -81,13 +114,13 @@ class HiddenMarkovFilter(Optimum):
         if isinstance(family, HiddenMarkov):
             mean, stay = [family.mean], [family.stay]
         if mean is None or stay is None:
-            raise InputError("the filter of a hidden Markov family must be told the mean and stay of each episode")
+            raise InputError("HiddenMarkovFilter of a HiddenMarkovFamily needs the mean and stay of each episode")
         self._mean, self._stay = np.asarray(mean, dtype=np.float64), np.asarray(stay, dtype=np.float64)
 
     def weights(self, returns: np.ndarray, signal: np.ndarray) -> np.ndarray:
         n = len(returns)
         if 1 < len(self._mean) < n:
-            raise InputError(f"the filter was told the parameters of {len(self._mean)} episodes, and there are {n}")
+            raise InputError(f"the filter has the parameters of {len(self._mean)} episodes, but there are {n}")
         mean, stay = (np.broadcast_to(x if len(x) == 1 else x[:n], (n,)).copy() for x in (self._mean, self._stay))
         return hysteresis(hidden_markov_log_odds(returns, mean, stay), self._edges(mean, stay))
 
@@ -100,7 +133,7 @@ class HiddenMarkovFilter(Optimum):
 
 @lru_cache(maxsize=8)
 def _edge_table(family: HiddenMarkovFamily, points: int = 9) -> RegularGridInterpolator:
-    """Log-odds to go long at, over (mean, logit of stay): smooth enough to interpolate."""
+    """The threshold in log-odds as a function of (mean, logit of stay); it is smooth, so a coarse grid is interpolated."""
     means, stays = (
         np.linspace(*family.means, points),
         np.linspace(logit(family.stays[0]), logit(family.stays[1]), points),
@@ -110,10 +143,18 @@ def _edge_table(family: HiddenMarkovFamily, points: int = 9) -> RegularGridInter
 
 
 class HiddenMarkovJointFilter(Optimum):
-    """`HiddenMarkovFamily` for one who is not told the parameters: a filter over (state, m, q), m and q on a grid.
+    """Strategy for `HiddenMarkovFamily` with unknown parameters: a joint filter over (state, m, q), with m and q on a grid.
 
-    Acts on the posterior mean of W, as if the parameters were to become known after the next bar. That ignores what a
-    trade could wait to learn, so the true optimum lies between this and the filter that knows.
+    Applies the thresholds to the posterior mean of W, as if the parameters became known after the next bar. This ignores the
+    value of waiting for more information, so it is not optimal: the true optimum lies between this strategy and the filter
+    with known parameters.
+
+    Parameters
+    ----------
+    family : HiddenMarkovFamily, optional
+        Its defaults if not given.
+    points : int
+        Grid points for each of m and q.
     """
 
     family: HiddenMarkovFamily
@@ -125,7 +166,7 @@ class HiddenMarkovJointFilter(Optimum):
 
     def weights(self, returns: np.ndarray, signal: np.ndarray) -> np.ndarray:
         family = self.family
-        # the middles of equal shares of each uniform prior
+        # midpoints of equally probable intervals of each uniform prior
         shares = (np.arange(self.points) + 0.5) / self.points
         (low, high), (least, most) = family.means, family.stays
         mean = np.repeat(low + (high - low) * shares, self.points)
@@ -140,7 +181,7 @@ class HiddenMarkovJointFilter(Optimum):
 
 @njit(cache=True)
 def _mean_worth(returns, mean, stay, tables, largest):
-    """Posterior mean (n, T) of W, over the parameters g with ``tables[g]`` on a common grid of log-odds."""
+    """Posterior mean (n, T) of W over the parameter grid; ``tables[g]`` holds W of point g on a common grid of log-odds."""
     out = np.empty_like(returns)
     count, points = tables.shape
     odds, evidence = np.empty(count), np.empty(count)
@@ -152,7 +193,7 @@ def _mean_worth(returns, mean, stay, tables, largest):
             for g in range(count):
                 up = 1 / (1 + np.exp(-odds[g]))
                 up = 0.5 if t == 0 else stay[g] * up + (1 - stay[g]) * (1 - up)
-                # density of r over that of N(0, 1): up e^{mr} + (1 − up) e^{−mr}, times e^{−m²/2}
+                # likelihood ratio of r against N(0, 1): (up e^{mr} + (1 − up) e^{−mr}) e^{−m²/2}
                 rise = np.exp(mean[g] * r)
                 evidence[g] += np.log(up * rise + (1 - up) / rise) - 0.5 * mean[g] ** 2
                 odds[g] = np.log(up / (1 - up)) + 2 * mean[g] * r

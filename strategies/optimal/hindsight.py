@@ -1,4 +1,4 @@
-"""The best of all paths, with every price known: what nobody can earn."""
+"""The best path of positions in hindsight, with all prices known: an unattainable upper bound."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from strategies.strategy import Strategy
 
 @njit(cache=True)
 def _hindsight(returns, positions, cost, risk):
-    """Backward induction over a grid of positions; weights (n, T) for returns (n, T) that each earns."""
+    """Backward induction over a grid of positions: weights (n, T) for returns (n, T)."""
     n, bars, count = returns.shape[0], returns.shape[1], positions.size
     out = np.empty_like(returns)
     best = np.empty((bars, count), dtype=np.int64)
@@ -34,7 +34,7 @@ def _hindsight(returns, positions, cost, risk):
                         value[j], best[t, j] = here, i
         at = -1
         for t in range(bars):
-            if at < 0:  # flat before, which need not be on the grid
+            if at < 0:  # the first trade starts from flat, which need not be on the grid
                 top = -np.inf
                 for i in range(count):
                     here = after[i] - cost * abs(positions[i])
@@ -50,19 +50,20 @@ def _hindsight(returns, positions, cost, risk):
 def hindsight(
     returns: np.ndarray, cost: float, positions: Sequence[float] = (-1, 0, 1), risk: float = 0.0
 ) -> np.ndarray:
-    """Weights of one who has seen the future: an upper bound that nobody can reach.
+    """Optimal weights with perfect foresight, an upper bound for every strategy.
 
-    ``V_t(p) = max_{p'} [p' r_{t+1} − c |p' − p| − ½ risk p'² + V_{t+1}(p')]``, backwards over a grid of positions.
+    ``V_t(p) = max_{p'} [p' r_{t+1} − c |p' − p| − ½ risk p'² + V_{t+1}(p')]``, by backward induction over a grid of positions.
 
     Parameters
     ----------
     returns : ndarray of shape (n, T)
-        Column t is what the weight of column t earns.
+        Column t is the return earned by the weight in column t.
     cost : float
-        Of a change of weight by 1.
+        Cost of a change of weight by 1.
     positions : sequence of float
+        Weights to choose from. The account starts flat.
     risk : float
-        γ σ².
+        γ σ² per bar.
 
     Returns
     -------
@@ -73,18 +74,18 @@ def hindsight(
 
 
 class Hindsight(Strategy):
-    """Trades each symbol with its share of the money, knowing all prices to come. It cheats, by design: a ceiling.
+    """Trades each symbol optimally with perfect foresight, on 1 / A of the equity each. Look-ahead is intended: it is a ceiling.
 
     Parameters
     ----------
     costs : Costs or str
-        That it plans for; only the shares of value (commission, std, taxes) count.
+        Costs to plan for. Only those proportional to traded value count (commission, spread, taxes).
     positions : sequence of float
-        That a symbol may have, as shares of its part; 0 to 1 by default.
+        Positions allowed in a symbol, as fractions of its 1 / A of the equity; by default 0, ½ and 1.
     risk : float
-        γ σ² a bar, with γ the risk aversion of each symbol's part.
+        γ σ² per bar, with γ the risk aversion applied to each symbol separately.
     execution : Execution, optional
-        For its fill time.
+        Only its fill time is used.
     """
 
     name = "hindsight"

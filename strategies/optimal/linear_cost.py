@@ -1,4 +1,4 @@
-"""The optimum of `LinearCost`: long above a threshold of the predictor, short below, hold between."""
+"""The optimum of `LinearCost`: long above a threshold of the predictor, short below its negative, no trade in between."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ from strategies.optimal.switching import hysteresis, moves, worth_of_switching
 
 
 def linear_cost_threshold(speed: float, std: float, cost: float, points: int = 1601) -> float:
-    """Predictor above which to go long in `LinearCost`."""
+    """Value of the predictor above which the optimum of `LinearCost` goes long.
+
+    Parameters
+    ----------
+    speed : float
+        Mean reversion of the predictor per bar.
+    std : float
+        Standard deviation of the predictor's shocks.
+    cost : float
+        Cost of a change of weight by 1.
+    points : int
+        Grid points for the predictor.
+    """
     sd = std / np.sqrt(1 - (1 - speed) ** 2)
     grid = np.linspace(-7 * sd, 7 * sd, points)
     worth = worth_of_switching(2 * grid, moves(grid, (1 - speed) * grid, std), cost)
@@ -18,7 +30,13 @@ def linear_cost_threshold(speed: float, std: float, cost: float, points: int = 1
 
 
 class LinearCostOptimum(Optimum):
-    """Optimal in `LinearCost`: bang-bang with hysteresis at the predictor where W = 2 cost."""
+    """Optimal strategy of `LinearCost`: bang-bang with hysteresis; the threshold is the predictor at which W = 2 cost.
+
+    Parameters
+    ----------
+    family : LinearCost, optional
+        Its defaults if not given.
+    """
 
     family: LinearCost
     name = "threshold"

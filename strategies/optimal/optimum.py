@@ -1,6 +1,6 @@
-"""What every known optimum is: the best trader of one family, as a strategy.
+"""Base class of the known optima of synthetic families.
 
-`strategies.ladder` shows what is above and below each; derivations are in ``docs/ceilings.md``.
+`strategies.ladder` compares each with its bounds and baselines; derivations are in ``docs/ceilings.md``.
 """
 
 from __future__ import annotations
@@ -15,16 +15,29 @@ from strategies.strategy import Strategy
 
 
 class Optimum(Strategy):
-    """The best trader of one family: restarts with each episode, counted from the first bar held."""
+    """The optimal strategy of one family. It restarts at each episode, counted from the first bar of the history."""
 
     family: Family
 
     @abstractmethod
     def weights(self, returns: np.ndarray, signal: np.ndarray) -> np.ndarray:
-        """Weights (n, T), column t chosen after ``returns[:, t]``, from returns (n, T) and told signals (n, T)."""
+        """Optimal weights.
+
+        Parameters
+        ----------
+        returns : ndarray of shape (n, T)
+            Returns of n episodes, in the family's units.
+        signal : ndarray of shape (n, T)
+            Observed predictor; zeros in families without one.
+
+        Returns
+        -------
+        ndarray of shape (n, T)
+            Column t is chosen after ``returns[:, t]`` and ``signal[:, t]`` are seen.
+        """
 
     def follow(self, episodes: Episodes) -> np.ndarray:
-        """Weights (n, T) in these episodes."""
+        """Optimal weights (n, T) in `episodes`."""
         returns = np.ascontiguousarray(episodes.returns[..., 0])
         signal = np.ascontiguousarray(episodes.signal[..., 0]) if episodes.signal.size else np.zeros_like(returns)
         return self.weights(returns, signal)
@@ -33,7 +46,7 @@ class Optimum(Strategy):
         rows, columns = bars.with_past().shape
         close, length = bars.with_past().close, self.family.length + 1
         episodes = -(-(rows - 1) // length)
-        # The last episode may be cut short; zeros that come after a row do not reach it.
+        # The last episode may be incomplete. It is padded with zeros, which cannot affect earlier rows.
         returns, signal = np.zeros(episodes * length), np.zeros(episodes * length)
         returns[: rows - 1] = (close[1:, 0] / close[:-1, 0] - 1) / self.family.scale
         if columns > 1:

@@ -1,4 +1,4 @@
-"""The value of switching: optima that are bang-bang with hysteresis, as under proportional costs and a cap on the weight."""
+"""The value of switching sides, for optima under proportional costs and a cap on the weight: bang-bang with hysteresis."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from markets import InputError
 
 
 def worth_of_switching(gain: np.ndarray, move: np.ndarray, cost: float) -> np.ndarray:
-    """W = gain + move · clip(W, −2 cost, 2 cost): what being long is worth more than being short, on a grid.
+    """Value W of being long rather than short, on a grid of states: solves W = gain + move · clip(W, −2 cost, 2 cost).
 
     With proportional costs and a cap on the weight the optimum is bang-bang: go long where W > 2 cost, short where W < −2
-    cost, hold between (de Lataillade et al., arXiv 1203.5957).
+    cost, and do not trade in between (de Lataillade et al., arXiv 1203.5957).
 
     Parameters
     ----------
@@ -22,7 +22,16 @@ def worth_of_switching(gain: np.ndarray, move: np.ndarray, cost: float) -> np.nd
     move : ndarray of shape (P, P)
         Transition matrix of the grid.
     cost : float
-        Of a change of weight by 1.
+        Cost of a change of weight by 1.
+
+    Returns
+    -------
+    ndarray of shape (P,)
+
+    Raises
+    ------
+    InputError
+        When the iteration does not converge.
     """
     worth = gain.copy()
     for _ in range(100_000):
@@ -30,13 +39,13 @@ def worth_of_switching(gain: np.ndarray, move: np.ndarray, cost: float) -> np.nd
         worth = gain + move @ np.clip(before, -2 * cost, 2 * cost)
         if np.abs(worth - before).max() < 1e-12:
             return worth
-    raise InputError("the worth of switching does not settle; is every parameter finite and in its range?")
+    raise InputError("the value of switching does not converge; is every parameter finite and in its range?")
 
 
 def moves(grid: np.ndarray, mean: np.ndarray, std: float) -> np.ndarray:
-    """Transition matrix (P, P) to N(mean_i, spread²), exact for functions that are linear between grid points.
+    """Transition matrix (P, P) from grid point i to N(mean_i, std²), exact for functions linear between grid points.
 
-    From E[(g − X)⁺] of a Gaussian; what falls off the grid stays at its end.
+    Computed from E[(g − X)⁺] of a Gaussian. Probability beyond the grid is assigned to its end points.
     """
     z = (grid - mean[:, None]) / std
     below = z * ndtr(z) + np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
@@ -47,7 +56,7 @@ def moves(grid: np.ndarray, mean: np.ndarray, std: float) -> np.ndarray:
 
 @njit(cache=True)
 def hysteresis(signal, edge):
-    """1 where the signal is above an episode's edge, −1 below its negative, else what was held; starts flat."""
+    """Weights (n, T): 1 where the signal exceeds the episode's edge, −1 below its negative, else the previous one; flat first."""
     out = np.empty_like(signal)
     for k in range(signal.shape[0]):
         held = 0.0

@@ -35,7 +35,7 @@ def test_a_planted_leak_is_found(make, ahead, span):
 
 
 def test_regression_a_leak_that_trades_once_a_month_is_found_with_any_seed(span):
-    """Twelve random bars once missed the 21st of each month eight times in twelve."""
+    """With twelve random cuts, a leak on the 21st of each month was missed for eight seeds of twelve."""
     for seed in range(4):
         assert find(leaky.MonthlyLeak, span, seed=seed)
 
@@ -44,8 +44,8 @@ def test_regression_a_strategy_object_is_copied_so_that_it_forgets(span):
     assert find(load_strategy(f"{leaky.__file__}:remembers"), span)
 
 
-def test_regression_what_cannot_trade_still_cannot_where_the_future_is_changed():
-    """The mask was once lost on the way, and a clean strategy that reads it was accused."""
+def test_regression_changing_the_future_keeps_the_tradable_mask():
+    """The tradable mask was lost, and a clean strategy that reads it was reported."""
 
     class Tradable(Strategy):
         name = "tradable"

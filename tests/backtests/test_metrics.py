@@ -33,7 +33,7 @@ def test_conventions_by_hand():
     assert found.keys() == METRICS.keys()
 
 
-def test_turnover_is_traded_value_over_equity_a_year():
+def test_turnover_is_traded_value_per_year_over_equity():
     traded = np.zeros(366)
     traded[10] = 50.0
     assert account(np.full(366, 100.0), traded)["turnover"] == pytest.approx(0.5 * 365.25 / 365)

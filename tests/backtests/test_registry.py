@@ -1,4 +1,4 @@
-"""Register, prove, promote, load, serve: with the real registry, a real process, a real server."""
+"""Register, check, promote, load and serve, with a real registry, process and server."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ def version(meta, bars, root):
     return built
 
 
-def test_the_champion_wants_what_training_wanted(version, meta, bars, root):
+def test_the_champion_has_the_weights_of_the_trained_model(version, meta, bars, root):
     model = registry.load("test-rl2", root=root)
     plan = meta.adapt(bars).plan(bars[-1:])
     found = registry.target_weights(model, bars)
@@ -98,7 +98,7 @@ def test_what_cannot_be_registered_or_loaded(version, meta, bars, root):
 
 @contextlib.contextmanager
 def served(uri, root, folder):
-    """The address of a real server of a model; another port is tried where somebody took the first one meanwhile."""
+    """The address of a real model server; if its port is taken meanwhile, another one is tried."""
     environment = {
         **os.environ,
         "MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db",
@@ -110,7 +110,19 @@ def served(uri, root, folder):
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             port = s.getsockname()[1]
-        command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", uri, "--env-manager", "local", "--port", str(port)]
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "models",
+            "serve",
+            "-m",
+            uri,
+            "--env-manager",
+            "local",
+            "--port",
+            str(port),
+        ]
         with log.open("w") as file:
             server = subprocess.Popen(
                 command, env=environment, cwd=folder, stdout=file, stderr=file, start_new_session=True
@@ -128,7 +140,7 @@ def served(uri, root, folder):
 
 
 def answers(server, address):
-    """Whether the server comes up; it is waited for as long as it lives (pytest's own time limit is the end)."""
+    """Whether the server starts; waits as long as its process lives (limited by pytest's timeout)."""
     while server.poll() is None:
         try:
             urllib.request.urlopen(address, timeout=2)

@@ -22,7 +22,7 @@ def test_the_page_needs_no_network_and_says_what_was_done(result, tmp_path):
     for text in (
         "equal weight",
         "momentum 50",
-        "0.10% a side",
+        "0.10% per side",
         "a &lt; b",
         "max drawdown",
         "regimes as they were seen live",
@@ -48,6 +48,7 @@ def test_a_place_that_cannot_be_written_is_named(result, tmp_path):
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(BROWSER is None and not os.environ.get("CI"), reason="needs chromium (.ci/run installs it)")
 def test_a_real_browser_draws_it(result, tmp_path):
     assert BROWSER, "CI must have a browser"

@@ -44,7 +44,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
         a, b = (np.convolve(x, np.ones(10), "valid") for x in shocks)  # strongly dependent
         found = sharpe_difference(a, b, resamples=100, seed=k)
         inside += found.low <= 0 <= found.high
-    assert inside >= 48  # bars drawn one by one would give intervals a third as wide, and some 27
+    assert inside >= 48  # resampling single bars would give intervals a third as wide, and about 27
 
 
 def test_dependence_makes_blocks_longer_and_intervals_wider():

@@ -7,7 +7,7 @@ from strategies import BuyAndHold, EqualWeight, Momentum, Plan, Strategy
 
 
 class Watcher(Strategy):
-    """Notes what it is shown."""
+    """Records the bars it is given."""
 
     name, adapts = "watcher", True
 
@@ -44,7 +44,7 @@ def test_a_rule_is_simply_simulated(bars):
 def test_a_learner_is_the_joined_plan_of_its_adaptations(bars, meta):
     span = bars[1300:]
     found = walk_forward([meta], span, every=63, progress=False)["RL2"]
-    plan = meta.adapt(bars).plan(span)  # RL² adapts by reading, so one plan is the same as many
+    plan = meta.adapt(bars).plan(span)  # RL² adapts through its memory, so one plan equals the joined plans
     np.testing.assert_allclose(found.plan.aim, plan.aim, atol=1e-6)
     assert np.abs(found.weights.sum(axis=1)).max() <= 1 + 1e-9
 
@@ -89,7 +89,7 @@ def test_nothing_to_backtest(bars):
 
 
 class Stubborn(Strategy):
-    """Learns in place and returns itself."""
+    """Adapts in place and returns itself."""
 
     name, adapts, weight = "stubborn", True, 0.0
 

@@ -10,7 +10,7 @@ FAMILIES = [Bandit(), Bandit(arms=3, horizon=7), Point(), Point(horizon=6), Seed
 SEEDS = [5, 11, 11, 2**40, 0]
 
 
-@pytest.mark.filterwarnings("ignore")  # a Box from 0 to 0, and one without bounds, are meant
+@pytest.mark.filterwarnings("ignore")  # a Box from 0 to 0, and one without bounds, are intended
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
 def test_passes_gymnasiums_own_checks(family):
     check_env(family(3), skip_render_check=True)

@@ -1,4 +1,4 @@
-"""Every benchmark of ours alone still runs; those beside peers are run by ``make bench``."""
+"""Every benchmark that needs no peers still runs; the others are run by ``make bench``."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["adaptation", "published", "real_market", "walkforward"])
 def test_runs(name):
-    """`walkforward` had asked for a name that was gone, and nobody noticed."""
+    """`walkforward` imported a name that no longer existed."""
     command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", "--quick"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -29,7 +29,7 @@ def test_believes_the_average_of_prior_and_what_was_seen(policy, bars):
 
 
 def test_reads_nothing_later(policy, bars):
-    """Bit for bit: of the learnt prior, of adapting, and of each row of a plan."""
+    """Bit-identical: the learnt prior, the adaptation and each row of a plan."""
     assert policy.seen_until <= bars.index[1099]
     adapted, cut = policy.adapt(bars[:1200]), bars[:1200].without_past()
     np.testing.assert_array_equal(adapted.mean, policy.adapt(cut).mean)
@@ -44,7 +44,7 @@ def test_reads_nothing_later(policy, bars):
 def test_holds_no_more_than_the_equity_and_more_of_what_did_better(policy, bars):
     adapted = policy.adapt(bars)
     assert np.abs(adapted.plan(bars).aim).sum(axis=1).max() <= 1 + 1e-12
-    lucky = replace(policy, mean=policy.mean + np.array([0, 0, 1.0]))  # momentum, as though it were worth much more
+    lucky = replace(policy, mean=policy.mean + np.array([0, 0, 1.0]))  # as if momentum had a much higher Sharpe ratio
     momentum, base = Momentum(20).plan(bars).aim, InverseVolatility().plan(bars).aim
     before, after = (np.abs(p.unadapted().plan(bars).aim - momentum)[300:].mean() for p in (policy, lucky))
     assert after < before

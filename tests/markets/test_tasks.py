@@ -121,3 +121,10 @@ def test_a_split_with_an_empty_side_is_refused(bars, detector):
         every_task.split("2001-02")
     with pytest.raises(InputError, match="no regime lasts"):
         TaskSet.from_regimes(bars[:250], detector)
+
+
+def test_a_set_of_tasks_prints_on_one_line(tasks):
+    """It printed every task with all its bars: several screens."""
+    assert repr(tasks[0]).startswith(f"TaskSet({len(tasks[0])} tasks of synthetic, 200")
+    assert "\n" not in repr(tasks[0])
+    assert repr(TaskSet(())) == "TaskSet(no tasks)"

@@ -173,7 +173,7 @@ def test_two_at_once_do_not_disturb_each_other(desk):
 BAD = {
     "empty.csv": ("", "the file is empty"),
     "missing.csv": ("date,symbol,open\n2020-01-01,A,1\n", "column 'close' is missing"),
-    "twice.csv": ("date,A\n2020-01-01,1\n2020-01-01,2\n", "stands twice"),
+    "twice.csv": ("date,A\n2020-01-01,1\n2020-01-01,2\n", "appears twice"),
     "unsorted.csv": ("date,A\n2020-01-02,1\n2020-01-01,2\n", "not sorted"),
     "words.csv": ("date,A\n2020-01-01,1\n2020-01-02,cheap\n", "row 3, column 'A': 'cheap' is not a number"),
     "negative.csv": ("date,A\n2020-01-01,1\n2020-01-02,-2\n", "a price must be positive"),

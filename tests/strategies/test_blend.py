@@ -16,8 +16,8 @@ class Fixed(Strategy):
 def test_is_the_mean_of_its_parts(bars):
     plan = Blend([Fixed(0.2, band=0.1), Fixed(0.4, rate=0.5)]).plan(bars)
     np.testing.assert_allclose(plan.aim, 0.3)
-    np.testing.assert_allclose(plan.band, 0.05)  # a part without a band has one of nothing
-    np.testing.assert_allclose(plan.rate, 0.75)  # and one without a rate goes all the way
+    np.testing.assert_allclose(plan.band, 0.05)  # a part without a band counts as band 0
+    np.testing.assert_allclose(plan.rate, 0.75)  # a part without a rate counts as rate 1
 
 
 def test_a_blend_of_one_is_that_one(bars):

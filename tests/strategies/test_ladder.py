@@ -1,4 +1,4 @@
-"""Rewards of CEILINGS.md within Monte-Carlo error, and the ladder in every family."""
+"""Rewards of CEILINGS.md within Monte Carlo error, and the order of the ladder in every family."""
 
 import dataclasses
 
@@ -10,13 +10,13 @@ from strategies.ladder import ladder
 
 
 def agrees(table, row, value, error=0.0):
-    """Within four standard errors, ours and that of the value."""
+    """Within four standard errors, ours and the reference value's combined."""
     allowed = 4 * np.hypot(table.loc[row, "error"], error)
     assert table.loc[row, "reward"] == pytest.approx(value, abs=allowed), row
 
 
 def test_drift_momentum():
-    """Known 0.0269 and Bayes 0.0204, from 4,096 episodes: a standard error of 0.0004."""
+    """Parameters known 0.0269 and Bayes filter 0.0204, from 4,096 episodes with a standard error of 0.0004."""
     table = ladder(DriftMomentum(), 8000, seed=1)
     agrees(table, "parameters known", 0.0269, 0.0004)
     agrees(table, "Bayes filter", 0.0204, 0.0004)
@@ -28,7 +28,7 @@ def test_drift_momentum():
      (0.1, 0.995, 0.5, 0.095, 0.0380, 0.0085, 0.47)],
 )  # fmt: skip
 def test_hidden_markov(mean, stay, cost, known, filtered, sign, hindsight):
-    """4 million bars, the first 200 of each 10,000 left out; the values' standard error is 0.0003, their last digit 0.005."""
+    """4 million bars, without the first 200 of each 10,000; the values have a standard error of 0.0003."""
     table = ladder(HiddenMarkov(mean, stay, cost, length=10_000), 400, seed=2, skip=200)
     agrees(table, "filter", filtered, 0.0003)
     agrees(table, "sign of the belief", sign, 0.0003)
@@ -42,7 +42,7 @@ def test_garleanu_pedersen():
 
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
 def test_the_ladder_holds(family):
-    """Hindsight ≥ who knows what is hidden ≥ the optimum ≥ every rule that does not learn, on the same episodes."""
+    """Hindsight ≥ oracle (hidden state known) ≥ optimum ≥ every fixed rule, on the same episodes."""
     table = ladder(dataclasses.replace(family, length=min(family.length, 500)), 1000, seed=4, skip=50)
     ceiling = table.index[table["of ceiling"] == 1][0]
     top = table.index.get_loc(ceiling)

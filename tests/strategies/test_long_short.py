@@ -60,7 +60,7 @@ def test_residual_momentum_does_not_see_what_the_market_did():
     rng = np.random.default_rng(0)
     market, beta = rng.normal(0.002, 0.02, (400, 1)), np.array([0.5, 1.0, 1.5])
     returns = market * beta + rng.normal(0, 1e-4, (400, 3))
-    returns[:, 1] += 3e-4  # the middle one alone rises by itself; the third rises most
+    returns[:, 1] += 3e-4  # only the middle one has a residual drift; the third rises most
     aim = ResidualMomentum(100, 0, 1).plan(priced(returns)).aim[-1]
     assert int(np.argmax(aim)) == 1
 

@@ -9,7 +9,7 @@ from strategies.networks import HEADS, MEMORIES, Body, Shape, call, named_params
 
 
 def body(memory="gru", head="plain", seed=0, std=0.4, **options):
-    """A small network with weights that do something."""
+    """A small network with non-zero random weights."""
     torch.manual_seed(seed)
     built = Body(3, 2, Shape(memory, 4, head=head, latent=2, **options))
     for parameter in built.parameters():
@@ -24,7 +24,7 @@ combinations = [(m, h) for m in MEMORIES for h in HEADS if (m, h) != ("none", "h
 @given(seed=st.integers(0, 2**31), cut=st.integers(1, 11))
 @settings(max_examples=8)
 def test_a_step_sees_nothing_later_and_may_be_taken_alone(memory, head, seed, cut):
-    """A path run at once, cut in two with the state handed on, and its first part alone, are the same."""
+    """Outputs agree for a path run at once, in two parts with the state passed on, and for its first part only."""
     built, x = (
         body(memory, head, context_vector=2),
         torch.randn(2, 12, 3, generator=torch.Generator().manual_seed(seed)),
@@ -44,7 +44,7 @@ def test_modulation_starts_from_its_bias_alone(head):
     torch.testing.assert_close(out, torch.tensor([0.5, -1.0]).expand(1, 5, 2))
 
 
-def test_a_belief_is_a_mean_and_a_spread():
+def test_a_belief_is_a_mean_and_a_standard_deviation():
     built = body("belief")
     remembered, _ = built.memory(torch.randn(2, 6, 3), None)
     assert remembered.shape == (2, 6, 4)
@@ -53,7 +53,7 @@ def test_a_belief_is_a_mean_and_a_spread():
 
 @pytest.mark.parametrize("memory", ["none", "gru", "transformer"])
 def test_stacked_parameters_are_each_tasks_own(memory):
-    """Against `functional_call` task by task, and the gradient of one task leaves the others alone."""
+    """Agrees with `functional_call` task by task; the gradient of one task does not involve the others' parameters."""
     built, x = body(memory, context_vector=2), torch.randn(3, 1, 5, 3)
 
     class PerTask(torch.nn.Module):
@@ -114,7 +114,7 @@ def test_shapes_are_checked(options, message):
 
 @pytest.mark.parametrize("memory", ["gru", "transformer", "belief"])
 def test_regression_a_memory_is_the_same_when_deployed(memory):
-    """Torch's fast path, in evaluation without gradients, took the penalties of the transformer for what is hidden."""
+    """In evaluation without gradients, torch's fast path masked all positions that had a distance penalty."""
     torch.manual_seed(0)
     body = Body(3, 2, Shape(memory=memory, hidden=8), initial_std=1.0)
     x = torch.randn(4, 30, 3)

@@ -1,4 +1,4 @@
-"""Every check value of CEILINGS.md 1 to 5, within Monte-Carlo error, and what must hold of any optimum."""
+"""All check values of CEILINGS.md, sections 1 to 5, within Monte Carlo error, and properties of every optimum."""
 
 import itertools
 
@@ -43,7 +43,7 @@ def test_drift_momentum_posterior_is_that_of_a_grid():
             if t > 0:
                 log -= 0.5 * (r[t] - mu - phi * (r[t - 1] - mu)) ** 2
             belief = np.exp(log - log.max())
-            belief[:, [0, -1]] *= 0.5  # trapezium
+            belief[:, [0, -1]] *= 0.5  # trapezoidal rule
             belief /= belief.sum()
             m = mu + phi * (r[t] - mu)
             assert weights[t] == pytest.approx((belief * m).sum() / (1 + (belief * m**2).sum()), abs=2e-5)
@@ -61,7 +61,7 @@ def test_hidden_markov_thresholds(mean, stay, cost, switch):
 @pytest.mark.parametrize(("speed", "std", "cost", "value"), [(0.01, 0.01, 0.05, 0.01382), (0.01, 0.01, 1, 0.04956),
                                                                 (0.05, 0.02, 0.1, 0.02891)])  # fmt: skip
 def test_linear_cost_thresholds(speed, std, cost, value):
-    """Against CEILINGS.md to a per cent (there 0.01382, here 0.01395), and to 0.1 per cent against plain quadrature."""
+    """Within 1 % of CEILINGS.md (0.01382 there, 0.01395 here), and within 0.1 % of plain quadrature."""
     found = linear_cost_threshold(speed, std, cost)
     assert found == pytest.approx(value, rel=0.012)
     sd = std / np.sqrt(1 - (1 - speed) ** 2)
@@ -75,7 +75,7 @@ def test_linear_cost_thresholds(speed, std, cost, value):
 
 
 def test_linear_cost_threshold_tends_to_that_of_continuous_time():
-    """Q − (β/√ε) Dawson(√ε q/β) = Γ ε, less the overshoot of a discrete walk over a barrier, 0.5826 of a step."""
+    """Q − (β/√ε) Dawson(√ε q/β) = Γ ε, minus the overshoot of a discrete random walk over a barrier, 0.5826 of a step."""
     speed, std, cost = 0.001, 0.01 * np.sqrt(0.1), 10.0
     root = np.sqrt(speed) / std
     continuous = brentq(lambda q: q - dawsn(root * q) / root - cost * speed, 1e-6, 1)
@@ -90,7 +90,7 @@ def test_garleanu_pedersen_closed_form():
 
 
 def test_garleanu_pedersens_rate_and_aim_are_learnt_through_the_account():
-    """What the account earns less the risk of what it holds is the family's reward, and its gradient leads to the closed form."""
+    """The account's return minus the risk of its positions is the family's reward; its gradient leads to the closed form."""
     family, episodes = GarleanuPedersen(), 100
     optimum, sampled = GarleanuPedersenOptimum(family), family.sample(episodes, 0)
     market, rules = make_market(sampled.bars(), family.costs, family.execution)
@@ -106,9 +106,9 @@ def test_garleanu_pedersens_rate_and_aim_are_learnt_through_the_account():
         return (earned - 0.5 * family.risk_aversion * family.variance * held**2).mean()
 
     weights = optimum.follow(sampled)[:, : family.length]
-    signal = family.reward(weights, sampled.returns[..., 0]).mean()
+    expected = family.reward(weights, sampled.returns[..., 0]).mean()
     closed = [torch.tensor(x, dtype=torch.float64) for x in (optimum.aim, optimum.rate)]
-    assert reward(*closed).item() == pytest.approx(signal, rel=1e-3)
+    assert reward(*closed).item() == pytest.approx(expected, rel=1e-3)
     learnt = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (1.0, 0.5)]
     descent = torch.optim.LBFGS(learnt, max_iter=10, line_search_fn="strong_wolfe")
 
@@ -155,7 +155,7 @@ def test_many_assets_and_predictors_earn_their_value_and_no_other_rule_earns_mor
     assert best == pytest.approx(value, rel=0.05)
     assert best > earned(1.3 * rate, aim)
     assert best > earned(rate, 0.8 * aim)
-    # a discount makes the trader look less far ahead: the aim is nearer to Markowitz' and the way to it is slower
+    # a discount shortens the horizon: the aim moves towards the Markowitz portfolio, and trading is slower
     impatient, near, _ = partial_adjustment(slope, reversion, covariance, shock, 5.0, impact, discount=0.9)
     assert np.linalg.norm(near) > np.linalg.norm(aim)
     assert np.trace(impatient) < np.trace(rate)
@@ -194,7 +194,7 @@ OPTIMA = [
 @settings(max_examples=15)
 @given(st.integers(0, 100), st.integers(2, 120))
 def test_a_row_is_the_same_whatever_comes_later(optimum, seed, cut):
-    """To the bit, and the plan is that of the formulas, episode by episode."""
+    """Bit-identical, and the plan follows the formulas, episode by episode."""
     sampled = optimum.family.sample(3, seed)
     bars = sampled.bars()
     whole = optimum.plan(bars).aim
@@ -212,16 +212,16 @@ def test_regression_a_cached_table_cannot_be_written_to():
         worth[:] = 0
 
 
-def test_regression_the_filter_that_knows_plans_a_prefix_too():
+def test_regression_the_filter_with_known_parameters_plans_a_prefix_too():
     family = HiddenMarkovFamily(length=40)
     sampled = family.sample(5, 0)
     signal = HiddenMarkovFilter(family, sampled.hidden["mean"], sampled.hidden["stay"])
     bars = sampled.bars()
     np.testing.assert_array_equal(signal.plan(bars[:100]).aim, signal.plan(bars).aim[:100])
-    with pytest.raises(InputError, match="parameters of 5 episodes, and there are 6"):
+    with pytest.raises(InputError, match="parameters of 5 episodes, but there are 6"):
         signal.plan(family.sample(6, 0).bars())
 
 
-def test_a_family_of_parameters_must_be_told_them():
-    with pytest.raises(InputError, match="must be told the mean and stay of each episode"):
+def test_the_filter_of_a_family_needs_its_parameters():
+    with pytest.raises(InputError, match="needs the mean and stay of each episode"):
         HiddenMarkovFilter(HiddenMarkovFamily())

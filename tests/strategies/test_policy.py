@@ -16,7 +16,7 @@ FEATURES = Features.standard(horizons=(1, 5), volatility=8, short_volatility=3, 
 
 
 def strategy(context=6, seed=0, **options):
-    """A policy with weights that do something."""
+    """A policy with non-zero random weights."""
     torch.manual_seed(seed)
     policy = Policy(PolicySettings(features=FEATURES, **options))
     for parameter in policy.parameters():
@@ -28,7 +28,7 @@ def strategy(context=6, seed=0, **options):
 @given(seed=st.integers(0, 2**32 - 1), t=st.integers(20, 68))
 @settings(max_examples=25)
 def test_a_row_is_the_same_whatever_comes_later(memory, seed, t):
-    """To 1e-6: a matrix product rounds differently at another length."""
+    """To 1e-6, because matrix products of different length round differently."""
     rng, ours = np.random.default_rng(seed), strategy(memory=memory)
     bars = samples.gappy_bars(rng, 70, 3)
     whole = ours.plan(bars)
@@ -127,7 +127,7 @@ def test_settings_are_checked():
 
 
 def test_regression_the_base_counts_for_the_warm_up(bars):
-    """What a deployed decision reads must be enough for the base too."""
+    """The bars that a deployed decision reads must also cover the warm-up of the base."""
     ours = strategy(context=1)
     assert ours.warmup >= InverseVolatility().warmup
     window = bars[-(ours.warmup + 1) :].without_past()
@@ -146,7 +146,7 @@ def test_a_fingerprint_sees_weights_settings_and_context():
 
 
 def test_regression_without_a_tilt_a_base_goes_all_the_way(bars):
-    """Whatever rate was learnt."""
+    """With shrink 0 the rate is 1, whatever the network's output."""
     ours = strategy(trades="rate")
     assert ours.plan(bars).rate[-1].max() < 1
     ours.policy = with_shrink(ours.policy, 0.0).eval()
@@ -155,7 +155,7 @@ def test_regression_without_a_tilt_a_base_goes_all_the_way(bars):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_regression_without_a_base_some_aims_stand_out_of_their_zone_at_first(seed):
-    """A policy that starts within its no-trade zone has no gradient, and stays there."""
+    """If all aims start inside their no-trade zone there is no gradient, and the policy never trades."""
     torch.manual_seed(seed)
     policy = Policy(PolicySettings(hidden=32, base="flat", features=FEATURES))
     plan = policy(torch.randn(8, 100, 1, len(FEATURES.names)), torch.zeros(8, 100, 1, dtype=torch.float64))

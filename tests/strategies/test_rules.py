@@ -88,7 +88,7 @@ def dying(first=200, length=400):
 def test_regression_a_symbol_that_stopped_trading_takes_no_weight_from_the_living():
     bars = dying()
     aim = InverseVolatility().plan(bars).aim
-    assert aim[200:, 0].max() < 0.35  # it does not look safe because it stands still
+    assert aim[200:, 0].max() < 0.35  # a stale price does not count as low volatility
     assert not aim[230:, 0].any()
     np.testing.assert_allclose(aim[230:].sum(axis=1), 1)
     np.testing.assert_allclose(EqualWeight().plan(bars).aim[300], [0, 1 / 3, 1 / 3, 1 / 3])

@@ -29,7 +29,7 @@ number = 3
 
 
 def test_a_class_a_function_and_a_strategy_load(tmp_path, bars):
-    (tmp_path / "strategies.py").write_text(GOOD)  # a user's file may well have the name of our package
+    (tmp_path / "strategies.py").write_text(GOOD)  # a user's file may have the name of our package
     for name, share in (("Half", 0.5), ("other", 0.1), ("ready", 0.5)):
         make = load_strategy(f"{tmp_path / 'strategies.py'}:{name}")
         assert (make().plan(bars).aim == share).all()
@@ -37,7 +37,7 @@ def test_a_class_a_function_and_a_strategy_load(tmp_path, bars):
 
 
 def test_strategies_of_files_run_in_other_processes(tmp_path, bars):
-    """Regression: a worker of joblib cannot import a user's file; it is sent the code."""
+    """Regression: joblib's workers cannot import a user's file, so they are sent the code."""
     (tmp_path / "own.py").write_text(GOOD)
     mine = [load_strategy(f"{tmp_path / 'own.py'}:{name}")() for name in ("Half", "other")]
     mine[1].name = "other"
@@ -57,7 +57,7 @@ def test_a_relative_path_has_its_line_too(tmp_path, monkeypatch):
     ("text", "source", "message"),
     [
         (GOOD, "my.py:Nothing", "there is no 'Nothing'; it has Half"),
-        (GOOD, "my.py:number", "number is no Strategy; derive it from"),
+        (GOOD, "my.py:number", "number is not a Strategy; derive it from"),
         (GOOD, "other.py:Half", "other.py: no such file"),
         (GOOD, "my.py", "write the file and the name in it"),
         (GOOD, "my.txt:Half", "write the file and the name in it"),

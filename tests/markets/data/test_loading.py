@@ -79,7 +79,7 @@ def test_sp500_written_as_csv_is_the_packaged_set(tmp_path):
         ("date,A\n", "no rows or no price columns"),
         ("date\n2020-01-01\n", "no rows or no price columns"),
         ("date,symbol,open\n2020-01-01,A,1\n", "column 'close' is missing"),
-        ("date,A\n2020-01-01,1\n2020-01-01,2\n", "stands twice"),
+        ("date,A\n2020-01-01,1\n2020-01-01,2\n", "appears twice"),
         ("date,A\n2020-01-02,1\n2020-01-01,2\n", "not sorted"),
         (
             LONG + "2020-01-02,A,1,2,1,1,1\n2020-01-01,A,1,2,1,1,1\n",
@@ -318,7 +318,7 @@ VENDORS_FILES = {
     "a day twice": (
         "x.csv",
         "date,close\n2020-01-01,11\n2020-01-01,11\n",
-        "row 3: time 2020-01-01 00:00:00 stands twice",
+        "row 3: time 2020-01-01 00:00:00 appears twice",
     ),
     "unsorted": (
         "x.csv",

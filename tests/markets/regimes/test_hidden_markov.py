@@ -83,7 +83,7 @@ def test_acceleration_ends_where_plain_em_ends(bars):
     from markets.regimes import hidden_markov
 
     returns = market_returns(bars)[1:] * 100
-    rng, workspace = np.random.default_rng(0), hidden_markov._Room(len(returns), 2)
+    rng, workspace = np.random.default_rng(0), hidden_markov._Workspace(len(returns), 2)
     theta = hidden_markov._random_start(returns, 2, rng)
     plain, out, totals = theta.copy(), np.empty_like(theta), []
     for _ in range(500):

@@ -38,7 +38,7 @@ def play(agent, kind, steps=5):
 
 @pytest.mark.parametrize("memory", ["none", "gru", "transformer", "belief"])
 @pytest.mark.parametrize("kind", SPACES)
-def test_step_by_step_is_all_at_once(kind, memory):
+def test_an_agent_step_by_step_agrees_with_the_rollout(kind, memory):
     policy = built(kind, memory)
     x = torch.randn(3, 2, 6, policy.body.layers[0].in_features - policy.body.memory.width)
     head, value, _ = policy(x)
@@ -92,7 +92,7 @@ def test_actions_are_those_of_the_space():
         actions = play(agent, kind, 50)
         assert all(space.contains(a) for a in actions)
         assert len(np.unique(actions, axis=0)) > 2
-    assert play(agent, "box", 50)[:, 2].max() > 1  # no end: not in units of the box
+    assert play(agent, "box", 50)[:, 2].max() > 1  # an unbounded action is not limited to 1
 
 
 def test_distributions_are_those_of_torch():
@@ -119,7 +119,7 @@ def test_unknown_spaces_are_named():
 
 
 def test_an_agent_with_a_memory_is_told_what_its_actions_pay():
-    """One that was not told did not adapt, and said nothing."""
+    """An agent that was not given rewards silently failed to adapt."""
     policy = ActorCritic(Shape(memory="gru", hidden=4), Environments(Walk).spaces)
     agent = Agent(policy, 5)
     with pytest.raises(InputError, match="has not acted"):
@@ -133,8 +133,8 @@ def test_an_agent_with_a_memory_is_told_what_its_actions_pay():
     assert plain.act(0) == plain.act(0)
 
 
-def test_regression_reading_takes_no_step_in_the_users_world():
-    """`RL2.adapt` made the environment, reset it and acted at random in it: on a broker these are orders."""
+def test_regression_adapt_takes_no_step_in_the_users_environment():
+    """`RL2.adapt` made the environment, reset it and took random actions, which would be orders in a live environment."""
     built = []
 
     def family(seed):

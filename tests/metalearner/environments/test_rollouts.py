@@ -44,12 +44,12 @@ def same(a, b, rows=slice(None)):
         torch.testing.assert_close(ours[:, :, : theirs.shape[2]], theirs, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore")  # a Box without bounds is meant
+@pytest.mark.filterwarnings("ignore")  # an unbounded Box is intended
 @pytest.mark.parametrize("memory", ["gru", "none"])
 @pytest.mark.parametrize(
     "family", [Bandit(horizon=4), Point(horizon=4), SeedWorld(horizon=3), Grid(horizon=4)], ids=str
 )
-def test_one_by_one_is_side_by_side(family, memory):
+def test_vector_and_scalar_environments_give_the_same_rollout(family, memory):
     same(
         met(family, memory, trials=3, episodes_per_trial=2),
         met(lambda seed: family(seed), memory, trials=3, episodes_per_trial=2),
@@ -70,7 +70,7 @@ def test_stacked_parameters_act_as_one_set_does(memory):
 
 
 def test_what_is_read_is_what_happened():
-    """Observation, last action, reward and end; all of it across the ends of episodes, and a time limit where life goes on."""
+    """Inputs are observation, last action, reward and end, kept across episodes and time limits."""
     found = met(Walk, trials=3, episodes_per_trial=3)
     places, last = found.x[..., :4], found.x[..., 4:]
     assert (last[:, :, 0] == 0).all()
@@ -107,7 +107,7 @@ def test_only_time_limits_are_followed_by_anything(memory):
 
 
 def test_what_follows_a_time_limit_is_worth_what_the_critic_says_of_it():
-    """The value of the last observation, the memory having seen all that came before."""
+    """It is the value of the final observation, with the memory of all preceding steps."""
     torch.manual_seed(0)
     family = partial(Walk, horizon=2)
     policy = ActorCritic(Shape(hidden=6), Environments(family).spaces)
@@ -142,12 +142,12 @@ def test_wrong_tasks_are_named():
     with pytest.raises(InputError, match="makes no environments"):
         Environments.of(3)
     policy = PPO().policy(Shape(), TwoArms)
-    with pytest.raises(InputError, match="must be of given seeds"):
+    with pytest.raises(InputError, match="must have fixed seeds"):
         PPO().sampler(TwoArms, policy, 1).all_tasks()
 
 
 def test_regression_closures_of_one_name_are_told_apart():
-    """A checkpoint of one family must not go on with another."""
+    """A checkpoint of one family must not be resumed with another."""
 
     def family(pays):
         return lambda seed: TwoArms(seed, (0.0, pays))
@@ -156,14 +156,14 @@ def test_regression_closures_of_one_name_are_told_apart():
     assert one == same
     assert one != other
     for wrong in ([], 5):
-        with pytest.raises(InputError, match="wants a sequence of at least one"):
+        with pytest.raises(InputError, match="needs a sequence of at least one"):
             Environments(TwoArms, wrong)
-    with pytest.raises(InputError, match="made None, which is no gymnasium environment"):
+    with pytest.raises(InputError, match="made None, which is not a gymnasium environment"):
         _ = Environments(lambda seed: None, [0]).spaces
 
 
 def test_regression_a_vector_that_resets_within_a_step_of_its_own_is_refused():
-    """The step of the reset was counted, with an action that nobody took."""
+    """The reset was counted as a step, with an action that was not taken."""
 
     def family(seed):
         return Walk(seed)
@@ -174,7 +174,7 @@ def test_regression_a_vector_that_resets_within_a_step_of_its_own_is_refused():
 
 
 def test_regression_a_cut_at_a_time_limit_is_a_cut(monkeypatch):
-    """The last step allowed has a value after it, whether or not an episode ends there too."""
+    """The last allowed step is bootstrapped, whether or not an episode ends there as well."""
     after = [met(partial(Walk, horizon=5), episodes_per_trial=3, max_steps=most).after[..., -1] for most in (9, 10)]
     assert all((last != 0).any() for last in after)
 

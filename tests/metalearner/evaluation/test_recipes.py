@@ -14,7 +14,7 @@ def test_every_family_has_learners_with_recipes():
             assert episode_budget(family, name).support < episode_budget(family, name).length
 
 
-def test_what_is_kept_is_not_trained_again(tmp_path):
+def test_a_saved_model_is_not_trained_again(tmp_path):
     first = trained("fine-tune", FAMILY, 0, True, tmp_path)
     again = trained("fine-tune", FAMILY, 0, True, tmp_path)
     assert again.meta.fingerprint == first.meta.fingerprint
@@ -25,8 +25,8 @@ def test_what_is_kept_is_not_trained_again(tmp_path):
     assert len(list(tmp_path.glob("drift*"))) == 2
 
 
-def test_what_was_interrupted_goes_on_with_its_clock(tmp_path):
-    """The seconds of a training were those since its last interruption."""
+def test_training_time_is_summed_over_interruptions(tmp_path):
+    """The recorded training time was only that since the last interruption."""
     whole = trained("fine-tune", FAMILY, 0, True, tmp_path)
     (place,) = tmp_path.iterdir()
     (place / "meta.json").unlink()

@@ -9,7 +9,7 @@ from strategies.optimal import DriftMomentumFilter
 FAMILY = DriftMomentum(length=40)
 
 
-def test_a_share_is_a_ratio_of_means_with_its_interval():
+def test_the_fraction_of_the_ceiling_is_a_ratio_of_means_with_its_interval():
     rng = np.random.default_rng(0)
     ceiling = rng.normal(1.0, 0.5, 400)
     found = fraction_of_ceiling(np.stack([0.8 * ceiling, 0.9 * ceiling]), ceiling)
@@ -29,19 +29,19 @@ def test_the_ceiling_is_judged_on_the_query_alone():
 
 @pytest.mark.parametrize("name", ["RL2", "MAML"])
 def test_scores_are_the_familys_reward_of_the_deployed_strategy(name):
-    """Through the account, against the plan of `adapt` and the family's own formula, task by task."""
+    """Scores from the account agree, task by task, with the family's formula applied to the plan of `adapt`."""
     learner = recipes.learner(name, FAMILY, quick=True)
     meta = learner.fit(*(FAMILY.sample(64, s).tasks(20) for s in (1, 2)), progress=False)
     episodes = FAMILY.sample(3, 3)
     tasks = episodes.tasks(20)
     found = task_scores(meta, tasks)
-    for i, task in list(enumerate(tasks))[1:]:  # the first has too short a past for its steps
+    for i, task in list(enumerate(tasks))[1:]:  # the first task has too few past bars for the gradient steps
         if name == "MAML":
             meta.inner = type(meta.inner)(**{**vars(meta.inner), "support": 20})
             strategy = meta.adapt(task.support)
             aim = strategy.plan(tasks.bars.with_past()).aim[task.cut - 1 : task.stop - 1, 0]
         else:
-            meta.context = 41  # the episode is the memory
+            meta.context = 41  # the memory covers the whole episode
             alone = tasks.bars.with_past()[task.start - 1 : task.stop].without_past()
             aim = [meta.policy(*_inputs(meta, alone, t)).aim[0, -1, 0].item() for t in range(20, 41)]
         reward = FAMILY.reward(np.asarray(aim)[None], episodes.returns[i : i + 1, 19:, 0]).mean()
@@ -55,7 +55,7 @@ def _inputs(meta, bars, t):
     return features, torch.zeros(features.shape[:3], dtype=torch.float64)
 
 
-def test_curves_have_a_row_a_point():
+def test_curves_have_one_row_per_point():
     learner = recipes.learner("fine-tune", FAMILY, quick=True)
     meta = learner.fit(*(FAMILY.sample(64, s).tasks(20) for s in (1, 2)), progress=False)
     bars = by_bars([meta, meta], FAMILY, tasks=300, query=30, seed=0, seen=(5, 10))

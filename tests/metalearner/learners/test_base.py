@@ -29,7 +29,7 @@ def test_save_and_load(meta, bars, tmp_path):
     np.testing.assert_array_equal(again.adapt(bars).plan(bars).aim, meta.adapt(bars).plan(bars).aim)
 
 
-def test_what_is_no_model(tmp_path, meta):
+def test_a_folder_without_a_model_is_refused(tmp_path, meta):
     with pytest.raises(InputError, match="no trained model there"):
         load_meta(tmp_path / "none")
     folder = meta.save(tmp_path / "m")
@@ -52,13 +52,13 @@ def test_fine_tuning_moves_the_weights_by_what_it_saw(tasks, bars):
     early, late = meta.adapt(bars[:700]), meta.adapt(bars[:1200])
     assert np.abs(early.plan(bars).aim - before).max() > 0
     assert np.abs(early.plan(bars).aim - late.plan(bars).aim).max() > 0
-    np.testing.assert_array_equal(meta.unadapted().plan(bars).aim, before)  # adapting leaves the original alone
+    np.testing.assert_array_equal(meta.unadapted().plan(bars).aim, before)  # adapting does not change the original
     again = meta.adapt(bars[:700])
     np.testing.assert_array_equal(again.plan(bars).aim, early.plan(bars).aim)
 
 
 def test_the_tilt_of_fine_tuning_is_judged_after_its_steps(tasks, monkeypatch):
-    """It was judged before them: a start that was worth nothing was thrown away with all that the steps made of it."""
+    """The tilt was tested before the steps, so useless initial weights were dropped even if the steps improved them."""
     judged = []
 
     def select_shrinkage(policy, algorithm, evidence, progress):
@@ -68,7 +68,7 @@ def test_the_tilt_of_fine_tuning_is_judged_after_its_steps(tasks, monkeypatch):
     learner = FineTune(inner=Inner(steps=2), training=Training(steps=3, evaluate_every=3), step_sizes=(0.1, 1.0))
     meta = learner.fit(*tasks, progress=False)
     (algorithm, scores), later = judged[0], TaskSet(tasks[1].tasks[(len(tasks[1]) + 1) // 2 :])
-    assert algorithm.inner == meta.inner  # the step size was chosen before, on the earlier tasks
+    assert algorithm.inner == meta.inner  # the step size was selected before, on the earlier tasks
     assert len(scores) == len(later)
     before = (
         learner.algorithm(meta.policy, learner.sampler(meta.policy, later))
@@ -80,7 +80,7 @@ def test_the_tilt_of_fine_tuning_is_judged_after_its_steps(tasks, monkeypatch):
 
 
 def test_adapting_reads_nothing_later(tasks, bars):
-    """The bars that are handed over hold nothing later; what was adapted on them cannot either."""
+    """Adapting gives the same result whatever bars follow in the full data set."""
     training = Training(steps=3, evaluate_every=3, evidence=-1e9)
     meta = FineTune(training=training).fit(*tasks, progress=False)
     whole, cut = meta.adapt(bars[:700]), meta.adapt(bars[:700].without_past())
@@ -89,7 +89,7 @@ def test_adapting_reads_nothing_later(tasks, bars):
         meta.adapt(bars[:300])
 
 
-def test_what_was_seen_is_remembered(meta, tasks, bars, tmp_path):
+def test_seen_until_is_the_last_bar_used(meta, tasks, bars, tmp_path):
     last = max(t.times[2] for t in tasks[1])
     assert meta.seen_until == last
     assert load_meta(meta.save(tmp_path / "m")).seen_until == last
@@ -114,12 +114,12 @@ def test_every_learner_adapts_is_saved_and_is_itself_again(tasks, bars, tmp_path
     again = load_meta(meta.save(tmp_path / "m"))
     assert (type(again), again.objective, again.fingerprint) == (type(meta), meta.objective, meta.fingerprint)
     np.testing.assert_array_equal(again.adapt(bars[:1400]).plan(bars[1400:]).aim, plan.aim)
-    # the unadapted twin is the same weights, whatever was adapted meanwhile
+    # the unadapted strategy has the same weights, whatever was adapted in between
     np.testing.assert_array_equal(again.unadapted().plan(bars[1400:]).aim, meta.unadapted().plan(bars[1400:]).aim)
 
 
 def test_regression_steps_and_memories_do_not_mix(tasks):
-    """A policy with a memory would be trained with it and deployed without."""
+    """A policy with a memory would be trained with it but deployed without it."""
     for kind in (MAML, FineTune, Scratch):
         with pytest.raises(InputError, match="the policy's memory is 'gru'"):
             kind(policy=PolicySettings()).fit(*tasks, progress=False)
@@ -135,7 +135,7 @@ def test_regression_a_memory_without_context_is_not_deployed(tasks, bars):
     assert RL2(context=1, deployed=30, training=training).fit(*tasks, progress=False).adapt(bars).context == 30
 
 
-def test_regression_a_support_of_all_is_not_of_nothing(tasks, bars):
+def test_regression_support_zero_uses_all_bars(tasks, bars):
     training = Training(steps=1, batch=4, evaluate_every=1, evidence=None)
     inner = Inner(steps=2, step_size=1.0, support=0)
     meta = FineTune(inner=inner, step_sizes=(), training=training).fit(*tasks, progress=False)
@@ -154,7 +154,7 @@ def test_a_loaded_history_is_what_was_saved(meta, tmp_path):
 
 
 def test_too_few_validation_tasks_are_said_before_the_training(tasks):
-    """One task that judges is no evidence: the base was held whatever had been learnt, and nothing said so."""
+    """With a single task to test the tilt, the base was always held, without a warning."""
     few = TaskSet(tasks[1].tasks[:3])
     with pytest.warns(UserWarning, match="3 validation tasks cannot support a tilt"):
         RL2(context=20, training=Training(steps=1)).fit(tasks[0], few, progress=False)
@@ -176,16 +176,16 @@ def test_the_global_generator_is_left_alone_by_learners_that_draw_more_than_a_po
         (lambda: RL2(deployed=-1), "deployed is -1"),
         (lambda: Latent(deployed=-1), "deployed is -1"),
         (lambda: MAML(objective="sharpe"), "objective is 'sharpe'"),
-        (lambda: Reptile(inner=Inner(optimizer="adam")), "follows at least one plain step"),
+        (lambda: Reptile(inner=Inner(optimizer="adam")), "needs at least one plain gradient step"),
     ],
 )
-def test_learners_that_cannot_be(wrong, message):
+def test_invalid_learner_settings_are_refused(wrong, message):
     with pytest.raises(InputError, match=message):
         wrong()
 
 
 def test_regression_a_fingerprint_tells_how_it_adapts(tasks):
-    """The registry takes a backtest for that of this very model by it."""
+    """The registry uses the fingerprint to find the backtest of a model."""
     learner = MAML(inner=Inner(steps=1), training=Training(steps=2, evaluate_every=2, evidence=None))
     meta = learner.fit(*tasks, progress=False)
     one = meta.fingerprint
@@ -209,8 +209,8 @@ def test_rolling_retraining_is_weighed_on_the_window_that_it_retrains_on(tasks, 
         RollingRetrain(inner=Inner(support=5000)).fit(*tasks, progress=False)
 
 
-def test_regression_a_model_is_there_when_all_of_it_is(tasks, tmp_path, monkeypatch):
-    """Killed between meta.json and the step sizes, a model looked finished and could not be read, nor trained again."""
+def test_regression_an_incomplete_model_is_not_taken_for_a_finished_one(tasks, tmp_path, monkeypatch):
+    """A process killed between writing meta.json and the step sizes left a model that looked finished but was unreadable."""
     meta = MAML(training=Training(steps=1, evidence=None), learn_step_sizes=True).fit(*tasks, progress=False)
 
     def killed(*_):
@@ -224,7 +224,7 @@ def test_regression_a_model_is_there_when_all_of_it_is(tasks, tmp_path, monkeypa
     folder = meta.save(tmp_path / "m")
     assert load_meta(folder).fingerprint == meta.fingerprint
     written = {path.stat().st_mode for path in folder.iterdir()}
-    assert len(written) == 1  # who may read one of its files may read them all
+    assert len(written) == 1  # all files have the same permissions
 
 
 def test_models_of_which_a_file_is_lost(tasks, tmp_path):

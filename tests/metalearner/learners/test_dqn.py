@@ -22,7 +22,7 @@ def test_it_learns_which_way_to_walk():
 
 
 def test_its_values_are_those_of_the_best_policy():
-    """γ to the number of steps that are left."""
+    """The optimal value: γ to the power of the number of steps left."""
     family = partial(Walk, horizon=50)
     training = replace(LEARNER.training, steps=40, evaluate_every=40, learning_rate=5e-3)
     learner = replace(LEARNER, training=training, memory=2000, objective=replace(LEARNER.objective, discount=0.8))
@@ -52,7 +52,7 @@ def test_an_interrupted_training_ends_in_the_same_bits(tmp_path):
     assert whole.history.equals(resumed.history)
 
 
-def test_what_is_kept_acts_alike(tmp_path):
+def test_a_saved_agent_acts_the_same(tmp_path):
     meta = LEARNER.fit(Walk, JUDGED, progress=False)
     again = load_meta(meta.save(tmp_path / "m"))
     task = partial(Walk, 1)
@@ -71,8 +71,8 @@ def test_memory_keeps_the_last():
     torch.testing.assert_close(sampled["seen"][:, 0] + 1, sampled["following"][:, 0])
 
 
-@pytest.mark.filterwarnings("ignore")  # a Box without bounds is meant
-def test_what_it_cannot_do_is_said():
+@pytest.mark.filterwarnings("ignore")  # an unbounded Box is intended
+def test_unsupported_settings_are_refused():
     for wrong, family in (
         (LEARNER, Point()),
         (replace(LEARNER, policy=Shape()), Walk),

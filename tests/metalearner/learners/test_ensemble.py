@@ -15,7 +15,7 @@ def ensemble(tasks):
     return Ensemble(LEARNER, members=2).fit(*tasks, progress=False)
 
 
-def test_is_the_mean_of_what_each_seed_makes_of_the_bars(ensemble, tasks, bars):
+def test_an_ensemble_is_the_mean_of_its_members_plans(ensemble, tasks, bars):
     assert ensemble.name == "2 × MAML"
     first = LEARNER.fit(*tasks, progress=False)
     assert [m.fingerprint == first.fingerprint for m in ensemble.members] == [True, False]
@@ -52,10 +52,10 @@ def test_remembers_the_last_bar_that_any_member_saw(ensemble, tasks):
 
 
 def test_regression_the_tilt_of_every_member_shrinks(ensemble, bars):
-    """It was that of a policy that nobody asked."""
+    """The tilt of the first member's policy was shrunk, which the ensemble does not use."""
     none = ensemble.shrunk(0.0, "none")
     held = none.adapt(bars).plan(bars)
-    np.testing.assert_array_equal(held.aim, none.unadapted().plan(bars).aim)  # the base, whatever was adapted to
+    np.testing.assert_array_equal(held.aim, none.unadapted().plan(bars).aim)  # the base, with and without adaptation
     assert np.abs(held.aim - ensemble.adapt(bars).plan(bars).aim).max() > 0
 
 
@@ -69,9 +69,9 @@ def test_members_have_checkpoints_of_their_own(ensemble, tasks, tmp_path):
     assert resumed.fingerprint == ensemble.fingerprint
 
 
-def test_is_of_what_trades():
+def test_the_learner_must_trade():
     for wrong in (RL2, RL2(objective=PPO())):
-        with pytest.raises(InputError, match="a learner that trades"):
+        with pytest.raises(InputError, match="needs a learner that trades"):
             Ensemble(wrong)
 
 

@@ -17,7 +17,7 @@ FAMILY = DriftMomentum(drift=0.8, momentum=0.01, length=40)
 
 
 def untrained():
-    """Algorithm on three tasks."""
+    """The learner's algorithm on three tasks."""
     torch.manual_seed(0)
     learner, tasks = recipes.learner("latent", FAMILY), FAMILY.sample(3, 0).tasks(1)
     return learner.algorithm(learner.objective.policy(learner.policy, tasks), tasks)
@@ -25,7 +25,7 @@ def untrained():
 
 @pytest.fixture(scope="module")
 def fitted():
-    """A belief that has had a little training on strong drifts, for the evidence alone."""
+    """A belief policy trained briefly on strong drifts, on the evidence bound only."""
     training = Training(steps=150, batch=32, learning_rate=1e-2, weight_decay=0.0, evaluate_every=150, evidence=None)
     learner = replace(recipes.learner("latent", FAMILY), training=training, weight=10.0)
     return learner.fit(FAMILY.sample(512, 1).tasks(1), FAMILY.sample(32, 2).tasks(1), progress=False)
@@ -58,7 +58,7 @@ def test_save_load_and_plot(fitted, tmp_path):
 
 
 def test_the_bound_of_a_belief_that_says_nothing_is_that_of_the_noise():
-    """With the prior for a posterior there is no divergence, and what is left is the decoder's likelihood."""
+    """If the posterior equals the prior, the KL divergence is zero and the bound is the decoder's likelihood."""
     algorithm = untrained()
     for parameter in [*algorithm.policy.body.memory.posterior.parameters(), *algorithm.module["decoder"].parameters()]:
         torch.nn.init.zeros_(parameter)
@@ -73,7 +73,7 @@ def test_the_bound_of_a_belief_that_says_nothing_is_that_of_the_noise():
 
 
 def test_regression_the_bound_is_of_what_was_met_whichever_process_has_it():
-    """Steps after the end were explained too, and how many there were depended on the other tasks of the process."""
+    """The bound included steps after a sequence's end, whose number depended on the other tasks of the process."""
     algorithm = untrained()
     seen, steps = torch.randn(3, 1, 20, 2), torch.tensor([[12], [20], [7]])
     whole = algorithm.evidence(seen, steps, np.arange(3), np.random.default_rng(7))
@@ -84,7 +84,7 @@ def test_regression_the_bound_is_of_what_was_met_whichever_process_has_it():
 
 
 def test_regression_the_bound_weighs_as_much_as_the_utility_of_its_minibatch():
-    """It was counted once a minibatch, but utility as often as there are minibatches."""
+    """The bound lacked the minibatch weight by which the utility is multiplied."""
     learner = Latent(
         policy=Shape(memory="belief", hidden=6),
         objective=PPO(minibatches=4, epochs=1, episodes_per_trial=2),

@@ -38,7 +38,7 @@ def tasks_of(which, **options):
 
 
 def test_utility_is_what_a_backtest_of_the_task_earns(tasks):
-    """Growth over the query of the base, by the account itself, in units of the volatility known before it."""
+    """Growth of the base over the query, from the account, in units of the volatility known before the query."""
     pathwise, policy = windows(tasks)
     found = utility(pathwise, policy, tasks_of([1])).item()
     task = tasks[0][1]
@@ -81,7 +81,7 @@ def test_a_universe_hides_the_other_symbols(tasks):
 
 @pytest.mark.parametrize("base", ["inverse_volatility", "flat"])
 def test_regression_a_universe_is_a_market_of_its_own(tasks, base):
-    """Of three symbols two are episodes: band and aim went by a third each, though the market that was traded had two."""
+    """With two of three symbols in the universe, band and aim were scaled by one third instead of one half."""
     pathwise, policy = windows(tasks, base=base)
     torch.manual_seed(0)
     for parameter in policy.parameters():
@@ -101,7 +101,7 @@ def test_regression_a_universe_is_a_market_of_its_own(tasks, base):
 
 
 def test_regression_training_pays_fixed_fees_and_impact_of_the_real_account(tasks):
-    """Utility in training is that of a backtest with the same money, whatever the costs are counted in."""
+    """Utility in training equals that of a backtest with the same cash, for costs of every kind."""
     costs = Costs(fixed=5.0, commission=0.001)
     execution = Execution(cash=20_000)
     objective = Pathwise(costs=costs, execution=execution, utility=MeanVariance(0))
@@ -149,28 +149,31 @@ def test_an_objective_survives_json():
     [
         (lambda: Pathwise(unit=0.0), "unit is 0"),
         (lambda: Pathwise(costs="cheap"), "write 10bp"),
-        (lambda: Pathwise(utility="sharpe"), "wants one of .*MeanVariance"),
-        (lambda: Pathwise(utility=MeanVariance), "wants one of"),
+        (lambda: Pathwise(utility="sharpe"), "must be one of .*MeanVariance"),
+        (lambda: Pathwise(utility=MeanVariance), "must be one of"),
         (lambda: CostCurriculum(0.8, 0.8), "at most 1 together"),
         (lambda: CostCurriculum(-0.1, 0.1), "at most 1 together"),
-        (lambda: Pathwise(truncate=5).policy(PolicySettings(memory="transformer"), None), "reads all bars anew"),
+        (
+            lambda: Pathwise(truncate=5).policy(PolicySettings(memory="transformer"), None),
+            "reads all bars at each step",
+        ),
     ],
 )
-def test_what_it_cannot_be(wrong, message):
+def test_invalid_settings_are_refused(wrong, message):
     with pytest.raises(InputError, match=message):
         wrong()
 
 
 def test_a_memory_longer_than_the_data(tasks):
     policy = Policy(PolicySettings())
-    with pytest.raises(InputError, match=r"a context of 5000 and .* judged bars are more than"):
+    with pytest.raises(InputError, match=r"a context of 5000 and .* evaluated bars are more than"):
         Pathwise().sampler(tasks[0], policy, 5000)
 
 
 def test_what_is_adapted_to_are_bars(tasks):
     policy = Policy(PolicySettings())
     for wrong in (tasks[0][0], tasks[0], "stocks"):
-        with pytest.raises(InputError, match="adapting wants Bars, not"):
+        with pytest.raises(InputError, match="adapting needs Bars, not"):
             Pathwise().recent(wrong, policy, 20)
     assert len(Pathwise().recent(tasks[0][0].support, policy, 20)) == 1
 
@@ -179,7 +182,7 @@ FAMILY = DriftMomentum(length=30)
 
 
 def synthetic(**options):
-    """Memoryless policies on drift–momentum, weights that do something."""
+    """Policies without memory and with non-zero random weights, on drift–momentum."""
     settings = PolicySettings(
         memory="none", hidden=4, base="flat", trades="at_once", features=FAMILY.features, **options
     )
@@ -195,7 +198,7 @@ def synthetic(**options):
 
 @pytest.mark.parametrize("adapts", sorted(ADAPTS))
 def test_tasks_that_step_together_step_as_if_alone(adapts):
-    """In one batch over tasks, against one task at a time."""
+    """Adapting all tasks in one batch agrees with adapting one task at a time."""
     sampler, policy = synthetic(head="film", context_vector=2)
     inner = Inner(adapts=adapts, steps=3, step_size=0.5)
     rng = np.random.default_rng(0)
@@ -210,7 +213,7 @@ def test_tasks_that_step_together_step_as_if_alone(adapts):
 
 
 def test_the_second_order_meta_gradient_is_that_of_finite_differences():
-    """d/dθ of utility(θ + α ∇utility(θ; support); query), through the reference simulator, in the output's bias."""
+    """d/dθ of utility(θ + α ∇utility(θ; support); query), through the reference simulator, for the output bias."""
     sampler, policy = synthetic()
     policy.double()
     sampler.features = sampler.features.double()
@@ -235,7 +238,7 @@ def test_the_second_order_meta_gradient_is_that_of_finite_differences():
 
 
 def test_held_risk_is_the_reward_of_garleanu_and_pedersen():
-    """Utility of the closed form through the account, against the family's own reward."""
+    """The utility of the closed-form strategy, from the account, equals the family's reward."""
     family = GarleanuPedersen(length=200)
     episodes = family.sample(5, 1)
 

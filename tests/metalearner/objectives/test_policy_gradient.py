@@ -54,7 +54,7 @@ def test_advantages_are_those_of_a_plain_loop():
 
 
 @pytest.mark.parametrize("memory", ["gru", "none"])
-def test_a_life_ends_with_the_episode_only_where_nothing_is_remembered(memory):
+def test_advantages_run_across_episodes_only_with_a_memory(memory):
     objective = PPO(episodes_per_trial=2, normalise=False, discount=1.0, gae_lambda=1.0, baseline="none")
     policy = objective.policy(Shape(memory=memory), Walk)
     sampler = objective.sampler(JUDGED, policy, 1)
@@ -64,7 +64,7 @@ def test_a_life_ends_with_the_episode_only_where_nothing_is_remembered(memory):
 
 
 def test_reinforce_has_the_gradient_of_the_expected_reward():
-    """Two arms: dE[r]/dlogits is known."""
+    """With two arms, dE[r]/dlogits is known in closed form."""
     objective = REINFORCE(trials=4_000)
     policy = objective.policy(Shape(memory="none", layers=0), partial(TwoArms, pays=(1.0, 3.0)))
     policy.body.last.bias.data = torch.tensor([0.4, -0.2])
@@ -74,12 +74,12 @@ def test_reinforce_has_the_gradient_of_the_expected_reward():
     (found,) = torch.autograd.grad(sampler.utility(policy, named_params(policy), batch).sum(), [policy.body.last.bias])
     bias = torch.tensor([0.4, -0.2], requires_grad=True)
     (exact,) = torch.autograd.grad((bias.softmax(-1) * torch.tensor([1.0, 3.0])).sum(), [bias])
-    torch.testing.assert_close(found, exact, rtol=0, atol=0.05)  # a standard error is 0.016
+    torch.testing.assert_close(found, exact, rtol=0, atol=0.05)  # the standard error is 0.016
 
 
 @pytest.mark.parametrize("objective", [REINFORCE(), REINFORCE(trials=8), PPO(clip=10, epochs=1, minibatches=2)])
-def test_regression_an_episode_is_not_worth_more_for_being_short(objective):
-    """One arm ends at once and pays 1, the other ends after ten steps and pays 3: ascent must prefer the other."""
+def test_regression_short_episodes_have_no_extra_weight(objective):
+    """One arm pays 1 and ends at once, the other pays 3 and ends after ten steps; gradient ascent must prefer the second."""
 
     class Patience(TwoArms):
         def reset(self, **options):
@@ -109,7 +109,7 @@ def test_regression_an_episode_is_not_worth_more_for_being_short(objective):
 
 @pytest.mark.parametrize("trials", [1, 3])
 def test_two_processes_find_the_gradient_that_one_finds(trials, monkeypatch):
-    """Their shards add up, minibatch by minibatch; what they must know of each other is the moments of all advantages."""
+    """Gradients of the shards add up, minibatch by minibatch, if the moments of all advantages are shared."""
     objective = PPO(trials=trials, episodes_per_trial=2, epochs=2, minibatches=2)
     policy = objective.policy(Shape(hidden=6), Walk)
     sampler = objective.sampler(JUDGED, policy, 1)
@@ -127,7 +127,7 @@ def test_two_processes_find_the_gradient_that_one_finds(trials, monkeypatch):
 
     alone = list(gradients(*batch_of(0, 1)))
     assert len(alone) == 4
-    asked = []  # the sums that each process asks for, to be given the total of both
+    asked = []  # the sums that each process requests; each receives the total of both
     monkeypatch.setattr("metalearner.objectives.policy_gradient.summed", lambda x: asked.append(x) or x)
     for rank in range(2):
         batch, rng = batch_of(rank, 2)
@@ -218,7 +218,7 @@ def test_every_learner_adapts_and_is_kept(name, tmp_path):
     assert meta.unadapted().act(0) in (0, 1)
 
 
-def test_learnt_step_sizes_are_one_an_update():
+def test_learnt_step_sizes_have_one_row_per_update():
     learner = LEARNERS["MAML"]
     before = learner.inner.sizes
     assert before == (0.5, 0.1)
@@ -273,7 +273,7 @@ def test_a_reward_that_is_no_number_is_named():
 
 
 def test_regression_a_support_is_not_weighted_by_its_minibatch():
-    """It was, so that steps in training were larger than those that adapt later, and MAML learnt nothing."""
+    """The support was weighted too, so inner steps were larger in training than in adaptation, and MAML learnt nothing."""
     objective = PPO(trials=2, minibatches=4, epochs=1, baseline="linear")
     policy = objective.policy(Shape(memory="none", hidden=6), Walk)
     sampler, rng = objective.sampler(JUDGED, policy, 1), np.random.default_rng(0)

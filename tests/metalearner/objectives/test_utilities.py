@@ -39,7 +39,7 @@ def test_power_utility_by_its_formula():
 
 
 def test_differential_sharpe_by_its_recursion():
-    """Moody and Saffell's recursion bar by bar."""
+    """Agrees with Moody and Saffell's recursion, bar by bar."""
     rng, decay = np.random.default_rng(0), 0.1
     z = rng.normal(0.1, 1, 12)
     a, b, found = 0.0, 1.0, []

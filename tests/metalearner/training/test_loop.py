@@ -72,7 +72,7 @@ def test_a_finished_training_resumes_to_itself(tasks, tmp_path):
 
 
 def test_training_runs_in_the_threads_it_is_given_and_gives_them_back(tasks):
-    """With torch's default of a thread a core, two trainings beside each other took five times as long."""
+    """With torch's default of one thread per core, two parallel trainings took five times as long."""
     seen = []
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -87,7 +87,7 @@ def test_training_runs_in_the_threads_it_is_given_and_gives_them_back(tasks):
 @pytest.mark.process
 @pytest.mark.parametrize("wanted", [1, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
 def test_kill_minus_nine_loses_nothing(tmp_path, wanted):
-    """A real process, killed at random moments until it is done; its weights are those of an undisturbed one."""
+    """A real process is killed at random moments until it is done; its weights equal those of an uninterrupted run."""
     script = tmp_path / "train.py"
     script.write_text(
         "import sys, samples\n"
@@ -141,7 +141,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(tasks, tmp_path):
 
 
 def test_training_learns(tasks):
-    """Utility in training rises: the gradient points the right way through policy, account and utility."""
+    """Utility rises in training, so the gradient through policy, account and utility has the right sign."""
     training = Training(steps=40, evaluate_every=20, learning_rate=1e-2)
     history = fit(tasks, training, Pathwise(symbols=0)).history
     assert history["utility"].iloc[-1] > history["utility"].iloc[1]
@@ -159,7 +159,7 @@ def test_the_best_weights_on_validation_are_kept(tasks):
 
 
 def test_patience_stops_early(tasks):
-    """But not before the costs are what they will be, and have been for so many validations (regression)."""
+    """But only after the cost curriculum has ended and that many validations have followed (regression)."""
     training = Training(steps=60, evaluate_every=2, patience=2, learning_rate=0.3, weight_decay=0.0)
     history = fit(tasks, training).history
     assert 50 <= history["step"].iloc[-1] < 60
@@ -187,7 +187,7 @@ def test_what_is_not_finite_stops_with_its_name(tasks, monkeypatch):
 
 @pytest.mark.process
 def test_processes_that_share_the_tasks_learn_the_same(tmp_path):
-    """By torchrun with two processes, against one: the same tasks, the same weights to 1e-6."""
+    """Two processes under torchrun agree with one: the same tasks, and the same weights to 1e-6."""
     script = tmp_path / "train.py"
     script.write_text(
         "import sys\n"
@@ -214,7 +214,7 @@ def test_processes_that_share_the_tasks_learn_the_same(tmp_path):
 
 
 def test_regression_other_closes_are_other_data(tasks, tmp_path):
-    """With opens, fills say nothing of the closes that features are made of."""
+    """With opens, fill prices do not determine the closes from which features are computed."""
     from markets import Bars, HiddenMarkovRegimes, TaskSet
 
     path, found = tmp_path / "c.safetensors", []
@@ -262,7 +262,7 @@ def test_the_last_weights_are_kept_where_asked(tasks):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"learning_rate": -1.0}, "learning_rate is -1"),
         ({"largest_gradient": 0.0}, "largest_gradient is 0"),
@@ -284,7 +284,7 @@ def test_a_checkpoint_is_a_file_and_is_named(tasks, tmp_path):
 
 
 def test_regression_the_rank_chooses_the_device_before_the_module_goes_there(tasks, monkeypatch):
-    """Every process put its module on the first GPU."""
+    """All processes put their modules on the first GPU."""
     order = []
     join = Ranks.join
     monkeypatch.setattr("metalearner.training.loop.Ranks.join", lambda: order.append("join") or join())
