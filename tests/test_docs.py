@@ -1,61 +1,202 @@
-"""Every block of code in the README and the docs runs, in order, in a folder of its own."""
+"""The README and the docs: every block of code runs, every path and link is there, and the site builds strictly."""
 
+import ast
 import os
 import re
 import subprocess
 import sys
+import tempfile
+import time
+from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 
+import page_runner
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 BLOCK = re.compile(r"^```([\w ]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What runs elsewhere: make is what runs the tests, and the server has a test of its own (test_registry.py).
-ELSEWHERE = ("make ", "mlflow models serve", "curl ")
+ELSEWHERE = ("make ", "pip install", "mlflow models serve", "curl ", "torchrun ")
+# A training and a backtest on a page are shortened here; everything else runs as it stands.
+SHORTER = {
+    "RL2().fit(": "RL2(training=__import__('metalearner').Training(steps=2, evaluate_every=2)).fit(",
+    "regimeshift train stocks": "regimeshift train stocks --steps 2",
+    "regimeshift backtest stocks": "regimeshift backtest stocks --start 2021",
+}
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
     return [code for language, code in BLOCK.findall(page.read_text()) if language in languages]
 
 
-def run_python(code: str, folder: Path) -> None:
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def shortened(text: str) -> str:
+    for written, shorter in SHORTER.items():
+        text = text.replace(written, shorter)
+    return text
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """The environment in which pages run, and the address of a process that has imported what they import."""
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    with tempfile.TemporaryDirectory() as folder:  # the address of a socket must be short
+        address = f"{folder}/socket"
+        script = Path(folder) / "regimeshift"
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {page_runner.__file__} {address} "$@"\n')
+        script.chmod(0o755)
+        environment["PATH"] = f"{folder}:{Path(sys.executable).parent}:{environment['PATH']}"
+        server = subprocess.Popen([sys.executable, page_runner.__file__, address], env=environment, cwd=folder)
+        try:
+            while not Path(address).exists():
+                assert server.poll() is None, "the process that runs pages has ended"
+                time.sleep(0.05)
+            yield environment, address
+        finally:
+            server.kill()
+            server.wait()
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
-def test_python_blocks_run(page, tmp_path):
-    run_python("\n".join(blocks(page, "python")), tmp_path)
+def run_python(code: str, folder: Path, started) -> None:
+    environment, address = started
+    with (folder / ".said").open("w+") as output, Path(os.devnull).open() as nothing:
+        request = {"code": code, "folder": str(folder), "environment": environment}
+        status = page_runner.ask(address, request, (nothing.fileno(), output.fileno(), output.fileno()))
+        output.seek(0)
+        text = output.read()
+    assert status == 0, text
+    assert "Warning: " not in text, text
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=name_of)
+def test_python_blocks_run(page, tmp_path, started):
+    run_python(shortened("\n".join(blocks(page, "python"))), tmp_path, started)
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python peers")], ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python peers")], ids=name_of)
 def test_blocks_with_other_tools_run(page, tmp_path):
-    run_python("\n".join(blocks(page, "python peers")), tmp_path)
+    code = "\n".join(blocks(page, "python peers"))
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "")], ids=lambda p: p.name)
-def test_shell_blocks_run(page, tmp_path):
-    """A training in a block is shortened; everything else runs as it stands."""
-    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    for block in blocks(page, ""):
-        lines = [line for line in block.splitlines() if not any(word in line for word in ELSEWHERE)]
-        script = (
-            "\n".join(lines).rstrip("| \n").replace("regimeshift train stocks", "regimeshift train stocks --steps 5")
-        )
+def test_shell_blocks_run(tmp_path, started):
+    """All pages in one folder, one after another: each command line really runs, a later one on what an earlier one made.
+
+    A line that several pages have runs once.
+    """
+    environment, _ = started
+    seen: set[str] = set()
+    for page in PAGES:
+        for block in blocks(page, ""):
+            lines = [
+                line for line in block.splitlines() if not line.startswith(ELSEWHERE) and " curl " not in f" {line}"
+            ]
+            lines = [line for line in lines if line not in seen]
+            seen |= {line for line in lines if line.startswith("regimeshift ")}
+            script = shortened("\n".join(lines).rstrip("| \n"))
+            done = subprocess.run(
+                ["bash", "-euc", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{page.name}: {script}\n{done.stderr}"
+
+
+def test_the_command_of_pages_is_the_console_script(tmp_path, started):
+    """What pages run in a fork is what the installed script does."""
+    environment, _ = started
+    script, stand_in = (
+        Path(sys.executable).with_name("regimeshift"),
+        Path(environment["PATH"].split(":")[0]) / "regimeshift",
+    )
+
+    def run(program: Path, *words: str) -> tuple[int, str, str]:
         done = subprocess.run(
-            ["bash", "-euc", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            [program, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, f"{script}\n{done.stderr}"
+        return done.returncode, done.stdout, done.stderr
+
+    assert run(stand_in, "data", "sp500") == run(script, "data", "sp500")
+    code, _, message = run(stand_in, "data", "nowhere.csv")
+    assert code == 2
+    assert "nowhere.csv" in message
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+# ---------------------------------------------------------------------------------------------------- names and paths
+
+
+def defined(path: Path) -> set[str]:
+    """Functions and classes of a file, methods as ``Class.method``."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{part.name}" for part in node.body if isinstance(part, ast.FunctionDef)}
+    return found
+
+
+def test_the_twelve_things_are_where_the_table_says():
+    text = (DOCS / "architecture.md").read_text().partition("## Where things are")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+) \| `([^`]+)` \| `([^`]+)` \|$", text, re.MULTILINE)
+    assert len(rows) == 12, "the table has twelve rows"
+    for what, path, name in rows:
+        assert name in defined(ROOT / path), f"{what}: {path} has no {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_that_pages_name_exist(page):
+    """In code style, as `markets/tasks.py`."""
+    folders = "markets|strategies|metalearner|backtests|regimeshift|benchmarks|tests|docs"
+    for path in re.findall(rf"`((?:{folders})/[\w/]+\.\w+)`", page.read_text()):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # MLflow's at import
+@pytest.mark.parametrize("package", ["markets", "strategies", "metalearner", "backtests"])
+def test_the_reference_has_every_public_name(package):
+    text = (DOCS / "api" / f"{package}.md").read_text()
+    shown = {name: resolve_name(name) for name in re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE)}
+    public = {name: getattr(resolve_name(package), name) for name in resolve_name(package).__all__}
+    missing = {
+        name
+        for name, value in public.items()
+        if callable(value) and not any(value is other for other in shown.values())
+    }
+    if package == "strategies":
+        missing -= {"Plan"}  # of markets
+    assert not missing, missing
+
+
+# ---------------------------------------------------------------------------------------------------- the site
+
+
+@pytest.mark.skipif(find_spec("mkdocs") is None and "CI" not in os.environ, reason="pip install 'regimeshift[docs]'")
+def test_the_site_builds_strictly_and_asks_no_other_host(tmp_path):
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = {str(path.relative_to(site)) for path in site.rglob("*.html")}
+    assert pages >= {str(path.relative_to(DOCS).with_suffix(".html")) for path in DOCS.rglob("*.md")}
+    assert pages >= {f"tutorials/{path.stem}.html" for path in (ROOT / "examples").glob("*.ipynb")}
+    loads = re.compile(
+        r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?:)?//|<link\b[^>]*\bhref=[\"']?(?:https?:)?//"
+    )
+    for page in pages:
+        assert not loads.search((site / page).read_text()), f"{page} loads something from another host"
+    assert (site / "benchmarks" / "results" / "real_market.png").exists(), "a picture from outside docs/ comes along"

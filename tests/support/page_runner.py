@@ -19,8 +19,9 @@ from pathlib import Path
 IMPORTED = (
     "regimeshift.__main__", "markets", "strategies", "strategies.ladder", "metalearner", "metalearner.evaluation", "backtests",
     "backtests.deployment", "backtests.lookahead", "backtests.report", "mlflow", "mlflow.pyfunc", "torch._dynamo",
-    "plotly.subplots", "matplotlib.pyplot", "skfolio.datasets", "arch.bootstrap", "exchange_calendars",
-    "gymnasium.wrappers.vector",
+    "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "alembic.command", "git",
+    "opentelemetry.sdk.metrics", "plotly.subplots", "matplotlib.pyplot", "skfolio.datasets", "arch.bootstrap", "arch.data.sp500",
+    "exchange_calendars", "tyro.extras", "gymnasium.wrappers.vector",
 )  # fmt: skip
 
 
@@ -28,6 +29,10 @@ def serve(address: str) -> None:
     """Answer requests until the process is ended."""
     for name in IMPORTED:
         importlib.import_module(name)
+    # one use of numba, whose own start takes a second; small enough for one thread, as forks need it
+    markets = sys.modules["markets"]
+    bars = markets.load("sp500")
+    markets.simulate(bars, 0 * bars.close)
     signal.signal(signal.SIGCHLD, _reap)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
