@@ -74,7 +74,7 @@ def write_report(
 
 def _figure(backtests: Sequence[Backtest], bars: Bars, regimes: RegimePath | None) -> go.Figure:
     figure = make_subplots(
-        rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.045, row_heights=[0.56, 0.22, 0.22],
+        rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.07, row_heights=[0.56, 0.22, 0.22],
         subplot_titles=("Equity (start = 1, log scale)", "Drawdown", "Annualised turnover, mean of the last 63 bars"),
     )  # fmt: skip
     index = bars.index
@@ -90,6 +90,7 @@ def _figure(backtests: Sequence[Backtest], bars: Bars, regimes: RegimePath | Non
         figure.add_scatter(x=index, y=np.where(equity > 0, equity, np.nan), **shared, row=1, col=1)
         figure.add_scatter(x=index, y=drawdown, **shared, showlegend=False, row=2, col=1)
         figure.add_scatter(x=turnover.index, y=turnover.to_numpy(), **shared, showlegend=False, row=3, col=1)
+    figure.update_xaxes(showticklabels=True)  # years below each plot, not the last alone
     figure.update_yaxes(type="log", row=1, col=1)
     figure.update_yaxes(tickformat=".0%", row=2, col=1)
     figure.update_yaxes(ticksuffix="x", row=3, col=1)

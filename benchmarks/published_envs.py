@@ -79,19 +79,19 @@ class WorldEnv(gymnasium.Env):
     """One task of a `World`, implemented as a batch of one."""
 
     def __init__(self, world: World, seed: int):
-        self._worlds = VectorWorldEnv(world, [seed], autoreset=False)
+        self._envs = VectorWorldEnv(world, [seed], autoreset=False)
         self.observation_space, self.action_space = world.observation_space, world.action_space
-        (self._np_random,) = self._worlds.rngs
+        (self._np_random,) = self._envs.rngs
         self._np_random_seed = int(seed)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
-        self._worlds.rngs = [self.np_random]
-        observation, _ = self._worlds.reset(options=options)
+        self._envs.rngs = [self.np_random]
+        observation, _ = self._envs.reset(options=options)
         return observation[0], {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
-        observation, reward, terminated, truncated, _ = self._worlds.step(np.asarray(action)[None])
+        observation, reward, terminated, truncated, _ = self._envs.step(np.asarray(action)[None])
         return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), {}
 
 

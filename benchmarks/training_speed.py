@@ -246,8 +246,8 @@ def race(quick: bool, seed: int) -> dict[str, float | bool]:
     peer_wall, peer_processor = there or theirs.points[-1][:2]
     bound = "" if there else "≥ "
     for number, curve in enumerate(mine):
-        print(f"ours, seed {seed + number}: best {curve.best:.4f}, {GOAL} after {_said(curve.reached(GOAL))}")
-    print(f"RecurrentPPO: best {theirs.best:.4f}, {GOAL} after {bound}{_said((peer_wall, peer_processor))}")
+        print(f"ours, seed {seed + number}: best {curve.best:.4f}, {GOAL} after {_in_words(curve.reached(GOAL))}")
+    print(f"RecurrentPPO: best {theirs.best:.4f}, {GOAL} after {bound}{_in_words((peer_wall, peer_processor))}")
     some = theirs.points[:: max(len(theirs.points) // 8, 1)]
     print("  its curve: " + ", ".join(f"{share:.2f} at {processor:.0f} s" for _, processor, share in some))
     print(
@@ -266,7 +266,7 @@ def race(quick: bool, seed: int) -> dict[str, float | bool]:
     }  # type: ignore[return-value]
 
 
-def _said(seconds: tuple[float, float] | None) -> str:
+def _in_words(seconds: tuple[float, float] | None) -> str:
     return "never" if seconds is None else f"{seconds[0]:.1f} s ({seconds[1]:.1f} s of processor time)"
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
+from markets.common.kinds import register
 from strategies.networks import Parameters
 
 Part = Literal["support", "query"]
@@ -161,7 +162,7 @@ class Objective(ABC):
     kinds: ClassVar[dict[str, type[Objective]]] = {}
 
     def __init_subclass__(cls) -> None:
-        cls.kinds[cls.__name__] = cls
+        register(Objective.kinds, cls.__name__, cls, "objectives")
 
     @abstractmethod
     def policy(self, settings: Any, tasks: Any) -> nn.Module:

@@ -33,8 +33,9 @@ def write(folder: str | Path, file: str, config: dict[str, Any], module: nn.Modu
     """Write `config` and the format version to `file`, and the weights of `module` to the same folder."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_config(folder / file, config)
+    (folder / file).unlink(missing_ok=True)  # an interrupted write leaves no model, rather than half of two
     write_tensors(folder / WEIGHTS, module.state_dict())
+    write_config(folder / file, config)
     return folder
 
 
@@ -79,7 +80,7 @@ def reading(folder: str | Path, file: str, what: str) -> Iterator[dict[str, Any]
         # The initial weights are overwritten, so drawing them must not advance the caller's random state.
         with torch.random.fork_rng(devices=[]):
             config = json.loads((Path(folder) / file).read_text())
-            check_format(config, Path(folder) / file, f"save the {what} again with this one")
+            check_format(config, Path(folder) / file, "train it, or adapt it, again")
             yield config
     except InputError:
         raise

@@ -1,13 +1,26 @@
 """What all tests share. What numba and the terminal read is set before anything that reads it is imported."""
 
+import atexit
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 CACHES = Path(__file__).parents[1] / ".pytest_cache" / "numba"
+if WORKER == "main":  # a second run in the same checkout keeps out of the first one's caches
+    CACHES.mkdir(parents=True, exist_ok=True)
+    LOCK = os.open(CACHES / ".lock", os.O_CREAT | os.O_WRONLY)
+    try:
+        fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        CACHES = Path(tempfile.mkdtemp(prefix="numba-"))
+        atexit.register(shutil.rmtree, CACHES, ignore_errors=True)
+    os.environ["REGIMESHIFT_TEST_CACHES"] = str(CACHES)
+CACHES = Path(os.environ["REGIMESHIFT_TEST_CACHES"])
 # Two workers and the processes that they start share two cores: threads that wait for each other would burn them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("COLUMNS", "100")
@@ -40,7 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
         )
         for part, place in parts.items()
     ]
-    assert [process.wait() for process in running] == [0, 0], "the kernels do not compile"
+    codes = [process.wait() for process in running]
+    if any(codes):
+        raise pytest.UsageError(f"the kernels do not compile; see above, or run: python {warm} account")
     for place in parts.values():
         shutil.copytree(place, CACHES / "shared", dirs_exist_ok=True)
 

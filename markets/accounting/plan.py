@@ -49,7 +49,9 @@ class Plan:
             values = getattr(self, name)
             if values is None:
                 continue
-            values = np.ascontiguousarray(values, dtype=np.float64)
+            values = np.array(values, dtype=np.float64, order="C")  # a copy: the caller may use its array again
+            if values.ndim not in (2, 3):
+                raise InputError(f"plan: {name} has shape {values.shape}; it must be (bars, symbols)")
             if values.shape != np.shape(self.aim):
                 raise InputError(f"plan: {name} has shape {values.shape}, aim {np.shape(self.aim)}")
             # plans may be large: this check makes no temporary, and it is false for NaN
@@ -75,12 +77,12 @@ class Plan:
         """Concatenate consecutive plans in time."""
         if len(plans) == 1:
             return plans[0]
-        aim = np.concatenate([p.aim for p in plans])
+        aim = np.concatenate([p.aim for p in plans], axis=-2)
         # if only some of the plans have a band, the others get a band of zero; likewise a rate of one
         band = [np.zeros_like(p.aim) if p.band is None else p.band for p in plans]
         rate = [np.ones_like(p.aim) if p.rate is None else p.rate for p in plans]
         return Plan(
             aim,
-            np.concatenate(band) if any(p.band is not None for p in plans) else None,
-            np.concatenate(rate) if any(p.rate is not None for p in plans) else None,
+            np.concatenate(band, axis=-2) if any(p.band is not None for p in plans) else None,
+            np.concatenate(rate, axis=-2) if any(p.rate is not None for p in plans) else None,
         )

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -122,6 +122,13 @@ class Bars:
         for array in (*fields.values(), mask):
             array.setflags(write=False)
         return cls(index, symbols, fields, mask, name, 0, _check_delisted(index, symbols, mask, delisted))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # a copy, or a pickle, of a read-only array is writable
+        for array in (*self._fields.values(), *self.__dict__.values()):
+            if isinstance(array, np.ndarray):
+                array.setflags(write=False)
 
     # ------------------------------------------------------------------ reading
 

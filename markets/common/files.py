@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,12 +23,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        A hidden file in the same folder with the same suffix, unique to this process.
+        A hidden file in the same folder with the same suffix, unique to this thread.
     """
-    path = Path(path)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    path = Path(path).resolve()  # through a link, to what it points to
+    beside = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_ident()}{path.suffix}")
     try:
         yield beside
+        if path.exists():
+            beside.chmod(path.stat().st_mode)
         with beside.open("rb+") as file:  # flush to disk before renaming, or a power cut could leave an empty file
             os.fsync(file.fileno())
         beside.replace(path)

@@ -23,9 +23,11 @@ def check_format(config: Mapping[str, Any], path: str | Path, remedy: str) -> No
         What to do about an older file, such as "train it again".
     """
     found = config.get("format")
-    if found == FORMAT:
+    if type(found) is int and found == FORMAT:
         return
-    if found is None or (isinstance(found, int) and found < FORMAT):
+    if found is not None and type(found) is not int:
+        raise InputError(f"{path}: format is {found!r}; it must be a whole number, and the file is damaged")
+    if found is None or found < FORMAT:
         age = "an earlier version wrote it" if found is None else f"format {found} is of an earlier version"
         raise InputError(f"{path}: {age}, and this version cannot read it; {remedy}")
     raise InputError(

@@ -49,7 +49,7 @@ class Actions:
         else:
             raise InputError(f"actions {kind!r} are unknown; use box, simplex or discrete")
         self._shape = self.space.shape or ()
-        self._choices = self.positions[:, None, None].copy()
+        self._rows = self.positions[:, None, None].copy()
 
     def weights(self, action: np.ndarray, n: int) -> np.ndarray:
         """Target weights (n, A) from n actions.
@@ -64,11 +64,12 @@ class Actions:
         if action.shape != (n, *self._shape):
             raise ValueError(f"actions have shape {action.shape}, but {(n, *self._shape)} is needed")
         if self.kind == "discrete":
-            wrong = (action < 0) | (action >= len(self.positions))
+            with np.errstate(invalid="ignore"):
+                wrong = ~((action >= 0) & (action < len(self.positions)) & (action == np.floor(action)))
             if wrong.any():
                 b = int(np.argwhere(wrong)[0][0])
                 raise ValueError(f"action of environment {b} is {action[b]}; there are {len(self.positions)} positions")
-            return (self.positions[action] / self.symbols).reshape(n, self.symbols)
+            return (self.positions[action.astype(np.int64)] / self.symbols).reshape(n, self.symbols)
         action = np.ascontiguousarray(action, dtype=np.float64)
         if self.kind == "box":
             return action
@@ -78,8 +79,9 @@ class Actions:
 
     def one(self, action: Any) -> np.ndarray:
         """`weights` of one action, shape (1, A); with a fast path for a discrete action of one symbol."""
-        if self.kind == "discrete" and self.symbols == 1 and np.ndim(action) == 0 and 0 <= action < len(self.positions):
-            return self._choices[int(action)]
+        plain = self.kind == "discrete" and self.symbols == 1 and isinstance(action, (int, np.integer))
+        if plain and 0 <= action < len(self.positions):
+            return self._rows[int(action)]
         return self.weights(np.asarray(action)[None], 1)
 
     def not_finite(self, action: np.ndarray, b: int) -> ValueError:

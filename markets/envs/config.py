@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from markets.accounting.costs import Costs, Execution
@@ -66,11 +67,27 @@ class EnvConfig:
     positions: Sequence[float] = (-1, 0, 1)
     reward: str | RewardFunction | Reward = "log_return"
 
+    @classmethod
+    def of(cls, config: EnvConfig | None, options: Mapping[str, Any]) -> EnvConfig:
+        """`config`, or the defaults, with `options` in place of its fields."""
+        if config is not None and not isinstance(config, EnvConfig):
+            raise InputError(
+                f'config is {config!r}; it must be an EnvConfig, or give settings by name, such as regime="crisis"'
+            )
+        return replace(config or cls(), **options)
+
     def __post_init__(self) -> None:
-        if self.episode_bars < 1:
-            raise InputError(f"episode_bars is {self.episode_bars}; it must be at least 1")
+        if not isinstance(self.episode_bars, (int, np.integer)) or self.episode_bars < 1:
+            raise InputError(f"episode_bars is {self.episode_bars!r}; it must be a whole number of at least 1")
+        for name, kind in (("features", Features), ("execution", Execution)):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise InputError(f"{name} is {value!r}; it must be a {kind.__name__}, such as {kind.__name__}()")
         if self.task is not None and self.regime is not None:
             raise InputError("give a task or a regime, not both: a task already belongs to a regime")
+        if self.regime is None and (self.detector is not None or self.fit_until is not None):
+            given = "detector" if self.fit_until is None else "fit_until"
+            raise InputError(f'{given} is for episodes in one regime; say which: regime="crisis", or its number')
         if self.detector is not None and self.fit_until is not None:
             raise InputError("give a fitted detector or fit_until, not both")
         object.__setattr__(self, "costs", Costs.parse(self.costs))

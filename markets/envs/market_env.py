@@ -6,7 +6,6 @@ observation and filled according to `Execution`. Importing `markets` registers t
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -53,7 +52,7 @@ class MarketEnv(gymnasium.Env):
         render_mode: str | None = None,
         **options: Any,
     ):
-        self._accounts = Accounts(1, bars, replace(config or EnvConfig(), **options))
+        self._accounts = Accounts(1, bars, EnvConfig.of(config, options))
         self._history: list[float] = []
         self.observation_space = self._accounts.observation_space
         self.action_space = self._accounts.actions.space
@@ -63,6 +62,11 @@ class MarketEnv(gymnasium.Env):
     def fitted_until(self) -> pd.Timestamp | None:
         """Last bar of the fit, if the environment fitted a detector itself, else None; episodes start after it."""
         return self._accounts.fitted_until
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Ranges of rows of ``bars.with_past()`` (first, after the last) that episodes may use."""
+        return self._accounts.spans
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=None if seed is None else int(seed))

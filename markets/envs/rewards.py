@@ -76,7 +76,12 @@ class Reward:
         """Reward (n,) of a bar, from the equity before and after it and the state of the accounts."""
         if callable(self.kind):
             # copies, since the function may keep or change its arguments
-            return np.array(self.kind(before.copy(), after.copy()), dtype=np.float64)
+            reward = np.array(self.kind(before.copy(), after.copy()), dtype=np.float64)
+            if reward.shape != before.shape:
+                raise InputError(
+                    f"the reward function gave shape {reward.shape}; it must be {before.shape}, one per account"
+                )
+            return reward
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.kind == "log_return":
                 # the log of a negative ratio is NaN, which fmax ignores

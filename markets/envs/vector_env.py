@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,7 @@ class VectorMarketEnv(VectorEnv):
         except ValueError:
             modes = ", ".join(mode.value for mode in AutoresetMode)
             raise InputError(f"autoreset_mode {autoreset_mode!r} is unknown; use {modes}") from None
-        self._accounts = Accounts(num_envs, bars, replace(config or EnvConfig(), **options))
+        self._accounts = Accounts(num_envs, bars, EnvConfig.of(config, options))
         self.num_envs = num_envs
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
         self.render_mode = render_mode

@@ -86,8 +86,6 @@ class Features:
         InputError
             When the kind of a part is unknown. User-defined features must be defined before a model that uses them is loaded.
         """
-        if "parts" not in config:  # format of older models
-            return cls.standard(**_tuples(config))
         parts = []
         for part in config["parts"]:
             if part["kind"] not in Part.kinds:

@@ -119,7 +119,7 @@ def fold(logs, ranges, volume, clock, custom, gone, steps, windows, lookback, s,
                     if s.known[a]:
                         out[row, a, f] = _bounded(np.log(s.sigma[m, a] / s.sigma[slot, a]))
             elif code == VOLATILITY:
-                _own_level(n, m, slot, place, t, s, row, f, out)
+                _symbol_level(n, m, slot, place, t, s, row, f, out)
             elif code == TREND:
                 _trend(n, m, place, t, s, row, f, out)
             elif code == DRAWDOWN:
@@ -204,7 +204,7 @@ def _above_average(n, slot, place, t, s, row, f, out):
 
 
 @_kernel
-def _own_level(n, m, slot, place, t, s, row, f, out):
+def _symbol_level(n, m, slot, place, t, s, row, f, out):
     """Log σ_n less its mean over m bars. Workspace: a sum, then a ring buffer of m."""
     ring = place + 1 + t % m
     for a in range(s.age.size):

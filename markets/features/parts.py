@@ -18,6 +18,7 @@ import numpy as np
 
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
+from markets.common.kinds import register
 from markets.features import kernels as kernel
 from markets.features.program import Program
 
@@ -47,13 +48,7 @@ class Part:
         cls.kind = kind = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
         if abstract:
             return
-        other = Part.kinds.setdefault(kind, cls)
-        if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise TypeError(
-                f"there are two features called {kind}: {other.__module__}.{other.__qualname__} and "
-                f"{cls.__module__}.{cls.__qualname__}; rename one, or a saved model would be read as the other"
-            )
-        Part.kinds[kind] = cls  # the class may be defined again by re-running a notebook cell
+        register(Part.kinds, kind, cls, "features")
 
     def __post_init__(self) -> None:
         for name, value in self._parameters.items():

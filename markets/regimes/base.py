@@ -21,7 +21,9 @@ from numba import njit
 
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
+from markets.common.files import replacing
 from markets.common.formats import FORMAT, check_format
+from markets.common.kinds import find, register
 
 _NAMES = {
     1: ("all",),
@@ -65,7 +67,7 @@ class RegimePath:
         InputError
             When there is no such regime.
         """
-        if isinstance(regime, (int, np.integer)) and 0 <= regime < len(self.names):
+        if isinstance(regime, (int, np.integer)) and not isinstance(regime, bool) and 0 <= regime < len(self.names):
             return int(regime)
         if regime not in self.names:
             raise InputError(
@@ -166,7 +168,7 @@ class RegimeDetector(ABC):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        RegimeDetector._known[cls.__name__] = cls
+        register(RegimeDetector._known, cls.__name__, cls, "detectors")
 
     @abstractmethod
     def fit(self, bars: Bars) -> Self:
@@ -243,7 +245,8 @@ class RegimeDetector(ABC):
             indent=1,
         )
         try:
-            Path(path).write_text(text + "\n")
+            with replacing(path) as beside:
+                beside.write_text(text + "\n")
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror}); choose another path") from None
 
@@ -263,8 +266,8 @@ class RegimeDetector(ABC):
                 config = {"detector": "HiddenMarkovRegimes", "parameters": parameters, "fitted": config}
             if "format" in config:  # files without it are otherwise the same as format 1
                 check_format(config, path, "fit the detector again")
-            kind = RegimeDetector._known.get(config["detector"])
-            if kind is None or not issubclass(kind, cls):
+            kind = find(RegimeDetector._known, config["detector"], f"{path}: detector")
+            if not issubclass(kind, cls):
                 raise InputError(f"{path}: holds a {config['detector']}, not a {cls.__name__}")
             detector = kind(**config["parameters"])
             for name, shape in detector._shapes().items():

@@ -4,8 +4,8 @@ Realised volatility is the root mean square of the market's last `window` return
 returns. The edges between levels of volatility are quantiles of the fitted span. They are fixed from then on, so later bars move
 between the levels and never move the edges.
 
-No label hangs on the last bit of a sum, which processors round differently: an edge lies midway between two neighbouring
-observations of the fitted span, never on one, and a trend of zero counts as rising.
+No label depends on rounding, which differs between processors: an edge lies midway between two observations of the fitted span
+that differ by more than rounding, and a trend of zero counts as rising.
 """
 
 from __future__ import annotations
@@ -17,31 +17,33 @@ from markets.bars.bars import Bars
 from markets.common.errors import InputError
 from markets.regimes.base import RegimeDetector, RegimePath, market_returns, regime_names
 
-# A sum of log returns that is zero but for rounding.
+# A sum of log returns that is zero up to rounding.
 _FLAT = 1e-12
+# Volatilities closer than this fraction of the largest differ by rounding alone.
+_SAME = 1e-9
 
 
 class VolatilityTrendRegimes(RegimeDetector):
     """Levels of realised volatility, each split by the sign of the trend.
 
-    A level that is split is ordered *rising* before *falling*; levels are ordered by volatility. Until `window` (and `trend`)
-    returns are available, the probabilities of a bar are the shares of time that the regimes had in the fitted span. A bar
-    without a return changes nothing.
+    Levels are ordered by volatility, and within a level *rising* comes before *falling*. Until `window` (and `trend`) returns
+    are available, the probabilities of a bar are `shares`. A bar without a return keeps the regime of the bar before.
 
     Parameters
     ----------
     n_regimes : int
-        All in all; with a trend it is even, two to a level.
+        Number of regimes. With a trend it is even: two for each level.
     window : int
-        Returns that realised volatility is taken over.
+        Number of returns in realised volatility.
     trend : int
-        Returns that the trend is taken over; 0 for levels of volatility alone.
+        Number of returns in the trend; 0 for levels of volatility alone.
 
     Attributes
     ----------
     edges : ndarray of shape (levels − 1,)
-        Per cent a bar, ascending: a level runs up to its edge. After `fit`, as below.
+        Upper edges of the levels but the last, in per cent per bar, ascending. Set by `fit`.
     shares : ndarray of shape (K,)
+        Fraction of the fitted bars in each regime. Set by `fit`.
     """
 
     edges: np.ndarray
@@ -65,7 +67,7 @@ class VolatilityTrendRegimes(RegimeDetector):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """From the calmest regime to the wildest."""
+        """Names of the regimes, in ascending order of volatility."""
         levels = regime_names(self.levels)
         return tuple(f"{level} {way}" for level in levels for way in ("rising", "falling")) if self.trend else levels
 
@@ -73,13 +75,13 @@ class VolatilityTrendRegimes(RegimeDetector):
         return {"edges": (self.levels - 1,), "shares": (self.n_regimes,)}
 
     def fit(self, bars: Bars) -> VolatilityTrendRegimes:
-        """Take the quantiles of all that `bars` holds, history included.
+        """Set the edges to quantiles over all rows of `bars`, history included.
 
         Raises
         ------
         InputError
-            Too few bars for the number of regimes and the windows, prices that do not move, or a volatility that is the
-            same so often that its quantiles coincide.
+            When there are too few bars for the number of regimes and the windows, prices do not move, or volatility takes too
+            few different values.
         """
         returns = self._returns_to_fit(bars, max(20 * self.n_regimes, 2 * self.window, 2 * self.trend))
         volatility = _realised(returns, self.window, False)
@@ -88,8 +90,8 @@ class VolatilityTrendRegimes(RegimeDetector):
         counts = np.diff(np.searchsorted(known, edges, side="left"), prepend=0, append=len(known))
         if not counts.all():
             raise InputError(
-                f"{bars.name}: realised volatility is the same too often to cut it into {self.levels} levels; ask for fewer "
-                "regimes, or take a longer window"
+                f"{bars.name}: realised volatility takes too few different values for {self.levels} levels; use fewer "
+                "regimes, or a longer window"
             )
         self.edges = edges
         labels = self._labels(returns, False)
@@ -101,7 +103,7 @@ class VolatilityTrendRegimes(RegimeDetector):
         return self._path(bars, False)
 
     def hindsight(self, bars: Bars) -> RegimePath:
-        """The same with windows centred on the bar, as plots in articles like to have them."""
+        """The same with windows centred on the bar, which use later bars."""
         return self._path(bars, True)
 
     def _path(self, bars: Bars, centred: bool) -> RegimePath:
@@ -127,17 +129,20 @@ class VolatilityTrendRegimes(RegimeDetector):
         return np.where(known, labels, -1)
 
 
-def _between_observations(values: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Quantiles of sorted `values`, each midway between the two neighbours that it separates."""
-    below = np.clip(np.rint(shares * len(values)).astype(int), 1, len(values) - 1)
-    return (values[below - 1] + values[below]) / 2
+def _between_observations(values: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+    """Quantiles of sorted `values`, each moved to the nearest gap: midway between two observations that truly differ."""
+    gaps = np.flatnonzero(np.diff(values) > _SAME * values[-1]) + 1  # number of observations below each gap
+    if not len(gaps):
+        return np.full(len(fractions), values[0])
+    nearest = gaps[np.abs(gaps - np.rint(fractions[:, None] * len(values))).argmin(axis=1)]
+    return (values[nearest - 1] + values[nearest]) / 2
 
 
 @njit(cache=True, nogil=True)
 def _realised(returns, window, centred):
     """Root mean square over a window that ends at the bar, or is centred on it; NaN where it is not full.
 
-    Each window is summed afresh: a running sum would carry the rounding of bars long gone.
+    Each window is summed from scratch: a running sum would accumulate rounding errors.
     """
     out = np.full(returns.size, np.nan)
     ahead = window // 2 if centred else 0

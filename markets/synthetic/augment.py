@@ -297,7 +297,7 @@ def _strung(bars: Bars, rows: np.ndarray, scale: np.ndarray, name: str) -> Bars:
     fields["close"][0, absent] = bars.marks[-1, absent]
     if bars.volume is not None:
         fields["volume"] = held.fields["volume"][rows]
-    return _made(_times(bars.index, len(rows)), bars.symbols, fields, held.tradable[rows], {}, name)
+    return _built_bars(_times(bars.index, len(rows)), bars.symbols, fields, held.tradable[rows], {}, name)
 
 
 def _rebuilt(bars: Bars, factor: float, name: str) -> Bars:
@@ -309,11 +309,11 @@ def _rebuilt(bars: Bars, factor: float, name: str) -> Bars:
     fields = {
         swap.get(f, f): first * (x / first) ** factor if f in _PRICES else x for f, x in held.fields.items()
     }  # fmt: skip
-    built = _made(held.index, held.symbols, fields, held.tradable, held.delisted_from, name)
+    built = _built_bars(held.index, held.symbols, fields, held.tradable, held.delisted_from, name)
     return built.rows(bars.past, len(held))
 
 
-def _made(index, symbols, fields: dict[str, np.ndarray], tradable: np.ndarray, gone: dict, name: str) -> Bars:
+def _built_bars(index, symbols, fields: dict[str, np.ndarray], tradable: np.ndarray, gone: dict, name: str) -> Bars:
     """Validated bars. Rounding may put an open or close outside high and low, which are then widened to include it."""
     traded = [fields[f] for f in ("open", "close") if f in fields]
     for f, furthest in (("high", np.fmax), ("low", np.fmin)):

@@ -94,7 +94,7 @@ class Study:
                 figure.update_xaxes(type="log", tickvals=at, ticktext=[str(k) for k in table.index], row=1, col=column)
         figure.add_hline(y=1, line={"dash": "dot", "color": "#333"})
         figure.add_hline(y=0, line={"color": "#999"})
-        figure.update_yaxes(range=[-0.5, 1.05])
+        figure.update_yaxes(range=[-0.5, 1.05])  # a bad start would hide the differences between the others
         figure.update_layout(
             template="plotly_white", height=440, margin={"t": 50, "b": 40}, yaxis_title="fraction of the ceiling"
         )
@@ -103,9 +103,10 @@ class Study:
         intro = (
             f"<p class=about>{html.escape(repr(self.family))}. A fraction of 1 is the optimal strategy, 0 holds nothing. "
             f"The first {self.skip} bars of whole episodes are left out. Scores by bars seen use the {QUERY} bars that follow. "
-            "Intervals are 95 % bootstrap intervals over tasks and training seeds.</p>"
-            f"<p class=about>Other rungs of the ladder: {html.escape(others)}.</p>"
+            "Intervals are 95 % bootstrap intervals over tasks and training seeds. The plots end at -0.5.</p>"
         )
+        if others:
+            intro += f"<p class=about>Other rungs of the ladder: {html.escape(others)}.</p>"
         headed = {"Learners": self.summary, "By bars seen": self.by_bars, "By gradient steps": self.by_steps}
         text = "".join(
             f"<h2>{heading}</h2><div class=wide>{table.to_html(border=0, na_rep='')}</div>"

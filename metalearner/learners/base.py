@@ -19,6 +19,7 @@ from torch import nn
 
 from markets import InputError, TaskSet
 from markets.common.formats import check_format
+from markets.common.kinds import find, register
 from metalearner.objective import Log, Objective, TaskSampler
 from metalearner.objectives.pathwise import Pathwise
 from metalearner.training.algorithm import Algorithm
@@ -51,13 +52,14 @@ class MetaPolicy(ABC):
     kind: ClassVar[str]
     kinds: ClassVar[dict[str, type[MetaPolicy]]] = {}
 
-    def __init_subclass__(cls, kind: str) -> None:
+    def __init_subclass__(cls, kind: str = "") -> None:
         """Register the class under `kind`, the name by which saved models refer to it; it must be unique."""
-        other = MetaPolicy.kinds.get(kind)
-        if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise TypeError(f"a MetaPolicy of kind {kind!r} exists already ({other.__qualname__}); choose another kind")
+        if not kind:
+            raise TypeError(
+                f'{cls.__name__} needs a kind, its name in saved models: class {cls.__name__}(MetaPolicy, kind="mine")'
+            )
+        register(MetaPolicy.kinds, kind, cls, "kinds of MetaPolicy")
         cls.kind = kind
-        MetaPolicy.kinds[kind] = cls
 
     def __init__(
         self,
@@ -143,13 +145,14 @@ class MetaPolicy(ABC):
     def save(self, folder: str | Path) -> Path:
         """Write the policy (as `PolicyStrategy.save` does), the training curve and ``meta.json``.
 
-        ``meta.json`` is written last, so that its presence means that the model is complete.
+        ``meta.json`` is removed first and written last, so that its presence means that the model is complete.
 
         Returns
         -------
         Path
             The folder.
         """
+        (Path(folder) / "meta.json").unlink(missing_ok=True)
         folder = Path(self._deploy(self.policy, self.name).save(folder))
         objective = {"kind": type(self.objective).__name__} | self.objective.to_dict()
         self.history.to_csv(folder / "history.csv", index=False)
@@ -170,7 +173,7 @@ class MetaPolicy(ABC):
     def load(cls, config: dict[str, Any], folder: Path) -> MetaPolicy:
         """Read a meta-policy of this class, given the contents of its ``meta.json``. `load_meta` reads any class."""
         described = dict(config["objective"])
-        objective = Objective.kinds[described.pop("kind")].from_dict(described)
+        objective = find(Objective.kinds, described.pop("kind"), f"{folder}: objective").from_dict(described)
         stored = objective.load(folder)
         meta = cls(config["name"], stored.policy, stored.context, objective, stored.seen_until)
         meta._restore(config, folder)
@@ -426,7 +429,7 @@ def load_meta(folder: str | Path) -> MetaPolicy:
     try:
         config: dict[str, Any] = json.loads((folder / "meta.json").read_text())
         check_format(config, folder / "meta.json", "train it again")
-        return kinds[config["learner"]].load(config, folder)
+        return find(kinds, config["learner"], f"{folder}: learner").load(config, folder)
     except InputError:
         raise  # its message is specific already
     except (OSError, SafetensorError) as error:

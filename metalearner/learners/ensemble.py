@@ -61,6 +61,7 @@ class EnsemblePolicy(MetaPolicy, kind="ensemble"):
     def save(self, folder: str | Path) -> Path:
         """Write each member into its own subfolder, and ``meta.json`` last, as `MetaPolicy.save` does."""
         folder = Path(folder)
+        (folder / "meta.json").unlink(missing_ok=True)
         for k, member in enumerate(self.members):
             member.save(folder / str(k))
         write_config(folder / "meta.json", {"learner": self.kind, "name": self.name, "members": len(self.members)})

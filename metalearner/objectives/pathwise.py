@@ -7,7 +7,7 @@ Moody and Saffell, "Learning to trade via direct reinforcement", IEEE Transactio
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from markets import Bars, Costs, Execution, InputError, Task, TaskSet
 from markets.accounting.differentiable import TensorPlan, equity_paths, equity_paths_reference
 from markets.accounting.market import make_market, make_rules, resolve_fill
+from markets.common.kinds import find
 from markets.regimes.base import market_returns
 from metalearner.objective import Objective, Part, TaskBatch, TaskSampler
-from metalearner.objectives.utilities import KINDS, MeanVariance, Utility
+from metalearner.objectives.utilities import MeanVariance, Utility
 from strategies import Policy, PolicySettings, PolicyStrategy
 from strategies.networks import Parameters, call, stacked_names
 from strategies.policy import base_weights
@@ -99,7 +100,7 @@ class Pathwise(Objective):
         object.__setattr__(self, "costs", Costs.parse(self.costs))
         if not isinstance(self.utility, Utility):
             raise InputError(
-                f"objective: utility is {self.utility!r}; it must be one of {', '.join(KINDS)}, such as MeanVariance()"
+                f"objective: utility is {self.utility!r}; it must be one of {', '.join(Utility.kinds)}, such as MeanVariance()"
             )
         if self.unit is not None and not self.unit > 0:
             raise InputError(f"objective: unit is {self.unit}; it must be above 0")
@@ -165,12 +166,11 @@ class Pathwise(Objective):
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> Pathwise:
-        """Rebuild from the result of `to_dict`, after a round trip through JSON; unknown keys are ignored."""
+        """Rebuild from the result of `to_dict`, after a round trip through JSON."""
         utility = dict(config["utility"])
         kinds = {"costs": Costs, "execution": Execution, "curriculum": CostCurriculum}
-        known = {f.name for f in fields(cls)}
-        settings = {k: kinds[k](**v) if k in kinds else v for k, v in config.items() if k in known}
-        return cls(**settings | {"utility": KINDS[utility.pop("kind")](**utility)})
+        settings = {k: kinds[k](**v) if k in kinds else v for k, v in config.items()}
+        return cls(**settings | {"utility": find(Utility.kinds, utility.pop("kind"), "utility")(**utility)})
 
 
 _PATHS = 256  # largest number of paths evaluated in one forward pass

@@ -17,7 +17,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -140,8 +140,7 @@ class PPO(Objective):
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> PPO:
-        known = {f.name for f in fields(cls)}
-        return cls(**{k: v for k, v in config.items() if k in known})
+        return cls(**config)
 
 
 @dataclass(frozen=True)

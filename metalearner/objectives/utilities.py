@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from markets import InputError
+from markets.common.kinds import register
 
 
 class Utility(ABC):
@@ -26,7 +27,11 @@ class Utility(ABC):
         Whether the utility depends on the held weights, which are then passed to it.
     """
 
+    kinds: ClassVar[dict[str, type[Utility]]] = {}
     reads_weights: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        register(Utility.kinds, cls.__name__, cls, "utilities")
 
     @abstractmethod
     def __call__(self, growth: Tensor, counted: Tensor, unit: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -193,8 +198,3 @@ class HeldRisk(Utility):
     def __call__(self, growth, counted, unit, weights=None):
         value = torch.expm1(growth) / unit - 0.5 * self.risk_aversion * self.variance * (weights**2).sum(-1)
         return _mean(value, counted)
-
-
-KINDS = {
-    k.__name__: k for k in (LogWealth, MeanVariance, PowerUtility, DifferentialSharpe, DrawdownPenalised, HeldRisk)
-}

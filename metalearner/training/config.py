@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -92,9 +92,8 @@ class Training:
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> Training:
-        """Rebuild from ``dataclasses.asdict`` after a round trip through JSON; unknown keys are ignored."""
-        known = {f.name for f in fields(cls)}
-        return cls(**{k: v for k, v in config.items() if k in known})
+        """Rebuild from ``dataclasses.asdict`` after a round trip through JSON."""
+        return cls(**config)
 
     @property
     def on_device(self) -> torch.device:

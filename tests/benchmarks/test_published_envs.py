@@ -93,7 +93,7 @@ def test_points_anchors():
 
 def test_the_seeds_world_ends_outside_of_its_box_and_pays_the_distance():
     env = SeedWorld()(1)
-    target, state = env._worlds.tasks[0], env.reset()[0]
+    target, state = env._envs.tasks[0], env.reset()[0]
     steps = 0
     terminated = truncated = False
     while not (terminated or truncated):

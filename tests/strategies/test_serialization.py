@@ -43,3 +43,17 @@ def test_what_is_missing_or_does_not_belong_together_is_named(tmp_path):
     (folder / "it.json").write_text("[]")
     with pytest.raises(InputError, match="not a saved network"):
         read(folder, 2)
+
+
+def test_regression_an_interrupted_overwrite_is_no_model(tmp_path, monkeypatch):
+    """The old weights were read under the new configuration."""
+    saving.write(tmp_path, "it.json", {"inputs": 3}, torch.nn.Linear(3, 2))
+
+    def killed(path, tensors):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(saving, "write_tensors", killed)
+    with pytest.raises(KeyboardInterrupt):
+        saving.write(tmp_path, "it.json", {"inputs": 3}, torch.nn.Linear(3, 2))
+    with pytest.raises(InputError, match="not a saved network"), saving.reading(tmp_path, "it.json", "network"):
+        pass

@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -154,3 +157,11 @@ def test_regression_a_delisting_is_part_of_the_identity():
     close = np.array([10.0, 10.0, 10.0, np.nan, np.nan])[:, None]
     listed, gone = Bars.make(index, ["A"], close), Bars.make(index, ["A"], close, delisted={"A": index[4]})
     assert listed.hash != gone.hash
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda bars: pickle.loads(pickle.dumps(bars))])
+def test_a_copy_is_as_immutable_as_the_bars(again):
+    other = again(make())
+    for array in (other.close, other.tradable, other.marks):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0

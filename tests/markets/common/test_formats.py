@@ -18,7 +18,8 @@ def test_this_versions_format_passes():
         ({}, r"x\.json: .*earlier version.*; train it again"),
         ({"format": 0}, r"format 0 .*earlier version.*; train it again"),
         ({"format": FORMAT + 1}, r"later version.*upgrade regimeshift"),
-        ({"format": "new"}, r"later version"),
+        ({"format": "1"}, r"format is '1'; it must be a whole number"),
+        ({"format": True}, r"format is True; it must be a whole number"),
     ],
 )
 def test_another_format_is_refused_with_what_to_do(config, message):

@@ -3,6 +3,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from markets import InputError, MarketEnv, VectorMarketEnv
+from markets.envs.actions import Actions
 
 
 def test_wrong_actions_are_named(bars):
@@ -45,3 +46,13 @@ def test_discrete_actions_are_positions(bars):
     many.reset(seed=0)
     many.step(many.action_space.sample())
     check_env(MarketEnv(bars, actions="discrete"), skip_render_check=True)
+
+
+@pytest.mark.parametrize("symbols", [1, 2])
+@pytest.mark.parametrize("action", [0.7, np.nan, -1, 3])
+def test_regression_what_is_no_position_is_refused(symbols, action):
+    """0.7 was taken for 0, or ended in an IndexError."""
+    actions = Actions("discrete", (-1, 0, 1), symbols, False)
+    one = np.float64(action) if symbols == 1 else np.full(2, action, dtype=np.float64)
+    with pytest.raises(ValueError, match="there are 3 positions"):
+        actions.one(one)

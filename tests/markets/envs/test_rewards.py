@@ -61,3 +61,10 @@ def test_regression_a_reward_may_keep_and_change_what_it_is_given(bars):
     masks = infos["_final_obs"]
     env.reset()
     assert masks.all()  # arrays returned earlier are not changed by a reset
+
+
+def test_a_function_that_gives_one_number_for_all_accounts_is_refused(bars):
+    env = MarketEnv(bars, reward=lambda before, after: 1.0)
+    env.reset(seed=0)
+    with pytest.raises(InputError, match=r"the reward function gave shape \(\); it must be \(1,\), one per account"):
+        env.step(np.zeros(3))

@@ -138,9 +138,7 @@ def test_a_saved_composition_is_the_same_one(features):
     assert Features.from_dict(json.loads(json.dumps(asdict(features)))) == features
 
 
-def test_regression_models_saved_before_features_were_composed_load():
-    config = {"horizons": [1, 3, 10], "volatility": 8, "short_volatility": 3, "averages": [5, 12]}
-    assert Features.from_dict(config) == SMALL
+def test_an_unknown_kind_of_feature_is_refused():
     with pytest.raises(InputError, match="not a kind of feature"):
         Features.from_dict({"parts": [{"kind": "astrology"}]})
 

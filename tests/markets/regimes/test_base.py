@@ -183,7 +183,7 @@ def test_a_detector_of_ones_own_is_saved_and_loaded(bars, tmp_path):
             JumpRegimes.load(tmp_path / "q.json")
     finally:
         del RegimeDetector._known["Quiet"]
-    with pytest.raises(InputError, match="holds a Quiet"):
+    with pytest.raises(InputError, match="detector 'Quiet' is not known"):
         load_detector(tmp_path / "q.json")
 
 
@@ -191,7 +191,7 @@ BROKEN = {
     "{}": "not a saved regime detector",
     "[1]": "not a saved regime detector",
     "": "not a saved regime detector",
-    '{"detector": "os.system", "parameters": {}, "fitted": {}}': "holds a os.system",
+    '{"detector": "os.system", "parameters": {}, "fitted": {}}': "detector 'os.system' is not known",
     '{"detector": ["HiddenMarkovRegimes"]}': "not a saved regime detector",
     '{"detector": "ChangePoints", "parameters": {"n_regimes": 2}, "fitted": {}}': "prior",
     '{"detector": "ChangePoints", "parameters": {"regimes": 2}, "fitted": {}}': "regimes",

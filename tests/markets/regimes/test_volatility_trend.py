@@ -73,5 +73,17 @@ def test_what_cannot_be(bars):
     rng = np.random.default_rng(0)
     stale = np.append(np.full(900, 50.0), 50 * np.exp(np.cumsum(rng.normal(0, 0.01, 100))))
     still = Bars.make(pd.bdate_range("2000", periods=1000), ["A"], stale[:, None])
-    with pytest.raises(InputError, match="the same too often to cut it into 3 levels"):
+    with pytest.raises(InputError, match="too few different values for 3 levels"):
         VolatilityTrendRegimes(3, trend=0).fit(still)
+
+
+def test_regression_an_edge_never_lies_among_equal_volatilities():
+    """Half of the returns were +1 % or -1 %: their volatility is 1 % up to rounding, and rounding divided them."""
+    rng = np.random.default_rng(3)
+    size = np.concatenate([np.full(500, 0.01), np.abs(rng.normal(0, 0.03, 500)) + 0.011])
+    close = 100 * np.cumprod(1 + size * rng.choice([-1, 1], 1000))
+    walk = Bars.make(pd.bdate_range("2001", periods=1000), ["A"], close[:, None])
+    detector = VolatilityTrendRegimes(2, window=21, trend=0).fit(walk)
+    labels = detector.filter(walk).labels
+    assert detector.edges[0] > 1 + 1e-6
+    assert (labels[22:490] == 0).all()

@@ -14,6 +14,7 @@ from metalearner import (
     FineTune,
     Inner,
     Latent,
+    Pathwise,
     Reptile,
     RollingRetrain,
     Scratch,
@@ -35,7 +36,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path, meta):
     folder = meta.save(tmp_path / "m")
     config = json.loads((folder / "meta.json").read_text())
     (folder / "meta.json").write_text(json.dumps({**config, "learner": "oracle"}))
-    with pytest.raises(InputError, match="not a trained model of "):
+    with pytest.raises(InputError, match="learner 'oracle' is not known"):
         load_meta(folder)
 
 
@@ -239,3 +240,35 @@ def test_models_of_which_a_file_is_lost(tasks, tmp_path):
     (folder / "meta.json").unlink()
     with pytest.raises(InputError, match="but an adapted strategy"):
         load_meta(folder)
+
+
+def test_regression_a_utility_of_ones_own_is_saved_and_loaded(tasks, tmp_path, monkeypatch):
+    """It was saved, and then taken for no trained model at all."""
+    from metalearner.objectives.utilities import LogWealth, Utility
+
+    monkeypatch.setattr(Utility, "kinds", dict(Utility.kinds))
+
+    class HalfWealth(LogWealth):
+        def __call__(self, growth, counted, unit, weights=None):
+            return 0.5 * super().__call__(growth, counted, unit, weights)
+
+    learner = FineTune(objective=Pathwise(utility=HalfWealth()), training=Training(steps=1, evaluate_every=1))
+    saved = learner.fit(*tasks, progress=False).save(tmp_path / "model")
+    assert isinstance(load_meta(saved).objective.utility, HalfWealth)
+    del Utility.kinds["HalfWealth"]
+    with pytest.raises(InputError, match=r"utility 'HalfWealth' is not known .*import the module that defines it"):
+        load_meta(saved)
+
+
+def test_regression_a_setting_of_another_version_is_not_ignored(meta, tmp_path):
+    folder = meta.save(tmp_path / "model")
+    config = json.loads((folder / "meta.json").read_text())
+    config["objective"]["risk"] = 2.0
+    (folder / "meta.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="unexpected keyword argument 'risk'"):
+        load_meta(folder)
+
+
+def test_a_meta_policy_needs_a_kind():
+    with pytest.raises(TypeError, match=r'class Mine\(MetaPolicy, kind="mine"\)'):
+        type("Mine", (metalearner.learners.base.MetaPolicy,), {})

@@ -6,13 +6,13 @@ import torch
 
 from markets import InputError
 from metalearner.objectives.utilities import (
-    KINDS,
     DifferentialSharpe,
     DrawdownPenalised,
     HeldRisk,
     LogWealth,
     MeanVariance,
     PowerUtility,
+    Utility,
 )
 
 UNIT = torch.full((1, 1), 0.5, dtype=torch.float64)
@@ -72,7 +72,7 @@ def test_gradients_are_those_of_finite_differences(utility):
     growth = (torch.randn(2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 0.3).requires_grad_()
     counted, unit = torch.ones(2, 6, dtype=torch.bool), torch.full((2, 1), 0.5, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda g: utility(g, counted, unit), growth)
-    assert KINDS[type(utility).__name__] is type(utility)
+    assert Utility.kinds[type(utility).__name__] is type(utility)
 
 
 @pytest.mark.parametrize(("kind", "value"), [(PowerUtility, 0.0), (DifferentialSharpe, 1.0), (DrawdownPenalised, -1.0)])

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from markets import InputError, Plan, simulate
+
+
+def test_regression_a_plan_keeps_its_own_numbers(bars):
+    """A strategy that fills one array again and again changed the plans that it had given before."""
+    aim = np.full(bars.shape, 0.2)
+    plan = Plan(aim, band=np.zeros(bars.shape))
+    expected = simulate(bars, plan).equity
+    aim[:] = np.nan
+    np.testing.assert_array_equal(simulate(bars, plan).equity, expected)
+
+
+@pytest.mark.parametrize("shape", [(60, 2), (3, 60, 2)])
+def test_joining_the_halves_gives_the_whole(shape):
+    rng = np.random.default_rng(0)
+    whole = Plan(rng.normal(size=shape), rng.random(shape), rng.random(shape))
+    joined = Plan.join([whole[:30], whole[30:]])
+    for name in ("aim", "band", "rate"):
+        np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
+
+
+def test_a_missing_band_is_zero_and_a_missing_rate_is_one():
+    aim = np.zeros((3, 2))
+    joined = Plan.join([Plan(aim, band=aim + 0.1), Plan(aim, rate=aim + 0.5)])
+    assert np.unique(joined.band[:3]) == 0.1
+    assert not joined.band[3:].any()
+    assert np.unique(joined.rate[:3]) == 1
+    assert np.unique(joined.rate[3:]) == 0.5
+
+
+@pytest.mark.parametrize("aim", [0.5, [0.5, np.nan], np.zeros((1, 1, 1, 1))])
+def test_a_plan_of_another_shape_is_refused(aim):
+    with pytest.raises(InputError, match=r"it must be \(bars, symbols\)"):
+        Plan(aim)
