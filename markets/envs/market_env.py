@@ -63,11 +63,6 @@ class MarketEnv(gymnasium.Env):
         """Last bar of the fit, if the environment fitted a detector itself, else None; episodes start after it."""
         return self._accounts.fitted_until
 
-    @property
-    def spans(self) -> list[tuple[int, int]]:
-        """Ranges of rows of ``bars.with_past()`` (first, after the last) that episodes may use."""
-        return self._accounts.spans
-
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=None if seed is None else int(seed))
         return self.start(None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -26,7 +25,7 @@ class TaskEnv(gymnasium.Env):
     Parameters
     ----------
     tasks : TaskSet
-        Those that are too short once the features are warm are left out.
+        Features that are not defined yet, in a task at the very start of the bars, are 0.
     episodes : int
         Episodes per meta-episode.
     config : EnvConfig, optional
@@ -61,10 +60,8 @@ class TaskEnv(gymnasium.Env):
         for name in ("regime", "detector", "fit_until", "task"):
             if getattr(settings, name) is not None:
                 raise InputError(f"{name} cannot be given to TaskEnv, whose episodes run inside its tasks")
-        self._env = MarketEnv(tasks.bars, replace(settings, task=tasks), render_mode=render_mode)
-        # the number of each task that is long enough once its features are warm, and its rows
-        warm = {k: (max(task.start, settings.features.lookback), task.stop) for k, task in enumerate(tasks)}
-        self._spans = [(k, span) for k, span in warm.items() if span in self._env.spans]
+        self._env = MarketEnv(tasks.bars, settings, render_mode=render_mode)
+        self._spans = [(task.start, task.stop) for task in tasks]  # from the first bar on, warm features or not
         self.episodes = episodes
         inner = self._env.observation_space
         assert isinstance(inner, spaces.Box)
@@ -75,12 +72,12 @@ class TaskEnv(gymnasium.Env):
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
-        self._task, self._span = self._spans[int(self.np_random.integers(len(self._spans)))]
+        self._task = int(self.np_random.integers(len(self._spans)))
         self._episode = 0
         return self._begin(0.0, False)
 
     def _begin(self, reward: float, over: bool) -> tuple[np.ndarray, dict]:
-        observation, info = self._env.start(self._span)
+        observation, info = self._env.start(self._spans[self._task])
         return self._seen(observation, reward, over), info | {"task": self._task, "episode_over": over}
 
     @staticmethod

@@ -108,15 +108,6 @@ def test_a_policy_of_other_features_is_saved_and_loaded(tmp_path, bars):
     np.testing.assert_array_equal(loaded.plan(bars[:200]).aim, ours.plan(bars[:200]).aim)
 
 
-def test_regression_a_model_saved_before_features_were_composed_loads(tmp_path, bars):
-    ours = strategy()
-    folder = ours.save(tmp_path / "s")
-    config = json.loads((folder / "strategy.json").read_text())
-    config["policy"]["features"] = {"horizons": [1, 5], "volatility": 8, "short_volatility": 3, "averages": [6]}
-    (folder / "strategy.json").write_text(json.dumps(config))
-    np.testing.assert_array_equal(PolicyStrategy.load(folder).plan(bars).aim, ours.plan(bars).aim)
-
-
 def test_settings_are_checked():
     with pytest.raises(InputError, match="base 'gold' is unknown"):
         PolicySettings(base="gold")
