@@ -40,7 +40,7 @@ def test_stable_baselines3_sees_the_end_of_data_and_the_ledger(two):
     envs = StableVecEnv(3, bars=two, **OPTIONS)
     envs.seed(5)
     envs.reset()
-    first, earned, done = envs.get_attr("_accounts")[0].at.copy(), np.zeros(3), np.zeros(3, dtype=bool)
+    first, earned, done = envs.get_attr("_accounts")[0].row.copy(), np.zeros(3), np.zeros(3, dtype=bool)
     rng, plan = np.random.default_rng(0), []
     while not done.any():
         plan.append(rng.uniform(0, 0.5, (3, 2)))
