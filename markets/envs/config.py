@@ -82,7 +82,7 @@ class EnvConfig:
         for name, kind in (("features", Features), ("execution", Execution)):
             value = getattr(self, name)
             if not isinstance(value, kind):
-                raise InputError(f"{name} is {value!r}; it must be a {kind.__name__}, such as {kind.__name__}()")
+                raise InputError(f"{name} is {value!r}; give {kind.__name__}(...)")
         if self.task is not None and self.regime is not None:
             raise InputError("give a task or a regime, not both: a task already belongs to a regime")
         if self.regime is None and (self.detector is not None or self.fit_until is not None):

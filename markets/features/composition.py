@@ -16,6 +16,7 @@ import numpy as np
 
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
+from markets.common.kinds import find
 from markets.features.fold import BLOCK, FeatureStream, Fold
 from markets.features.parts import AboveAverage, Part, Return, VolatilityRatio, check_fields, lookback, needs
 
@@ -88,11 +89,8 @@ class Features:
         """
         parts = []
         for part in config["parts"]:
-            if part["kind"] not in Part.kinds:
-                raise InputError(
-                    f"features: {part['kind']!r} is not a kind of feature; there are {', '.join(Part.kinds)}"
-                )
-            parts.append(Part.kinds[part["kind"]](**{k: v for k, v in _tuples(part).items() if k != "kind"}))
+            settings = _tuples(part)
+            parts.append(find(Part.kinds, settings.pop("kind"), "feature")(**settings))
         return cls(tuple(parts))
 
     @property

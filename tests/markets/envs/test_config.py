@@ -9,8 +9,8 @@ from markets import EnvConfig, InputError, MarketEnv
         ({"fit_until": "2003"}, "fit_until is for episodes in one regime"),
         ({"detector": object()}, "detector is for episodes in one regime"),
         ({"episode_bars": 2.5}, "episode_bars is 2.5; it must be a whole number"),
-        ({"features": [1]}, "it must be a Features"),
-        ({"execution": None}, "it must be a Execution"),
+        ({"features": [1]}, r"give Features\(\.\.\.\)"),
+        ({"execution": None}, r"give Execution\(\.\.\.\)"),
     ],
 )
 def test_settings_that_would_be_ignored_or_cannot_be_are_refused(settings, message):

@@ -139,7 +139,7 @@ def test_a_saved_composition_is_the_same_one(features):
 
 
 def test_an_unknown_kind_of_feature_is_refused():
-    with pytest.raises(InputError, match="not a kind of feature"):
+    with pytest.raises(InputError, match="feature 'astrology' is not known"):
         Features.from_dict({"parts": [{"kind": "astrology"}]})
 
 
