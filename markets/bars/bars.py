@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -18,11 +18,29 @@ import pandas as pd
 from numba import njit
 
 from markets.bars.resampling import resampled
+from markets.bars.time_spans import Span, moment
 from markets.common.errors import InputError
+from markets.common.statistics import bars_per_year
 
 FIELDS = ("open", "high", "low", "close", "volume")
 # After this many bars without a close, a symbol counts as unlisted until it trades again: one month of daily bars.
 STALE = 21
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known about where bars come from, whatever they are called.
+
+    Attributes
+    ----------
+    survivorship : str
+        How the symbols were chosen, if that flatters results; shown beside every result.
+    adjusted : bool
+        Whether prices are known to be adjusted for splits.
+    """
+
+    survivorship: str = ""
+    adjusted: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +67,8 @@ class Bars:
         Name of the data set, for titles and logs.
     past : int
         Number of rows of history before the first visible row.
+    source : Source
+        What is known about where the bars come from.
     """
 
     _index: pd.DatetimeIndex
@@ -58,6 +78,7 @@ class Bars:
     name: str = "bars"
     past: int = 0  # rows held before the first visible one
     _delisted_from: tuple[pd.Timestamp | None, ...] = ()  # by symbol; empty when none is delisted
+    source: Source = Source()
 
     # ------------------------------------------------------------------ construction
 
@@ -75,6 +96,7 @@ class Bars:
         tradable: np.ndarray | None = None,
         delisted: Mapping[str, str | pd.Timestamp] | None = None,
         name: str = "bars",
+        source: Source = Source(),
     ) -> Bars:
         """Validate and copy arrays into `Bars`.
 
@@ -87,9 +109,10 @@ class Bars:
         tradable : array_like of bool, shape (T, A), optional
             False makes further bars untradable; gaps always are.
         delisted : mapping of str to time, optional
-            First time at which a symbol no longer exists. Without it, a symbol whose closes end early is halted: it keeps its
-            last mark from then on and cannot be sold.
+            First time at which a symbol no longer exists, in the time zone of the index unless it has a UTC offset. Without
+            it, a symbol whose closes end early is halted: it keeps its last mark from then on and cannot be sold.
         name : str
+        source : Source
 
         Raises
         ------
@@ -121,7 +144,7 @@ class Bars:
             mask &= np.asarray(tradable, dtype=bool)
         for array in (*fields.values(), mask):
             array.setflags(write=False)
-        return cls(index, symbols, fields, mask, name, 0, _check_delisted(index, symbols, mask, delisted))
+        return cls(index, symbols, fields, mask, name, 0, _check_delisted(index, symbols, mask, delisted), source)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -241,18 +264,23 @@ class Bars:
         """Calendar length of the visible span, in years of 365.25 days."""
         return max((self.index[-1] - self.index[0]).total_seconds(), 1.0) / (365.25 * 86400)
 
+    @property
+    def bars_per_year(self) -> float:
+        """Returns per year, to annualise by; NaN within a single day. See `markets.common.statistics`."""
+        return bars_per_year(self.index)
+
     # ------------------------------------------------------------------ slicing
 
     def __getitem__(self, span: slice) -> Bars:
         """Slice by a time span, both ends included, or by integer positions as in Python.
 
         Examples: ``bars["2008":"2012"]``, ``bars[:"2007"]``, ``bars[-250:]``. Earlier rows are kept as history; later rows are
-        dropped.
+        dropped. Times without a UTC offset are in the time zone of the bars.
 
         Raises
         ------
         InputError
-            When the span is not one of time, or holds no bars.
+            When the span is not one of time, or holds no bars, or has a UTC offset where the bars have none.
         """
         if not isinstance(span, slice) or span.step not in (None, 1):
             raise TypeError('slice bars by time or position, as in bars["2008":"2012"] or bars[-250:]')
@@ -260,12 +288,10 @@ class Bars:
             first, last, _ = span.indices(len(self))
         else:
             try:
-                found = self.index.slice_indexer(span.start, span.stop)
-            except (ValueError, TypeError, AttributeError) as error:  # AttributeError: pandas parses "nan" as a time
-                raise InputError(
-                    f"{_between(span)} is not a span of time; write times as 2008 or 2008-01-31"
-                ) from error
-            first, last = found.start or 0, len(self) if found.stop is None else found.stop
+                found = Span.of(span.start, span.stop).rows(self.index)
+            except InputError as error:
+                raise InputError(f"{_between(span)} is not a span of time: {error}") from None
+            first, last = found.start, found.stop
         if last <= first:
             raise InputError(
                 f"no bars from {_between(span)}: {self.name} runs from {self.index[0]} to {self.index[-1]}"
@@ -275,9 +301,7 @@ class Bars:
     def rows(self, first: int, last: int) -> Bars:
         """Rows ``first`` to ``last`` (excluded) of ``with_past()``; earlier rows are kept as history."""
         fields = {field: values[:last] for field, values in self._fields.items()}
-        return Bars(
-            self._index[:last], self.symbols, fields, self._tradable[:last], self.name, first, self._delisted_from
-        )
+        return replace(self, _index=self._index[:last], _fields=fields, _tradable=self._tradable[:last], past=first)
 
     def until(self, time: str | pd.Timestamp) -> Bars:
         """Rows up to and including `time`; later rows are dropped."""
@@ -292,7 +316,7 @@ class Bars:
         cut = max(self.past - keep, 0)
         fields = {field: values[cut:] for field, values in self._fields.items()}
         mask = self._tradable[cut:]
-        return Bars(self._index[cut:], self.symbols, fields, mask, self.name, self.past - cut, self._delisted_from)
+        return replace(self, _index=self._index[cut:], _fields=fields, _tradable=mask, past=self.past - cut)
 
     def with_values(self, **fields: np.ndarray) -> Bars:
         """Bars with the same times, symbols and delistings but other values, each of the shape of ``with_past()``.
@@ -323,7 +347,7 @@ class Bars:
         for array in (*fields.values(), mask):
             array.setflags(write=False)
         gone = tuple(self._delisted_from[i] for i in columns) if self._delisted_from else ()
-        return Bars(self._index, tuple(symbols), fields, mask, self.name, self.past, gone)
+        return replace(self, symbols=tuple(symbols), _fields=fields, _tradable=mask, _delisted_from=gone)
 
     # ------------------------------------------------------------------ resampling
 
@@ -360,7 +384,9 @@ class Bars:
         rows = resampled(
             self._index, self._fields, self._tradable, self._delisted_from, self.past, rule, incomplete, self.name
         )
-        return Bars(rows.times, self.symbols, rows.fields, rows.tradable, self.name, rows.past, rows.delisted_from)
+        return Bars(
+            rows.times, self.symbols, rows.fields, rows.tradable, self.name, rows.past, rows.delisted_from, self.source
+        )
 
 
 def _between(span: slice) -> str:
@@ -415,7 +441,7 @@ def _check_delisted(
     unknown = [s for s in delisted if s not in symbols]
     if unknown:
         raise InputError(f"delisted: there is no symbol {unknown[0]!r}; the symbols are {', '.join(symbols)}")
-    times = [pd.Timestamp(delisted[s], tz=index.tz) if s in delisted else None for s in symbols]
+    times = [moment(f"delisted: {s}", delisted[s], index.tz) if s in delisted else None for s in symbols]
     for column, time in enumerate(times):
         if time is not None and mask[index >= time, column].any():
             raise InputError(f"{symbols[column]} is delisted from {time}, but trades after")

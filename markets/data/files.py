@@ -14,11 +14,11 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from markets.bars.time_spans import NoRows, Span
 from markets.common.errors import InputError
 from markets.data.csv_text import parse_csv
 from markets.data.parquet import is_dataset, read_dataset
 from markets.data.tables import Table, joined, read_table
-from markets.data.time_spans import NoRows, Span
 
 CSV = (".csv", ".txt", ".tsv")
 PARQUET = (".parquet", ".pq")

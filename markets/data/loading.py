@@ -12,16 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from markets.bars.bars import Bars
+from markets.bars.bars import Bars, Source
+from markets.bars.time_spans import Span
 from markets.common.errors import InputError
 from markets.data.files import read_path, stem
 from markets.data.tables import Table, read_table
-from markets.data.time_spans import Span
 from markets.data.vendors import FORMS, fetch, is_vendor
-
-SURVIVORSHIP = {
-    "stocks": "20 US stocks that are still listed in 2022: survivorship bias flatters every long-only result",
-}
 
 
 def load(
@@ -69,11 +65,13 @@ def load(
         raise InputError("symbols is empty; name at least one, or leave it out for all")
     if not isinstance(source, (str, Path, pd.DataFrame)):
         raise InputError(f"source is {source!r}; give a name, a path or a pandas frame")
+    known = Source()
     if isinstance(source, pd.DataFrame):
         table, name, prefix = read_table(source, "frame", "row {}".format), "frame", ""
     elif str(source) in PACKAGED:
         name, prefix = str(source), f"{source}: "
-        table = PACKAGED[name](name)
+        read, known = PACKAGED[name]
+        table = read(name)
     elif isinstance(source, str) and is_vendor(source):
         table, name, prefix = fetch(source, span, wanted), source, ""
     else:
@@ -92,7 +90,7 @@ def load(
             table = table if wanted else table.traded()
         if wanted is not None:
             table = table.select(wanted)
-        return table.bars(name)
+        return table.bars(name, known)
     except InputError as error:
         raise InputError(f"{prefix}{error}") from None
 
@@ -111,4 +109,9 @@ def _index_set(name: str) -> Table:
     return read_table(frame.drop(columns="Adj Close", errors="ignore"), name, "row {}".format)
 
 
-PACKAGED = {"stocks": _stocks, "sp500": _index_set, "nasdaq": _index_set}
+SURVIVORS = "20 US stocks that are still listed in 2022: survivorship bias flatters every long-only result"
+PACKAGED = {
+    "stocks": (_stocks, Source(survivorship=SURVIVORS, adjusted=True)),
+    "sp500": (_index_set, Source(adjusted=True)),
+    "nasdaq": (_index_set, Source(adjusted=True)),
+}

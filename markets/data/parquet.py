@@ -19,9 +19,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from markets.bars.bars import FIELDS
+from markets.bars.time_spans import NoRows, Span
 from markets.common.errors import InputError
 from markets.data.tables import ALIASES, SYMBOL_COLUMNS, TIME_COLUMNS, Table, plain, read_table
-from markets.data.time_spans import NoRows, Span
 
 NANOS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from markets.bars.bars import FIELDS, Bars
+from markets.bars.bars import FIELDS, Bars, Source
+from markets.bars.time_spans import NoRows, Span
 from markets.common.errors import InputError
 from markets.data.parsing import parse_numbers, parse_times
-from markets.data.time_spans import NoRows, Span
 
 FORMATS = (
     "wide (a time column, then one column of closes per symbol), or long (columns time, symbol, open, high, low, close, "
@@ -89,11 +89,11 @@ class Table:
         there = np.isfinite(self.fields["close"]).any(axis=0)
         return self if there.all() else self.select([s for s, here in zip(self.symbols, there, strict=True) if here])
 
-    def bars(self, name: str) -> Bars:
+    def bars(self, name: str, source: Source = Source()) -> Bars:  # noqa: B008 (immutable)
         """Validate and convert to `Bars`; errors name the place in the source."""
         optional: dict[str, Any] = {field: v for field, v in self.fields.items() if field != "close"}
         try:
-            return Bars.make(self.index, self.symbols, self.fields["close"], **optional, name=name)
+            return Bars.make(self.index, self.symbols, self.fields["close"], **optional, name=name, source=source)
         except InputError as error:
             if error.cell is None:
                 raise

@@ -14,7 +14,6 @@ import pandas as pd
 
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
-from markets.data.loading import SURVIVORSHIP
 from markets.quality.calendars import check_index
 from markets.quality.findings import SEVERITIES, Finding, faults
 
@@ -127,9 +126,9 @@ def check(bars: Bars, calendar: str | None = None, stale: int = 10) -> QualityRe
 
 
 def _survivorship(bars: Bars) -> list[Finding]:
-    known = SURVIVORSHIP.get(bars.name)
+    known = bars.source.survivorship
     ended = np.isnan(bars.close[-1]) | bars.delisted[-1]
-    if known is None and (ended.any() or len(bars.symbols) < _MANY or bars.years < _LONG):
+    if not known and (ended.any() or len(bars.symbols) < _MANY or bars.years < _LONG):
         return []
     detail = known or (
         f"none of {len(bars.symbols)} symbols ends in {bars.years:.0f} years: if they were chosen because they are still listed, "

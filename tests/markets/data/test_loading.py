@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from markets import Bars, InputError, load
+from markets.bars import Source
 
 LONG = "date,symbol,open,high,low,close,volume\n"
 
@@ -452,3 +453,16 @@ def outcome(path):
         return load(path)
     except InputError as error:
         return error
+
+
+def test_regression_what_is_known_of_a_set_goes_by_where_it_comes_from(stocks, tmp_path):
+    """A user's stocks.csv was told that it is the packaged set of survivors."""
+    assert "still listed in 2022" in stocks.source.survivorship
+    for part in (stocks["2008":], stocks.select(["AAPL"]), stocks.resample("W-FRI"), stocks[-500:].without_past(9)):
+        assert part.source == stocks.source
+    assert stocks.with_values(close=stocks.close * 2).source == Source()
+    frame = pd.DataFrame(stocks.close[-50:], stocks.index[-50:], stocks.symbols)
+    frame.rename_axis("date").to_csv(tmp_path / "stocks.csv")
+    mine = load(tmp_path / "stocks.csv")
+    assert mine.name == "stocks"
+    assert mine.source == Source()

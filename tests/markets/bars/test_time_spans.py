@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from markets import InputError
-from markets.data.time_spans import Span
+from markets.bars.time_spans import Span
 
 DAYS = pd.date_range("2019-01-01", "2021-12-31", freq="7h")
 
