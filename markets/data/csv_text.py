@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from markets.bars.bars import FIELDS
 from markets.common.errors import InputError
 from markets.data.tables import FORMATS, SYMBOL_COLUMNS, TIME_COLUMNS, plain
 
@@ -171,7 +172,9 @@ def _with_header(frame: pd.DataFrame, layout: Layout) -> pd.DataFrame:
         raise InputError(
             f"row {layout.lines[0]} holds values: the first line should name the columns; add a header above it"
         )
-    repeated = [name for i, name in enumerate(names) if name and name in names[:i]]
+    special = {*FIELDS, *TIME_COLUMNS, *SYMBOL_COLUMNS}
+    labels = [n if n in special else label.strip() for n, label in zip(names, layout.head[0], strict=True)]
+    repeated = [label for i, label in enumerate(labels) if label and label in labels[:i]]
     if repeated:
         raise InputError(f"column {repeated[0]!r} appears twice in the header; give each a different name")
     frame = frame.set_axis(layout.head[0], axis=1)

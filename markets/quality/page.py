@@ -14,7 +14,7 @@ from plotly.subplots import make_subplots
 
 from markets.bars.bars import Bars
 from markets.common.pages import table, write_page
-from markets.quality.findings import SEVERITIES, Finding, when
+from markets.quality.findings import Finding, counted, when
 
 _HEADS = ("symbol", "kind", "severity", "first", "last", "count", "detail")
 _PANELS = 12  # maximum number of symbols with a chart: those with the worst findings
@@ -61,11 +61,9 @@ def write_quality_page(
         When the folder does not exist or cannot be written to.
     """
     title = f"{bars.name}: quality of the data"
-    counts = [(severity, sum(f.severity == severity for f in findings)) for severity in SEVERITIES]
-    found = ", ".join(f"{n} {severity}{'s' if n != 1 else ''}" for severity, n in counts if n) or "nothing found"
     intro = (
         f"{len(bars):,} bars of {len(bars.symbols):,} symbol{'s' if len(bars.symbols) > 1 else ''}, "
-        f"{bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}: {found}."
+        f"{bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}: {counted(findings)}."
     )
     listed = "".join(f"<li>{html.escape(f'{name}: {fact}')}</li>" for name, fact in facts.items())
     shown = worst_symbols(bars, findings)

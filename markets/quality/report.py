@@ -15,7 +15,7 @@ import pandas as pd
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
 from markets.quality.calendars import check_index
-from markets.quality.findings import SEVERITIES, Finding, faults
+from markets.quality.findings import SEVERITIES, Finding, counted, faults, when
 
 _COLUMNS = [f.name for f in fields(Finding) if f.name != "rows"]
 # Number of symbols and of years from which some delisting is to be expected; several per cent of US stocks delist per year.
@@ -46,6 +46,15 @@ class QualityReport:
     def ok(self) -> bool:
         """Whether the data is usable: no finding of severity "error"."""
         return not any(finding.severity == "error" for finding in self.findings)
+
+    @property
+    def line(self) -> str:
+        """The report in one line: how many findings of each severity, and what the errors are."""
+        errors = [f"{f.symbol} {f.kind} {when(f.first)}" for f in self.findings if f.severity == "error"]
+        more = f" and {len(errors) - 3:,} more" if len(errors) > 3 else ""
+        return f"Check of {self.bars.name}: {counted(self.findings)}" + (
+            f" ({', '.join(errors[:3])}{more})" if errors else ""
+        )
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -118,7 +127,7 @@ def check(bars: Bars, calendar: str | None = None, stale: int = 10) -> QualityRe
             findings.append(Finding(symbol, "no return", "note", index[0], index[-1], len(index), detail))
             continue
         columns = {field: np.ascontiguousarray(values[:, i]) for field, values in bars.fields.items()}
-        findings.extend(faults(symbol, index, columns, ends.get(symbol), stale))
+        findings.extend(faults(symbol, index, columns, ends.get(symbol), stale, bars.source.adjusted))
     findings.extend(_survivorship(bars))
     order = {severity: rank for rank, severity in enumerate(SEVERITIES)}
     findings.sort(key=lambda finding: (order[finding.severity], -finding.count))

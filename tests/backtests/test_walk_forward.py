@@ -127,5 +127,5 @@ def test_regression_a_model_of_dates_is_run_on_bars_with_a_time_zone(bars):
     with pytest.warns(UserWarning, match="in sample"):
         walk_forward([rule], zoned, progress=False)
     rule.seen_until = zoned.index[0]
-    with pytest.raises(InputError, match="equal weight: seen_until .* has a UTC offset, but the times of the data"):
+    with pytest.raises(InputError, match=r"equal weight: seen_until .* has a UTC offset, but the times of the data"):
         walk_forward([rule], bars[1300:], progress=False)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from regimeshift.commands.data import Check, Show
 
@@ -64,3 +65,16 @@ def test_regression_a_file_called_stocks_is_not_the_packaged_set(tmp_path, capsy
     Check(str(tmp_path / "stocks.csv")).run()
     assert "survivorship" not in capsys.readouterr().out
     assert "Survivorship: 20 US stocks" in shown(capsys, "stocks")
+
+
+def test_regression_a_real_split_ends_with_a_status(stocks, tmp_path, capsys):
+    """Microsoft's 2:1 of 2003-02-18 was a note, and the status 0."""
+    part = stocks["2000":"2006"].select(["JNJ", "MSFT"]).without_past()
+    close = part.close.copy()
+    close[part.index < "2003-02-18", 1] *= 2
+    pd.DataFrame(close, part.index, part.symbols).rename_axis("date").to_csv(tmp_path / "raw.csv")
+    with pytest.raises(SystemExit) as end:
+        Check(str(tmp_path / "raw.csv")).run()
+    assert end.value.code == 1
+    (found,) = [line for line in capsys.readouterr().out.splitlines() if "MSFT" in line]
+    assert [cell.strip() for cell in found.split("│")[1:5]] == ["error", "MSFT", "split", "2003-02-18"]
