@@ -8,7 +8,7 @@ Slicing therefore cannot cause lookahead, and no warm-up is lost.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -448,30 +448,32 @@ def _check_delisted(
     return tuple(times)
 
 
-def _check_values(index: pd.DatetimeIndex, symbols: tuple[str, ...], fields: dict[str, np.ndarray]) -> None:
-    """Raise at the first impossible value; NaN is a gap and is allowed."""
+def impossible(fields: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray, str]]:
+    """What cannot be in a market: a field, a mask (T, A) of its impossible values, and why; NaN is a gap and is allowed."""
+    for field, values in fields.items():
+        yield field, np.isinf(values), "values must be finite; leave a gap empty"
+        if field == "volume":
+            yield field, values < 0, "a volume cannot be negative"
+        else:
+            yield field, values <= 0, "a price must be positive"
+    # Prices of adjusted series are rounded, so a violation of up to a hundredth of a per cent is accepted.
+    slack = 1e-4
+    for field in ("open", "close", "low"):
+        if field in fields and "high" in fields:
+            yield field, fields[field] > fields["high"] * (1 + slack), "above the high of the same bar"
+    for field in ("open", "close"):
+        if field in fields and "low" in fields:
+            yield field, fields[field] < fields["low"] * (1 - slack), "below the low of the same bar"
 
-    def refuse(bad: np.ndarray, field: str, why: str) -> None:
+
+def _check_values(index: pd.DatetimeIndex, symbols: tuple[str, ...], fields: dict[str, np.ndarray]) -> None:
+    """Raise at the first impossible value."""
+    for field, bad, why in impossible(fields):
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             value = fields[field][row, column]
             message = f"{field} of {symbols[column]} at {index[row]} (bar {row}) is {value:g}: {why}"
             raise InputError(message, (row, column, field))
-
-    for field, values in fields.items():
-        refuse(np.isinf(values), field, "values must be finite; leave a gap empty")
-        if field == "volume":
-            refuse(values < 0, field, "a volume cannot be negative")
-        else:
-            refuse(values <= 0, field, "a price must be positive")
     empty = ~np.isfinite(fields["close"]).any(axis=0)
     if empty.any():
         raise InputError(f"symbol {symbols[int(np.argmax(empty))]} has no close at all; leave it out")
-    # Prices of adjusted series are rounded, so a violation of up to a hundredth of a per cent is accepted.
-    slack = 1e-4
-    for field in ("open", "close", "low"):
-        if field in fields and "high" in fields:
-            refuse(fields[field] > fields["high"] * (1 + slack), field, "above the high of the same bar")
-    for field in ("open", "close"):
-        if field in fields and "low" in fields:
-            refuse(fields[field] < fields["low"] * (1 - slack), field, "below the low of the same bar")

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from markets.bars.bars import Bars, Source
+from markets.bars.frequency import differing, resampled_together
 from markets.bars.time_spans import Span
 from markets.common.errors import InputError
 from markets.data.files import read_path, stem
+from markets.data.parsing import Faults
 from markets.data.tables import Table, read_table
 from markets.data.vendors import FORMS, fetch, is_vendor
 
@@ -26,6 +29,7 @@ def load(
     start: str | date | None = None,
     end: str | date | None = None,
     symbols: Sequence[str] | None = None,
+    resample: str | None = None,
 ) -> Bars:
     """Load bars from a packaged data set, a file, a folder, a frame or a vendor.
 
@@ -47,6 +51,9 @@ def load(
         as history: to have a warm-up, load more and slice the bars. Symbols without a close in the span are left out.
     symbols : sequence of str, optional
         Symbols to keep, in this order.
+    resample : str, optional
+        Period to resample to, such as ``"1D"`` or ``"W-FRI"``; see `Bars.resample`. With it, symbols may be of different
+        frequency, such as hourly and daily ones: a date then stands for the end of its day.
 
     Returns
     -------
@@ -55,7 +62,53 @@ def load(
     Raises
     ------
     InputError
-        When the input is wrong. The message names the file, row and column, and how to fix it.
+        When the input is wrong, or its symbols are of different frequency. The message names the file, row and column, and
+        how to fix it.
+    """
+    table, about = read(source, start=start, end=end, symbols=symbols)
+    try:
+        bars = table.bars(about.name, about.source)
+        bars = resampled_together(bars, resample) if resample else bars
+        if difference := differing(bars):
+            raise InputError(f"{difference}, with load(..., resample=) or --resample, or load them apart")
+        return bars
+    except InputError as error:
+        raise InputError(f"{about.prefix}{error}") from None
+
+
+class About(NamedTuple):
+    """What `read` found out about a source.
+
+    Attributes
+    ----------
+    name : str
+        Of the bars.
+    prefix : str
+        To begin error messages with.
+    source : Source
+    """
+
+    name: str
+    prefix: str
+    source: Source
+
+
+def read(
+    source: str | Path | pd.DataFrame,
+    *,
+    start: str | date | None = None,
+    end: str | date | None = None,
+    symbols: Sequence[str] | None = None,
+    faults: Faults = None,
+) -> tuple[Table, About]:
+    """Read what `load` does, but not yet checked for impossible prices.
+
+    Parameters
+    ----------
+    source, start, end, symbols
+        See `load`.
+    faults : list of str, optional
+        Takes a line for each wrong cell, which is then read as a gap; by default the first is an error.
     """
     span = Span.of(start, end)
     if isinstance(symbols, str):
@@ -67,11 +120,11 @@ def load(
         raise InputError(f"source is {source!r}; give a name, a path or a pandas frame")
     known = Source()
     if isinstance(source, pd.DataFrame):
-        table, name, prefix = read_table(source, "frame", "row {}".format), "frame", ""
+        table, name, prefix = read_table(source, "frame", "row {}".format, faults), "frame", ""
     elif str(source) in PACKAGED:
         name, prefix = str(source), f"{source}: "
-        read, known = PACKAGED[name]
-        table = read(name)
+        packaged, known = PACKAGED[name]
+        table = packaged(name)
     elif isinstance(source, str) and is_vendor(source):
         table, name, prefix = fetch(source, span, wanted), source, ""
     else:
@@ -83,14 +136,15 @@ def load(
             )
         if not path.exists():
             raise InputError(f"{path}: no such file; check the path, or use one of {', '.join(PACKAGED)}")
-        table, name, prefix = read_path(path, span, wanted), stem(path) if path.is_file() else path.name, f"{path}: "
+        table, prefix = read_path(path, span, wanted, faults), f"{path}: "
+        name = stem(path) if path.is_file() else path.resolve().name
     try:
         if span != Span():
             table = table.within(span)
             table = table if wanted else table.traded()
         if wanted is not None:
             table = table.select(wanted)
-        return table.bars(name, known)
+        return table, About(name, prefix, known)
     except InputError as error:
         raise InputError(f"{prefix}{error}") from None
 

@@ -31,6 +31,7 @@ import pandas as pd
 from numba import njit
 
 SEVERITIES = ("error", "warning", "note")
+CELLS = 200  # maximum number of wrong cells to list
 WINDOW = 21  # bars on either side that a return is compared with: about a month of daily bars
 OUTLIER = 15.0  # threshold in sigmas of a lasting move, or of a high or low far from all closes around it
 SPIKE = 10.0  # threshold in sigmas of a move that the next bar reverts
@@ -161,6 +162,12 @@ def counted(findings: Sequence[Finding]) -> str:
     """How many findings there are of each severity, in words."""
     counts = [(severity, sum(f.severity == severity for f in findings)) for severity in SEVERITIES]
     return ", ".join(f"{n:,} {severity}{'s' if n != 1 else ''}" for severity, n in counts if n) or "nothing found"
+
+
+def first_cells(cells: Sequence[str]) -> list[str]:
+    """The first `CELLS` lines, and how many more there are."""
+    more = [f"and {len(cells) - CELLS:,} more"] if len(cells) > CELLS else []
+    return [*cells[:CELLS], *more]
 
 
 def when(time: pd.Timestamp) -> str:

@@ -19,6 +19,8 @@ class Show:
 
     source: Annotated[str, tyro.conf.Positional] = "stocks"
     """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    resample: str | None = None
+    """Period to resample to, such as 1D or W-FRI; by default the bars are used as they are."""
 
     def run(self) -> None:
         import numpy as np
@@ -28,7 +30,7 @@ class Show:
         from markets.common.statistics import bars_per_year, deviation, growth_per_year, years
         from regimeshift.console import console, show
 
-        bars = load(self.source)
+        bars = load(self.source, resample=self.resample)
         rows = {}
         for i, symbol in enumerate(bars.symbols):
             there = np.flatnonzero(np.isfinite(bars.close[:, i]))
@@ -72,16 +74,14 @@ class Check:
     """Write a page with plots to this .html file."""
 
     def run(self) -> None:
-        from markets import load
-        from markets.quality.findings import when
-        from markets.quality.report import check
+        from markets.quality import check_source
+        from markets.quality.findings import first_cells, when
         from regimeshift.console import console, listing, writable
 
         if self.page:
             writable(Path(self.page).parent)
-        bars = load(self.source)
-        report = check(bars, self.calendar, self.stale)
-        console.print(repr(bars))
+        report = check_source(self.source, self.calendar, self.stale)
+        console.print(repr(report.bars))
         for name, fact in report.facts.items():
             console.print(f"{name.capitalize()}: {fact}.", markup=False)
         if report.findings:
@@ -94,6 +94,8 @@ class Check:
             listing(heads, rows, [colours[f.severity] for f in report.findings])
         else:
             console.print("No findings.")
+        for cell in first_cells(report.cells):
+            console.print(cell, markup=False)
         if self.page:
             console.print(f"Wrote {report.page(self.page)}")
         if not report.ok:

@@ -1,5 +1,7 @@
 """Each fault, inserted alone into clean data, is found at its symbol and time, without other findings."""
 
+import html
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from markets.bars import Source
 from markets.quality.calendars import sessions
 from markets.quality.findings import SEVERITIES
 from markets.quality.page import thinned
-from markets.quality.report import check
+from markets.quality.report import check, check_source
 
 DAYS = sessions("XNYS", pd.Timestamp("2012-01-03"), pd.Timestamp("2016-12-30")).days
 
@@ -376,3 +378,104 @@ def test_what_the_source_says_is_adjusted_has_no_split():
     fields["close"][640:, 1] /= 2
     report = check(built(fields, source=Source(adjusted=True)))
     assert seen(report) == [("S1", "outlier", "note", DAYS[640], DAYS[640], 1)]
+
+
+def spoilt(tmp_path):
+    """A wide file with six wrong cells, and the place of each."""
+    frame = pd.DataFrame(clean()["close"][:300], columns=["A", "B", "C"]).astype(object)
+    frame.insert(0, "date", [f"{day:%Y-%m-%d}" for day in DAYS[:300]])
+    frame.loc[5, "A"], frame.loc[7, "B"], frame.loc[9, "C"], frame.loc[11, "C"] = -3, "abc", "inf", 0
+    frame.loc[13, "date"] = "someday"
+    frame.loc[20, "date"] = frame.loc[19, "date"]
+    frame.to_csv(tmp_path / "spoilt.csv", index=False)
+    places = [
+        "row 7, column 'A'",
+        "row 9, column 'B'",
+        "row 11, column 'C'",
+        "row 13, column 'C'",
+        "row 15, column 'date'",
+    ]
+    return tmp_path / "spoilt.csv", [*places, "row 22: time"]
+
+
+def test_regression_all_wrong_cells_are_listed_not_only_the_first(tmp_path):
+    path, places = spoilt(tmp_path)
+    with pytest.raises(InputError, match="row 15, column 'date': 'someday' is not a time"):
+        load(path)
+    report = check_source(path)
+    assert not report.ok
+    assert len(report.cells) == len(places)
+    for place in places:
+        assert sum(cell.startswith(place) for cell in report.cells) == 1, place
+    assert (report.findings[0].kind, report.findings[0].severity, report.findings[0].count) == (
+        "wrong cell",
+        "error",
+        6,
+    )
+    assert report.bars.shape == (298, 3)
+    assert np.isnan(report.bars.close).sum() == 4
+    text = report.page(tmp_path / "page.html").read_text()
+    assert all(html.escape(cell) in text for cell in report.cells)
+
+
+@pytest.mark.parametrize("form", ["long", "folder", "levels"])
+def test_wrong_cells_of_other_forms_are_listed(tmp_path, form):
+    frames = {}
+    for k, symbol in enumerate(["A", "B"]):
+        close = clean(symbols=2)["close"][:60, k].astype(object)
+        close[3 + k], close[30 + k] = "x", -1.0
+        frames[symbol] = pd.DataFrame({"date": DAYS[:60], "close": close, "volume": 1.0})
+    path = tmp_path / "mine.csv"
+    if form == "long":
+        pd.concat([f.assign(symbol=s) for s, f in frames.items()]).to_csv(path, index=False)
+    elif form == "folder":
+        path = tmp_path / "mine"
+        path.mkdir()
+        for symbol, frame in frames.items():
+            frame.to_csv(path / f"{symbol}.csv", index=False)
+    else:
+        wide = pd.concat({s: f.set_index("date") for s, f in frames.items()}, axis=1).swaplevel(axis=1)
+        wide.columns.names = ["Price", "Ticker"]
+        wide.to_csv(path)
+    report = check_source(path)
+    assert len(report.cells) == 4
+    assert sum("'x' is not a number" in cell for cell in report.cells) == 2
+    assert sum("a price must be positive" in cell for cell in report.cells) == 2
+    if form == "folder":
+        assert sum(cell.startswith("B.csv: row ") for cell in report.cells) == 2
+
+
+def test_a_source_without_wrong_cells_is_checked_as_its_bars_are(tmp_path):
+    pd.DataFrame(clean()["close"], DAYS, ["A", "B", "C"]).rename_axis("date").to_csv(tmp_path / "mine.csv")
+    report = check_source(tmp_path / "mine.csv")
+    assert report.findings == check(load(tmp_path / "mine.csv")).findings
+    assert report.cells == ()
+
+
+@pytest.mark.parametrize(("days", "word"), [(-1, "early"), (1, "late")])
+@pytest.mark.parametrize("calendar", [None, "XNYS"])
+def test_regression_dates_a_day_off_are_seen(days, word, calendar):
+    """Sunday to Thursday was no finding; the calendar was "not guessed"."""
+    index = DAYS + pd.Timedelta(days=days)
+    found = check(built({"close": clean()["close"]}, index), calendar).findings
+    assert f"the dates seem to be a day {word}" in next(f.detail for f in found if f.kind == "date shift")
+
+
+def test_regression_midnight_of_another_zone_is_a_day_off():
+    index = DAYS.tz_localize("Europe/Berlin").tz_convert("UTC")
+    (found,) = [f for f in check(built({"close": clean()["close"]}, index)).findings if f.kind == "date shift"]
+    assert "bars on Sundays and none on Fridays" in found.detail
+
+
+def test_one_symbol_a_day_off_among_others_is_named():
+    frame = pd.DataFrame(clean()["close"], DAYS, ["A", "B", "C"])
+    early = frame[["B"]].set_axis(DAYS - pd.Timedelta(days=1))
+    joint = frame[["A", "C"]].join(early, how="outer")
+    found = check(Bars.make(joint.index, list(joint.columns), joint.to_numpy())).findings
+    assert [f.symbol for f in found if f.kind == "date shift"] == ["B"]
+
+
+def test_a_market_open_on_sundays_is_not_a_day_off():
+    index = sessions("XSAU", pd.Timestamp("2022-01-02"), pd.Timestamp("2023-12-28")).days
+    found = check(built({"close": clean(index)["close"]}, index), "XSAU").findings
+    assert [f.kind for f in found] == []
