@@ -135,7 +135,7 @@ def check(bars: Bars, calendar: str | None = None, stale: int = 10) -> QualityRe
             findings.append(Finding(symbol, "no return", "note", index[0], index[-1], len(index), detail))
             continue
         columns = {field: np.ascontiguousarray(values[:, i]) for field, values in bars.fields.items()}
-        if facts["spacing"] == "daily" and all(f.kind != "date shift" for f in findings[:given]):
+        if calendar is None and facts["spacing"] == "daily" and all(f.kind != "date shift" for f in findings[:given]):
             findings.extend(_day_off(symbol, index[np.isfinite(bars.close[:, i])]))
         findings.extend(faults(symbol, index, columns, ends.get(symbol), stale, bars.source.adjusted))
     if difference := differing(bars):
