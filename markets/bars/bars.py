@@ -323,9 +323,11 @@ class Bars:
 
         Bars that are not tradable here are not tradable in the result either.
         """
+        source = replace(self.source, adjusted=False)  # other prices of the same choice of symbols
         built = Bars.make(
-            self._index, self.symbols, **fields, tradable=self._tradable, delisted=self.delisted_from, name=self.name
-        )
+            self._index, self.symbols, **fields, tradable=self._tradable, delisted=self.delisted_from, name=self.name,
+            source=source,
+        )  # fmt: skip
         return built.rows(self.past, len(built))
 
     def select(self, symbols: Sequence[str]) -> Bars:
