@@ -129,5 +129,5 @@ def _named(path: Path, kind: str, read: Callable[[], Table]) -> Table:
 
 
 def _read_csv(path: Path, faults: Faults) -> Table:
-    frame, lines = parse_csv(path.read_bytes())
+    frame, lines = parse_csv(path.read_bytes(), faults)
     return read_table(frame, stem(path), lambda row: f"row {lines[row]}", faults)

@@ -479,3 +479,17 @@ def test_a_market_open_on_sundays_is_not_a_day_off():
     index = sessions("XSAU", pd.Timestamp("2022-01-02"), pd.Timestamp("2023-12-28")).days
     found = check(built({"close": clean(index)["close"]}, index), "XSAU").findings
     assert [f.kind for f in found] == []
+
+
+def test_rows_with_a_wrong_number_of_cells_are_listed(tmp_path):
+    frame = pd.DataFrame({"date": DAYS[:40], "A": clean()["close"][:40, 0].round(2)})
+    lines = frame.to_csv(index=False).splitlines()
+    lines[5] = "2012-01-09,1,234.5"
+    lines[9] = "2012-01-13"
+    lines[20] = lines[20].replace(".", "x", 1)
+    (tmp_path / "mine.csv").write_text("\n".join(lines))
+    assert [cell.split(";")[0] for cell in check_source(tmp_path / "mine.csv").cells] == [
+        "row 6 has 3 cells, but the header has 2",
+        "row 10 has 1 cells, but the header has 2",
+        f"row 21, column 'A': '{lines[20].split(',')[1]}' is not a number",
+    ]

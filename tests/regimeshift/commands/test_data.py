@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from markets import InputError
 from regimeshift.commands.data import Check, Show
 
 
@@ -78,3 +79,20 @@ def test_regression_a_real_split_ends_with_a_status(stocks, tmp_path, capsys):
     assert end.value.code == 1
     (found,) = [line for line in capsys.readouterr().out.splitlines() if "MSFT" in line]
     assert [cell.strip() for cell in found.split("│")[1:5]] == ["error", "MSFT", "split", "2003-02-18"]
+
+
+def test_regression_a_folder_of_two_frequencies_is_checked_and_resampled(tmp_path, capsys):
+    """`data` annualised hourly and daily bars alike, by 531 bars a year."""
+    rng = np.random.default_rng(0)
+    hours = pd.date_range("2024-01-01", "2024-06-28", freq="h")
+    hours = hours[(hours - pd.Timedelta("1h")).day_of_week < 5]  # stamped at their ends
+    for symbol, index in (("EURUSD", hours), ("GOOG", pd.bdate_range("2024-01-01", "2024-06-28"))):
+        close = 100 * np.exp(np.cumsum(rng.normal(0, 0.001, len(index))))
+        pd.DataFrame({"date": index, "close": close}).to_csv(tmp_path / f"{symbol}.csv", index=False)
+    with pytest.raises(InputError, match="EURUSD is intraday .* GOOG is daily: resample all to 1D"):
+        Show(str(tmp_path)).run()
+    with pytest.raises(SystemExit):
+        Check(str(tmp_path)).run()
+    assert "mixed frequency" in capsys.readouterr().out
+    Show(str(tmp_path), resample="1D").run()
+    assert "About 261 bars per year" in capsys.readouterr().out
