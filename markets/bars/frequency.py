@@ -97,14 +97,14 @@ def resampled_together(bars: Bars, rule: str) -> Bars:
     if dated.all() or not dated.any():
         return bars.resample(rule)
     day = pd.DateOffset(days=1)
-    rest = there[:, ~dated].any(axis=1)  # rows of the symbols with times
-    late = bars.index[night] + day
+    rest, dates = there[:, ~dated].any(axis=1), there[:, dated].any(axis=1)  # rows with a bar of either kind
+    late = bars.index[dates] + day
     index = bars.index[rest].append(late).unique().sort_values()
     fields = {}
     for field, values in (bars.fields | {"tradable": bars.tradable.astype(np.float64)}).items():
         fields[field] = np.full((len(index), values.shape[1]), np.nan)
         fields[field][np.ix_(index.get_indexer(bars.index[rest]), ~dated)] = values[rest][:, ~dated]
-        fields[field][np.ix_(index.get_indexer(late), dated)] = values[night][:, dated]
+        fields[field][np.ix_(index.get_indexer(late), dated)] = values[dates][:, dated]
     fields["tradable"] = fields["tradable"] == 1
     joint = Bars.make(index, bars.symbols, **fields, delisted=bars.delisted_from, name=bars.name, source=bars.source)
     found = joint.resample(rule)

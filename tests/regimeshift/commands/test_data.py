@@ -89,7 +89,7 @@ def test_regression_a_folder_of_two_frequencies_is_checked_and_resampled(tmp_pat
     for symbol, index in (("EURUSD", hours), ("GOOG", pd.bdate_range("2024-01-01", "2024-06-28"))):
         close = 100 * np.exp(np.cumsum(rng.normal(0, 0.001, len(index))))
         pd.DataFrame({"date": index, "close": close}).to_csv(tmp_path / f"{symbol}.csv", index=False)
-    with pytest.raises(InputError, match="EURUSD is intraday .* GOOG is daily: resample all to 1D"):
+    with pytest.raises(InputError, match=r"EURUSD is intraday .* GOOG is daily: resample all to 1D"):
         Show(str(tmp_path)).run()
     with pytest.raises(SystemExit):
         Check(str(tmp_path)).run()
