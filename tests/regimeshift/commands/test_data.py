@@ -95,4 +95,6 @@ def test_regression_a_folder_of_two_frequencies_is_checked_and_resampled(tmp_pat
         Check(str(tmp_path)).run()
     assert "mixed frequency" in capsys.readouterr().out
     Show(str(tmp_path), resample="1D").run()
-    assert "About 261 bars per year" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "130 bars x 2 symbols" in out  # each weekday once
+    assert "About 263 bars per year" in out
