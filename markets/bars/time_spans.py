@@ -90,7 +90,7 @@ def _ends(name: str, value: str | date) -> tuple[pd.Timestamp, pd.Timestamp]:
     try:
         if not isinstance(value, str):
             point = pd.Timestamp(value)
-        elif not re.match(r"\d{4}(\b|Q)", value):
+        elif not re.match(r"\d{4}(\b|Q)|\d{8}$", value):
             raise ValueError
         elif re.search(r"(Z|\d:\d\d.*[+-]\d\d:?\d\d)$", value):
             point = pd.Timestamp(value)
