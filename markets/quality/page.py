@@ -34,7 +34,7 @@ _MARKS = {
     "partial bar": ("hexagon-open", "#868e96"),
 }
 _STYLE = """
-th,td{text-align:left;vertical-align:top} .number{text-align:right} .time{white-space:nowrap}
+th,td{text-align:left;vertical-align:top} td:last-child{min-width:260px} .number{text-align:right} .time{white-space:nowrap}
 .error td:nth-child(3){color:#c92a2a;font-weight:600} .warning td:nth-child(3){color:#d9480f} .note td:nth-child(3){color:#5a6a7a}
 """
 
