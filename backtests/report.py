@@ -16,7 +16,6 @@ from backtests.metrics import METRICS, formatted
 from backtests.results import Backtest
 from markets import Bars, Costs, RegimePath
 from markets.common.pages import table, write_page
-from markets.data.loading import SURVIVORSHIP
 from markets.regimes.colours import shade
 from markets.tasks import stretches
 
@@ -57,8 +56,8 @@ def write_report(
     charged = f"costs of {costs.buy_side:.2%} per side" if costs.buy_side else "no costs"
     intro = f"{len(bars)} bars of {len(bars.symbols)} symbols, {charged}, adapted every {every} bars. Net of all costs."
     notes = list(notes)
-    if bars.name in SURVIVORSHIP:
-        notes.append(f"Survivorship: {SURVIVORSHIP[bars.name]}.")
+    if bars.source.survivorship:
+        notes.append(f"Survivorship: {bars.source.survivorship}.")
     if regimes is not None:
         notes.append(f"Shaded: regimes as they were seen live, {_legend(regimes.names)}.")
     listed = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
@@ -82,10 +81,9 @@ def _figure(backtests: Sequence[Backtest], bars: Bars, regimes: RegimePath | Non
         line = {"color": qualitative.D3[i % 10], "width": 2.4 if i == 0 else 1.3}
         equity = backtest.equity / backtest.equity[0]
         drawdown = equity / np.maximum.accumulate(equity) - 1
-        per_year = (len(index) - 1) / bars.years
         # without the initial purchase, which would dominate the plot
         share = pd.Series(backtest.traded[2:] / np.maximum(backtest.equity[1:-1], 1e-9), index[2:])
-        turnover = share.rolling(63, min_periods=1).mean() * per_year
+        turnover = share.rolling(63, min_periods=1).mean() * bars.bars_per_year
         shared = {"name": backtest.name, "line": line, "legendgroup": backtest.name, "mode": "lines"}
         figure.add_scatter(x=index, y=np.where(equity > 0, equity, np.nan), **shared, row=1, col=1)
         figure.add_scatter(x=index, y=drawdown, **shared, showlegend=False, row=2, col=1)

@@ -41,15 +41,13 @@ def spans(bars: Bars, validation: str | None, test: str | None) -> Spans:
     import pandas as pd
 
     from markets import Features, InputError
+    from markets.bars.time_spans import moment
 
     warm = min(Features().lookback, len(bars) - 1)  # features do not exist during the warm-up
 
     def at(text: str | None, share: float, option: str) -> pd.Timestamp:
         if text is not None:
-            try:
-                return pd.Timestamp(text, tz=bars.index.tz)
-            except ValueError:
-                raise InputError(f"--{option} {text!r} is not a time; write it as 2008 or 2008-01-31") from None
+            return moment(f"--{option}", text, bars.index.tz)
         if bars.years < 10:
             return bars.index[warm + int(share * (len(bars) - warm))]
         # round to the nearest 1 January

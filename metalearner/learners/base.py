@@ -20,6 +20,7 @@ from torch import nn
 from markets import InputError, TaskSet
 from markets.common.formats import check_format
 from markets.common.kinds import find, register
+from markets.common.statistics import RESOLUTION
 from metalearner.objective import Log, Objective, TaskSampler
 from metalearner.objectives.pathwise import Pathwise
 from metalearner.training.algorithm import Algorithm
@@ -399,7 +400,8 @@ def select_shrinkage(
     gains = {share: utility - base for share, utility in zip(grid, found, strict=True)}
     best = max(gains, key=lambda share: gains[share].mean())
     error = gains[best].std(ddof=1) / np.sqrt(len(base)) if len(base) > 1 else np.inf
-    policy.shrink.fill_(best if gains[best].mean() > evidence * error else 0.0)
+    supported = gains[best].mean() > max(evidence * error, RESOLUTION)  # equal gains have no error but rounding
+    policy.shrink.fill_(best if supported else 0.0)
 
 
 def _halves(validation: TaskSet) -> tuple[TaskSet, TaskSet]:

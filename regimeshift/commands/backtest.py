@@ -36,13 +36,14 @@ class Backtest:
 
     def run(self) -> None:
         from backtests import tracking, walk_forward
-        from markets import load, load_detector
+        from markets import check, load, load_detector
         from metalearner import load_meta
         from regimeshift import steps
         from regimeshift.console import console, writable
         from strategies.named import strategy_from_name
 
         bars = load(self.source)
+        console.print(f"{check(bars).line}. See: regimeshift data check", markup=False)
         bars = bars[: self.end] if self.end else bars
         rules = [strategy_from_name(rule) for rule in self.rules]
         metas = [load_meta(folder) for folder in self.models]
