@@ -10,8 +10,20 @@ Send requests as ``{"dataframe_records": [{"bars": [[...], ...]}]}`` to ``/invoc
 implementation is in `backtests.deployment`.
 """
 
+import sys
+from pathlib import Path
+
 import mlflow
 
-from backtests.deployment import ServedStrategy
+# MLflow's server puts the working directory first on the import path, where a user may have a folder called `markets`.
+_path = sys.path
+sys.path = [place for place in _path if Path(place).resolve() != Path.cwd()]
+try:
+    from backtests.deployment import ServedStrategy
+except ModuleNotFoundError:  # the working directory is where this package is
+    sys.path = _path
+    from backtests.deployment import ServedStrategy
+finally:
+    sys.path = _path
 
 mlflow.models.set_model(ServedStrategy())

@@ -13,8 +13,9 @@ import pandas as pd
 from joblib import Parallel, delayed
 from rich.progress import Progress
 
-from backtests.results import Backtest
+from backtests.results import Backtest, kept_by_limits
 from markets import Bars, Costs, Execution, InputError, Ledger, RegimePath, simulate
+from markets.common.progress import visible
 from strategies import Plan, Strategy
 from strategies.strategy import planned
 
@@ -108,7 +109,7 @@ def walk_forward(
     jobs : int
         Strategies to run in parallel, by joblib.
     progress : bool
-        Whether to show a progress bar.
+        Whether to show a progress bar, on a terminal.
 
     Returns
     -------
@@ -142,7 +143,7 @@ def walk_forward(
     costs, execution = Costs.parse(costs), execution or Execution()
     work = [delayed(_run)(s, bars, costs, execution, every) for s in strategies]
     done = []
-    with Progress(transient=True, disable=not progress) as bar:
+    with Progress(transient=True, disable=not visible(progress)) as bar:
         row = bar.add_task("backtesting", total=len(work))
         for backtest in Parallel(n_jobs=jobs, return_as="generator")(work):
             done.append(backtest)
@@ -160,7 +161,10 @@ def _run(strategy: Adaptive, bars: Bars, costs: Costs, execution: Execution, eve
     np.nan_to_num(weights, copy=False)  # symbols that are not listed yet have no mark
     fingerprint = getattr(strategy, "fingerprint", None)
     cost, traded = paths.cost[0], paths.traded[0]
-    return Backtest(strategy.name, bars.index, bars.symbols, equity, cost, traded, weights, plan, fingerprint)
+    return Backtest(
+        strategy.name, bars.index, bars.symbols, equity, cost, traded, weights, plan, fingerprint,
+        kept_by_limits(plan, execution), getattr(strategy, "remark", ""),
+    )  # fmt: skip
 
 
 def _joined_plan(strategy: Adaptive, bars: Bars, every: int) -> Plan:

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
-import tyro
+from regimeshift.options import DataOptions, Source
 
 
 @dataclass
-class Show:
+class Show(DataOptions):
     """Summarise a data set: span, gaps, growth and volatility of each symbol.
 
     Files are CSV or Parquet, either wide (a time column and one column of closes per symbol) or long (columns time, symbol,
     open, high, low, close, volume, of which only time and close are required; without a symbol column the file is one symbol).
     """
 
-    source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    source: Source = "stocks"
 
     def run(self) -> None:
         import numpy as np
         import pandas as pd
 
-        from markets import load
         from markets.data.loading import SURVIVORSHIP
         from regimeshift.console import console, show
 
-        bars = load(self.source)
+        bars = self.load(self.source)
         per_year = len(bars) / bars.years
         rows = {}
         for i, symbol in enumerate(bars.symbols):
@@ -51,14 +47,13 @@ class Show:
 
 
 @dataclass
-class Check:
+class Check(DataOptions):
     """Check the quality of a data set: gaps, stale prices, outliers, suspected splits, missing sessions. The worst come first.
 
     Exit status 1 if there is a finding of severity "error", which makes the data unusable as they are; else 0.
     """
 
-    source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    source: Source = "stocks"
     calendar: str | None = None
     """Trading calendar: an exchange code such as XNYS, XLON or XTKS, or 24/5 or 24/7; by default guessed from the bars."""
     stale: int = 10
@@ -67,15 +62,15 @@ class Check:
     """Write a page with plots to this .html file."""
 
     def run(self) -> None:
-        from markets import load
         from markets.quality.findings import when
         from markets.quality.report import check
-        from regimeshift.console import console, listing, writable
+        from regimeshift.console import console, listing, page_file, step
 
         if self.page:
-            writable(Path(self.page).parent)
-        bars = load(self.source)
-        report = check(bars, self.calendar, self.stale)
+            page_file(self.page, "--page")
+        bars = self.load(self.source)
+        with step(f"checking {bars.name}"):
+            report = check(bars, self.calendar, self.stale)
         console.print(repr(bars))
         for name, fact in report.facts.items():
             console.print(f"{name.capitalize()}: {fact}.", markup=False)

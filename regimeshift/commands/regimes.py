@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-import tyro
+from regimeshift.options import DataOptions, Source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Regimes:
+class Regimes(DataOptions):
     """Fit a regime detector on early years, and show the regimes before and after, as filtered live (without look-ahead)."""
 
-    source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    source: Source = "stocks"
     detector: Literal["hmm", "volatility", "jump", "changepoints"] = "hmm"
     """hmm: hidden Markov model; volatility: levels of realised volatility and sign of the trend;
     jump: statistical jump model; changepoints: Bayesian online change points."""
@@ -37,26 +36,31 @@ class Regimes:
     def run(self) -> None:
         import pandas as pd
 
-        from markets import InputError, load
+        from markets import InputError
         from markets.regimes.named import detector_from_name
         from markets.regimes.page import write_regime_page
-        from regimeshift.console import console
+        from regimeshift.console import console, page_file, step
         from regimeshift.steps import show_regimes
 
-        bars = load(self.source)
+        if self.page:
+            page_file(self.page, "--page")
+        bars = self.load(self.source)
         past = bars[: self.fit_until or _first_part(bars)]
         if len(past) == len(bars):
             raise InputError(
                 f"--fit-until {self.fit_until}: the fit would use all of {bars.name}; leave some bars after it"
             )
-        regimes = detector_from_name(self.detector, self.n_regimes, self.seed).fit(past)
+        with step("fitting regimes"):
+            regimes = detector_from_name(self.detector, self.n_regimes, self.seed).fit(past)
         after = bars[len(past) :]
         show_regimes(past, regimes, f"Fitted on {past.index[0]:%Y-%m-%d} to {past.index[-1]:%Y-%m-%d}")
         show_regimes(
             after, regimes, f"Filtered from {after.index[0]:%Y-%m-%d} to {after.index[-1]:%Y-%m-%d}, never fitted on"
         )
         if self.page:
-            console.print(f"Wrote {write_regime_page(bars, past, regimes, self.page)}")
+            with step(f"writing {self.page}"):
+                page = write_regime_page(bars, past, regimes, self.page)
+            console.print(f"Wrote {page}")
         if self.out:
             path = regimes.filter(bars)
             frame = pd.DataFrame(path.probabilities, index=path.index, columns=list(path.names))
