@@ -76,7 +76,9 @@ class WalkForward:
         """Write a self-contained HTML page; see `backtests.report.write_report`."""
         from backtests.report import write_report  # plotly takes a second to import
 
-        return write_report(self.backtests, self.bars, self.costs, self.every, self.regimes, path, title, notes)
+        return write_report(
+            self.backtests, self.bars, self.costs, self.execution, self.every, self.regimes, path, title, notes
+        )
 
 
 def walk_forward(

@@ -90,11 +90,6 @@ def step(what: str) -> Iterator[None]:
         yield
 
 
-def count(number: int, noun: str) -> str:
-    """A number and its noun: 1 bar, 2 bars."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def listing(heads: Sequence[str], rows: Iterable[Sequence[str]], styles: Iterable[str]) -> None:
     """Print rows of text, each in its own style; on a terminal the last column is wrapped, elsewhere none is."""
     table = Table(header_style="bold")

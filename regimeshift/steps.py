@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regimeshift.console import console, count, show, step
+from markets.common.words import count
+from regimeshift.console import console, show, step
 from regimeshift.spans import Spans, spans
 
 if TYPE_CHECKING:

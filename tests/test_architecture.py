@@ -58,7 +58,8 @@ ROOMS = {
     "backtests": {
         "metrics": set(),
         "results": {"metrics"},
-        "report": {"metrics", "results"},
+        "remarks": {"results"},
+        "report": {"metrics", "results", "remarks"},
         "walk_forward": {"results", "report"},
         "lookahead": {"walk_forward"},
         "significance": {"results"},
