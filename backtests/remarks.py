@@ -10,7 +10,7 @@ from backtests.results import Backtest
 
 
 def grouped(backtests: Sequence[Backtest]) -> list[tuple[Backtest, list[Backtest]]]:
-    """The distinct accounts, each with the others that are equal to it at every bar.
+    """The distinct accounts, each with the others that are equal to it at every bar, to a millionth.
 
     A group is represented by its first rule, or by its first member if it has no rule.
 
@@ -21,7 +21,7 @@ def grouped(backtests: Sequence[Backtest]) -> list[tuple[Backtest, list[Backtest
     """
     groups: list[list[Backtest]] = []
     for backtest in backtests:
-        same = next((g for g in groups if np.allclose(g[0].equity, backtest.equity, rtol=1e-9, atol=0)), None)
+        same = next((g for g in groups if np.allclose(g[0].equity, backtest.equity, rtol=1e-6, atol=0)), None)
         if same is None:
             groups.append([backtest])
         else:

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from backtests.results import Backtest, kept_by_limits
 from markets import Bars, Costs, Execution, InputError, Ledger, RegimePath, simulate
 from markets.common.progress import visible
+from markets.common.words import count
 from strategies import Plan, Strategy
 from strategies.strategy import planned
 
@@ -120,8 +121,8 @@ def walk_forward(
     Raises
     ------
     InputError
-        When there are no strategies, too few bars for a strategy's warm-up, two strategies of the same name, or `every` is
-        below 1.
+        When there are no strategies, fewer than 3 bars or too few for a strategy's warm-up, two strategies of the same name, or
+        `every` is below 1.
 
     Warns
     -----
@@ -140,6 +141,11 @@ def walk_forward(
     names = [s.name for s in strategies]
     if len(set(names)) < len(names):
         raise InputError(f"two strategies are called {max(names, key=names.count)!r}; give each its own name")
+    if len(bars) < 3:
+        span = f"{bars.index[0]} to {bars.index[-1]}"
+        raise InputError(
+            f"{bars.name}: {count(len(bars), 'bar')} from {span}; a backtest needs at least 3, which make two returns"
+        )
     if every < 1:
         raise InputError(f"every is {every}; it must be at least 1 bar")
     costs, execution = Costs.parse(costs), execution or Execution()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shlex
 import shutil
@@ -42,8 +43,10 @@ def show(
         How to see the columns that are left out.
     """
     columns = list(frame.columns)
-    while _width(table := _table(frame[columns], title, first)) > _room() and len(columns) > 1:
+    while _width(table := _table(frame[columns], first)) > _room() and len(columns) > 1:
         columns.pop()
+    if title:
+        console.print(title, style="italic", markup=False)
     _print_whole(table)
     if len(columns) < len(frame.columns):
         names = ", ".join(" ".join(str(column).split()) for column in frame.columns[len(columns) :])
@@ -61,20 +64,18 @@ def _width(table: Table) -> int:
 
 
 def _print_whole(table: Table) -> None:
-    """Print a table, outside a terminal at its full width."""
-    wide = console if console.is_terminal else Console(width=max(_width(table), 80), file=console.file, highlight=False)
+    """Print a table; outside a terminal at its full width, and without spaces at the ends of lines."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    wide = Console(width=_width(table), file=io.StringIO())
     wide.print(table)
+    lines = wide.file.getvalue().splitlines()
+    console.print("\n".join(line.rstrip() for line in lines).strip("\n"), markup=False)
 
 
-def _table(frame: pd.DataFrame, title: str, first: str) -> Table:
-    table = Table(
-        title=escape(title) or None,
-        title_justify="left",
-        header_style="bold",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
+def _table(frame: pd.DataFrame, first: str) -> Table:
+    table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column(escape(first), no_wrap=True)
     for column in frame.columns:
         table.add_column(escape(str(column)), justify="right", no_wrap=True)

@@ -48,6 +48,7 @@ def spans(bars: Bars, validation: str | None, test: str | None, lookback: int | 
     import pandas as pd
 
     from markets import InputError
+    from markets.common.words import count
     from regimeshift.windows import Windows
 
     lookback = Windows.of(bars).lookback if lookback is None else lookback
@@ -65,6 +66,11 @@ def spans(bars: Bars, validation: str | None, test: str | None, lookback: int | 
         time = bars.index[0] + (bars.index[-1] - bars.index[0]) * share
         return pd.Timestamp(year=time.year + (time.month > 6), month=1, day=1, tz=bars.index.tz)
 
+    if validation is None and test is None and len(bars) - warm < 20:
+        raise InputError(
+            f"{bars.name} has {count(len(bars) - warm, 'bar')} after a warm-up of {warm}: too few to cut into training, "
+            "validation and test; use more bars"
+        )
     found = Spans(at(validation, 0.30, "validation"), at(test, 0.55, "test"))
     if not bars.index[0] < found.validation < found.test < bars.index[-1]:
         raise InputError(

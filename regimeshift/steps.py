@@ -34,9 +34,9 @@ def require(bars: Bars, windows: Windows) -> None:
     """
     from markets import InputError
 
-    windows.features.require(bars)
-    have, needed = len(bars) + bars.past, windows.needed
+    features, have, needed = windows.features, len(bars) + bars.past, windows.needed
     if have >= needed:
+        features.require(bars)
         return
     shortest = windows.lookback - (needed - have)
     hint = f"use --lookback {shortest} or less, or more bars" if shortest >= 4 else "use more bars"
@@ -46,12 +46,18 @@ def require(bars: Bars, windows: Windows) -> None:
     )
 
 
-def fit_regimes(bars: Bars, where: Spans, n_regimes: int, seed: int) -> RegimeDetector:
+def fit_regimes(bars: Bars, where: Spans, n_regimes: int | None, seed: int) -> RegimeDetector:
     """A detector fitted on the training years alone."""
     from markets import HiddenMarkovRegimes
 
+    past = bars[: _before(bars, where.validation)]
     with step("fitting regimes"):
-        return HiddenMarkovRegimes(n_regimes, seed=seed).fit(bars[: _before(bars, where.validation)])
+        return HiddenMarkovRegimes(n_regimes or usual_regimes(past), seed=seed).fit(past)
+
+
+def usual_regimes(past: Bars) -> int:
+    """Three regimes, or as many as have 20 returns each."""
+    return max(min(3, (len(past) + past.past - 1) // 20), 1)
 
 
 def cut_tasks(bars: Bars, where: Spans, regimes: RegimeDetector, windows: Windows) -> tuple[TaskSet, TaskSet]:
@@ -115,8 +121,35 @@ def train(
     return meta
 
 
-def test_span(bars: Bars, metas: list[MetaPolicy], start: str | None) -> Bars:
-    """The bars to test on: none that a model has learnt from.
+def rules_from_names(names: list[str], bars: Bars, windows: Windows) -> list[Strategy]:
+    """The rules of ``--rules``, with windows that suit the bars.
+
+    Raises
+    ------
+    InputError
+        When one is unknown, or there are too few bars to warm it up.
+    """
+    from markets import InputError
+    from strategies.named import strategy_from_name
+
+    rules = [strategy_from_name(name, windows.year, windows.volatility) for name in names]
+    have = len(bars) + bars.past
+    for name, rule in zip(names, rules, strict=True):
+        if rule.warmup >= have:
+            shorter = f"{name.partition(':')[0]}:{max(have // 2, 2)}"
+            hint = (
+                "use more bars"
+                if ".py:" in name
+                else f"write a shorter window, as in --rules {shorter}, or use more bars"
+            )
+            raise InputError(
+                f"{rule.name} needs {count(rule.warmup, 'bar')} to warm up, but {bars.name} has {have:,}; {hint}"
+            )
+    return rules
+
+
+def test_span(bars: Bars, metas: list[MetaPolicy], start: str | None, warmup: int) -> Bars:
+    """The bars to test on: none that a model has learnt from. Without models, by default those of `spans` after `warmup` bars.
 
     Raises
     ------
@@ -127,7 +160,7 @@ def test_span(bars: Bars, metas: list[MetaPolicy], start: str | None) -> Bars:
 
     seen = max((meta.seen_until for meta in metas if meta.seen_until is not None), default=None)
     if seen is None:
-        return bars[start:] if start else bars[spans(bars, None, None).test :]
+        return bars[start:] if start else bars[spans(bars, None, None, warmup).test :]
     if seen >= bars.index[-1]:
         raise InputError(
             f"the models have learnt from bars up to {seen}, and {bars.name} ends at {bars.index[-1]}: no test is left"

@@ -194,7 +194,8 @@ class Bars:
     def __repr__(self) -> str:
         first, last = self.index[0], self.index[-1]
         extra = f", {self.past} earlier bars held" if self.past else ""
-        return f"Bars({self.name}: {len(self)} bars x {len(self.symbols)} symbols, {first} to {last}{extra})"
+        symbols = "symbol" if len(self.symbols) == 1 else "symbols"
+        return f"Bars({self.name}: {len(self)} bars x {len(self.symbols)} {symbols}, {first} to {last}{extra})"
 
     @property
     def marks(self) -> np.ndarray:
@@ -393,7 +394,7 @@ def _recent(close, out):
 
 def _check_index(index: pd.DatetimeIndex) -> None:
     if len(index) < 2:
-        raise InputError(f"only {len(index)} bar(s); at least 2 are needed for a return")
+        raise InputError(f"only {len(index)} bar{'' if len(index) == 1 else 's'}; at least 2 are needed for a return")
     if index.hasnans:
         raise InputError(f"bar {int(np.argmax(index.isna()))} has no time")
     steps = np.diff(index.asi8)

@@ -54,11 +54,12 @@ class TiltTest:
     tasks: int
 
     def __str__(self) -> str:
-        tasks = f"{self.tasks} validation task{'s' if self.tasks != 1 else ''}"
-        wanted = f"more than {self.threshold:g} is wanted (evidence)"
         if self.tasks < 2:
-            return f"{tasks} cannot show that its tilt gains anything; at least 2 are needed"
-        return f"on {tasks} the gain of its tilt has a t-statistic of {self.statistic:.2f}, and {wanted}"
+            return "its tilt was not tested; that needs at least 4 validation tasks, of which the later half are for the test"
+        return (
+            f"on the later half of validation ({self.tasks} tasks) the gain of its tilt has a t-statistic of "
+            f"{self.statistic:.2f}, and more than {self.threshold:g} is wanted (--evidence, Training.evidence)"
+        )
 
 
 class MetaPolicy(ABC):
@@ -123,9 +124,9 @@ class MetaPolicy(ABC):
         if share is None or (share and self.tilt_test is None):
             return ""
         base = self.policy.settings.base.replace("_", " ")
-        what = f"{share:.0%} of its tilt on its base ({base})" if share else f"its base ({base})"
+        what = f"keeps {share:.0%} of its tilt on its base ({base})" if share else f"holds its base ({base})"
         why = "the factor on its tilt is 0" if self.tilt_test is None else self.tilt_test
-        return f"{self.name} holds {what}: {why}."
+        return f"{self.name} {what}: {why}."
 
     def _deploy(self, policy: nn.Module, name: str, context: int | None = None) -> Any:
         return self.objective.deploy(policy, context or self.context, name, self.seen_until)

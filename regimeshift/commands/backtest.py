@@ -43,14 +43,13 @@ class Backtest(TradingOptions, DataOptions):
             from backtests import tracking, walk_forward
             from markets import load_detector
             from metalearner import load_meta
-            from strategies.named import strategy_from_name
 
-            rules = [strategy_from_name(rule, windows.year, windows.volatility) for rule in self.rules]
+            rules = steps.rules_from_names(self.rules, bars, windows)
             metas = [load_meta(folder) for folder in self.models]
             if len({meta.name for meta in metas}) < len(metas):
                 for meta, folder in zip(metas, self.models, strict=True):
                     meta.name = str(Path(folder))
-            span = steps.test_span(bars, metas, self.start)
+            span = steps.test_span(bars, metas, self.start, max((rule.warmup for rule in rules), default=0))
             tracking.connect()
             saved = [Path(folder) / "regimes.json" for folder in self.models]
             shaded = next((load_detector(path).filter(span) for path in saved if path.exists()), None)

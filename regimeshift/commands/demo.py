@@ -24,8 +24,8 @@ class Demo(LearningOptions, TradingOptions, DataOptions):
     By default after 30 % of the data (without the features' warm-up), or at the nearest 1 January with ten years or more."""
     test: str | None = None
     """Start of the test; by default after 55 % of the data, likewise."""
-    n_regimes: int = 3
-    """Number of regimes."""
+    n_regimes: int | None = None
+    """Number of regimes; by default 3, or fewer if there are not 20 bars to fit each on."""
     steps: int = 300
     """Training steps of each learner."""
     every: int | None = None

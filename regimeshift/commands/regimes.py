@@ -24,7 +24,8 @@ class Regimes(DataOptions):
     fit_until: str | None = None
     """End of the data used for the fit, such as 2007 or 2007-12-31; by default the first 30 % of the data."""
     n_regimes: int | None = None
-    """Number of regimes, ordered by volatility; by default 3, or 4 for the volatility detector.
+    """Number of regimes, ordered by volatility; by default 3 (fewer for hmm if there are not 20 bars to fit each on), or 4 for
+    the volatility detector.
     For the volatility detector, an even number is volatility levels times two signs of the trend, an odd one levels only."""
     seed: int = 0
     """Seed of the random starts of the fit."""
@@ -40,7 +41,7 @@ class Regimes(DataOptions):
         from markets.regimes.named import detector_from_name
         from markets.regimes.page import write_regime_page
         from regimeshift.console import console, page_file, step
-        from regimeshift.steps import show_regimes
+        from regimeshift.steps import show_regimes, usual_regimes
 
         if self.page:
             page_file(self.page, "--page")
@@ -51,7 +52,8 @@ class Regimes(DataOptions):
                 f"--fit-until {self.fit_until}: the fit would use all of {bars.name}; leave some bars after it"
             )
         with step("fitting regimes"):
-            regimes = detector_from_name(self.detector, self.n_regimes, self.seed).fit(past)
+            n_regimes = self.n_regimes or (usual_regimes(past) if self.detector == "hmm" else None)
+            regimes = detector_from_name(self.detector, n_regimes, self.seed).fit(past)
         after = bars[len(past) :]
         show_regimes(past, regimes, f"Fitted on {past.index[0]:%Y-%m-%d} to {past.index[-1]:%Y-%m-%d}")
         show_regimes(
