@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.measure import Measurement
+from rich.spinner import Spinner
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -87,7 +89,11 @@ def _table(frame: pd.DataFrame, first: str) -> Table:
 @contextlib.contextmanager
 def step(what: str) -> Iterator[None]:
     """Context manager that shows a spinner with `what` is being done, on a terminal. Nothing else may be shown meanwhile."""
-    with console.status(f"{what} ...") if console.is_terminal else contextlib.nullcontext():
+    if not console.is_terminal:
+        yield
+        return
+    spinner = Spinner("dots", f"{what} ...", style="green")
+    with Live(spinner, console=console, transient=True, refresh_per_second=10):  # unlike a Status, it is drawn at once
         yield
 
 
