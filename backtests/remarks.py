@@ -34,13 +34,15 @@ def grouped(backtests: Sequence[Backtest]) -> list[tuple[Backtest, list[Backtest
 
 def remarks(backtests: Sequence[Backtest]) -> list[str]:
     """Sentences to be read beside the table: which accounts are the same, what limits cut, what strategies say of themselves."""
-    said = [f"Same as {head.name}: {'; '.join(b.name for b in rest)}." for head, rest in grouped(backtests) if rest]
+    sentences = [
+        f"Same as {head.name}: {'; '.join(b.name for b in rest)}." for head, rest in grouped(backtests) if rest
+    ]
     for backtest in backtests:
         kept = np.ones(1) if backtest.kept is None else backtest.kept[:-1]  # the last decision is not filled
         cut = kept[kept < 1]
         if len(cut):
-            said.append(
+            sentences.append(
                 f"{backtest.name}: limits cut what it wanted on {len(cut):,} of {len(kept):,} bars, to "
                 f"{cut.mean():.2f} of its gross weight in the mean (median {np.median(cut):.2f})."
             )
-    return [*said, *dict.fromkeys(b.remark for b in backtests if b.remark)]
+    return [*sentences, *dict.fromkeys(b.remark for b in backtests if b.remark)]

@@ -64,12 +64,12 @@ def write_report(
         f"{count(len(bars), 'bar')} of {count(len(bars.symbols), 'symbol')}, {charged}{leverage}, adapted every "
         f"{count(every, 'bar')}. Net of all costs."
     )
-    said = [html.escape(note) for note in (*remarks(backtests), *notes)]
+    sentences = [html.escape(note) for note in (*remarks(backtests), *notes)]
     if bars.name in SURVIVORSHIP:
-        said.append(html.escape(f"Survivorship: {SURVIVORSHIP[bars.name]}."))
+        sentences.append(html.escape(f"Survivorship: {SURVIVORSHIP[bars.name]}."))
     if regimes is not None:
-        said.append(f"Shaded: regimes as they were seen live, {_swatches(regimes.names)}.")
-    listed = "".join(f"<li>{note}</li>" for note in said)
+        sentences.append(f"Shaded: regimes as they were seen live, {_swatches(regimes.names)}.")
+    listed = "".join(f"<li>{note}</li>" for note in sentences)
     groups = grouped(backtests)
     figure = _figure(groups, bars, every, regimes).to_html(
         full_html=False, include_plotlyjs=True, div_id="curves", config={"displaylogo": False, "responsive": True}

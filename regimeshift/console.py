@@ -45,7 +45,7 @@ def show(
         How to see the columns that are left out.
     """
     columns = list(frame.columns)
-    while _width(table := _table(frame[columns], first)) > _room() and len(columns) > 1:
+    while _width(table := _table(frame[columns], first)) > _available() and len(columns) > 1:
         columns.pop()
     if title:
         console.print(title, style="italic", markup=False)
@@ -55,7 +55,7 @@ def show(
         console.print(f"Not shown: {names}; {elsewhere}.", markup=False)
 
 
-def _room() -> float:
+def _available() -> float:
     """Columns of text that there are."""
     return console.width if console.is_terminal else float("inf")
 

@@ -78,7 +78,9 @@ RETIRED = {
 # A half spread is the bid–ask one; a standard deviation is `std`.
 ABOUT_BID_ASK = (
     "markets/accounting/",
+    "regimeshift/options.py",
     "tests/markets/accounting/",
+    "tests/regimeshift/test_options.py",
     "tests/peers/",
     "tests/support/",
     "tests/markets/envs/",

@@ -19,10 +19,10 @@ def test_regression_leverage_is_not_removed_in_silence(bars, tmp_path):
     """Aims of 3.0 on three symbols printed equal weight's row, and nothing else."""
     result = walk_forward([Constant("three", 3.0), EqualWeight()], bars[1300:], costs="0", progress=False)
     np.testing.assert_allclose(result["three"].kept, 1 / 9)
-    said = remarks(result.backtests)
-    assert said[0] == "Same as three: equal weight."
+    sentences = remarks(result.backtests)
+    assert sentences[0] == "Same as three: equal weight."
     assert (
-        said[1]
+        sentences[1]
         == "three: limits cut what it wanted on 199 of 199 bars, to 0.11 of its gross weight in the mean (median 0.11)."
     )
     assert "limits cut what it wanted on 199 of 199 bars" in result.report(tmp_path / "r.html").read_text()
@@ -54,6 +54,6 @@ def test_equal_accounts_are_one_group_with_the_rule_at_its_head(bars, meta):
     result = walk_forward([still, still.unadapted(), EqualWeight(), InverseVolatility()], bars[1300:], progress=False)
     groups = {head.name: [b.name for b in rest] for head, rest in grouped(result.backtests)}
     assert groups == {"equal weight": [], "inverse volatility": ["still", "still, unadapted"]}
-    said = remarks(result.backtests)
-    assert said[0] == "Same as inverse volatility: still; still, unadapted."
-    assert said[1] == "still holds its base (inverse volatility): the factor on its tilt is 0."
+    sentences = remarks(result.backtests)
+    assert sentences[0] == "Same as inverse volatility: still; still, unadapted."
+    assert sentences[1] == "still holds its base (inverse volatility): the factor on its tilt is 0."

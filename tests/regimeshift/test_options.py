@@ -45,9 +45,10 @@ def test_what_differs_from_the_defaults_becomes_words():
     assert words(given, TradingOptions) == ["--leverage", "2.0", "--long-only"]
 
 
-@pytest.mark.parametrize(
-    "command", ["demo", "data show", "data check", "regimes", "train", "adapt", "backtest", "check lookahead"]
-)
+READERS = ("demo", "data show", "data check", "regimes", "train", "adapt", "backtest", "check lookahead")
+
+
+@pytest.mark.parametrize("command", READERS)
 def test_regression_symbols_and_spans_are_options_of_every_command_that_reads_data(command, tmp_path):
     text = call(*command.split(), "--help", cwd=tmp_path).stdout
     for option in ("--symbols", "--start", "--end"):
