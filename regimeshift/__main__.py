@@ -94,7 +94,10 @@ def _run() -> None:
         description="Backtest strategies, adapt them to new market regimes, register the result. Start with: regimeshift demo",
         sort_subcommands=False,
     )
-    from markets import InputError
+    from regimeshift.console import step
+
+    with step("starting"):
+        from markets import InputError
 
     warnings.formatwarning = lambda message, *_: f"regimeshift: warning: {message}\n"
     try:

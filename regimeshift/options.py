@@ -38,10 +38,11 @@ class DataOptions:
         InputError
             When `markets.load` does, or a span or symbol does not exist.
         """
-        from markets import load
         from regimeshift.console import step
 
         with step(f"reading {source}"):
+            from markets import load
+
             return load(source, end=self.end, symbols=self.symbols or None)
 
     def load(self, source: str) -> Bars:

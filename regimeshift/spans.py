@@ -66,7 +66,7 @@ def spans(bars: Bars, validation: str | None, test: str | None, lookback: int | 
         time = bars.index[0] + (bars.index[-1] - bars.index[0]) * share
         return pd.Timestamp(year=time.year + (time.month > 6), month=1, day=1, tz=bars.index.tz)
 
-    if validation is None and test is None and len(bars) - warm < 20:
+    if validation is None and test is None and len(bars) - warm < 10:
         raise InputError(
             f"{bars.name} has {count(len(bars) - warm, 'bar')} after a warm-up of {warm}: too few to cut into training, "
             "validation and test; use more bars"

@@ -62,6 +62,11 @@ class PolicySettings(Shape):
     shrink: float = 1.0
     features: Features = field(default_factory=Features)
 
+    @property
+    def base_name(self) -> str:
+        """The base in words."""
+        return "cash" if self.base == "flat" else self.base.replace("_", " ")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.base not in BASES:
@@ -212,7 +217,7 @@ class PolicyStrategy(Strategy):
     @property
     def remark(self) -> str:
         """Says so where the policy holds its base; else empty."""
-        base = self.policy.settings.base.replace("_", " ")
+        base = self.policy.settings.base_name
         return "" if self.policy.shrink else f"{self.name} holds its base ({base}): the factor on its tilt is 0."
 
     @property

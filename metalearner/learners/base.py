@@ -123,7 +123,7 @@ class MetaPolicy(ABC):
         share = getattr(self.policy, "shrink", None)
         if share is None or (share and self.tilt_test is None):
             return ""
-        base = self.policy.settings.base.replace("_", " ")
+        base = self.policy.settings.base_name
         what = f"keeps {share:.0%} of its tilt on its base ({base})" if share else f"holds its base ({base})"
         why = "the factor on its tilt is 0" if self.tilt_test is None else self.tilt_test
         return f"{self.name} {what}: {why}."

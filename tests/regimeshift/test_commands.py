@@ -298,7 +298,7 @@ def test_bench_adapt_judges_learners_and_keeps_them(tmp_path):
     wanted = ("bench", "adapt", "--quick", "--tasks", "20", "--learners", "Scratch", "fine-tune", "--out", "here")
     done = call(*wanted, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for text in ("bars seen in the new regime", "gradient steps on 100 bars", "20 unseen tasks, 1 training seeds"):
+    for text in ("bars seen in the new regime", "gradient steps on 100 bars", "20 unseen tasks, 1 training seed;"):
         assert text in done.stdout
     page = (tmp_path / "here" / "drift_momentum.html").read_text()
     assert "How well do they adapt?" in page
