@@ -63,13 +63,14 @@ class Blend(Strategy):
         InputError
             When a part is not a `PolicyStrategy`. Rules have no weights to save; build them from code instead.
         """
-        folder = Path(folder)
-        for k, part in enumerate(self.parts):
+        for part in self.parts:
             if not isinstance(part, PolicyStrategy):
                 raise InputError(f"{self.name}: {part.name} is a {type(part).__name__}; only torch policies are saved")
-            part.save(folder / str(k))
-        saving.write_config(folder / "blend.json", {"name": self.name, "parts": len(self.parts)})
-        return folder
+        with saving.replacing_files(folder) as beside:
+            for k, part in enumerate(self.parts):
+                part.save(beside / str(k))  # type: ignore[attr-defined]
+            saving.write_config(beside / "blend.json", {"name": self.name, "parts": len(self.parts)})
+        return Path(folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> Blend:

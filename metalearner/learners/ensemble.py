@@ -18,7 +18,7 @@ from markets import Bars, InputError, TaskSet
 from metalearner.learners.base import MetaLearner, MetaPolicy, load_meta
 from metalearner.objectives.pathwise import Pathwise
 from strategies import Blend
-from strategies.serialization import write_config
+from strategies.serialization import replacing_files, write_config
 
 
 class EnsemblePolicy(MetaPolicy, kind="ensemble"):
@@ -59,13 +59,12 @@ class EnsemblePolicy(MetaPolicy, kind="ensemble"):
         return np.mean([m.evaluate_unadapted(tasks) for m in self.members], axis=0)
 
     def save(self, folder: str | Path) -> Path:
-        """Write each member into its own subfolder, and ``meta.json`` last, as `MetaPolicy.save` does."""
-        folder = Path(folder)
-        (folder / "meta.json").unlink(missing_ok=True)
-        for k, member in enumerate(self.members):
-            member.save(folder / str(k))
-        write_config(folder / "meta.json", {"learner": self.kind, "name": self.name, "members": len(self.members)})
-        return folder
+        """Write each member into its own subfolder, and ``meta.json``; all at once, as `MetaPolicy.save` does."""
+        with replacing_files(folder) as beside:
+            for k, member in enumerate(self.members):
+                member.save(beside / str(k))
+            write_config(beside / "meta.json", {"learner": self.kind, "name": self.name, "members": len(self.members)})
+        return Path(folder)
 
     @classmethod
     def load(cls, config: dict[str, Any], folder: Path) -> EnsemblePolicy:
