@@ -1,7 +1,7 @@
 """Networks on disk: a JSON file with the configuration, and the weights as safetensors. Nothing is pickled.
 
-The files of a model are replaced together. `replacing_files` has them written into a hidden folder, and one rename of that folder to
-``.saved`` decides: before it the folder holds the old model, after it the new one. The files are then moved to their places;
+The files of a model are replaced together. `replacing_files` has them written into a hidden folder, and one rename of that folder
+to ``.saved`` decides: before it the model is the old one, after it the new one. The files are then moved to their places;
 `settle` finishes that for a process that was killed meanwhile.
 """
 

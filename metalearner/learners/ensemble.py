@@ -19,6 +19,7 @@ from metalearner.learners.base import MetaLearner, MetaPolicy, load_meta
 from metalearner.objectives.pathwise import Pathwise
 from strategies import Blend
 from strategies.serialization import replacing_files, write_config
+from strategies.strategy import latest
 
 
 class EnsemblePolicy(MetaPolicy, kind="ensemble"):
@@ -32,8 +33,8 @@ class EnsemblePolicy(MetaPolicy, kind="ensemble"):
 
     def __init__(self, name: str, members: Sequence[MetaPolicy]):
         first = members[0]
-        seen = [m.seen_until for m in members if m.seen_until is not None]
-        super().__init__(name, first.policy, first.context, first.objective, max(seen, default=None), first.history)
+        seen = latest(m.seen_until for m in members)
+        super().__init__(name, first.policy, first.context, first.objective, seen, first.history)
         self.members = tuple(members)
 
     @property
@@ -73,7 +74,7 @@ class EnsemblePolicy(MetaPolicy, kind="ensemble"):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Trains a learner from several seeds, for trading. An adapted ensemble is a `Blend`, which can be saved but not deployed.
+    """Trains a learner from several seeds, for trading. An adapted ensemble is a `Blend`.
 
     Attributes
     ----------

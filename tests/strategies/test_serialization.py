@@ -72,7 +72,9 @@ def test_regression_a_full_disk_leaves_the_old_model(tmp_path, monkeypatch, stop
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(saving, stop, full)
-    with pytest.raises(InputError, match=r"cannot be saved \(No space left on device\); what was there before is unchanged"):
+    with pytest.raises(
+        InputError, match=r"cannot be saved \(No space left on device\); what was there before is unchanged"
+    ):
         saving.write(tmp_path, "it.json", {"inputs": 3}, torch.nn.Linear(3, 2))
     assert torch.equal(read(tmp_path).weight, old.weight)
     assert files(tmp_path) == ["it.json", "weights.safetensors"]
