@@ -15,7 +15,8 @@ class Backtest(TradingOptions, DataOptions):
 
     source: Source = "stocks"
     models: list[str] = field(default_factory=list)
-    """Folders of models trained by `regimeshift train`; each is backtested with and without adaptation."""
+    """Folders of models trained by `regimeshift train`; each is backtested with and without adaptation.
+    Also models:/NAME@ALIAS or models:/NAME/VERSION: registered versions, as they were adapted then."""
     rules: list[str] = field(default_factory=lambda: ["inverse_volatility", "equal_weight", "momentum"])
     """Any of equal_weight, buy_and_hold, inverse_volatility:WINDOW, momentum:WINDOW, my_file.py:MyStrategy. Windows are in bars;
     by default a quarter (volatility) and a year (momentum) of daily or longer bars, or 63 and 252 shorter ones."""
@@ -42,10 +43,10 @@ class Backtest(TradingOptions, DataOptions):
         with step("loading models"):
             from backtests import tracking, walk_forward
             from markets import load_detector
-            from metalearner import load_meta
+            from metalearner import MetaPolicy
 
             rules = steps.rules_from_names(self.rules, bars, windows)
-            metas = [load_meta(folder) for folder in self.models]
+            metas = [steps.trained(model) for model in self.models]
             if len({meta.name for meta in metas}) < len(metas):
                 for meta, folder in zip(metas, self.models, strict=True):
                     meta.name = str(Path(folder))
@@ -53,7 +54,7 @@ class Backtest(TradingOptions, DataOptions):
             tracking.connect()
             saved = [Path(folder) / "regimes.json" for folder in self.models]
             shaded = next((load_detector(path).filter(span) for path in saved if path.exists()), None)
-        learnt = [s for meta in metas for s in (meta, meta.unadapted())]
+        learnt = [s for m in metas for s in ((m, m.unadapted()) if isinstance(m, MetaPolicy) else (m,))]
         every = windows.quarter if self.every is None else self.every
         result = walk_forward(
             [*learnt, *rules], span, costs=costs, execution=execution, every=every, regimes=shaded

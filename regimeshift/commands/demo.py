@@ -65,7 +65,7 @@ class Demo(LearningOptions, TradingOptions, DataOptions):
 
         name = f"{plain}-rl2"
         with tracking.run(f"demo {bars.name}", command="demo", **vars(self)):
-            tracking.log_bars(tasks.bars, "training")
+            tracking.log_bars(tasks.bars, "training", whole=bars)
             tracking.log_bars(test, "test")
             console.rule("3. Meta-training", align="left")
             built = {}

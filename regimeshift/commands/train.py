@@ -67,7 +67,7 @@ class Train(LearningOptions, TradingOptions, DataOptions):
             kept(f"progress is saved in {folder}; use --resume to continue", checkpoint),
             tracking.run(f"train {folder.name}", command="train", **vars(self)),
         ):
-            tracking.log_bars(tasks.bars, "training")
+            tracking.log_bars(tasks.bars, "training", whole=bars)
             steps.train(learner, tasks, validation, folder, resume=self.resume, log=tracking.log_metrics)
         regimes.save(folder / "regimes.json")
         following = command_line(
