@@ -66,8 +66,10 @@ ROOMS = {
         "tracking": {"results", "walk_forward"},
         "contract": set(),
         "deployment": {"contract"},
-        "serving": {"deployment"},
-        "registry": {"walk_forward", "tracking", "contract", "deployment"},
+        "served": {"contract", "deployment"},
+        "serving": {"served"},
+        "lookup": set(),
+        "registry": {"walk_forward", "tracking", "contract", "deployment", "served", "lookup"},
     },
 }
 # Names that the field has other words for (DESIGN.md); as identifiers none may come back.
