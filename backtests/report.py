@@ -18,7 +18,6 @@ from backtests.results import Backtest
 from markets import Bars, Costs, Execution, RegimePath
 from markets.common.pages import rows_to_draw, segments_to_draw, table, write_page
 from markets.common.words import count
-from markets.data.loading import SURVIVORSHIP
 from markets.regimes.colours import shade
 
 _COLUMNS, _BANDS = 1000, 400  # what a plot of this width can show of a curve, and of shaded stretches
@@ -65,8 +64,8 @@ def write_report(
         f"{count(every, 'bar')}. Net of all costs."
     )
     sentences = [html.escape(note) for note in (*remarks(backtests), *notes)]
-    if bars.name in SURVIVORSHIP:
-        sentences.append(html.escape(f"Survivorship: {SURVIVORSHIP[bars.name]}."))
+    if bars.source.survivorship:
+        sentences.append(html.escape(f"Survivorship: {bars.source.survivorship}."))
     if regimes is not None:
         sentences.append(f"Shaded: regimes as they were seen live, {_swatches(regimes.names)}.")
     listed = "".join(f"<li>{note}</li>" for note in sentences)
@@ -93,14 +92,14 @@ def _figure(
     )  # fmt: skip
     # one at the left edge of each plot: in the middle, it would be cut off on a phone
     figure.update_annotations(x=0, xanchor="left", font_size=14)
-    index, per_year = bars.index, (len(bars) - 1) / bars.years
+    index = bars.index
     equities: list[np.ndarray] = []
     for i, (backtest, same) in enumerate(groups):
         equity = backtest.equity / backtest.equity[0]
         drawdown = equity / np.maximum.accumulate(equity) - 1
         # without the initial purchase, which would dominate the plot
         share = backtest.traded[2:] / np.maximum(backtest.equity[1:-1], 1e-9)
-        turnover = pd.Series(share).rolling(every, min_periods=1).mean().to_numpy() * per_year
+        turnover = pd.Series(share).rolling(every, min_periods=1).mean().to_numpy() * bars.bars_per_year
         # a curve that lies on an earlier one is dashed, so that both can be seen
         hides = any(np.allclose(equity, earlier, rtol=0.02) for earlier in equities)
         equities.append(equity)

@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from backtests.results import Backtest, kept_by_limits
 from markets import Bars, Costs, Execution, InputError, Ledger, RegimePath, simulate
+from markets.bars.time_spans import moment
 from markets.common.progress import visible
 from markets.common.words import count
 from strategies import Plan, Strategy
@@ -134,7 +135,7 @@ def walk_forward(
         raise InputError("there is nothing to backtest; name a model or a rule")
     for strategy in strategies:
         seen = getattr(strategy, "seen_until", None)
-        if seen is not None and seen >= bars.index[0]:
+        if seen is not None and moment(f"{strategy.name}: seen_until", seen, bars.index.tz) >= bars.index[0]:
             warnings.warn(
                 f"{strategy.name} has learnt from bars up to {seen}; its result up to then is in sample", stacklevel=2
             )

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from markets.bars.bars import Bars
+from markets.bars.time_spans import Span
 from markets.common.errors import InputError
 from markets.regimes.base import RegimeDetector, RegimePath
 
@@ -231,12 +232,10 @@ class TaskSet:
         since, until = validation if isinstance(validation, tuple) else (validation, None)
         held = self.bars.with_past()
         try:
-            span = held.index.slice_indexer(since, until)
-        except (ValueError, TypeError) as error:
-            raise InputError(
-                f"split at {validation}: this is not a span of time; write times as 2008 or 2008-01-31"
-            ) from error
-        edge, end = span.start or 0, len(held) if span.stop is None else span.stop
+            rows = Span.of(since, until).rows(held.index)
+        except InputError as error:
+            raise InputError(f"split at {validation}: {error}") from None
+        edge, end = rows.start, rows.stop
         training = tuple(t for t in self.tasks if t.stop <= edge - purge or t.start >= end + embargo)
         held_out = tuple(t for t in self.tasks if t.start >= edge and t.stop <= end)
         if not training or not held_out:

@@ -30,6 +30,9 @@ class DataOptions:
     end: str | None = None
     """Last bar to use, such as 2012 (with all of 2012) or 2012-06-30; by default the last."""
 
+    resample: str | None = None
+    """Period to resample to, such as 1D or W-FRI; by default the bars are used as they are."""
+
     def held(self, source: str) -> Bars:
         """The bars up to `end`, of which those before `start` are still visible.
 
@@ -43,7 +46,7 @@ class DataOptions:
         with step(f"reading {source}"):
             from markets import load
 
-            return load(source, end=self.end, symbols=self.symbols or None)
+            return load(source, end=self.end, symbols=self.symbols or None, resample=self.resample)
 
     def load(self, source: str) -> Bars:
         """The bars from `start` to `end`; earlier ones are their history.

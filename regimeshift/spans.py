@@ -48,6 +48,7 @@ def spans(bars: Bars, validation: str | None, test: str | None, lookback: int | 
     import pandas as pd
 
     from markets import InputError
+    from markets.bars.time_spans import moment
     from markets.common.words import count
     from regimeshift.windows import Windows
 
@@ -56,10 +57,7 @@ def spans(bars: Bars, validation: str | None, test: str | None, lookback: int | 
 
     def at(text: str | None, share: float, option: str) -> pd.Timestamp:
         if text is not None:
-            try:
-                return pd.Timestamp(text, tz=bars.index.tz)
-            except ValueError:
-                raise InputError(f"--{option} {text!r} is not a time; write it as 2008 or 2008-01-31") from None
+            return moment(f"--{option}", text, bars.index.tz)
         if bars.years < 10:
             return bars.index[warm + int(share * (len(bars) - warm))]
         # round to the nearest 1 January

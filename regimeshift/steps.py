@@ -158,8 +158,13 @@ def test_span(bars: Bars, metas: Sequence[MetaPolicy | RegisteredStrategy], star
         When `start` lies in what a model has seen, or nothing comes after it.
     """
     from markets import InputError
+    from markets.bars.time_spans import moment
 
-    seen = max((meta.seen_until for meta in metas if meta.seen_until is not None), default=None)
+    zone = bars.index.tz
+    learnt = [
+        moment(f"{meta.name}: seen_until", meta.seen_until, zone) for meta in metas if meta.seen_until is not None
+    ]
+    seen = max(learnt, default=None)
     if seen is None:
         return bars[start:] if start else bars[spans(bars, None, None, warmup).test :]
     if seen >= bars.index[-1]:

@@ -24,6 +24,7 @@ from markets.common.errors import InputError
 from markets.common.files import replacing
 from markets.common.formats import FORMAT, check_format
 from markets.common.kinds import find, register
+from markets.common.statistics import deviation
 
 _NAMES = {
     1: ("all",),
@@ -101,17 +102,16 @@ class RegimePath:
             ``1 / (1 - transitions[k, k])``.
         """
         returns, labels = market_returns(bars), self.labels
-        per_year = len(bars) / bars.years
+        per_year = bars.bars_per_year
         stay = np.diag(self.transitions)
         rows = {}
         for k, name in enumerate(self.names):
             here = returns[(labels == k) & np.isfinite(returns)]
-            std = here.std(ddof=1) if len(here) > 1 else np.nan
             rows[name] = {
                 "bars": int((labels == k).sum()),
                 "share": float((labels == k).mean()),
                 "mean": float(here.mean() * per_year) if len(here) else np.nan,
-                "volatility": float(std * np.sqrt(per_year)),
+                "volatility": deviation(here) * np.sqrt(per_year),
                 "drawdown": _deepest_fall(returns, labels == k) if len(here) else np.nan,
                 "episodes": int(((labels == k) & (np.append(-1, labels[:-1]) != k)).sum()),
                 "duration": float(1 / (1 - stay[k])) if stay[k] < 1 else np.nan,

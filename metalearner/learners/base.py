@@ -21,6 +21,7 @@ from markets import InputError, TaskSet
 from markets.common.formats import check_format
 from markets.common.kinds import find, register
 from markets.common.progress import visible
+from markets.common.statistics import RESOLUTION
 from metalearner.objective import Log, Objective, TaskSampler
 from metalearner.objectives.pathwise import Pathwise
 from metalearner.training.algorithm import Algorithm
@@ -465,8 +466,9 @@ def select_shrinkage(
     gains = {share: utility - base for share, utility in zip(grid, found, strict=True)}
     best = max(gains, key=lambda share: gains[share].mean())
     mean, error = gains[best].mean(), gains[best].std(ddof=1) / np.sqrt(len(base)) if len(base) > 1 else np.inf
-    policy.shrink.fill_(best if mean > evidence * error else 0.0)
-    statistic = mean / error if error > 0 else 0.0  # no error: the tilt changes nothing, or by the same in every task
+    supported = mean > max(evidence * error, RESOLUTION)  # equal gains have no error but rounding
+    policy.shrink.fill_(best if supported else 0.0)
+    statistic = mean / error if error > RESOLUTION else 0.0
     return TiltTest(float(policy.shrink), float(statistic), evidence, len(base))
 
 

@@ -39,6 +39,11 @@ class Backtest(TradingOptions, DataOptions):
         trades = writable(self.ledgers) if self.ledgers else None
         costs, execution = self.charged(), self.limits()
         bars = self.held(self.source)
+        with step(f"checking {bars.name}"):
+            from markets import check
+
+            quality = check(bars).line
+        console.print(f"{quality}. See: regimeshift data check", markup=False)
         windows = Windows.of(bars)
         with step("loading models"):
             from backtests import tracking, walk_forward

@@ -1,8 +1,10 @@
+import warnings
+
 import numpy as np
 import pytest
 
 from backtests import walk_forward
-from markets import Execution, InputError, simulate
+from markets import Bars, Execution, InputError, simulate
 from strategies import BuyAndHold, EqualWeight, Momentum, Plan, Strategy
 
 
@@ -133,3 +135,19 @@ def test_the_ledger_of_a_backtest_adds_up_to_it(bars):
     trades, account = result.ledger("momentum 60")
     np.testing.assert_array_equal(account["equity"], result["momentum 60"].equity)
     assert trades["cost"].sum() == pytest.approx(result["momentum 60"].cost.sum(), rel=1e-12)
+
+
+def test_regression_a_model_of_dates_is_run_on_bars_with_a_time_zone(bars):
+    """Comparing the two was a raw TypeError."""
+    zoned = Bars.make(bars.index.tz_localize("Europe/Paris"), bars.symbols, bars.close)[1300:]
+    rule = EqualWeight()
+    rule.seen_until = bars.index[1200]  # without a zone
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        walk_forward([rule], zoned, progress=False)
+    rule.seen_until = bars.index[1350]
+    with pytest.warns(UserWarning, match="in sample"):
+        walk_forward([rule], zoned, progress=False)
+    rule.seen_until = zoned.index[0]
+    with pytest.raises(InputError, match=r"equal weight: seen_until .* has a UTC offset, but the times of the data"):
+        walk_forward([rule], bars[1300:], progress=False)

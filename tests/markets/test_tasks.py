@@ -1,11 +1,12 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from markets import HiddenMarkovRegimes, InputError, RegimePath, TaskSet
+from markets import Bars, HiddenMarkovRegimes, InputError, RegimePath, TaskSet
 from markets.tasks import stretches
 
 
@@ -128,3 +129,14 @@ def test_a_set_of_tasks_prints_on_one_line(tasks):
     assert repr(tasks[0]).startswith(f"TaskSet({len(tasks[0])} tasks of synthetic, 200")
     assert "\n" not in repr(tasks[0])
     assert repr(TaskSet(())) == "TaskSet(no tasks)"
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
+def test_regression_a_split_at_a_timestamp_works_in_any_zone(zone):
+    """A Timestamp without a zone was refused on bars that have one."""
+    index = pd.bdate_range("2000-01-03", periods=900, tz=zone)
+    close = np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, (900, 2)), axis=0))
+    tasks = TaskSet.from_windows(Bars.make(index, ["A", "B"], close), support=20, query=20, step=20)
+    at = pd.Timestamp(index[500].date())
+    training, validation = tasks.split(validation=at)
+    assert training[-1].times[2] < index[500] <= validation[0].times[0]

@@ -70,6 +70,7 @@ def test_every_step_is_a_command_on_files(trained):
     )
     assert done.returncode == 0, done.stderr
     assert (trained / "report.html").exists()
+    assert "Check of my: nothing found. See: regimeshift data check" in done.stdout
     for name in ("RL2, unadapted", "equal weight", "momentum 50"):
         assert name in done.stdout
     done = call("register", "my.csv", "--model", "models/my-rl2", cwd=trained)
