@@ -104,10 +104,10 @@ def _figure(backtests: Sequence[Backtest], bars: Bars, regimes: RegimePath | Non
 
 def _bands(regimes: RegimePath) -> list[dict]:
     """One shaded rectangle per regime stretch, behind all three plots."""
-    index, count = regimes.index, len(regimes.names)
+    index, names = regimes.index, regimes.names
     return [
         {"type": "rect", "xref": "x", "yref": "paper", "x0": index[first], "x1": index[min(last, len(index) - 1)], "y0": 0,
-         "y1": 1, "fillcolor": shade(label, count), "opacity": 0.6, "line": {"width": 0}, "layer": "below"}
+         "y1": 1, "fillcolor": shade(names[label], names), "line": {"width": 0}, "layer": "below"}
         for first, last, label in stretches(regimes, shortest=5)
     ]  # fmt: skip
 

@@ -183,7 +183,7 @@ def _figure(bars: Bars, live: RegimePath, after: RegimePath, fitted: pd.Timestam
     for row, path in enumerate((live, after), start=1):
         for k, regime in enumerate(path.names):
             x, y = _towers(path.index, path.labels == k)
-            style = {"mode": "lines", "line": {"width": 0}, "fill": "tozeroy", "fillcolor": shade(k, len(path.names))}
+            style = {"mode": "lines", "line": {"width": 0}, "fill": "tozeroy", "fillcolor": shade(regime, path.names)}
             figure.add_scatter(
                 x=x,
                 y=y,
