@@ -23,7 +23,7 @@ def test_the_page_needs_no_network_and_says_what_was_fitted(page, bars):
     text = page.read_text()
     assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="http', text)
     for words in (
-        "HiddenMarkovRegimes(n_regimes=2, restarts=2",
+        "HiddenMarkovRegimes(n_regimes=2, degrees_of_freedom=5.0, persistence=100.0, restarts=2",
         f"Fitted on {bars.index[0]:%Y-%m-%d} to {bars.index[599]:%Y-%m-%d}, left of the dashed line",
         f"As seen live from {bars.index[600]:%Y-%m-%d} on",
         "in hindsight, fitted on everything",
