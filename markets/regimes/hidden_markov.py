@@ -29,7 +29,7 @@ EM has restarts, and is accelerated by squared extrapolation (SQUAREM, scheme S3
 convergent methods for accelerating the convergence of any EM algorithm", Scandinavian Journal of Statistics 2008). With
 r = EM(θ) − θ and v = EM(EM(θ)) − EM(θ) − r, it tries θ + 2s·r + s²·v, s = |r| / |v|, where probabilities and variances are in
 logs, and accepts it only if the objective does not fall. All restarts get a few EM steps; the best ones are then run to
-convergence.
+convergence. On a long history they do so on blocks of it, and the best is then run on all of it.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ from markets.regimes.base import _SHARED, RegimeDetector, RegimePath, _typical_s
 # EM steps of every restart, and the number of restarts that are then run to convergence.
 SHORT_RUN = 15
 FINALISTS = 3
+# Restarts run on at most this many returns, in blocks of so many in a row; the best is then run on all.
+SEARCH_BARS = 20_000
+BLOCK = 1000
 # Two runs count as converging to the same point if their states differ by less than this, in units of their scale.
 SAME_END = 0.05
 # Floor of probabilities, whose logs must be finite; far below anything that a fit can distinguish from zero.
@@ -140,20 +143,23 @@ class HiddenMarkovRegimes(RegimeDetector):
         k = self.n_regimes
         returns = self._returns_to_fit(bars, 20 * k)
         rng = np.random.default_rng(self.seed)
-        workspace = _Workspace(returns, k, self.degrees_of_freedom, self.persistence)
-        short, least = min(SHORT_RUN, self.max_iterations), self.tolerance * len(returns)
+        prior = self.degrees_of_freedom, self.persistence
+        workspace = _Workspace(_blocks(returns), k, *prior)
+        short, more = min(SHORT_RUN, self.max_iterations), self.max_iterations - SHORT_RUN
         runs = []
         for _ in range(self.restarts):
             theta = workspace.random_start(rng)
-            runs.append((workspace.climb(theta, short, least), theta))
+            runs.append((workspace.climb(theta, short, self.tolerance), theta))
         runs.sort(key=lambda run: -run[0])
         ends = [runs[0]]
-        if self.max_iterations > short:
+        if more > 0:
             ends = []
             for _, theta in runs[:FINALISTS]:
                 if not any(_same(theta, end, k) for _, end in ends):
-                    ends.append((workspace.climb(theta, self.max_iterations - short, least), theta))
+                    ends.append((workspace.climb(theta, more, self.tolerance), theta))
         best = max(ends, key=lambda run: run[0])[1]
+        if len(workspace.returns) < len(returns):
+            _Workspace(returns, k, *prior).climb(best, self.max_iterations, self.tolerance)
         self.start, self.transition, self.mean, squared_scale = _parts(best, k)
         self.volatility = np.sqrt(squared_scale) / self._scale_of_one
         _, _, self.log_likelihood = self._forward(returns)
@@ -219,8 +225,9 @@ class _Workspace:
         mean = self.centre + self.scale * 0.2 * rng.standard_normal(k)
         return np.concatenate([np.full(k, 1 / k), transition.ravel(), mean, squared_scale])
 
-    def climb(self, theta: np.ndarray, steps: int, least: float) -> float:
-        """Improve `theta` in place by at most `steps` EM steps, until one gains less than `least`; returns the objective."""
+    def climb(self, theta: np.ndarray, steps: int, tolerance: float) -> float:
+        """Improve `theta` in place by at most `steps` EM steps, until one gains less per bar; returns the objective."""
+        least = tolerance * len(self.returns)
         prior = self.freedom, self.persistence
         return _climb(
             self.returns, theta, self.k, *prior, self.floor, steps, least, self.density, self.alpha, self.inverse
@@ -230,6 +237,14 @@ class _Workspace:
         """One EM step from `theta` to `out`; returns the objective at `theta`."""
         prior = self.freedom, self.persistence
         return _em(self.returns, theta, self.k, *prior, self.floor, self.density, self.alpha, self.inverse, out)
+
+
+def _blocks(returns: np.ndarray) -> np.ndarray:
+    """All returns, or `SEARCH_BARS` of them in blocks of `BLOCK` in a row, spread evenly over the history."""
+    if len(returns) <= SEARCH_BARS:
+        return returns
+    firsts = np.linspace(0, len(returns) - BLOCK, SEARCH_BARS // BLOCK).astype(np.int64)
+    return returns[(firsts[:, None] + np.arange(BLOCK)).ravel()]
 
 
 def _parts(theta: np.ndarray, k: int) -> tuple[np.ndarray, ...]:
@@ -309,12 +324,19 @@ def _smooth(transition, density, alpha):
     k = transition.shape[0]
     beta, weighted = np.ones(k), np.empty(k)
     for t in range(alpha.shape[0] - 1, -1, -1):
-        weighted[:] = density[t] * beta
-        alpha[t] *= beta
-        alpha[t] /= max(alpha[t].sum(), 1e-300)
+        total, top = 0.0, 1e-300
+        for j in range(k):
+            weighted[j] = density[t, j] * beta[j]
+            alpha[t, j] *= beta[j]
+            total += alpha[t, j]
         for i in range(k):
-            beta[i] = (transition[i] * weighted).sum()
-        beta /= max(beta.max(), 1e-300)
+            alpha[t, i] /= max(total, 1e-300)
+            beta[i] = 0.0
+            for j in range(k):
+                beta[i] += transition[i, j] * weighted[j]
+            top = max(top, beta[i])
+        for i in range(k):
+            beta[i] /= top
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

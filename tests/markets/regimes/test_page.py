@@ -80,10 +80,10 @@ def test_the_rule_decides_at_a_bar_and_earns_over_the_next():
 
 def test_shades_cover_each_bar_once():
     index = pd.date_range("2020", periods=6)
-    x, y = _towers(index, np.array([True, True, False, False, True, True]))
+    x, y = _towers(index, [(0, 2), (4, 6)])
     assert list(x) == [index[i] for i in (0, 0, 2, 2, 4, 4, 5, 5)]
     assert y.tolist() == [0, 1, 1, 0] * 2
-    assert len(_towers(index, np.zeros(6, dtype=bool))[0]) == 0
+    assert len(_towers(index, [])[0]) == 0
 
 
 def test_ticks_are_round():
