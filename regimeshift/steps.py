@@ -51,6 +51,17 @@ def show_regimes(bars: Bars, regimes: RegimeDetector, title: str) -> None:
     show(described(regimes.filter(bars).table(bars)), title, "regime")
 
 
+def show_supported(bars: Bars) -> None:
+    """Print how many hidden Markov regimes `bars` support."""
+    from markets import supported_regimes
+
+    found = supported_regimes(bars)
+    above = ", ".join(
+        f"{k}: +{bic:,.0f}" for k, bic in (found.table["BIC"] - found.table["BIC"].min()).items() if bic > 0
+    )
+    console.print(f"The fitted bars support {found.n_regimes} regime{'s' * (found.n_regimes > 1)} by BIC (above it, {above}).")
+
+
 def train(
     learner: str,
     tasks: TaskSet,

@@ -104,7 +104,7 @@ def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: st
         "same fit but using the whole span; nobody could have traded on them."
     )
     curves = _figure(bars, live, after, past.index[-1]).to_html(
-        full_html=False, include_plotlyjs=True, div_id="regimes", config={"displaylogo": False}
+        full_html=False, include_plotlyjs=True, div_id="regimes", config={"displaylogo": False, "responsive": True}
     )
     worth = (
         f"From {rest.index[0]:%Y-%m-%d} on. The rule holds the market over the next bar unless the label is "
@@ -208,9 +208,11 @@ def _figure(bars: Bars, live: RegimePath, after: RegimePath, fitted: pd.Timestam
     )
     figure.update_xaxes(showgrid=False, range=[bars.index[0], bars.index[-1]])
     figure.update_layout(
-        height=720, template="plotly_white", hovermode="x unified", margin={"l": 60, "r": 20, "t": 70, "b": 30},
-        legend={"orientation": "h", "y": 1.1, "x": 0},
+        height=760, template="plotly_white", hovermode="x unified", margin={"l": 48, "r": 12, "t": 40, "b": 30},
+        # below the charts, where it may grow; above, it would cover titles and curves on a narrow screen
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
     )  # fmt: skip
+    figure.update_annotations(x=0, xanchor="left", font_size=14)  # in the middle, a title would be cut off on a phone
     return figure
 
 

@@ -41,7 +41,7 @@ class Regimes:
         from markets.regimes.named import detector_from_name
         from markets.regimes.page import write_regime_page
         from regimeshift.console import console
-        from regimeshift.steps import show_regimes
+        from regimeshift.steps import show_regimes, show_supported
 
         bars = load(self.source)
         past = bars[: self.fit_until or _first_part(bars)]
@@ -55,6 +55,8 @@ class Regimes:
         show_regimes(
             after, regimes, f"Filtered from {after.index[0]:%Y-%m-%d} to {after.index[-1]:%Y-%m-%d}, never fitted on"
         )
+        if self.detector == "hmm":
+            show_supported(past)
         if self.page:
             console.print(f"Wrote {write_regime_page(bars, past, regimes, self.page)}")
         if self.out:
