@@ -59,7 +59,9 @@ def show_supported(bars: Bars) -> None:
     above = ", ".join(
         f"{k}: +{bic:,.0f}" for k, bic in (found.table["BIC"] - found.table["BIC"].min()).items() if bic > 0
     )
-    console.print(f"The fitted bars support {found.n_regimes} regime{'s' * (found.n_regimes > 1)} by BIC (above it, {above}).")
+    console.print(
+        f"The fitted bars support {found.n_regimes} regime{'s' * (found.n_regimes > 1)} by BIC (above it, {above})."
+    )
 
 
 def train(
