@@ -86,6 +86,20 @@ def show_regimes(bars: Bars, regimes: RegimeDetector, title: str) -> None:
     show(described(regimes.filter(bars).table(bars)), title, "regime")
 
 
+def show_supported(bars: Bars) -> None:
+    """Print how many hidden Markov regimes `bars` support."""
+    from markets import supported_regimes
+
+    with step("counting regimes"):
+        found = supported_regimes(bars)
+    above = ", ".join(
+        f"{k}: +{bic:,.0f}" for k, bic in (found.table["BIC"] - found.table["BIC"].min()).items() if bic > 0
+    )
+    console.print(
+        f"The fitted bars support {found.n_regimes} {'regime' if found.n_regimes == 1 else 'regimes'} by BIC (above it, {above})."
+    )
+
+
 def build_learner(
     name: str,
     windows: Windows,

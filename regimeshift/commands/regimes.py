@@ -41,7 +41,7 @@ class Regimes(DataOptions):
         from markets.regimes.named import detector_from_name
         from markets.regimes.page import write_regime_page
         from regimeshift.console import console, page_file, step
-        from regimeshift.steps import show_regimes, usual_regimes
+        from regimeshift.steps import show_regimes, show_supported, usual_regimes
 
         if self.page:
             page_file(self.page, "--page")
@@ -59,6 +59,8 @@ class Regimes(DataOptions):
         show_regimes(
             after, regimes, f"Filtered from {after.index[0]:%Y-%m-%d} to {after.index[-1]:%Y-%m-%d}, never fitted on"
         )
+        if self.detector == "hmm":
+            show_supported(past)
         if self.page:
             with step(f"writing {self.page}"):
                 page = write_regime_page(bars, past, regimes, self.page)
