@@ -37,7 +37,8 @@ class DataContract:
     Attributes
     ----------
     bars : Bars of shape (T, A)
-        The last bars at registration, closes alone, with the symbols in the model's order.
+        The last bars at registration, closes alone, with the symbols in the model's order. A symbol that is never tradable is
+        there to be read only.
     warmup : int
         Closes of each symbol that a decision reads before its last one.
     data_hash : str
@@ -69,7 +70,7 @@ class DataContract:
         return 1 / SPACING <= spacing / self.spacing <= SPACING
 
     def ordered(self, bars: Bars) -> Bars:
-        """`bars` with the symbols in the model's order.
+        """`bars` with the symbols in the model's order, those untradable that were never tradable at registration.
 
         Raises
         ------
@@ -81,7 +82,8 @@ class DataContract:
         if missing or others:
             what = f"{bars.name} is without {few(missing)}" if missing else f"{bars.name} has {few(others)} besides"
             raise InputError(f"{what}; the model was made for {few(self.symbols)}, and needs the bars of just these")
-        return bars if bars.symbols == self.symbols else bars.select(self.symbols)
+        bars = bars if bars.symbols == self.symbols else bars.select(self.symbols)
+        return bars if self.tradable.all() else _restricted(bars, self.tradable)
 
     def check(self, bars: Bars) -> Bars:
         """Check that a decision of the model on `bars` makes sense, and return them with the symbols in its order.
@@ -190,6 +192,11 @@ class DataContract:
     # ------------------------------------------------------------------ what is derived
 
     @cached_property
+    def tradable(self) -> np.ndarray:
+        """Whether each symbol is ever tradable, bool of shape (A,)."""
+        return self.bars.tradable.any(axis=0)
+
+    @cached_property
     def _listing(self) -> list[pd.Timestamp]:
         """Time of each symbol's first close."""
         return [self.bars.index[np.flatnonzero(there)[0]] for there in np.isfinite(self.bars.close).T]
@@ -215,7 +222,12 @@ class DataContract:
 
     def save(self, path: Path) -> None:
         """Write the contract as JSON."""
-        facts = {"format": FORMAT, "data_hash": self.data_hash, "warmup": self.warmup}
+        facts = {
+            "format": FORMAT,
+            "data_hash": self.data_hash,
+            "warmup": self.warmup,
+            "tradable": self.tradable.tolist(),
+        }
         path.write_text(json.dumps(facts | to_request(self.bars)))
 
     @classmethod
@@ -230,7 +242,7 @@ class DataContract:
         config = json.loads(path.read_text())
         check_format(config, path, "register the model again")
         bars = from_request(config["symbols"], config["times"], config["bars"], "the bars at registration")
-        return cls(bars, config["warmup"], config["data_hash"])
+        return cls(_restricted(bars, np.array(config["tradable"])), config["warmup"], config["data_hash"])
 
 
 def to_request(bars: Bars) -> dict[str, Any]:
@@ -281,6 +293,16 @@ def from_request(symbols: Any, times: Any, rows: Any, name: str = "the request")
 
 def _spacing(bars: Bars) -> float:
     return float(np.median(np.diff(bars.index.as_unit("us").asi8))) / 1e6
+
+
+def _restricted(bars: Bars, tradable: np.ndarray) -> Bars:
+    """`bars` in which only some symbols, bool of shape (A,), can be traded."""
+    held = bars.with_past()
+    mask = held.tradable & tradable
+    built = Bars.make(
+        held.index, held.symbols, **held.fields, tradable=mask, delisted=held.delisted_from, name=held.name
+    )
+    return built.rows(bars.past, len(built))
 
 
 def _aware(time: Any) -> bool:

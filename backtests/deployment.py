@@ -118,7 +118,7 @@ def _window(strategy: PolicyStrategy | Blend, bars: Bars, shortest: int = 0) -> 
     empty = ~np.isfinite(last.close).any(axis=0)
     if empty.any():
         raise InputError(f"{last.symbols[int(np.argmax(empty))]} no longer trades at {last.index[-1]}; leave it out")
-    return Bars.make(last.index, last.symbols, last.close, name=bars.name)
+    return Bars.make(last.index, last.symbols, last.close, tradable=last.tradable, name=bars.name)
 
 
 def save(strategy: PolicyStrategy | Blend, contract: DataContract, folder: Path) -> None:

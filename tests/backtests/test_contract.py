@@ -162,3 +162,17 @@ def test_on_disk(mixed, tmp_path):
     contract.save(tmp_path / "contract.json")
     again = DataContract.load(tmp_path / "contract.json")
     assert (again.bars.hash, again.needed, again.data_hash) == (mixed.hash, WARMUP + 1, mixed.hash)
+
+
+def test_a_series_that_is_never_tradable_stays_one(bars, tmp_path):
+    """VIX beside stocks is read and not traded, also where the request does not say so."""
+    mask = np.ones(bars.shape, dtype=bool)
+    mask[:, 1] = False
+    external = Bars.make(bars.index, bars.symbols, bars.close, tradable=mask)
+    contract = DataContract(external[-100:].without_past(), WARMUP, external.hash)
+    contract.save(tmp_path / "contract.json")
+    for known in (contract, DataContract.load(tmp_path / "contract.json")):
+        assert known.tradable.tolist() == [True, False, True]
+        turned = known.check(bars[-60:].without_past().select(["S2", "S1", "S0"]))
+        assert turned.tradable.any(axis=0).tolist() == [True, False, True]
+        assert known.ordered(bars[1000:]).past == 1000
