@@ -72,6 +72,14 @@ def metrics(
 
 # The columns printed in a terminal; the report shows all metrics.
 SHORT = ("Sharpe", "CAGR", "volatility", "max drawdown", "turnover", "costs")
+# Heads of the columns with their units, on two lines.
+HEADS = {
+    "CAGR": "CAGR\nper year",
+    "volatility": "volatility\nper year",
+    "max drawdown": "max\ndrawdown",
+    "turnover": "turnover\nper year",
+    "costs": "costs\nper year",
+}
 PER_CENT = ("total return", "CAGR", "volatility", "max drawdown", "costs", "exposure")
 
 

@@ -13,9 +13,11 @@ import pandas as pd
 from joblib import Parallel, delayed
 from rich.progress import Progress
 
-from backtests.results import Backtest
+from backtests.results import Backtest, kept_by_limits
 from markets import Bars, Costs, Execution, InputError, Ledger, RegimePath, simulate
 from markets.bars.time_spans import moment
+from markets.common.progress import visible
+from markets.common.words import count
 from strategies import Plan, Strategy
 from strategies.strategy import planned
 
@@ -76,7 +78,9 @@ class WalkForward:
         """Write a self-contained HTML page; see `backtests.report.write_report`."""
         from backtests.report import write_report  # plotly takes a second to import
 
-        return write_report(self.backtests, self.bars, self.costs, self.every, self.regimes, path, title, notes)
+        return write_report(
+            self.backtests, self.bars, self.costs, self.execution, self.every, self.regimes, path, title, notes
+        )
 
 
 def walk_forward(
@@ -109,7 +113,7 @@ def walk_forward(
     jobs : int
         Strategies to run in parallel, by joblib.
     progress : bool
-        Whether to show a progress bar.
+        Whether to show a progress bar, on a terminal.
 
     Returns
     -------
@@ -118,8 +122,8 @@ def walk_forward(
     Raises
     ------
     InputError
-        When there are no strategies, too few bars for a strategy's warm-up, two strategies of the same name, or `every` is
-        below 1.
+        When there are no strategies, fewer than 3 bars or too few for a strategy's warm-up, two strategies of the same name, or
+        `every` is below 1.
 
     Warns
     -----
@@ -138,12 +142,17 @@ def walk_forward(
     names = [s.name for s in strategies]
     if len(set(names)) < len(names):
         raise InputError(f"two strategies are called {max(names, key=names.count)!r}; give each its own name")
+    if len(bars) < 3:
+        span = f"{bars.index[0]} to {bars.index[-1]}"
+        raise InputError(
+            f"{bars.name}: {count(len(bars), 'bar')} from {span}; a backtest needs at least 3, which make two returns"
+        )
     if every < 1:
         raise InputError(f"every is {every}; it must be at least 1 bar")
     costs, execution = Costs.parse(costs), execution or Execution()
     work = [delayed(_run)(s, bars, costs, execution, every) for s in strategies]
     done = []
-    with Progress(transient=True, disable=not progress) as bar:
+    with Progress(transient=True, disable=not visible(progress)) as bar:
         row = bar.add_task("backtesting", total=len(work))
         for backtest in Parallel(n_jobs=jobs, return_as="generator")(work):
             done.append(backtest)
@@ -161,7 +170,10 @@ def _run(strategy: Adaptive, bars: Bars, costs: Costs, execution: Execution, eve
     np.nan_to_num(weights, copy=False)  # symbols that are not listed yet have no mark
     fingerprint = getattr(strategy, "fingerprint", None)
     cost, traded = paths.cost[0], paths.traded[0]
-    return Backtest(strategy.name, bars.index, bars.symbols, equity, cost, traded, weights, plan, fingerprint)
+    return Backtest(
+        strategy.name, bars.index, bars.symbols, equity, cost, traded, weights, plan, fingerprint,
+        kept_by_limits(plan, execution), getattr(strategy, "remark", ""),
+    )  # fmt: skip
 
 
 def _joined_plan(strategy: Adaptive, bars: Bars, every: int) -> Plan:

@@ -58,14 +58,18 @@ ROOMS = {
     "backtests": {
         "metrics": set(),
         "results": {"metrics"},
-        "report": {"metrics", "results"},
+        "remarks": {"results"},
+        "report": {"metrics", "results", "remarks"},
         "walk_forward": {"results", "report"},
         "lookahead": {"walk_forward"},
         "significance": {"results"},
-        "tracking": {"walk_forward"},
-        "deployment": set(),
-        "serving": {"deployment"},
-        "registry": {"walk_forward", "tracking", "deployment"},
+        "tracking": {"results", "walk_forward"},
+        "contract": set(),
+        "deployment": {"contract"},
+        "served": {"contract", "deployment"},
+        "serving": {"served"},
+        "lookup": set(),
+        "registry": {"walk_forward", "tracking", "contract", "deployment", "served", "lookup"},
     },
 }
 # Names that the field has other words for (DESIGN.md); as identifiers none may come back.
@@ -77,7 +81,9 @@ RETIRED = {
 # A half spread is the bid–ask one; a standard deviation is `std`.
 ABOUT_BID_ASK = (
     "markets/accounting/",
+    "regimeshift/options.py",
     "tests/markets/accounting/",
+    "tests/regimeshift/test_options.py",
     "tests/peers/",
     "tests/support/",
     "tests/markets/envs/",

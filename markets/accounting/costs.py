@@ -132,7 +132,7 @@ class Costs:
 
     @classmethod
     def parse(cls, text: str | float | Costs) -> Costs:
-        """Make costs from a commission per side: ``"10bp"``, ``"0.1%"`` or a fraction. `Costs` are returned as they are.
+        """Make costs from a commission per side: ``"10bp"``, ``"0.1%"``, ``"0"`` or a fraction. `Costs` are returned as they are.
 
         Raises
         ------
@@ -143,10 +143,21 @@ class Costs:
             return text
         if isinstance(text, (int, float)):
             return cls(commission=float(text))
-        found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(bps?|%)\s*", text, re.ASCII)
-        if not found:
-            raise InputError(f"costs {text!r}: write 10bp or 0.1% (per side), or pass markets.Costs(...)")
-        return cls(commission=float(found[1]) * (1e-2 if found[2] == "%" else 1e-4))
+        return cls(commission=fraction(text, "costs"))
+
+
+def fraction(text: str, what: str) -> float:
+    """A fraction written as ``"10bp"`` or ``"0.1%"``. Only ``"0"`` needs no unit: 0.1 could be a fraction or per cent.
+
+    Raises
+    ------
+    InputError
+        When the text cannot be read. `what` names the value in the message.
+    """
+    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(bps?|%)?\s*", text, re.ASCII)
+    if not found or (found[2] is None and float(found[1]) != 0):
+        raise InputError(f"{what} {text!r}: write 10bp or 0.1%, with the unit")
+    return float(found[1]) * (1e-2 if found[2] == "%" else 1e-4)
 
 
 @dataclass(frozen=True)

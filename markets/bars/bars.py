@@ -217,7 +217,8 @@ class Bars:
     def __repr__(self) -> str:
         first, last = self.index[0], self.index[-1]
         extra = f", {self.past} earlier bars held" if self.past else ""
-        return f"Bars({self.name}: {len(self)} bars x {len(self.symbols)} symbols, {first} to {last}{extra})"
+        symbols = "symbol" if len(self.symbols) == 1 else "symbols"
+        return f"Bars({self.name}: {len(self)} bars x {len(self.symbols)} {symbols}, {first} to {last}{extra})"
 
     @property
     def marks(self) -> np.ndarray:
@@ -249,8 +250,10 @@ class Bars:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of all values, history included, in hexadecimal; identifies the data set in logs."""
-        digest = hashlib.sha256(repr((self.symbols, self.past, sorted(self._fields))).encode())
+        """SHA-256 of all rows, history included, in hexadecimal: of the whole data set, whatever part of it is visible."""
+        digest = hashlib.sha256(
+            repr((self.symbols, 0, sorted(self._fields))).encode()
+        )  # 0: as earlier versions have it
         digest.update(self._index.as_unit("us").asi8.tobytes())
         for field in sorted(self._fields):
             digest.update(self._fields[field].tobytes())
@@ -258,6 +261,11 @@ class Bars:
         if any(time is not None for time in self._delisted_from):
             digest.update(repr(self._delisted_from).encode())
         return digest.hexdigest()
+
+    @cached_property
+    def span_hash(self) -> str:
+        """The `hash` of the visible rows alone, whatever history is held before them."""
+        return self.without_past().hash
 
     @property
     def years(self) -> float:
@@ -421,7 +429,7 @@ def _recent(close, out):
 
 def _check_index(index: pd.DatetimeIndex) -> None:
     if len(index) < 2:
-        raise InputError(f"only {len(index)} bar(s); at least 2 are needed for a return")
+        raise InputError(f"only {len(index)} bar{'' if len(index) == 1 else 's'}; at least 2 are needed for a return")
     if index.hasnans:
         raise InputError(f"bar {int(np.argmax(index.isna()))} has no time")
     steps = np.diff(index.asi8)

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from markets.bars.bars import Bars
-from markets.common.pages import table, write_page
+from markets.common.pages import rows_to_draw, segments_to_draw, table, write_page
 from markets.common.statistics import growth_per_year, max_drawdown, sharpe
 from markets.regimes.base import RegimeDetector, RegimePath, market_returns, recovery
 from markets.regimes.colours import shade
@@ -103,7 +103,7 @@ def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: st
         "same fit but using the whole span; nobody could have traded on them."
     )
     curves = _figure(bars, live, after, past.index[-1]).to_html(
-        full_html=False, include_plotlyjs=True, div_id="regimes", config={"displaylogo": False}
+        full_html=False, include_plotlyjs=True, div_id="regimes", config={"displaylogo": False, "responsive": True}
     )
     worth = (
         f"From {rest.index[0]:%Y-%m-%d} on. The rule holds the market over the next bar unless the label is "
@@ -180,10 +180,12 @@ def _figure(bars: Bars, live: RegimePath, after: RegimePath, fitted: pd.Timestam
     else:
         price, name = np.cumprod(1 + np.nan_to_num(market_returns(bars))), "mean of the symbols (start = 1, log scale)"
     line = {"color": "#1c2733", "width": 1.2}
+    shown = rows_to_draw(bars.index, price)
     for row, path in enumerate((live, after), start=1):
+        segments = segments_to_draw(path.index, path.labels)
         for k, regime in enumerate(path.names):
-            x, y = _towers(path.index, path.labels == k)
-            style = {"mode": "lines", "line": {"width": 0}, "fill": "tozeroy", "fillcolor": shade(k, len(path.names))}
+            x, y = _towers(path.index, [(first, stop) for first, stop, label in segments if label == k])
+            style = {"mode": "lines", "line": {"width": 0}, "fill": "tozeroy", "fillcolor": shade(regime, path.names)}
             figure.add_scatter(
                 x=x,
                 y=y,
@@ -196,7 +198,7 @@ def _figure(bars: Bars, live: RegimePath, after: RegimePath, fitted: pd.Timestam
                 col=1,
             )
         figure.add_scatter(
-            x=bars.index, y=price, mode="lines", line=line, name=name, legendgroup="price", showlegend=row == 1,
+            x=bars.index[shown], y=price[shown], mode="lines", line=line, name=name, legendgroup="price", showlegend=row == 1,
             row=row, col=1, secondary_y=True,
         )  # fmt: skip
         figure.add_vline(x=fitted, line={"dash": "dash", "width": 1.2, "color": "#5a6a7a"}, row=row, col=1)
@@ -206,15 +208,17 @@ def _figure(bars: Bars, live: RegimePath, after: RegimePath, fitted: pd.Timestam
     )
     figure.update_xaxes(showgrid=False, range=[bars.index[0], bars.index[-1]])
     figure.update_layout(
-        height=720, template="plotly_white", hovermode="x unified", margin={"l": 60, "r": 20, "t": 70, "b": 30},
-        legend={"orientation": "h", "y": 1.1, "x": 0},
+        height=760, template="plotly_white", hovermode="x unified", margin={"l": 48, "r": 12, "t": 40, "b": 30},
+        # below the charts, where it may grow; above, it would cover titles and curves on a narrow screen
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
     )  # fmt: skip
+    figure.update_annotations(x=0, xanchor="left", font_size=14)  # in the middle, a title would be cut off on a phone
     return figure
 
 
-def _towers(index: pd.DatetimeIndex, inside: np.ndarray) -> tuple[pd.DatetimeIndex, np.ndarray]:
-    """Vertices of a curve that is 1 from each bar inside to the next bar, and 0 elsewhere."""
-    edges = np.flatnonzero(np.diff(inside.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
+def _towers(index: pd.DatetimeIndex, spans: list[tuple[int, int]]) -> tuple[pd.DatetimeIndex, np.ndarray]:
+    """Vertices of a curve that is 1 from the first bar of each span to the first bar after it, and 0 elsewhere."""
+    edges = np.array(spans, dtype=np.int64).reshape(-1, 2)
     corners = np.repeat(np.minimum(edges, len(index) - 1), 2, axis=1).ravel()
     return index[corners], np.tile([0, 1, 1, 0], len(edges))
 

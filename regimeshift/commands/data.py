@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
-import tyro
+from regimeshift.options import DataOptions, Source
 
 
 @dataclass
-class Show:
+class Show(DataOptions):
     """Summarise a data set: span, gaps, growth and volatility of each symbol.
 
     Files are CSV or Parquet, either wide (a time column and one column of closes per symbol) or long (columns time, symbol,
     open, high, low, close, volume, of which only time and close are required; without a symbol column the file is one symbol).
     """
 
-    source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
-    resample: str | None = None
-    """Period to resample to, such as 1D or W-FRI; by default the bars are used as they are."""
+    source: Source = "stocks"
 
     def run(self) -> None:
         import numpy as np
         import pandas as pd
 
-        from markets import load
         from markets.common.statistics import bars_per_year, deviation, growth_per_year, years
         from regimeshift.console import console, show
 
-        bars = load(self.source, resample=self.resample)
+        bars = self.load(self.source)
         rows = {}
         for i, symbol in enumerate(bars.symbols):
             there = np.flatnonzero(np.isfinite(bars.close[:, i]))
@@ -48,7 +42,7 @@ class Show:
         rate = (
             f"About {per_year:,.0f} bars per year" if np.isfinite(per_year) else "Too short to annualise: a single day"
         )
-        console.print(f"Fields: {', '.join(bars.fields)}. {rate}. SHA-256 {bars.hash[:16]}…")
+        console.print(f"Fields: {', '.join(bars.fields)}. {rate}. SHA-256 {bars.hash}.")
         if bars.source.survivorship:
             console.print(f"Survivorship: {bars.source.survivorship}.")
 
@@ -58,14 +52,13 @@ def _percent(value: float) -> str:
 
 
 @dataclass
-class Check:
+class Check(DataOptions):
     """Check the quality of a data set: gaps, stale prices, outliers, suspected splits, missing sessions. The worst come first.
 
     Exit status 1 if there is a finding of severity "error", which makes the data unusable as they are; else 0.
     """
 
-    source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    source: Source = "stocks"
     calendar: str | None = None
     """Trading calendar: an exchange code such as XNYS, XLON or XTKS, or 24/5 or 24/7; by default guessed from the bars."""
     stale: int = 10
@@ -74,13 +67,19 @@ class Check:
     """Write a page with plots to this .html file."""
 
     def run(self) -> None:
-        from markets.quality import check_source
+        from markets.quality import check, check_source
         from markets.quality.findings import first_cells, when
-        from regimeshift.console import console, listing, writable
+        from regimeshift.console import console, listing, page_file, step
 
         if self.page:
-            writable(Path(self.page).parent)
-        report = check_source(self.source, self.calendar, self.stale)
+            page_file(self.page, "--page")
+        with step(f"checking {self.source}"):
+            if self.resample:
+                report = check(self.load(self.source), self.calendar, self.stale)
+            else:
+                report = check_source(
+                    self.source, self.calendar, self.stale, start=self.start, end=self.end, symbols=self.symbols or None
+                )
         console.print(repr(report.bars))
         for name, fact in report.facts.items():
             console.print(f"{name.capitalize()}: {fact}.", markup=False)

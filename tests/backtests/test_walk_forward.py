@@ -85,6 +85,28 @@ def test_results_in_sample_are_warned_about(bars, meta):
         walk_forward([meta], bars[1000:], progress=False)
 
 
+def test_regression_a_span_of_one_or_two_bars_is_one_line(bars):
+    """One bar was a division by zero, two bars were a turnover of 182 a year."""
+    for k, text in ((1, "1 bar from"), (2, "2 bars from")):
+        with pytest.raises(InputError, match=f"{text} .* a backtest needs at least 3"):
+            walk_forward([EqualWeight()], bars[-k:], progress=False)
+    assert len(walk_forward([EqualWeight()], bars[-3:], progress=False)[0].equity) == 3
+
+
+class WithHole(Strategy):
+    name = "with a hole"
+
+    def plan(self, bars):
+        aim = np.zeros(bars.shape)
+        aim[7, 2] = np.nan
+        return Plan(aim)
+
+
+def test_regression_an_aim_that_is_no_number_names_strategy_symbol_and_time(bars):
+    with pytest.raises(InputError, match=rf"with a hole: plan: aim .* is nan; .* \(S2 at {bars.index[1007]}\)"):
+        walk_forward([WithHole()], bars[1000:], progress=False)
+
+
 def test_nothing_to_backtest(bars):
     with pytest.raises(InputError, match="nothing to backtest"):
         walk_forward([], bars)

@@ -151,3 +151,11 @@ def test_regression_without_a_base_some_aims_stand_out_of_their_zone_at_first(se
     policy = Policy(PolicySettings(hidden=32, base="flat", features=FEATURES))
     plan = policy(torch.randn(8, 100, 1, len(FEATURES.names)), torch.zeros(8, 100, 1, dtype=torch.float64))
     assert (plan.aim.abs() > plan.band).double().mean() > 0.5
+
+
+def test_the_window_of_the_base_is_a_setting(bars):
+    short = strategy(base_window=10, shrink=0.0)
+    np.testing.assert_allclose(short.plan(bars).aim, InverseVolatility(10).plan(bars).aim)
+    assert "holds its base (inverse volatility)" in short.remark
+    with pytest.raises(InputError, match="base_window is 1; it must be at least 2"):
+        PolicySettings(base_window=1)

@@ -99,8 +99,7 @@ def test_a_bar_without_a_return_changes_nothing(fitted, name):
     holed = np.insert(close, 100, np.full(300, np.nan))[:, None]
     path = fitted[name].filter(Bars.make(index, ["A"], holed))
     assert np.isfinite(path.probabilities).all()
-    if name != "hmm":  # its chain continues without observations
-        assert (path.probabilities[130:400] == path.probabilities[129]).all()
+    assert (path.probabilities[130:400] == path.probabilities[129]).all()
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -274,3 +273,41 @@ def test_bars_without_any_return_have_regimes_all_the_same(fitted, name):
     bars = Bars.make(index, ["A"], np.where(np.arange(15) == 14, 5.0, np.nan)[:, None])
     for path in (fitted[name].filter(bars), fitted[name].hindsight(bars)):
         np.testing.assert_allclose(path.probabilities.sum(axis=1), 1, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.filterwarnings("ignore:.*left out as bad prices")
+def test_regression_a_bad_price_and_a_split_change_no_regime(fitted, name, bars):
+    detector, expected = fitted[name], fitted[name].filter(bars).probabilities
+    close = bars.close.copy()
+    close[500] *= 100  # out and back
+    close[800:] /= 20  # a split
+    raw = Bars.make(bars.index, bars.symbols, close, name="raw")
+    live = detector.filter(raw).probabilities
+    assert (live[500] == live[499]).all()
+    assert (live[800] == live[799]).all()
+    assert (live.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.97
+    again = type(detector)(**detector.get_params()).fit(raw[:1000])
+    assert (again.filter(raw).labels == expected.argmax(axis=1)).mean() > 0.95
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_regression_what_a_fit_leaves_out_is_told_once(name, bars):
+    close = bars.close[:1000].copy()
+    close[500] *= 100
+    raw = Bars.make(bars.index[:1000], bars.symbols, close, name="raw")
+    detector = type(DETECTORS[name])(**DETECTORS[name].get_params())
+    with pytest.warns(UserWarning, match=r"raw: 2 returns beyond \S+ % are left out as bad prices") as caught:
+        detector.fit(raw)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_a_symbol_that_never_trades_is_one_line():
+    bars = Bars.make(
+        pd.bdate_range("2000", periods=300), ["A", "B"], np.column_stack([np.ones(300), np.full(300, 2.0)])
+    )
+    for detector in DETECTORS.values():
+        with pytest.raises(InputError, match="prices do not move"):
+            type(detector)(**detector.get_params()).fit(bars)
+        with pytest.raises(InputError, match="returns are too few"):
+            type(detector)(**detector.get_params()).fit(bars[:2])

@@ -23,7 +23,7 @@ def test_the_page_needs_no_network_and_says_what_was_fitted(page, bars):
     text = page.read_text()
     assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="http', text)
     for words in (
-        "HiddenMarkovRegimes(n_regimes=2, restarts=2",
+        "HiddenMarkovRegimes(n_regimes=2, degrees_of_freedom=5.0, persistence=100.0, restarts=2",
         f"Fitted on {bars.index[0]:%Y-%m-%d} to {bars.index[599]:%Y-%m-%d}, left of the dashed line",
         f"As seen live from {bars.index[600]:%Y-%m-%d} on",
         "in hindsight, fitted on everything",
@@ -80,10 +80,10 @@ def test_the_rule_decides_at_a_bar_and_earns_over_the_next():
 
 def test_shades_cover_each_bar_once():
     index = pd.date_range("2020", periods=6)
-    x, y = _towers(index, np.array([True, True, False, False, True, True]))
+    x, y = _towers(index, [(0, 2), (4, 6)])
     assert list(x) == [index[i] for i in (0, 0, 2, 2, 4, 4, 5, 5)]
     assert y.tolist() == [0, 1, 1, 0] * 2
-    assert len(_towers(index, np.zeros(6, dtype=bool))[0]) == 0
+    assert len(_towers(index, [])[0]) == 0
 
 
 def test_ticks_are_round():

@@ -14,8 +14,7 @@ def shown(capsys, path):
 
 
 def row(text, symbol):
-    line = next(line for line in text.splitlines() if f"│ {symbol} " in line)
-    return [cell.strip() for cell in line.strip("│").split("│")]
+    return next(words for line in text.splitlines() if (words := line.split())[:1] == [symbol])
 
 
 def test_regression_growth_is_the_compound_rate_over_the_symbols_own_life(tmp_path, capsys):
