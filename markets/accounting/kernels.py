@@ -72,7 +72,7 @@ class BarEnd(NamedTuple):
     traded: float
     limited: bool  # whether the plan exceeded the limits
     filled: bool  # whether there was a fill: false for an account that is closed, or ruined by the gap to the fill
-    scaled: float  # gross weight that the limits left, as a fraction of the plan's; 1 if they left all
+    scaled: float  # gross weight that limits and cash left, as a fraction of the plan's; 1 if they left all
 
 
 class Limits(NamedTuple):
@@ -99,6 +99,7 @@ class Notes(NamedTuple):
     cut: int  # symbol whose buy took the last cash, when the smallest buys come first; or -1
     cost: float
     traded: float
+    scaled: float  # as in `BarEnd`
 
 
 # ---------------------------------------------------------------------------------------------------- forward
@@ -418,7 +419,7 @@ def _fill(market, t, cash, shares, plan, forced, rules, work):
         equity += work[VALUE, i]
     if equity <= 0:
         limits = Limits(1.0, False, 1.0, 1.0, 1.0, 1.0, False, 1.0)
-        return cash, Notes(equity, equity, limits, 1.0, False, -1, 0.0, 0.0)
+        return cash, Notes(equity, equity, limits, 1.0, False, -1, 0.0, 0.0, 1.0)
     limits = _targets(market, t, equity, plan, rules, work)
     base = equity
     if rules.sizing == POST_FEE and not forced:
@@ -427,7 +428,8 @@ def _fill(market, t, cash, shares, plan, forced, rules, work):
     if rules.fixed == 0 and impact.size == 0 and rules.quadratic == 0 and rules.sizing != OUTLAY:
         done, cash, cost, traded, share = _plain_orders(market, t, cash, base, shares, forced, rules, work)
         if done:
-            return cash, Notes(equity, base, limits, share, False, -1, cost, traded)
+            left = limits.left * _afforded(equity, work) if share < 1 else limits.left
+            return cash, Notes(equity, base, limits, share, False, -1, cost, traded, left)
     cost, traded, wanted, quadratic = 0.0, 0.0, 0.0, rules.quadratic / equity
     for i in range(n):  # sells first
         order, target = 0.0, work[TARGET, i]
@@ -453,12 +455,13 @@ def _fill(market, t, cash, shares, plan, forced, rules, work):
             cost += paid
             traded -= order
             shares[i] = _moved(shares[i], order, price[t, i], target, rules.lot)
-    share, covering, cut = 1.0, False, -1
+    share, covering, cut, left = 1.0, False, -1, limits.left
     if wanted > cash and not rules.borrowing and not forced:
         if rules.smallest_first or rules.lot > 0:
             cut = _cut_largest(market, t, cash, shares, quadratic, rules, work)
         else:
             share, covering = _cut_alike(market, t, cash, quadratic, rules, work)
+        left *= _afforded(equity, work)
     if wanted > 0:
         for i in range(n):
             order = work[ORDER, i]
@@ -470,7 +473,18 @@ def _fill(market, t, cash, shares, plan, forced, rules, work):
                 shares[i] = _moved(shares[i], order, price[t, i], work[TARGET, i], rules.lot)
     if cut >= 0 or 0 < share < 1:
         cash = 0.0  # removes the rounding error
-    return cash, Notes(equity, base, limits, share, covering, cut, cost, traded)
+    return cash, Notes(equity, base, limits, share, covering, cut, cost, traded, left)
+
+
+@_kernel
+def _afforded(equity, work):
+    """Gross weight that the orders lead to, as a fraction of that of the targets, for the symbols that the plan trades."""
+    reached, wanted = 0.0, 0.0
+    for i in range(work.shape[1]):
+        if work[MOVES, i] != 0:
+            reached += abs(work[VALUE, i] + work[ORDER, i]) / equity
+            wanted += abs(work[TARGET, i])
+    return reached / wanted if wanted > 0 else 1.0
 
 
 @_kernel
@@ -615,7 +629,7 @@ def _advance(market, t, cash, equity, shares, plan, rules, work):
     if equity <= 0:  # ruined at the mark or by the gap to the fill: the account closes with this equity
         cash = equity
         shares[:] = 0.0
-    return BarEnd(cash, equity, notes.cost, notes.traded, notes.limits.hit, filled, notes.limits.left)
+    return BarEnd(cash, equity, notes.cost, notes.traded, notes.limits.hit, filled, notes.scaled)
 
 
 # Rows of the two tables of accounts of `step_kernel`: integers (first line) and money (second line).

@@ -41,9 +41,9 @@ class Paths(NamedTuple):
         Whether there was a fill: false for an account that is closed, or ruined by the gap to the fill. Size 0 with
         ``orders=False``.
     scaled : ndarray of shape (B, T)
-        Gross weight that the limits of `Execution` left of the plan's, as a fraction, for the symbols that the plan trades:
-        0.5 if the plan wanted a gross weight of 2 and 1 is allowed, 1 where no limit was exceeded. Decisions of bar t are at
-        index t + 1.
+        Gross weight that the limits of `Execution` and the cash left of the plan's, as a fraction, for the symbols that the
+        plan trades: 0.5 if the plan wanted a gross weight of 2 and 1 is allowed, 0.999 if costs of 10 bp were not left in
+        cash, 1 where nothing was cut. Decisions of bar t are at index t + 1.
     """
 
     equity: np.ndarray
