@@ -6,6 +6,7 @@ The page is one self-contained file that works without a network.
 from __future__ import annotations
 
 import html
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,9 @@ def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: st
     """
     live, after = detector.filter(bars), detector.hindsight(bars)
     rest = bars[len(past) :]
-    fitted_on_all = type(detector)(**detector.get_params()).fit(bars)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a fit that serves to compare with
+        fitted_on_all = type(detector)(**detector.get_params()).fit(bars)
     seen = detector.filter(rest)
     others = {
         "in hindsight": detector.hindsight(rest),
