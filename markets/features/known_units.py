@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from markets.features.parts import ByFunction
 
 @dataclass(frozen=True)
 class UnitReturn(ByFunction):
-    """Simple return in a fixed unit, ``(P_t / P_{t-1} − 1) / unit``.
+    """Simple return in a fixed unit, ``(P_t / P_{t-1} − 1) / unit``; bars are the symbol's own.
 
     Attributes
     ----------
@@ -56,6 +57,7 @@ class Exogenous(ByFunction):
     """
 
     symbol: str
+    follows: ClassVar[bool] = True
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 
 from markets.bars.bars import Bars
-from markets.regimes.base import RegimeDetector, RegimePath, market_returns
+from markets.regimes.base import RegimeDetector, RegimePath
 
 # EM steps of every restart, and the number of restarts that are then run to convergence.
 SHORT_RUN = 15
@@ -115,8 +115,8 @@ class HiddenMarkovRegimes(RegimeDetector):
 
     def filter(self, bars: Bars) -> RegimePath:
         """Regime probabilities at each visible bar, from this and earlier bars only."""
-        alpha, _, _ = self._run(bars)
-        return RegimePath(bars.index, alpha[bars.past :], self.names)
+        alpha, _, _, last = self._run(bars)
+        return self._path(bars, alpha, last)
 
     def score(self, bars: Bars) -> float:
         """Log-likelihood of the returns (in per cent) of all rows of `bars`; for the fitted bars, it equals `log_likelihood`."""
@@ -124,22 +124,22 @@ class HiddenMarkovRegimes(RegimeDetector):
 
     def hindsight(self, bars: Bars) -> RegimePath:
         """Smoothed regime probabilities, ``P(s_t | all returns)``, which use later bars too."""
-        alpha, density, _ = self._run(bars)
-        first = int(np.isfinite(market_returns(bars.with_past())).argmax())
-        _smooth(self.transition, density[first:], alpha[first:])
-        return RegimePath(bars.index, alpha[bars.past :], self.names)
+        alpha, density, _, last = self._run(bars)
+        _smooth(self.transition, density, alpha)
+        return self._path(bars, alpha, last)
 
-    def _run(self, bars: Bars) -> tuple[np.ndarray, np.ndarray, float]:
-        """Filtered probabilities and scaled densities of all rows, both (T, K), and the log-likelihood."""
+    def _run(self, bars: Bars) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+        """Filtered probabilities and scaled densities, both (returns, K); the log-likelihood; each row's last return."""
         self._require_fit()
-        returns = market_returns(bars.with_past()) * 100
+        returns, last = self._news(bars)
         alpha, density = np.empty((2, len(returns), self.n_regimes))
-        known = np.isfinite(returns)
-        first = int(known.argmax()) if known.any() else len(returns)  # the chain starts at the first return
-        alpha[:first], density[:first] = self.start, 1.0
-        total = _densities(returns[first:], self.mean, self.volatility**2, density[first:])
-        total += _forward(self.start, self.transition, density[first:], alpha[first:], np.empty(len(returns) - first))
-        return alpha, density, float(total)
+        total = _densities(returns, self.mean, self.volatility**2, density)
+        total += _forward(self.start, self.transition, density, alpha, np.empty(len(returns)))
+        return alpha, density, float(total), last
+
+    def _path(self, bars: Bars, alpha: np.ndarray, last: np.ndarray) -> RegimePath:
+        """Probabilities after the last return up to each visible row; `start`, where the chain begins, before the first."""
+        return RegimePath(bars.index, np.vstack([alpha, self.start])[last[bars.past :]], self.names)
 
 
 class _Workspace:
@@ -185,15 +185,12 @@ def _random_start(returns: np.ndarray, k: int, rng: np.random.Generator) -> np.n
 def _densities(returns, mean, variance, density):
     """Write the density of each return in each state, divided by the largest, to `density`.
 
-    Returns the sum of the logs of the largest densities. A NaN return carries no information: all its densities are one.
+    Returns the sum of the logs of the largest densities.
     """
     k = mean.size
     height, width = -0.5 * np.log(2 * np.pi * variance), -0.5 / variance
     total = 0.0
     for t in range(returns.size):
-        if np.isnan(returns[t]):
-            density[t] = 1.0
-            continue
         top = -np.inf
         for j in range(k):
             density[t, j] = height[j] + width[j] * (returns[t] - mean[j]) ** 2

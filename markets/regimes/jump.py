@@ -22,7 +22,7 @@ from numba import njit
 
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
-from markets.regimes.base import RegimeDetector, RegimePath, market_returns
+from markets.regimes.base import RegimeDetector, RegimePath
 
 if TYPE_CHECKING:
     from jumpmodels.jump import JumpModel
@@ -140,14 +140,11 @@ class JumpRegimes(RegimeDetector):
 
     def _path(self, bars: Bars, online: bool) -> RegimePath:
         self._require_fit()
-        returns = market_returns(bars.with_past()) * 100
-        known = np.isfinite(returns)
-        # the library's recursion cannot handle NaN: bars without a return keep the previous regime
-        seen = np.cumsum(known) - 1
+        returns, seen = self._news(bars)
         warm = seen >= self.warmup
-        probabilities = np.broadcast_to(self.shares, (len(returns), self.n_regimes)).copy()
+        probabilities = np.broadcast_to(self.shares, (len(seen), self.n_regimes)).copy()
         if warm.any():
-            features = self._standardised(self._features(returns[known])[self.warmup :])
+            features = self._standardised(self._features(returns)[self.warmup :])
             model = self._model()
             model.centers_, model.feat_weights = self.centers, None
             model.check_jump_penalty_mx()

@@ -15,7 +15,7 @@ from numba import njit
 
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
-from markets.regimes.base import RegimeDetector, RegimePath, market_returns, regime_names
+from markets.regimes.base import RegimeDetector, RegimePath, regime_names
 
 # A sum of log returns that is zero up to rounding.
 _FLAT = 1e-12
@@ -108,12 +108,8 @@ class VolatilityTrendRegimes(RegimeDetector):
 
     def _path(self, bars: Bars, centred: bool) -> RegimePath:
         self._require_fit()
-        returns = market_returns(bars.with_past()) * 100
-        known = np.isfinite(returns)
-        labels = np.full(len(returns), -1)
-        # a bar without a return keeps the label before it
-        last = np.cumsum(known) - 1
-        labels[last >= 0] = self._labels(returns[known], centred)[last[last >= 0]]
+        returns, last = self._news(bars)
+        labels = np.append(self._labels(returns, centred), -1)[last]  # -1, the last, before the first return
         probabilities = np.where(labels[:, None] < 0, self.shares, np.eye(self.n_regimes)[labels])
         return RegimePath(bars.index, probabilities[bars.past :], self.names)
 
