@@ -205,6 +205,16 @@ class PolicyStrategy(Strategy):
         return saving.fingerprint([asdict(self.policy.settings), self.context], self.policy)
 
     def plan(self, bars: Bars) -> Plan:
+        traded = np.isfinite(bars.with_past().close).any(axis=1)
+        if traded.all():
+            return self._plan(bars)
+        # Rows without any close are no bars to the memory either: the decision of the row before stands.
+        last = np.maximum(traded.cumsum()[bars.past :] - 1, 0)
+        held = bars.without_empty().with_past()
+        plan = self._plan(held.rows(int(last[0]), len(held)))
+        return Plan(*(None if part is None else part[last - last[0]] for part in (plan.aim, plan.band, plan.rate)))
+
+    def _plan(self, bars: Bars) -> Plan:
         settings = self.policy.settings
         held = bars.without_past(keep=self.warmup)
         grown = held.with_past()

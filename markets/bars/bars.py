@@ -318,6 +318,11 @@ class Bars:
                     cut = min(cut, int(rows[-min(keep, len(rows))])) if len(rows) else cut
         return self._kept(slice(cut, None), self.past - cut)
 
+    def warm_from(self, count: int) -> int:
+        """First row of ``with_past()`` before which some symbol has had `count` bars of its own; their number if none has."""
+        most = np.isfinite(self._fields["close"]).cumsum(axis=0).max(axis=1)
+        return min(int(np.searchsorted(most, count)) + 1, len(most)) if count else 0
+
     def without_empty(self) -> Bars:
         """The bars without the rows on which no symbol has a close; they may then have no visible row."""
         there = np.isfinite(self._fields["close"]).any(axis=1)

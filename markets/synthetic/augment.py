@@ -2,7 +2,8 @@
 
 Each bar is expressed by its log ratios to the previous known close, ``log(open, high, low, close / P_{t−1})``. These are drawn,
 scaled or mirrored for whole bars and all symbols together, which preserves the cross-section, the gaps and the volumes of a
-bar. Prices are then rebuilt from the ratios, so low ≤ open, close ≤ high continues to hold.
+bar. Prices are then rebuilt from the ratios, so low ≤ open, close ≤ high continues to hold. Only sessions of the market are drawn
+(`Bars.sessions`), with t − 1 the session before: what a single symbol did in between is part of the session.
 
 ===========  =================================================================================================
 `bootstrap`  blocks of bars of one regime (stationary bootstrap: Politis and Romano, Journal of the American
@@ -15,7 +16,7 @@ bar. Prices are then rebuilt from the ratios, so low ≤ open, close ≤ high co
 ===========  =================================================================================================
 
 `bootstrap`, `switching` and `garch` draw from the visible bars only. Their result has no history and no dates of its own: it
-gets the dates of the bars, continued with the same steps if it is longer. A symbol without a close in any drawn bar gets its
+gets the dates of the sessions, continued with the same steps if it is longer. A symbol without a close in any drawn bar gets its
 last mark as the close of the first bar. All randomness comes from `seed`, an int or a generator (which is advanced).
 """
 
@@ -288,7 +289,9 @@ def _strung(bars: Bars, rows: np.ndarray, scale: np.ndarray, name: str) -> Bars:
             f"{bars.name} has no close of {bars.symbols[int(np.argmax(unmarked))]} in this span; leave it out"
         )
     rows = rows + bars.past
-    before = np.log(held.marks[rows - 1])
+    # the row of the session before each row
+    sessions = np.maximum.accumulate(np.where(held.sessions, np.arange(len(held)), 0))
+    before = np.log(held.marks[sessions[rows - 1]])
     ratios = {f: scale[:, None] * (np.log(held.fields[f][rows]) - before) for f in _PRICES if f in held.fields}
     moves = np.vstack([np.log(bars.marks[-1]), np.nan_to_num(ratios["close"][:-1])])
     level = np.cumsum(moves, axis=0)
@@ -297,7 +300,9 @@ def _strung(bars: Bars, rows: np.ndarray, scale: np.ndarray, name: str) -> Bars:
     fields["close"][0, absent] = bars.marks[-1, absent]
     if bars.volume is not None:
         fields["volume"] = held.fields["volume"][rows]
-    return _built_bars(_times(bars.index, len(rows)), bars.symbols, fields, held.tradable[rows], {}, name)
+    return _built_bars(
+        _times(bars.index[bars.sessions], len(rows)), bars.symbols, fields, held.tradable[rows], {}, name
+    )
 
 
 def _rebuilt(bars: Bars, factor: float, name: str) -> Bars:
