@@ -139,7 +139,7 @@ class Bars:
 
     @property
     def index(self) -> pd.DatetimeIndex:
-        return self._index[self.past :]
+        return self._index[self.past :] if self.past else self._index  # slicing an index is slow
 
     @property
     def fields(self) -> dict[str, np.ndarray]:
@@ -177,7 +177,7 @@ class Bars:
     @property
     def external(self) -> np.ndarray:
         """Whether a symbol is never tradable in the whole data set, bool of shape (A,): it is there to be read only."""
-        return np.array(self._external or [False] * len(self.symbols))
+        return np.array(self._external, dtype=bool) if self._external else np.zeros(len(self.symbols), dtype=bool)
 
     @property
     def delisted(self) -> np.ndarray:

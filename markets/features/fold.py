@@ -58,8 +58,10 @@ class Fold:
             high, low = (getattr(piece, name) if name in self.needs else None for name in ("high", "low"))
             ranges = _NOTHING if high is None or low is None else np.log(high / low) ** 2
         volume = np.array(piece.volume) if "volume" in self.needs else _NOTHING
-        listed = self.listing.take(piece.index, piece.close) & ~piece.external
-        if piece.delisted_from:
+        listed = self.listing.take(piece.index, piece.close)
+        if piece._external:
+            listed &= ~piece.external
+        if piece._delisted_from:
             listed &= ~piece.delisted
         clock = _clock(piece.index) if kernel.CALENDAR in self.steps[:, 0] else _NOTHING
         kernel.fold(
@@ -162,7 +164,7 @@ class FeatureStream:
                 raise InputError(f"the bar of {when} is without the {name}, which a feature reads")
         index = pd.DatetimeIndex([when]).as_unit(kept.index.unit)
         tradable = np.isfinite(rows["close"]) & ~kept.external
-        return replace(kept, _index=index, _fields=rows, _tradable=tradable, past=0)
+        return Bars(index, symbols, rows, tradable, kept.name, 0, kept._delisted_from, kept._external)
 
 
 def _grown(bars: Bars, bar: Bars) -> Bars:
