@@ -20,6 +20,7 @@ import numpy as np
 
 from markets import Bars, InputError, Plan
 from markets.bars.traded import TradedBars
+from markets.regimes import market_returns
 from strategies.strategy import Strategy
 
 VOLATILITY = 63  # bars
@@ -130,7 +131,7 @@ class ResidualMomentum(LongShort):
     """Residual momentum (Blitz, Huij and Martens, "Residual momentum", Journal of Empirical Finance 2011).
 
     Long the symbols with high market-adjusted returns over the last `window` bars, the most recent `skip` left out; short
-    those with low ones. The market return is the mean log return over the symbols, from session to session (`Bars.sessions`).
+    those with low ones. The market return is the mean log return over the symbols, from session to session (`market_returns`).
 
     Parameters
     ----------
@@ -167,20 +168,14 @@ class ResidualMomentum(LongShort):
 
 def _market(bars: Bars) -> np.ndarray:
     """Log return of the market between the closes of each symbol, shape (T, A), on the symbols' own bars."""
-    at = np.flatnonzero(bars.sessions)
-    marks, closes = bars.marks[at], np.isfinite(bars.close).cumsum(axis=0)[at]
-    there = (
-        np.isfinite(marks[:-1]) & bars.listed[at[1:]] & (closes[1:] > closes[:-1])
-    )  # traded since the session before
-    moves = np.zeros(there.shape)
-    moves[there] = np.log(marks[1:][there] / marks[:-1][there])
-    market = np.zeros(len(bars))
-    market[at[1:]] = moves.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+    sessions = np.flatnonzero(bars.sessions)
+    market = np.append(np.nan_to_num(market_returns(bars, log=True)[sessions]), 0.0)
     out = np.zeros(bars.shape)
     for i, close in enumerate(bars.close.T):
         rows = np.flatnonzero(np.isfinite(close))
+        upto = np.searchsorted(sessions, rows, side="right")  # sessions up to each bar
         if len(rows) > 1:
-            out[1 : len(rows), i] = np.add.reduceat(market[: rows[-1] + 1], rows[:-1] + 1)
+            out[1 : len(rows), i] = np.add.reduceat(market, upto)[:-1] * (upto[1:] > upto[:-1])
     return out
 
 

@@ -155,8 +155,10 @@ class Features:
         return FeatureStream(self.parts, bars)
 
     def require(self, bars: Bars, more: int = 0) -> None:
-        """Raise `InputError` unless `bars` have all fields, and a symbol with bars for a row of features and `more` after it."""
-        held, needed = int(np.isfinite(bars.with_past().close).sum(axis=0).max()), self.lookback + 1 + more
+        """Raise `InputError` unless `bars` have all fields, and enough rows for one row of features and `more` after it."""
+        needed, held = self.lookback + 1 + more, int(np.isfinite(bars.with_past().close).sum(axis=0).max())
+        if held > self.lookback:  # rows that passed before the features of some symbol were known count as its own bars do
+            held = len(bars) + bars.past - bars.warm_from(self.lookback + 1) + self.lookback + 1
         if held < needed:
             raise InputError(
                 f"{bars.name} has {held} bars, but {needed} are needed ({self.lookback} to warm up the features)"

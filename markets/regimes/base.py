@@ -330,32 +330,40 @@ def load_detector(path: str | Path) -> RegimeDetector:
     return RegimeDetector.load(path)
 
 
-def market_returns(bars: Bars) -> np.ndarray:
+def market_returns(bars: Bars, *, log: bool = False) -> np.ndarray:
     """Return of the market at its sessions, shape (T,): since the session before, the mean over the symbols that traded.
 
-    Simple returns of the listed symbols. NaN where the market has no session (`Bars.sessions`), which is no news and not a
-    return of 0, and at the first session of the history.
+    Of the listed symbols, simple or log returns. A symbol that missed sessions counts with what its return has in excess of the
+    market's over these, which would otherwise be counted twice. NaN where the market has no session (`Bars.sessions`), which is
+    no news and not a return of 0, and at the first session of the history.
     """
     held = bars.with_past()
-    return _mean_returns(held.close, held.marks, held.listed, held.sessions)[bars.past :]
+    return _mean_returns(held.close, held.marks, held.listed, held.sessions, log)[bars.past :]
 
 
 @njit(cache=True, nogil=True)
-def _mean_returns(close, marks, listed, sessions):
+def _mean_returns(close, marks, listed, sessions, log):
     out = np.full(close.shape[0], np.nan)
     before = -1  # row of the session before
     last = np.full(close.shape[1], -1)  # row of each symbol's last close
+    missed = np.ones(close.shape[1])  # growth of the market over the sessions that a symbol missed since
     for t in range(close.shape[0]):
         total, count = 0.0, 0
         for a in range(close.shape[1]):
             if not np.isnan(close[t, a]):
                 last[a] = t
             if sessions[t] and before >= 0 and listed[t, a] and last[a] > before and marks[before, a] > 0:  # no NaN
-                total += marks[t, a] / marks[before, a] - 1
+                growth = marks[t, a] / marks[before, a] / missed[a]
+                total += np.log(growth) if log else growth - 1
                 count += 1
         if count:
             out[t] = total / count
         if sessions[t]:
+            for a in range(close.shape[1]):
+                if last[a] > before:
+                    missed[a] = 1.0
+                elif count:
+                    missed[a] *= np.exp(out[t]) if log else 1 + out[t]
             before = t
     return out
 

@@ -55,8 +55,10 @@ def with_empty_rows(bars: Bars, rng: np.random.Generator) -> tuple[Bars, np.ndar
     index = pd.DatetimeIndex(pd.to_datetime(ticks.astype(np.int64), unit="us"))
     step = pd.Timedelta("1min")  # `interp` is flat beyond its ends
     head, tail = index[: at[0]], index[at[-1] + 1 :]
-    index = (head - step * np.arange(len(head), 0, -1)).append(index[at[0] : at[-1] + 1]).append(
-        tail + step * np.arange(1, len(tail) + 1)
+    index = (
+        (head - step * np.arange(len(head), 0, -1))
+        .append(index[at[0] : at[-1] + 1])
+        .append(tail + step * np.arange(1, len(tail) + 1))
     )
     fields = {}
     for name, values in bars.fields.items():

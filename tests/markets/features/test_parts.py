@@ -261,9 +261,9 @@ def test_regression_a_gap_is_not_a_return_of_zero():
     close = fields.pop("close")
     found = SHORT.compute(Bars.make(bars.index, bars.symbols, close, **fields))
     alone = {name: values[there, 1:] for name, values in bars.fields.items()}
-    own = Bars.make(bars.index[there], ["S1"], alone.pop("close"), **alone)
+    itself = Bars.make(bars.index[there], ["S1"], alone.pop("close"), **alone)
     columns = [k for k, name in enumerate(SHORT.names) if name != "rank_3" and "sine" not in name]
-    expected = SHORT.compute(own)[there.cumsum() - 1]
+    expected = SHORT.compute(itself)[there.cumsum() - 1]
     np.testing.assert_array_equal(found[:, 1][:, columns], expected[:, 0][:, columns])
     np.testing.assert_array_equal(found[:, 0][:, columns], SHORT.compute(bars)[:, 0][:, columns])
 

@@ -119,9 +119,11 @@ def test_regression_a_feature_that_names_a_symbol_says_so():
         vix = np.log(bars.marks[:, bars.symbols.index("VIX")])
         return np.repeat(vix[:, None], bars.shape[1], axis=1)
 
-    with pytest.raises(InputError, match=r"fails on the test bars, of A, B, C .* @feature\(lookback=20, symbols=\('VIX',\)\)"):
+    with pytest.raises(
+        InputError, match=r"fails on the test bars, of A, B, C .* @feature\(lookback=20, symbols=\('VIX',\)\)"
+    ):
         feature(lookback=0)(fear)
-    with pytest.raises(InputError, match="has no symbol 'VIX'.*symbols="):
+    with pytest.raises(InputError, match=r"has no symbol 'VIX'.*symbols="):
         feature(lookback=0)(lambda bars: np.repeat(bars.select(["VIX"]).marks, bars.shape[1], axis=1))
     with pytest.raises(InputError, match=r"write a tuple, as in symbols=\('VIX',\)"):
         feature(lookback=0, symbols="VIX")
@@ -151,7 +153,9 @@ TABLE = pd.Series(20.0, index=pd.date_range("2010", "2019-12-31"))
 @pytest.mark.parametrize("needs", [(), ("index",)])
 def test_regression_a_table_of_dates_is_refused_with_what_to_do(look_up, needs):
     """The message was about the lookback."""
-    with pytest.raises(InputError, match=r"looks dates up in a table of its own.* untradable symbol.* Exogenous") as refused:
+    with pytest.raises(
+        InputError, match=r"looks dates up in a table of its own.* untradable symbol.* Exogenous"
+    ) as refused:
         feature(lookback=0, needs=needs)(lambda bars: np.tile(look_up(bars).to_numpy()[:, None], bars.shape[1]))
     assert "\n" not in str(refused.value)
 
