@@ -211,8 +211,9 @@ class PolicyStrategy(Strategy):
         # Rows without any close are no bars to the memory either: the decision of the row before stands.
         last = np.maximum(traded.cumsum()[bars.past :] - 1, 0)
         held = bars.without_empty().with_past()
-        plan = self._plan(held.rows(int(last[0]), len(held)))
-        return Plan(*(None if part is None else part[last - last[0]] for part in (plan.aim, plan.band, plan.rate)))
+        plan, rows = self._plan(held.rows(int(last[0]), len(held))), last - last[0]
+        band, rate = (None if part is None else part[rows] for part in (plan.band, plan.rate))
+        return Plan(plan.aim[rows], band, rate)
 
     def _plan(self, bars: Bars) -> Plan:
         settings = self.policy.settings

@@ -363,11 +363,11 @@ class Bars:
         mask = np.ascontiguousarray(self._tradable[:, columns])
         for array in (*fields.values(), mask):
             array.setflags(write=False)
-        by_symbol = {
-            name: tuple(getattr(self, name)[i] for i in columns if getattr(self, name))
-            for name in ("_delisted_from", "_external")
-        }
-        return replace(self, symbols=tuple(symbols), _fields=fields, _tradable=mask, **by_symbol)
+        gone = tuple(self._delisted_from[i] for i in columns) if self._delisted_from else ()
+        external = tuple(self._external[i] for i in columns) if self._external else ()
+        return replace(
+            self, symbols=tuple(symbols), _fields=fields, _tradable=mask, _delisted_from=gone, _external=external
+        )
 
     # ------------------------------------------------------------------ resampling
 

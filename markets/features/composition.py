@@ -157,7 +157,9 @@ class Features:
     def require(self, bars: Bars, more: int = 0) -> None:
         """Raise `InputError` unless `bars` have all fields, and enough rows for one row of features and `more` after it."""
         needed, held = self.lookback + 1 + more, int(np.isfinite(bars.with_past().close).sum(axis=0).max())
-        if held > self.lookback:  # rows that passed before the features of some symbol were known count as its own bars do
+        if (
+            held > self.lookback
+        ):  # rows that passed before the features of some symbol were known count as its own bars do
             held = len(bars) + bars.past - bars.warm_from(self.lookback + 1) + self.lookback + 1
         if held < needed:
             raise InputError(

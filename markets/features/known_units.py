@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -57,7 +56,10 @@ class Exogenous(ByFunction):
     """
 
     symbol: str
-    follows: ClassVar[bool] = True
+
+    @property
+    def follows(self) -> bool:
+        return True
 
     @property
     def names(self) -> tuple[str, ...]:

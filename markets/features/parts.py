@@ -97,7 +97,11 @@ class ByFunction(Part, abstract=True):
     """
 
     by_function: ClassVar[bool] = True
-    follows: bool = False
+
+    @property
+    def follows(self) -> bool:
+        """Whether the feature may move in a symbol's gaps."""
+        return False
 
     def __post_init__(self) -> None:
         """Skip the check of `Part`: parameters need not be windows."""

@@ -132,7 +132,9 @@ class Pathwise(Objective):
             raise InputError(f"adapting needs Bars, not {type(bars).__name__}; for a Task, pass `task.support`")
         settings = policy.settings
         held = bars.with_past()
-        support = support or max(len(held) - held.warm_from(settings.features.lookback + 1), 1)  # 0 is all that there is
+        support = support or max(
+            len(held) - held.warm_from(settings.features.lookback + 1), 1
+        )  # 0 is all that there is
         settings.features.require(held, more=support)
         held = bars.without_past(keep=settings.features.lookback + 2 * support).with_past()
         rows = len(held)
