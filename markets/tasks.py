@@ -1,8 +1,8 @@
 """Tasks: stretches of bars, each with support bars to adapt on and query bars to be evaluated on.
 
-Tasks are cut from stretches of a single regime, or from rolling windows. Sets of tasks are split by time, with gaps around the
-validation span (purging and embargo: López de Prado, "Advances in financial machine learning", 2018, chapter 7), and optionally
-by symbol; never at random.
+Tasks are cut from stretches of a single regime, or from rolling windows, without rows on which no symbol has a close. Sets of
+tasks are split by time, with gaps around the validation span (purging and embargo: López de Prado, "Advances in financial machine
+learning", 2018, chapter 7), and optionally by symbol; never at random.
 """
 
 from __future__ import annotations
@@ -144,6 +144,7 @@ class TaskSet:
         InputError
             When no stretch is long enough.
         """
+        bars = bars.without_empty()
         held, warmup = bars.with_past(), _warmup(features, warmup)
         path, warm = regimes.filter(held), held.warm_from(warmup)
         tasks: list[Task] = []
@@ -200,7 +201,7 @@ class TaskSet:
         step = query if step is None else step
         if min(support, query, step) < 1:
             raise InputError(f"support, query and step are {support}, {query} and {step}; each must be at least 1 bar")
-        warmup = _warmup(features, warmup)
+        bars, warmup = bars.without_empty(), _warmup(features, warmup)
         first, held = max(bars.warm_from(warmup), bars.past), bars.past + len(bars)
         starts = range(first, held - support - query + 1, step)
         if not starts:

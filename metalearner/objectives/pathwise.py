@@ -130,7 +130,7 @@ class Pathwise(Objective):
         """
         if not isinstance(bars, Bars):
             raise InputError(f"adapting needs Bars, not {type(bars).__name__}; for a Task, pass `task.support`")
-        settings = policy.settings
+        settings, bars = policy.settings, bars.without_empty()  # as `TaskSet` and `PolicyStrategy` leave such rows out
         held = bars.with_past()
         support = support or max(
             len(held) - held.warm_from(settings.features.lookback + 1), 1

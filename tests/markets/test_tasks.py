@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+import samples
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -147,9 +148,17 @@ def test_regression_tasks_begin_after_the_lookback_of_what_reads_them(bars):
         TaskSet.from_windows(bars, warmup=-1)
 
 
+def test_rows_on_which_nothing_trades_are_in_no_task(bars):
+    more, _ = samples.with_empty_rows(bars, np.random.default_rng(0))
+    ours, others = (TaskSet.from_windows(some, warmup=100) for some in (bars, more))
+    assert [task.times for task in ours] == [task.times for task in others]
+    assert np.isfinite(others.bars.close).all()
+
+
 def test_warm_up_counts_the_bars_of_a_symbol(bars):
     close = np.full((3000, 3), np.nan)
-    close[::2] = bars.close
+    close[::2, :2] = bars.close[:, :2]
+    close[1::2, 2] = bars.close[:, 2]
     sparse = Bars.make(pd.date_range("2001", periods=3000, freq="12h"), bars.symbols, close)
     assert TaskSet.from_windows(sparse, warmup=100)[0].start == 199
 
