@@ -322,10 +322,8 @@ def test_regression_a_coin_beside_ten_stocks_leaves_calm_tasks():
     detector = HiddenMarkovRegimes(2, restarts=3).fit(bars[:1400])
     counts = TaskSet.from_regimes(bars, detector, warmup=20).table()["tasks"]
     assert counts["calm"] >= counts["crisis"]
-    alone = TaskSet.from_regimes(stocks, HiddenMarkovRegimes(2, restarts=3).fit(stocks[:1400]), warmup=20).table()[
-        "tasks"
-    ]
-    assert abs(counts["calm"] - alone["calm"]) <= 2
+    wild = (np.arange(bars.sessions.sum()) // 110) % 3 == 2
+    assert (detector.filter(bars).labels[bars.sessions] == wild).mean() > 0.9
 
 
 def test_the_markets_return_is_since_the_session_before():
