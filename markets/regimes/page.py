@@ -43,15 +43,16 @@ def look_ahead(bars: Bars, live: RegimePath, others: dict[str, RegimePath]) -> p
         precedes the live one, over switches that the live labels follow; ``missed``: fraction of switches that they do not
         follow. ``Sharpe`` (annualised), ``growth`` (per year) and ``drawdown`` (largest) of the rule.
     """
-    returns, per_year = market_returns(bars), len(bars) / bars.years
+    at = bars.sessions  # other bars carry no news: the rule earns from session to session
+    returns, per_year = market_returns(bars)[at], at.sum() / bars.years
     rows: dict[str, dict[str, float]] = {}
-    rows["always in the market"] = {"switches": 0} | _rule(returns, np.ones(len(bars), dtype=bool), per_year)
+    rows["always in the market"] = {"switches": 0} | _rule(returns, np.ones(at.sum(), dtype=bool), per_year)
     for name, path in ({"seen live": live} | others).items():
         rows[name] = {"switches": int((np.diff(path.labels) != 0).sum())}
         if path is not live:
             found = recovery(live.labels, path.labels)
             rows[name] |= {"agreement": found.accuracy, "earlier": found.delay, "missed": found.missed}
-        rows[name] |= _rule(returns, path.labels < len(path.names) - 1, per_year)
+        rows[name] |= _rule(returns, path.labels[at] < len(path.names) - 1, per_year)
     return pd.DataFrame(rows).T[["switches", "agreement", "earlier", "missed", "Sharpe", "growth", "drawdown"]]
 
 
