@@ -28,7 +28,7 @@ ROOMS = {
         "accounting": {"common", "bars"},
         "regimes": {"common", "bars", "data"},
         "quality": {"common", "bars", "data"},
-        "tasks": {"common", "bars", "regimes"},
+        "tasks": {"common", "bars", "features", "regimes"},
         "envs": {"common", "bars", "data", "features", "accounting", "regimes", "tasks"},
         "synthetic": {"common", "bars", "features", "accounting", "regimes", "tasks", "envs"},
         "sb3": {"envs"},

@@ -148,14 +148,11 @@ class JumpRegimes(RegimeDetector):
         return self._path(bars, online=False)
 
     def _path(self, bars: Bars, online: bool) -> RegimePath:
-        returns = self._returns(bars)
-        known = np.isfinite(returns)
-        # the library's recursion cannot handle NaN: bars without a return keep the previous regime
-        seen = np.cumsum(known) - 1
+        returns, seen = self._news(bars)
         warm = seen >= self.warmup
-        probabilities = np.broadcast_to(self.shares, (len(returns), self.n_regimes)).copy()
+        probabilities = np.broadcast_to(self.shares, (len(seen), self.n_regimes)).copy()
         if warm.any():
-            features = self._standardised(self._features(returns[known])[self.warmup :])
+            features = self._standardised(self._features(returns)[self.warmup :])
             model = self._model()
             model.centers_, model.feat_weights = self.centers, None
             model.check_jump_penalty_mx()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -147,6 +148,11 @@ def test_regimes_of_every_detector_come_with_a_page(detector, desk):
     assert "Fitted on 2001-01-01 to 2003-12-31" in done.stdout
     assert f"Wrote {detector}.html" in done.stdout
     assert "What hindsight would have flattered" in (desk / f"{detector}.html").read_text()
+
+
+def test_regimes_says_how_many_the_data_support(desk):
+    done = call("regimes", "my.csv", "--fit-until", "2003", cwd=desk)
+    assert re.search(r"The fitted bars support \d regimes? by BIC \(above it, \d: \+", done.stdout)
 
 
 def test_regimes_that_cannot_be_are_one_line(desk):
