@@ -15,9 +15,17 @@ from strategies.strategy import Strategy
 
 
 class Optimum(Strategy):
-    """The optimal strategy of one family. It restarts at each episode, counted from the first bar of the history."""
+    """The optimal strategy of one family. It restarts at each episode, counted from the first bar of the history.
+
+    Attributes
+    ----------
+    family : Family
+    value : float
+        Long-run mean reward per bar, where it is known without sampling; NaN elsewhere.
+    """
 
     family: Family
+    value: float = float("nan")
 
     @abstractmethod
     def weights(self, returns: np.ndarray, signal: np.ndarray) -> np.ndarray:
