@@ -47,6 +47,7 @@ class Version:
         return f"models:/{self.name}/{self.number}"
 
 
+@tracking.connected
 def register(
     name: str,
     model: Adaptive,
@@ -80,7 +81,6 @@ def register(
     InputError
         When there are no bars or too few, the model cannot be deployed, or the result does not contain it.
     """
-    tracking.connect(root)
     import mlflow
 
     from backtests.deployment import bars_needed, deployable, recorded_decision
@@ -109,6 +109,7 @@ def register(
     client = mlflow.MlflowClient()
     for key, value in tags.items():
         client.set_model_version_tag(name, number, key, str(value))
+    tracking.describe_version(name, number, tags)
     return Version(name, int(number))
 
 
@@ -159,6 +160,7 @@ def _log_model(strategy: PolicyStrategy, check: dict[str, Any]) -> str:
         ).model_uri
 
 
+@tracking.connected
 def promote(version: Version, *, root: str | Path = "mlruns") -> float:
     """Make a version the champion, if a new process can load it and reproduces the recorded target weights.
 
@@ -172,10 +174,9 @@ def promote(version: Version, *, root: str | Path = "mlruns") -> float:
     InputError
         When the check fails; the champion is then unchanged.
     """
-    address = tracking.connect(root)
     import mlflow
 
-    difference = prove(version.uri, address)
+    difference = prove(version.uri, mlflow.get_tracking_uri())
     client = mlflow.MlflowClient()
     client.set_model_version_tag(version.name, str(version.number), "reload_difference", f"{difference:.3g}")
     if not difference <= TOLERANCE:
@@ -211,6 +212,7 @@ def prove(uri: str, address: str) -> float:
     return float(done.stdout.strip().splitlines()[-1])
 
 
+@tracking.connected
 def load(name: str, *, root: str | Path = "mlruns") -> PyFuncModel:
     """Load a model from the registry; nothing is unpickled.
 
@@ -226,12 +228,11 @@ def load(name: str, *, root: str | Path = "mlruns") -> PyFuncModel:
     InputError
         When the model cannot be loaded; the message lists the registered models.
     """
-    tracking.connect(root)
     import mlflow
     from mlflow.exceptions import MlflowException
 
     uri = f"models:/{name}" if "@" in name or "/" in name else f"models:/{name}@{CHAMPION}"
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"  # until `connected` restores the environment
     try:
         return mlflow.pyfunc.load_model(uri)
     except MlflowException as error:
@@ -279,7 +280,11 @@ def _active_run(name: str):
     import mlflow
 
     active = mlflow.active_run()
-    return contextlib.nullcontext(active) if active else mlflow.start_run(run_name=name)
+    return (
+        contextlib.nullcontext(active)
+        if active
+        else mlflow.start_run(run_name=name, description=f"{name}: stores the model.")
+    )
 
 
 def _main(uri: str) -> None:

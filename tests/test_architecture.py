@@ -63,7 +63,7 @@ ROOMS = {
         "walk_forward": {"results", "report"},
         "lookahead": {"walk_forward"},
         "significance": {"results"},
-        "tracking": {"walk_forward"},
+        "tracking": {"metrics", "walk_forward"},
         "deployment": set(),
         "serving": {"deployment"},
         "registry": {"walk_forward", "tracking", "deployment"},

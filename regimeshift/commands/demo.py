@@ -62,11 +62,11 @@ class Demo:
             console.rule("3. Meta-training", align="left")
             built = {}
             for learner in steps.DEMO_LEARNERS:
-                built[learner] = steps.train(
-                    learner, tasks, validation, out / "models" / f"{bars.name}-{learner}",
-                    steps=self.steps, costs=self.costs, seed=self.seed, resume=False,
-                    log=lambda values, step, of=learner: tracking.log_metrics({f"{of}/{k}": v for k, v in values.items()}, step),
-                )  # fmt: skip
+                with tracking.child(f"train {learner}", f"Training of {learner}; the curves are utilities per bar."):
+                    built[learner] = steps.train(
+                        learner, tasks, validation, out / "models" / f"{bars.name}-{learner}",
+                        steps=self.steps, costs=self.costs, seed=self.seed, resume=False, log=tracking.log_metrics,
+                    )  # fmt: skip
             regimes.save(out / "models" / name / "regimes.json")
 
             console.rule("4. Walk-forward on the test years, on which nothing was fitted", align="left")

@@ -15,7 +15,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from backtests import registry, walk_forward
+from backtests import registry, tracking, walk_forward
 from markets import Bars, Features, InputError
 from markets.features import Calendar, Range, Return
 from strategies import EqualWeight, Policy, PolicySettings, PolicyStrategy
@@ -25,7 +25,10 @@ from strategies import EqualWeight, Policy, PolicySettings, PolicyStrategy
 def root(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield tmp_path_factory.mktemp("registry") / "mlruns"
+        root = tmp_path_factory.mktemp("registry") / "mlruns"
+        mlflow.set_tracking_uri(tracking.connect(root))  # for what the tests ask MLflow
+        yield root
+        mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture(scope="module")
