@@ -124,7 +124,7 @@ def state():
         mlflow.tracking.fluent._active_experiment_id,
         mlflow.active_run() and mlflow.active_run().info.run_id,
         mlflow.last_active_run() and mlflow.last_active_run().info.run_id,
-        dict(os.environ),
+        {k: v for k, v in os.environ.items() if k != "_MLFLOW_TELEMETRY_SESSION_ID"},  # comes and goes by itself
         list(warnings.filters),
         loggers,
         list(logging.getLogger().handlers),
