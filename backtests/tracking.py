@@ -92,6 +92,14 @@ def connect(root: str | Path = ROOT) -> str:
     return address
 
 
+def experiment_id(address: str) -> str:
+    """Id of the experiment in the store at `address`, which `connect` has returned."""
+    import mlflow
+
+    with _quiet():
+        return mlflow.MlflowClient(tracking_uri=address).get_experiment_by_name(EXPERIMENT).experiment_id
+
+
 def _place(address: str) -> tuple[contextlib.AbstractContextManager, str | None]:
     """Lock to create the store at `address` under, and the folder for its artifacts; neither if it is a server.
 
