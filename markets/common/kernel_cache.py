@@ -30,7 +30,7 @@ def compile_without_cache_if_needed() -> None:
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise
-        Dispatcher.enable_caching = lambda self: None
+        Dispatcher.enable_caching = lambda self: None  # type: ignore[method-assign]
         warnings.warn(
             "no folder for compiled kernels can be written to, so each process compiles them again, which can take a minute; "
             "set NUMBA_CACHE_DIR to one that can",

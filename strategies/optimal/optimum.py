@@ -15,17 +15,14 @@ from strategies.strategy import Strategy
 
 
 class Optimum(Strategy):
-    """The optimal strategy of one family. It restarts at each episode, counted from the first bar of the history.
-
-    Attributes
-    ----------
-    family : Family
-    value : float
-        Long-run mean reward per bar, where it is known without sampling; NaN elsewhere.
-    """
+    """The optimal strategy of one family. It restarts at each episode, counted from the first bar of the history."""
 
     family: Family
-    value: float = float("nan")
+
+    @property
+    def value(self) -> float:
+        """Long-run mean reward per bar, where it is known without sampling; NaN elsewhere."""
+        return float("nan")
 
     @abstractmethod
     def weights(self, returns: np.ndarray, signal: np.ndarray) -> np.ndarray:
