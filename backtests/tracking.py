@@ -326,7 +326,7 @@ def model_card(name: str, number: str | int, tags: dict[str, Any]) -> str:
     def rows(values: dict[str, Any]) -> str:
         return _markdown(pd.DataFrame({"": {k: f"`{v}`" for k, v in values.items()}}), "")
 
-    rest = {k: v for k, v in tags.items() if not k.startswith(("backtest_", "package_"))}
+    rest = {k: v for k, v in tags.items() if not k.startswith(("backtest_", "package_")) and k != "files"}
     backtest = part("backtest_")
     return "\n\n".join(
         (
