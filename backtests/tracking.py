@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import os
 import platform
@@ -22,6 +23,7 @@ import pandas as pd
 from filelock import FileLock
 
 from backtests.metrics import SHORT, formatted
+from backtests.results import Backtest
 from backtests.walk_forward import WalkForward
 from markets import Bars, InputError
 
@@ -33,6 +35,7 @@ R = TypeVar("R")
 
 EXPERIMENT = "regimeshift"
 ROOT = "mlruns"
+BACKTEST = "backtest."  # before a model's fingerprint: tag of a run that holds its backtest
 PACKAGES = ("regimeshift", "torch", "numba", "numpy", "pandas", "gymnasium", "mlflow")
 NOTE = "mlflow.note.content"  # MLflow shows this tag as the description
 # Without the kind, MLflow's pages take the experiment for one of language models, and open on its traces.
@@ -239,24 +242,26 @@ def child(name: str, description: str = "", **parameters: Any) -> Iterator[mlflo
         yield active
 
 
-def log_bars(bars: Bars, context: str) -> None:
-    """Log a data set by name, span and hash to the active run.
+def log_bars(bars: Bars, context: str, whole: Bars | None = None) -> None:
+    """Log the visible rows of `bars` by name, span and hashes to the active run.
 
     Parameters
     ----------
     bars : Bars
     context : str
         How the data are used, such as "training".
+    whole : Bars, optional
+        The data set that `bars` is a span of, as it was loaded; by default `bars` with their history.
     """
     import mlflow
 
     frame = pd.DataFrame(bars.close, index=bars.index, columns=list(bars.symbols)).tail(5).reset_index(drop=True)
     # The frame is a sample for MLflow's page; the digest is of all values.
-    data = mlflow.data.from_pandas(frame, name=bars.name, digest=bars.hash[:36])
+    data = mlflow.data.from_pandas(frame, name=bars.name, digest=bars.span_hash[:36])
     mlflow.log_input(data, context=context)
     mlflow.log_dict(
-        {"name": bars.name, "sha256": bars.hash, "bars": len(bars), "symbols": list(bars.symbols),
-         "first": str(bars.index[0]), "last": str(bars.index[-1])},
+        {"name": bars.name, "data_hash": (whole or bars).hash, "span_hash": bars.span_hash, "bars": len(bars),
+         "symbols": list(bars.symbols), "first": str(bars.index[0]), "last": str(bars.index[-1])},
         f"data/{context}.json",
     )  # fmt: skip
 
@@ -289,6 +294,7 @@ def log_result(result: WalkForward, report: str | Path | None = None) -> None:
         about = f"Backtest of {backtest.name} on {bars.name}, {shared['first']} to {shared['last']}, net of costs."
         with child(backtest.name, about, **shared, fingerprint=backtest.fingerprint or "none"):
             log_metrics(table.loc[backtest.name].to_dict())
+    mlflow.set_tags({BACKTEST + b.fingerprint: json.dumps(backtest_tags(result, b)) for b in result if b.fingerprint})
     mlflow.log_text(table.to_csv(), "metrics.csv")
     curves = pd.DataFrame({b.name: b.equity for b in result}, index=bars.index)
     mlflow.log_text(curves.to_csv(), "equity.csv")
@@ -296,6 +302,25 @@ def log_result(result: WalkForward, report: str | Path | None = None) -> None:
     mlflow.set_tag(NOTE, about + _markdown(formatted(table[list(SHORT)]), "strategy"))
     if report is not None:
         mlflow.log_artifact(str(report))
+
+
+def backtest_tags(result: WalkForward, backtest: Backtest) -> dict[str, str]:
+    """What a registered version says of its model's backtest: span, costs, execution and metrics."""
+    span = f"{result.bars.index[0]} to {result.bars.index[-1]}"
+    tags = {"backtest_span": span, "costs": str(result.costs), "execution": str(result.execution)}
+    return tags | {f"backtest_{k.replace(' ', '_')}": f"{v:.6g}" for k, v in backtest.metrics.items()}
+
+
+def logged_backtest(fingerprint: str) -> dict[str, str]:
+    """The `backtest_tags` that `log_result` logged last for the model of this fingerprint, with the run's id; empty if none."""
+    import mlflow
+
+    key = BACKTEST + fingerprint
+    runs = mlflow.search_runs(
+        experiment_names=[EXPERIMENT], filter_string=f"tags.`{key}` LIKE '%'", order_by=["attributes.start_time DESC"],
+        max_results=1, output_format="list",
+    )  # fmt: skip
+    return json.loads(runs[0].data.tags[key]) | {"backtest_run": runs[0].info.run_id} if runs else {}
 
 
 def describe_version(name: str, number: str | int, tags: dict[str, Any]) -> None:

@@ -74,7 +74,7 @@ class TaskSet:
 
     def __post_init__(self) -> None:
         for i, task in enumerate(self.tasks):
-            if task.bars is not self.bars and task.bars.hash != self.bars.hash:
+            if task.bars is not self.bars and (task.bars.hash, task.bars.past) != (self.bars.hash, self.bars.past):
                 raise InputError(
                     f"task {i} has other bars ({task.bars.name}) than the first task ({self.bars.name}); "
                     "a set has one source of bars"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -79,6 +80,18 @@ def _run() -> None:
     except InputError as error:
         print(f"regimeshift: {error}", file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        if not _disk_is_full(error):
+            raise
+        place = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+        print(f"regimeshift: the disk is full{place}; make room, and run the command again", file=sys.stderr)
+        sys.exit(2)
+
+
+def _disk_is_full(error: Exception) -> bool:
+    """Whether a file, a checkpoint (safetensors) or MLflow's database (SQLite) could not be written for lack of space."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or any(text in str(error) for text in ("No space left on device", "database or disk is full"))
 
 
 if __name__ == "__main__":

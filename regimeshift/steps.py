@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from regimeshift.spans import Spans, spans
 
 if TYPE_CHECKING:
     from backtests import WalkForward
+    from backtests.registry import RegisteredStrategy
     from markets import Bars, RegimeDetector, TaskSet
     from metalearner import MetaPolicy
     from strategies import Strategy
@@ -80,7 +81,7 @@ def train(
     return meta
 
 
-def test_span(bars: Bars, metas: list[MetaPolicy], start: str | None) -> Bars:
+def test_span(bars: Bars, metas: Sequence[MetaPolicy | RegisteredStrategy], start: str | None) -> Bars:
     """The bars to test on: none that a model has learnt from.
 
     Raises
@@ -112,16 +113,26 @@ def tell_shrink(meta: MetaPolicy) -> None:
         console.print(f"{meta.name}: validation supports {share:.0%} of the tilt on its base ({base}).")
 
 
-def strategy_maker(text: str) -> Callable[[], Strategy | MetaPolicy]:
-    """What makes a strategy anew: from a user's file, a model's folder or a rule's name."""
+def trained(text: str) -> MetaPolicy | RegisteredStrategy:
+    """A trained model: from its folder, or from the registry as models:/NAME@ALIAS or models:/NAME/VERSION."""
+    if text.startswith("models:/"):
+        from backtests import registry
+
+        return registry.load(text)
     from metalearner import load_meta
+
+    return load_meta(text)
+
+
+def strategy_maker(text: str) -> Callable[[], Strategy | MetaPolicy]:
+    """What makes a strategy anew: from a user's file, a trained model or a rule's name."""
     from strategies.named import strategy_from_name
     from strategies.user_file import load_strategy
 
     if ".py:" in text:
         return load_strategy(text)  # the file runs once, the strategy is made anew each time
-    if Path(text).is_dir():
-        meta = load_meta(text)
+    if text.startswith("models:/") or Path(text).is_dir():
+        meta = trained(text)
         return lambda: meta
     return lambda: strategy_from_name(text)
 

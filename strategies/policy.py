@@ -204,11 +204,26 @@ class PolicyStrategy(Strategy):
         """SHA-256 of the settings, the context and the weights."""
         return saving.fingerprint([asdict(self.policy.settings), self.context], self.policy)
 
+    def window(self, bars: Bars) -> Bars:
+        """`bars` with as much history as their first visible row reads: `warmup` closes of every symbol before its last one.
+
+        A symbol with gaps needs more bars than others, so that a row of the plan is the same wherever the bars start.
+        """
+        row = bars.past + 1
+        closes = np.isfinite(bars.with_past().close[:row])
+        later = closes[::-1].cumsum(axis=0)[::-1]  # closes from each row on
+        first = np.where(later[0] > self.warmup, (later > self.warmup).sum(axis=0) - 1, closes.argmax(axis=0))
+        return bars.without_past(
+            keep=max(self.warmup, bars.past - int(first[closes.any(axis=0)].min(initial=bars.past)))
+        )
+
     def plan(self, bars: Bars) -> Plan:
         settings = self.policy.settings
-        held = bars.without_past(keep=self.warmup)
+        held = self.window(bars)
         grown = held.with_past()
-        features = torch.from_numpy(settings.features.compute(grown)).float()
+        # In float32 a row would depend, in its last digits, on how many rows are computed at once.
+        policy = copy.deepcopy(self.policy).double()
+        features = torch.from_numpy(settings.features.compute(grown))
         base = torch.from_numpy(base_weights(settings, grown))
         device = next(self.policy.parameters()).device
         band, rate = torch.full_like(base, BASES[settings.base] / len(bars.symbols)), torch.ones_like(base)
@@ -224,7 +239,7 @@ class PolicyStrategy(Strategy):
                 rows = slice(row, min(row + _CHUNK, len(grown)))
                 seen = windows[rows.start - self.context + 1 : rows.stop - self.context + 1]
                 chosen = base[rows, None].expand(-1, self.context, -1).to(device)
-                found = self.policy(seen.to(device), chosen, last=1)
+                found = policy(seen.to(device), chosen, last=1)
                 for whole, part in zip(plan, found, strict=True):
                     if whole is not None:
                         whole[rows] = part[:, 0].to(whole)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import pandas as pd
 
 from markets import Bars, InputError, Plan
 
@@ -24,6 +27,12 @@ def planned(strategy: Strategy, bars: Bars) -> Plan:
             "if it was computed with the history, return only the rows from bars.past on"
         )
     return plan
+
+
+def latest(times: Iterable[pd.Timestamp | None]) -> pd.Timestamp | None:
+    """The last of some times, of which those without a time zone are read as UTC; None if there is none."""
+    known = [time for time in times if time is not None]
+    return max(known, key=lambda time: time if time.tz else time.tz_localize("UTC"), default=None)
 
 
 class Strategy(ABC):

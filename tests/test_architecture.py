@@ -63,10 +63,11 @@ ROOMS = {
         "walk_forward": {"results", "report"},
         "lookahead": {"walk_forward"},
         "significance": {"results"},
-        "tracking": {"metrics", "walk_forward"},
-        "deployment": set(),
+        "tracking": {"metrics", "results", "walk_forward"},
+        "contract": set(),
+        "deployment": {"contract"},
         "serving": {"deployment"},
-        "registry": {"walk_forward", "tracking", "deployment"},
+        "registry": {"walk_forward", "tracking", "contract", "deployment"},
     },
 }
 # Names that the field has other words for (DESIGN.md); as identifiers none may come back.

@@ -226,8 +226,10 @@ class Bars:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of all values, history included, in hexadecimal; identifies the data set in logs."""
-        digest = hashlib.sha256(repr((self.symbols, self.past, sorted(self._fields))).encode())
+        """SHA-256 of all rows, history included, in hexadecimal: of the whole data set, whatever part of it is visible."""
+        digest = hashlib.sha256(
+            repr((self.symbols, 0, sorted(self._fields))).encode()
+        )  # 0: as earlier versions have it
         digest.update(self._index.as_unit("us").asi8.tobytes())
         for field in sorted(self._fields):
             digest.update(self._fields[field].tobytes())
@@ -235,6 +237,11 @@ class Bars:
         if any(time is not None for time in self._delisted_from):
             digest.update(repr(self._delisted_from).encode())
         return digest.hexdigest()
+
+    @cached_property
+    def span_hash(self) -> str:
+        """The `hash` of the visible rows alone, whatever history is held before them."""
+        return self.without_past().hash
 
     @property
     def years(self) -> float:

@@ -28,7 +28,7 @@ from metalearner.training.loop import train
 from strategies import PolicySettings
 from strategies.networks import Parameters, Shape
 from strategies.policy import with_shrink
-from strategies.serialization import write_config
+from strategies.serialization import replacing_files, settle, write_config
 
 
 class MetaPolicy(ABC):
@@ -145,22 +145,28 @@ class MetaPolicy(ABC):
     def save(self, folder: str | Path) -> Path:
         """Write the policy (as `PolicyStrategy.save` does), the training curve and ``meta.json``.
 
-        ``meta.json`` is removed first and written last, so that its presence means that the model is complete.
+        A model that the folder holds already is replaced as a whole; see `strategies.serialization.replacing_files`.
 
         Returns
         -------
         Path
             The folder.
+
+        Raises
+        ------
+        InputError
+            When the disk is full or the folder cannot be written to.
         """
-        (Path(folder) / "meta.json").unlink(missing_ok=True)
-        folder = Path(self._deploy(self.policy, self.name).save(folder))
         objective = {"kind": type(self.objective).__name__} | self.objective.to_dict()
-        self.history.to_csv(folder / "history.csv", index=False)
-        self._save_more(folder)
-        write_config(
-            folder / "meta.json", {"learner": self.kind, "name": self.name, "objective": objective, **self._config()}
-        )
-        return folder
+        with replacing_files(folder) as beside:
+            self._deploy(self.policy, self.name).save(beside)
+            self.history.to_csv(beside / "history.csv", index=False)
+            self._save_more(beside)
+            write_config(
+                beside / "meta.json",
+                {"learner": self.kind, "name": self.name, "objective": objective, **self._config()},
+            )
+        return Path(folder)
 
     def _save_more(self, folder: Path) -> None:  # noqa: B027 - optional hook
         """Write data of the subclass that JSON cannot hold."""
@@ -426,6 +432,7 @@ def load_meta(folder: str | Path) -> MetaPolicy:
     """
     folder = Path(folder)
     kinds = MetaPolicy.kinds
+    settle(folder)
     try:
         config: dict[str, Any] = json.loads((folder / "meta.json").read_text())
         check_format(config, folder / "meta.json", "train it again")

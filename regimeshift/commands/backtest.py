@@ -17,7 +17,8 @@ class Backtest:
     source: Annotated[str, tyro.conf.Positional] = "stocks"
     """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
     models: list[str] = field(default_factory=list)
-    """Folders of models trained by `regimeshift train`; each is backtested with and without adaptation."""
+    """Folders of models trained by `regimeshift train`; each is backtested with and without adaptation.
+    Also models:/NAME@ALIAS or models:/NAME/VERSION: registered versions, as they were adapted then."""
     rules: list[str] = field(default_factory=lambda: ["inverse_volatility", "equal_weight", "momentum:252"])
     """Any of equal_weight, buy_and_hold, inverse_volatility, momentum:WINDOW, my_file.py:MyStrategy."""
     start: str | None = None
@@ -37,7 +38,7 @@ class Backtest:
     def run(self) -> None:
         from backtests import tracking, walk_forward
         from markets import load, load_detector
-        from metalearner import load_meta
+        from metalearner import MetaPolicy
         from regimeshift import steps
         from regimeshift.console import console, writable
         from strategies.named import strategy_from_name
@@ -45,7 +46,7 @@ class Backtest:
         bars = load(self.source)
         bars = bars[: self.end] if self.end else bars
         rules = [strategy_from_name(rule) for rule in self.rules]
-        metas = [load_meta(folder) for folder in self.models]
+        metas = [steps.trained(model) for model in self.models]
         if len({meta.name for meta in metas}) < len(metas):
             for meta, folder in zip(metas, self.models, strict=True):
                 meta.name = str(Path(folder))
@@ -55,7 +56,7 @@ class Backtest:
         trades = writable(self.ledgers) if self.ledgers else None
         saved = [Path(folder) / "regimes.json" for folder in self.models]
         shaded = next((load_detector(path).filter(span) for path in saved if path.exists()), None)
-        learnt = [s for meta in metas for s in (meta, meta.unadapted())]
+        learnt = [s for m in metas for s in ((m, m.unadapted()) if isinstance(m, MetaPolicy) else (m,))]
         result = walk_forward([*learnt, *rules], span, costs=self.costs, every=self.every, regimes=shaded)
         steps.show_result(result)
         path = result.report(self.report)

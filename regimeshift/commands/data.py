@@ -45,7 +45,7 @@ class Show:
             }
         fields = ", ".join(f for f in ("open", "high", "low", "close", "volume") if getattr(bars, f) is not None)
         show(pd.DataFrame(rows).T, repr(bars), "symbol")
-        console.print(f"Fields: {fields}. About {per_year:.0f} bars per year. SHA-256 {bars.hash[:16]}…")
+        console.print(f"Fields: {fields}. About {per_year:.0f} bars per year. SHA-256 {bars.hash}.")
         if bars.name in SURVIVORSHIP:
             console.print(f"Survivorship: {SURVIVORSHIP[bars.name]}.")
 

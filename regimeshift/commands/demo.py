@@ -57,7 +57,7 @@ class Demo:
 
         name = f"{bars.name}-rl2"
         with tracking.run(f"demo {bars.name}", command="demo", **vars(self)):
-            tracking.log_bars(tasks.bars, "training")
+            tracking.log_bars(tasks.bars, "training", whole=bars)
             tracking.log_bars(test, "test")
             console.rule("3. Meta-training", align="left")
             built = {}

@@ -12,8 +12,9 @@ import tyro
 class Register:
     """Adapt a trained model to all bars, register it, check that a new process reproduces it, and make it the champion."""
 
-    source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    source: Annotated[str | None, tyro.conf.Positional] = None
+    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h.
+    The model is made for its symbols and bars, and answers for no others; so it must be named."""
     model: str = "models/stocks-rl2"
     """Folder of a model trained by `regimeshift train`."""
     name: str | None = None
@@ -24,6 +25,13 @@ class Register:
     def run(self) -> None:
         from pathlib import Path
 
+        from markets import InputError
+
+        if self.source is None:
+            raise InputError(
+                f"name the data that the model is made for, as in: regimeshift register FILE.csv --model {self.model}"
+            )
+
         from backtests import registry
         from markets import load
         from metalearner import load_meta
@@ -32,7 +40,9 @@ class Register:
         bars = load(self.source)
         meta = load_meta(self.model)
         version = registry.register(self.name or Path(self.model).resolve().name, meta, bars=bars)
-        console.print(f"Registered {version.uri}")
+        console.print(f"Registered {version.uri}, made for {', '.join(bars.symbols)} up to {bars.index[-1]}")
+        span = registry.tags_of(version).get("backtest_span")
+        console.print(f"Its backtest in MLflow: {span}." if span else "MLflow holds no backtest of this model.")
         if self.promote:
             difference = registry.promote(version)
             console.print(

@@ -63,7 +63,7 @@ class Train:
             kept(f"progress is saved in {folder}; use --resume to continue", checkpoint),
             tracking.run(f"train {folder.name}", command="train", **vars(self)),
         ):
-            tracking.log_bars(tasks.bars, "training")
+            tracking.log_bars(tasks.bars, "training", whole=bars)
             steps.train(
                 self.learner, tasks, validation, folder,
                 steps=self.steps, costs=self.costs, seed=self.seed, resume=self.resume, log=tracking.log_metrics,

@@ -4,6 +4,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import samples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -165,3 +166,13 @@ def test_a_copy_is_as_immutable_as_the_bars(again):
     for array in (other.close, other.tradable, other.marks):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
+
+
+def test_regression_one_hash_of_the_data_set_and_one_of_the_span():
+    """The hash hung on where the visible rows began, so that no two logs of one data set could be matched."""
+    bars = samples.regime_bars(60, 2, seed=1)
+    late = bars[40:]
+    assert late.hash == bars.hash == bars.with_past().hash
+    assert late.span_hash == late.without_past().hash == bars[30:][10:].span_hash
+    assert late.span_hash != bars.span_hash == bars.hash
+    assert bars[:40].hash not in (bars.hash, late.span_hash)
