@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads
+from numba import config
 from numpy.typing import ArrayLike
 
 from markets.accounting.costs import Costs, Execution
@@ -123,7 +123,7 @@ def run_paths(
     holdings: bool = True,
     orders: bool = False,
 ) -> Paths:
-    """Simulate B plans of T bars by A symbols from rows `start` of the panel, in up to as many threads as numba uses.
+    """Simulate B plans of T bars by A symbols from rows `start` of the panel, in up to ``NUMBA_NUM_THREADS`` threads.
 
     Parameters
     ----------
@@ -174,7 +174,8 @@ def read_only(array: np.ndarray) -> np.ndarray:
 
 def in_threads(run: Callable[[slice], None], paths: int, work: int) -> None:
     """Call `run` on slices that cover all paths: one per thread if `work` is large, else one. Kernels release the GIL."""
-    count = min(get_num_threads(), paths) if work > LEAST_WORK else 1
+    # numba.get_num_threads would start numba's threads, and with OpenMP change the number of threads of torch as well
+    count = min(config.NUMBA_NUM_THREADS, paths) if work > LEAST_WORK else 1
     if count == 1:
         run(slice(0, paths))
         return
