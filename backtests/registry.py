@@ -18,13 +18,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backtests import tracking
+from backtests import lookup, tracking
 from backtests.contract import DataContract, duration, few
 from backtests.walk_forward import Adaptive, WalkForward
 from markets import Bars, InputError
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.pyfunc import PyFuncModel
 
-    from backtests.deployment import ServedStrategy
+    from backtests.served import ServedStrategy
 
 CHAMPION = "champion"
 TOLERANCE = 1e-6
@@ -65,17 +66,26 @@ class RegisteredStrategy(Strategy):
         As adapted when it was registered.
     contract : DataContract
         The bars that it was made for.
-    model : PyFuncModel
-        MLflow's model, which the server runs too.
+    folder : Path
+        The version's files.
     seen_until : Timestamp or None
         Last bar used to train, select or adapt it.
     """
 
-    def __init__(self, version: Version, model: PyFuncModel):
-        self.version, self.model, served = version, model, model.unwrap_python_model()
-        self.strategy: PolicyStrategy | Blend = served.strategy
-        self.contract: DataContract = served.contract
+    def __init__(self, version: Version, folder: Path):
+        from backtests.deployment import load as load_files
+
+        self.version, self.folder = version, folder
+        self.strategy, self.contract = load_files(folder / ARTIFACT)
         self.name, self.warmup = f"{version.name}/{version.number}", self.strategy.warmup
+
+    @cached_property
+    def model(self) -> PyFuncModel:
+        """MLflow's model of the same files, which the server runs."""
+        import mlflow
+
+        with _no_pickle():
+            return mlflow.pyfunc.load_model(str(self.folder))
 
     @property
     def seen_until(self) -> pd.Timestamp | None:
@@ -84,6 +94,11 @@ class RegisteredStrategy(Strategy):
     @property
     def fingerprint(self) -> str | None:
         return self.strategy.fingerprint
+
+    @property
+    def remark(self) -> str:
+        """What its strategy says of itself; see `strategies.PolicyStrategy.remark`."""
+        return getattr(self.strategy, "remark", "")
 
     def plan(self, bars: Bars) -> Plan:
         """As the backtest of its strategy plans.
@@ -229,7 +244,8 @@ def _log_model(strategy: PolicyStrategy | Blend, contract: DataContract) -> str:
     """Log the strategy as a model of the active run, and return its URI."""
     import mlflow
 
-    from backtests.deployment import SIGNATURE, save
+    from backtests.deployment import save
+    from backtests.served import SIGNATURE
 
     part = strategy.parts[0] if isinstance(strategy, Blend) else strategy
     assert isinstance(part, PolicyStrategy)
@@ -294,10 +310,13 @@ def verified(version: Version, *, root: str | Path = "mlruns") -> Path:
 
 
 def _verified(version: Version) -> Path:
-    tags = _tags(version)
+    return _unchanged(version, _files(version), _tags(version))
+
+
+def _unchanged(version: Version, folder: Path, tags: dict[str, str]) -> Path:
     if "files" not in tags:
         raise InputError(f"{version.uri} was registered without the hashes of its files; register the model again")
-    folder, recorded = _files(version), json.loads(tags["files"])
+    recorded = json.loads(tags["files"])
     found = _hashes(folder)
     for what, names in (
         ("was removed", recorded.keys() - found.keys()),
@@ -369,7 +388,6 @@ def prove(version: Version, folder: Path, address: str) -> float:
     return float(found["difference"])
 
 
-@tracking.connected
 def load(name: str, *, root: str | Path = "mlruns") -> RegisteredStrategy:
     """Load a model from the registry, after a check that its files are those that were registered; nothing is unpickled.
 
@@ -385,19 +403,26 @@ def load(name: str, *, root: str | Path = "mlruns") -> RegisteredStrategy:
     InputError
         When the model cannot be loaded; the message lists the registered models.
     """
+    name = name.removeprefix("models:/")
+    model, _, number = name.partition("/")
+    model, _, alias = model.partition("@")
+    found = lookup.find(model, number, alias or CHAMPION, root)
+    if found:
+        version = Version(model, found.number)
+        return RegisteredStrategy(version, _unchanged(version, found.folder, found.tags))
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    try:
-        version = _version(name.removeprefix("models:/"))
-        with _no_pickle():
-            return RegisteredStrategy(version, mlflow.pyfunc.load_model(str(_verified(version))))
-    except MlflowException as error:
-        known = ", ".join(m.name for m in mlflow.MlflowClient().search_registered_models()) or "none yet"
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"model {name!r} cannot be loaded ({reason}); registered models: {known}; make one with: regimeshift register"
-        ) from None
+    with tracking.connected_to(root):
+        try:
+            version = _version(name)
+            return RegisteredStrategy(version, _verified(version))
+        except MlflowException as error:
+            known = ", ".join(m.name for m in mlflow.MlflowClient().search_registered_models()) or "none yet"
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"model {name!r} cannot be loaded ({reason}); registered models: {known}; make one with: regimeshift register"
+            ) from None
 
 
 def _version(name: str) -> Version:
@@ -447,12 +472,12 @@ def target_weights(model: RegisteredStrategy, bars: Bars) -> dict[str, np.ndarra
     InputError
         When the bars are not such as the model was made for.
     """
-    import pandas as pd
+    from backtests.contract import from_request
+    from backtests.deployment import ANSWER, decide
 
-    from backtests.deployment import ANSWER
-
-    answer = model.predict(pd.DataFrame([request(model, bars)])).iloc[0]
-    columns = [list(answer["symbols"]).index(symbol) for symbol in bars.symbols]
+    asked = from_request(*request(model, bars).values())
+    answer = decide(model.strategy, model.contract, asked)  # as the server does
+    columns = [answer["symbols"].index(symbol) for symbol in bars.symbols]
     return {key: np.array(answer[key])[columns] for key in ANSWER}
 
 

@@ -10,11 +10,24 @@
 Send requests as ``{"dataframe_records": [{"symbols": [...], "times": [...], "bars": [[...], ...]}]}`` to ``/invocations``. The
 response to each row has ``symbols`` in the order of the request, and for each ``target_weight``, ``band`` and ``rate``: trade
 ``rate`` of the way to the nearest edge of ``target_weight ± band``. A request whose bars are not such as the model was made for
-is refused with status 400 and one line. The implementation is in `backtests.deployment`.
+is refused with status 400 and one line. The implementation is in `backtests.served`
+and `backtests.deployment`.
 """
+
+import sys
+from pathlib import Path
 
 import mlflow
 
-from backtests.deployment import ServedStrategy
+# MLflow's server puts the working directory first on the import path, where a user may have a folder called `markets`.
+_path = sys.path
+sys.path = [place for place in _path if Path(place).resolve() != Path.cwd()]
+try:
+    from backtests.served import ServedStrategy
+except ModuleNotFoundError:  # the working directory is where this package is
+    sys.path = _path
+    from backtests.served import ServedStrategy
+finally:
+    sys.path = _path
 
 mlflow.models.set_model(ServedStrategy())

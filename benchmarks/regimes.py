@@ -1,15 +1,18 @@
-"""The hidden Markov fit against statsmodels and hmmlearn on the same returns; and how well each detector recovers known regimes.
+"""The hidden Markov fit against its peers, how well known regimes are recovered, and what is called a crisis on real data.
 
-All three fit three Gaussian regimes to 5,030 returns of the S&P 500 from ten starts, and all fits are scored by the same
-function, ours. Statsmodels fixes the initial distribution to the stationary one, while ours and hmmlearn's are free, so its fit
-is scored from its best first regime. hmmlearn runs in its faster implementation until its likelihood converges; its default
-fits, which stop after ten EM steps, are shown as well.
+With Gaussian states and no prior, ours is the model of statsmodels and hmmlearn. All three fit three such regimes to 5,030
+returns of the S&P 500 from ten starts, and all fits are scored by the same function, ours. Statsmodels fixes the initial
+distribution to the stationary one, while ours and hmmlearn's are free, so its fit is scored from its best first regime. hmmlearn
+runs in its faster implementation until its likelihood converges; its default fits, which stop after ten EM steps, are shown as
+well.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import statistics
+import subprocess
 import time
 import warnings
 from collections.abc import Callable
@@ -20,10 +23,20 @@ from threadpoolctl import threadpool_limits
 
 import markets
 from benchmarks.common import finish, options
-from markets import Bars, ChangePoints, HiddenMarkovRegimes, JumpRegimes, RegimeDetector, VolatilityTrendRegimes
+from benchmarks.public_sets import PUBLIC
+from markets import (
+    Bars,
+    ChangePoints,
+    HiddenMarkovRegimes,
+    JumpRegimes,
+    RegimeDetector,
+    RegimePath,
+    VolatilityTrendRegimes,
+)
 from markets.regimes.base import market_returns, recovery
 
 K = 3
+GAUSSIAN = {"degrees_of_freedom": math.inf, "persistence": 0.0}
 # Simulated regimes; means and volatilities in per cent per day. The calm regime lasts about a year on average.
 TRANSITION = np.array([[0.996, 0.003, 0.001], [0.008, 0.988, 0.004], [0.004, 0.016, 0.98]])
 MEAN, VOLATILITY = np.array([0.08, 0.0, -0.1]), np.array([0.55, 1.15, 2.7])
@@ -31,7 +44,7 @@ MEAN, VOLATILITY = np.array([0.08, 0.0, -0.1]), np.array([0.55, 1.15, 2.7])
 
 def model(start: np.ndarray, transition: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> HiddenMarkovRegimes:
     """Our detector with a peer's parameters, so that all fits are scored by the same function."""
-    detector = HiddenMarkovRegimes(len(mean))
+    detector = HiddenMarkovRegimes(len(mean), **GAUSSIAN)
     order = np.argsort(variance)
     detector.start, detector.transition = start[order], np.ascontiguousarray(transition[np.ix_(order, order)])
     detector.mean, detector.volatility, detector.log_likelihood = mean[order], np.sqrt(variance[order]), 0.0
@@ -61,7 +74,7 @@ def fits(quick: bool, seed: int) -> dict[str, float]:
     starts, rounds = (2, 1) if quick else (10, 5)
 
     def ours(bars: Bars, round_: int) -> HiddenMarkovRegimes:
-        return HiddenMarkovRegimes(K, restarts=starts, seed=seed + round_).fit(bars)
+        return HiddenMarkovRegimes(K, restarts=starts, tolerance=1e-12, seed=seed + round_, **GAUSSIAN).fit(bars)
 
     def statsmodels(bars: Bars, round_: int):
         peer = MarkovRegression(market_returns(bars)[1:] * 100, k_regimes=K, trend="c", switching_variance=True)
@@ -155,6 +168,7 @@ def recoveries(quick: bool, seed: int) -> dict[str, dict[str, float]]:
     length, seeds = (4000, 2) if quick else (10_000, 10)
     detectors: dict[str, Callable[[], RegimeDetector]] = {
         "hmm": lambda: HiddenMarkovRegimes(K),
+        "hmm, Gaussian": lambda: HiddenMarkovRegimes(K, **GAUSSIAN),
         "volatility": lambda: VolatilityTrendRegimes(K, trend=0),
         "jump": lambda: JumpRegimes(K),
         "changepoints": lambda: ChangePoints(K),
@@ -176,6 +190,50 @@ def recoveries(quick: bool, seed: int) -> dict[str, dict[str, float]]:
     return {str(name): {k: round(float(v), 3) for k, v in row.items()} for name, row in table.iterrows()}
 
 
+def crises(quick: bool, seed: int) -> dict[str, dict[str, float | bool]]:
+    """Share, mean duration and part of autumn 2008 of the regime "crisis", by set and by what was fitted and shown.
+
+    The detectors are the default one and the Gaussian one; "whole" is fitted on and filtered over all bars, "first" on the first
+    30 %, and "after" filtered over the rest. A crisis is one (``sound``) if it holds 2 % to 25 % of the bars, in episodes of more
+    than 5 bars, and more than half of 15 September to 31 December 2008 where the bars have it.
+    """
+    found: dict[str, dict[str, float | bool]] = {}
+    for name, load in PUBLIC.items():
+        if quick and name not in ("sp500", "GOOG"):
+            continue
+        try:
+            bars = load()
+        except (subprocess.CalledProcessError, FileNotFoundError) as error:
+            print(f"{name}: not reachable ({error})")
+            continue
+        first, after = bars[: len(bars) * 3 // 10], bars[len(bars) * 3 // 10 :]
+        for kind, settings in {"default": {}, "Gaussian": GAUSSIAN}.items():
+            for part, (past, shown) in {
+                "whole": (bars, bars),
+                "first": (first, first),
+                "after": (first, after),
+            }.items():
+                path = HiddenMarkovRegimes(K, seed=seed, **settings).fit(past).filter(shown)
+                found[f"{name}, {part}, {kind}"] = _crisis(path, shown)
+    table = pd.DataFrame(found).T
+    print(f"\nThe regime called crisis:\n{table.to_string(float_format='{:.3f}'.format)}")
+    for kind in ("default", "Gaussian"):
+        rows = [row for name, row in found.items() if name.endswith(kind)]
+        print(f"{kind}: sound in {sum(bool(row['sound']) for row in rows)} of {len(rows)}")
+    return found
+
+
+def _crisis(path: RegimePath, bars: Bars) -> dict[str, float | bool]:
+    inside = path.labels == K - 1
+    row = path.table(bars).iloc[K - 1]
+    duration = row["bars"] / row["episodes"] if row["episodes"] else 0.0
+    autumn = (path.index >= "2008-09-15") & (path.index < "2009-01-01")
+    held = float(inside[autumn].mean()) if autumn.any() else math.nan
+    sound = 0.02 <= row["share"] <= 0.25 and duration > 5 and not held <= 0.5
+    figures = {"share": row["share"], "bars_an_episode": duration, "autumn_2008": held}
+    return {k: round(float(v), 4) for k, v in figures.items() if not math.isnan(v)} | {"sound": bool(sound)}
+
+
 def main() -> None:
     """Run all measurements and print them."""
     chosen = options(__doc__ or "")
@@ -183,6 +241,7 @@ def main() -> None:
         k: float(f"{v:.6g}") if k != "hmm_loglik" else v for k, v in fits(chosen.quick, chosen.seed).items()
     }
     figures["recovery"] = recoveries(chosen.quick, chosen.seed)
+    figures["crises"] = crises(chosen.quick, chosen.seed)
     finish("regimes", figures, chosen.quick)
 
 

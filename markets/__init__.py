@@ -22,6 +22,7 @@ from markets.regimes.base import RegimeDetector, RegimePath, load_detector
 from markets.regimes.change_points import ChangePoints
 from markets.regimes.hidden_markov import HiddenMarkovRegimes
 from markets.regimes.jump import JumpRegimes
+from markets.regimes.selection import supported_regimes
 from markets.regimes.volatility_trend import VolatilityTrendRegimes
 from markets.synthetic import augment
 from markets.tasks import Task, TaskSet
@@ -57,6 +58,7 @@ __all__ = [
     "load",
     "load_detector",
     "simulate",
+    "supported_regimes",
 ]
 
 gymnasium.register(

@@ -16,9 +16,17 @@ def planned(strategy: Strategy, bars: Bars) -> Plan:
     Raises
     ------
     InputError
-        When `plan` does not return a `Plan`, or returns one whose shape is not that of `bars`.
+        When `plan` does not return a `Plan`, or returns one with a value that is not finite or out of range (the message names
+        the strategy, symbol and time) or of another shape than `bars`.
     """
-    plan = strategy.plan(bars)
+    try:
+        plan = strategy.plan(bars)
+    except InputError as error:
+        if error.cell is None or error.cell[0] >= len(bars) or error.cell[1] >= len(bars.symbols):
+            raise
+        row, symbol, _ = error.cell
+        message = f"{strategy.name}: {error} ({bars.symbols[symbol]} at {bars.index[row]})"
+        raise InputError(message, error.cell) from None
     if not isinstance(plan, Plan):
         raise InputError(f"{strategy.name}: plan(bars) returned {type(plan).__name__}; return strategies.Plan(aim)")
     if plan.aim.shape != bars.shape:
@@ -43,7 +51,7 @@ class Strategy(ABC):
     name : str
         Label in tables and plots.
     warmup : int
-        Bars of history needed before the first meaningful row of the plan.
+        Bars of history needed before the first meaningful row of the plan; a symbol's own bars, where it has gaps.
     adapts : bool
         Whether `adapt` returns a different strategy. If not, a backtest calls `plan` once for the whole span.
     """

@@ -29,7 +29,7 @@ ROOMS = {
         "accounting": {"common", "bars"},
         "regimes": {"common", "bars", "data"},
         "quality": {"common", "bars", "data"},
-        "tasks": {"common", "bars", "regimes"},
+        "tasks": {"common", "bars", "features", "regimes"},
         "envs": {"common", "bars", "data", "features", "accounting", "regimes", "tasks"},
         "synthetic": {"common", "bars", "features", "accounting", "regimes", "tasks", "envs"},
         "sb3": {"envs"},
@@ -59,15 +59,18 @@ ROOMS = {
     "backtests": {
         "metrics": set(),
         "results": {"metrics"},
-        "report": {"metrics", "results"},
+        "remarks": {"results"},
+        "report": {"metrics", "results", "remarks"},
         "walk_forward": {"results", "report"},
         "lookahead": {"walk_forward"},
         "significance": {"results"},
         "tracking": {"metrics", "results", "walk_forward"},
         "contract": set(),
         "deployment": {"contract"},
-        "serving": {"deployment"},
-        "registry": {"walk_forward", "tracking", "contract", "deployment"},
+        "served": {"contract", "deployment"},
+        "serving": {"served"},
+        "lookup": set(),
+        "registry": {"walk_forward", "tracking", "contract", "deployment", "served", "lookup"},
     },
 }
 # Names that the field has other words for (DESIGN.md); as identifiers none may come back.
@@ -79,7 +82,9 @@ RETIRED = {
 # A half spread is the bid–ask one; a standard deviation is `std`.
 ABOUT_BID_ASK = (
     "markets/accounting/",
+    "regimeshift/options.py",
     "tests/markets/accounting/",
+    "tests/regimeshift/test_options.py",
     "tests/peers/",
     "tests/support/",
     "tests/markets/envs/",

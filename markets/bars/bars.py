@@ -8,8 +8,8 @@ Slicing therefore cannot cause lookahead, and no warm-up is lost.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -17,12 +17,29 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
+from markets.bars.listing import Listing, sessions
 from markets.bars.resampling import resampled
+from markets.bars.time_spans import Span, moment
 from markets.common.errors import InputError
+from markets.common.statistics import bars_per_year
 
 FIELDS = ("open", "high", "low", "close", "volume")
-# After this many bars without a close, a symbol counts as unlisted until it trades again: one month of daily bars.
-STALE = 21
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known about where bars come from, whatever they are called.
+
+    Attributes
+    ----------
+    survivorship : str
+        How the symbols were chosen, if that flatters results; shown beside every result.
+    adjusted : bool
+        Whether prices are known to be adjusted for splits.
+    """
+
+    survivorship: str = ""
+    adjusted: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +62,15 @@ class Bars:
         Shares or contracts.
     tradable : ndarray of bool, shape (T, A)
         Whether a symbol can be traded at this bar.
+    external : ndarray of bool, shape (A,)
+        Whether a symbol is never tradable in the data set: a series to read (`markets.Exogenous`), such as VIX beside stocks.
+        It is never listed, so it gets no weight, and takes no part in ranks, means or the market's return.
     name : str
         Name of the data set, for titles and logs.
     past : int
         Number of rows of history before the first visible row.
+    source : Source
+        What is known about where the bars come from.
     """
 
     _index: pd.DatetimeIndex
@@ -58,6 +80,8 @@ class Bars:
     name: str = "bars"
     past: int = 0  # rows held before the first visible one
     _delisted_from: tuple[pd.Timestamp | None, ...] = ()  # by symbol; empty when none is delisted
+    _external: tuple[bool, ...] = ()  # by symbol; empty when none is external
+    source: Source = Source()
 
     # ------------------------------------------------------------------ construction
 
@@ -75,6 +99,7 @@ class Bars:
         tradable: np.ndarray | None = None,
         delisted: Mapping[str, str | pd.Timestamp] | None = None,
         name: str = "bars",
+        source: Source = Source(),
     ) -> Bars:
         """Validate and copy arrays into `Bars`.
 
@@ -87,9 +112,10 @@ class Bars:
         tradable : array_like of bool, shape (T, A), optional
             False makes further bars untradable; gaps always are.
         delisted : mapping of str to time, optional
-            First time at which a symbol no longer exists. Without it, a symbol whose closes end early is halted: it keeps its
-            last mark from then on and cannot be sold.
+            First time at which a symbol no longer exists, in the time zone of the index unless it has a UTC offset. Without
+            it, a symbol whose closes end early is halted: it keeps its last mark from then on and cannot be sold.
         name : str
+        source : Source
 
         Raises
         ------
@@ -121,7 +147,10 @@ class Bars:
             mask &= np.asarray(tradable, dtype=bool)
         for array in (*fields.values(), mask):
             array.setflags(write=False)
-        return cls(index, symbols, fields, mask, name, 0, _check_delisted(index, symbols, mask, delisted))
+        never = ~mask.any(axis=0)
+        external = tuple(never.tolist()) if never.any() else ()
+        gone = _check_delisted(index, symbols, mask, delisted)
+        return cls(index, symbols, fields, mask, name, 0, gone, external, source)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -134,7 +163,7 @@ class Bars:
 
     @property
     def index(self) -> pd.DatetimeIndex:
-        return self._index[self.past :]
+        return self._index[self.past :] if self.past else self._index  # slicing an index is slow
 
     @property
     def fields(self) -> dict[str, np.ndarray]:
@@ -170,6 +199,11 @@ class Bars:
         return self._tradable[self.past :]
 
     @property
+    def external(self) -> np.ndarray:
+        """Whether a symbol is never tradable in the whole data set, bool of shape (A,): it is there to be read only."""
+        return np.array(self._external, dtype=bool) if self._external else np.zeros(len(self.symbols), dtype=bool)
+
+    @property
     def delisted(self) -> np.ndarray:
         """Whether a symbol no longer exists, bool of shape (T, A)."""
         out = np.zeros(self.shape, dtype=bool)
@@ -194,7 +228,8 @@ class Bars:
     def __repr__(self) -> str:
         first, last = self.index[0], self.index[-1]
         extra = f", {self.past} earlier bars held" if self.past else ""
-        return f"Bars({self.name}: {len(self)} bars x {len(self.symbols)} symbols, {first} to {last}{extra})"
+        symbols = "symbol" if len(self.symbols) == 1 else "symbols"
+        return f"Bars({self.name}: {len(self)} bars x {len(self.symbols)} {symbols}, {first} to {last}{extra})"
 
     @property
     def marks(self) -> np.ndarray:
@@ -217,12 +252,24 @@ class Bars:
     def listed(self) -> np.ndarray:
         """Whether a symbol is listed, as known at each bar; bool of shape (T, A).
 
-        True from its first close on, unless it is delisted or its last close is more than `STALE` bars old.
+        True from its first close on, unless it is delisted, or its last close is stale: older than 30 days and than three times
+        the usual time between its closes (`markets.bars.listing`). An external series is never listed.
         """
-        close = self._fields["close"]
-        listed = _recent(close, np.empty(close.shape, dtype=np.bool_))[self.past :] & ~self.delisted
+        listed = Listing(len(self.symbols)).take(self._index, self._fields["close"])
+        listed = listed[self.past :] & ~self.delisted & ~self.external
         listed.setflags(write=False)
         return listed
+
+    @cached_property
+    def sessions(self) -> np.ndarray:
+        """Whether a bar is a session of the market, as known at each bar; bool of shape (T,).
+
+        By a session, at least half of the listed symbols have traded since the session before.
+        """
+        held = self.with_past()
+        found = sessions(held.close, held.listed)[self.past :]
+        found.setflags(write=False)
+        return found
 
     @cached_property
     def hash(self) -> str:
@@ -248,18 +295,23 @@ class Bars:
         """Calendar length of the visible span, in years of 365.25 days."""
         return max((self.index[-1] - self.index[0]).total_seconds(), 1.0) / (365.25 * 86400)
 
+    @property
+    def bars_per_year(self) -> float:
+        """Returns per year, to annualise by; NaN within a single day. See `markets.common.statistics`."""
+        return bars_per_year(self.index)
+
     # ------------------------------------------------------------------ slicing
 
     def __getitem__(self, span: slice) -> Bars:
         """Slice by a time span, both ends included, or by integer positions as in Python.
 
         Examples: ``bars["2008":"2012"]``, ``bars[:"2007"]``, ``bars[-250:]``. Earlier rows are kept as history; later rows are
-        dropped.
+        dropped. Times without a UTC offset are in the time zone of the bars.
 
         Raises
         ------
         InputError
-            When the span is not one of time, or holds no bars.
+            When the span is not one of time, or holds no bars, or has a UTC offset where the bars have none.
         """
         if not isinstance(span, slice) or span.step not in (None, 1):
             raise TypeError('slice bars by time or position, as in bars["2008":"2012"] or bars[-250:]')
@@ -267,12 +319,10 @@ class Bars:
             first, last, _ = span.indices(len(self))
         else:
             try:
-                found = self.index.slice_indexer(span.start, span.stop)
-            except (ValueError, TypeError, AttributeError) as error:  # AttributeError: pandas parses "nan" as a time
-                raise InputError(
-                    f"{_between(span)} is not a span of time; write times as 2008 or 2008-01-31"
-                ) from error
-            first, last = found.start or 0, len(self) if found.stop is None else found.stop
+                found = Span.of(span.start, span.stop).rows(self.index)
+            except InputError as error:
+                raise InputError(f"{_between(span)} is not a span of time: {error}") from None
+            first, last = found.start, found.stop
         if last <= first:
             raise InputError(
                 f"no bars from {_between(span)}: {self.name} runs from {self.index[0]} to {self.index[-1]}"
@@ -282,9 +332,7 @@ class Bars:
     def rows(self, first: int, last: int) -> Bars:
         """Rows ``first`` to ``last`` (excluded) of ``with_past()``; earlier rows are kept as history."""
         fields = {field: values[:last] for field, values in self._fields.items()}
-        return Bars(
-            self._index[:last], self.symbols, fields, self._tradable[:last], self.name, first, self._delisted_from
-        )
+        return replace(self, _index=self._index[:last], _fields=fields, _tradable=self._tradable[:last], past=first)
 
     def until(self, time: str | pd.Timestamp) -> Bars:
         """Rows up to and including `time`; later rows are dropped."""
@@ -295,21 +343,44 @@ class Bars:
         return self.rows(0, len(self._index))
 
     def without_past(self, keep: int = 0) -> Bars:
-        """The same visible rows with at most `keep` rows of history."""
+        """The same visible rows with as little history as holds the last `keep` bars of every symbol that is not delisted."""
         cut = max(self.past - keep, 0)
-        fields = {field: values[cut:] for field, values in self._fields.items()}
-        mask = self._tradable[cut:]
-        return Bars(self._index[cut:], self.symbols, fields, mask, self.name, self.past - cut, self._delisted_from)
+        if keep:
+            there = np.isfinite(self._fields["close"][: self.past])
+            for closes, gone in zip(there.T, self.delisted[0], strict=True):
+                if not (gone or closes[cut:].all()):
+                    rows = np.flatnonzero(closes)
+                    cut = min(cut, int(rows[-min(keep, len(rows))])) if len(rows) else cut
+        return self._kept(slice(cut, None), self.past - cut)
+
+    def warm_from(self, count: int) -> int:
+        """First row of ``with_past()`` before which some symbol has had `count` bars of its own; their number if none has."""
+        most = np.isfinite(self._fields["close"]).cumsum(axis=0).max(axis=1)
+        return min(int(np.searchsorted(most, count)) + 1, len(most)) if count else 0
+
+    def without_empty(self) -> Bars:
+        """The bars without the rows on which no symbol has a close; they may then have no visible row."""
+        there = np.isfinite(self._fields["close"]).any(axis=1)
+        return self if there.all() else self._kept(there, int(there[: self.past].sum()))
+
+    def _kept(self, rows: slice | np.ndarray, past: int) -> Bars:
+        """Some of the rows of ``with_past()``, of which the first `past` are history."""
+        fields, mask = {field: values[rows] for field, values in self._fields.items()}, self._tradable[rows]
+        for array in (*fields.values(), mask):
+            array.setflags(write=False)
+        return replace(self, _index=self._index[rows], _fields=fields, _tradable=mask, past=past)
 
     def with_values(self, **fields: np.ndarray) -> Bars:
         """Bars with the same times, symbols and delistings but other values, each of the shape of ``with_past()``.
 
         Bars that are not tradable here are not tradable in the result either.
         """
+        source = replace(self.source, adjusted=False)  # other prices of the same choice of symbols
         built = Bars.make(
-            self._index, self.symbols, **fields, tradable=self._tradable, delisted=self.delisted_from, name=self.name
-        )
-        return built.rows(self.past, len(built))
+            self._index, self.symbols, **fields, tradable=self._tradable, delisted=self.delisted_from, name=self.name,
+            source=source,
+        )  # fmt: skip
+        return replace(built, past=self.past, _external=self._external)
 
     def select(self, symbols: Sequence[str]) -> Bars:
         """The same rows for some of the symbols, in the given order.
@@ -330,7 +401,10 @@ class Bars:
         for array in (*fields.values(), mask):
             array.setflags(write=False)
         gone = tuple(self._delisted_from[i] for i in columns) if self._delisted_from else ()
-        return Bars(self._index, tuple(symbols), fields, mask, self.name, self.past, gone)
+        external = tuple(self._external[i] for i in columns) if self._external else ()
+        return replace(
+            self, symbols=tuple(symbols), _fields=fields, _tradable=mask, _delisted_from=gone, _external=external
+        )
 
     # ------------------------------------------------------------------ resampling
 
@@ -367,7 +441,14 @@ class Bars:
         rows = resampled(
             self._index, self._fields, self._tradable, self._delisted_from, self.past, rule, incomplete, self.name
         )
-        return Bars(rows.times, self.symbols, rows.fields, rows.tradable, self.name, rows.past, rows.delisted_from)
+        return replace(
+            self,
+            _index=rows.times,
+            _fields=rows.fields,
+            _tradable=rows.tradable,
+            past=rows.past,
+            _delisted_from=rows.delisted_from,
+        )
 
 
 def _between(span: slice) -> str:
@@ -386,21 +467,9 @@ def carried(close):
     return out
 
 
-@njit(cache=True)
-def _recent(close, out):
-    """Fill `out` with whether a symbol had a close within the last `STALE` bars, and return it."""
-    last = np.full(close.shape[1], -STALE - 1)
-    for t in range(close.shape[0]):
-        for i in range(close.shape[1]):
-            if not np.isnan(close[t, i]):
-                last[i] = t
-            out[t, i] = t - last[i] <= STALE
-    return out
-
-
 def _check_index(index: pd.DatetimeIndex) -> None:
     if len(index) < 2:
-        raise InputError(f"only {len(index)} bar(s); at least 2 are needed for a return")
+        raise InputError(f"only {len(index)} bar{'' if len(index) == 1 else 's'}; at least 2 are needed for a return")
     if index.hasnans:
         raise InputError(f"bar {int(np.argmax(index.isna()))} has no time")
     steps = np.diff(index.asi8)
@@ -422,37 +491,39 @@ def _check_delisted(
     unknown = [s for s in delisted if s not in symbols]
     if unknown:
         raise InputError(f"delisted: there is no symbol {unknown[0]!r}; the symbols are {', '.join(symbols)}")
-    times = [pd.Timestamp(delisted[s], tz=index.tz) if s in delisted else None for s in symbols]
+    times = [moment(f"delisted: {s}", delisted[s], index.tz) if s in delisted else None for s in symbols]
     for column, time in enumerate(times):
         if time is not None and mask[index >= time, column].any():
             raise InputError(f"{symbols[column]} is delisted from {time}, but trades after")
     return tuple(times)
 
 
-def _check_values(index: pd.DatetimeIndex, symbols: tuple[str, ...], fields: dict[str, np.ndarray]) -> None:
-    """Raise at the first impossible value; NaN is a gap and is allowed."""
+def impossible(fields: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray, str]]:
+    """What cannot be in a market: a field, a mask (T, A) of its impossible values, and why; NaN is a gap and is allowed."""
+    for field, values in fields.items():
+        yield field, np.isinf(values), "values must be finite; leave a gap empty"
+        if field == "volume":
+            yield field, values < 0, "a volume cannot be negative"
+        else:
+            yield field, values <= 0, "a price must be positive"
+    # Prices of adjusted series are rounded, so a violation of up to a hundredth of a per cent is accepted.
+    slack = 1e-4
+    for field in ("open", "close", "low"):
+        if field in fields and "high" in fields:
+            yield field, fields[field] > fields["high"] * (1 + slack), "above the high of the same bar"
+    for field in ("open", "close"):
+        if field in fields and "low" in fields:
+            yield field, fields[field] < fields["low"] * (1 - slack), "below the low of the same bar"
 
-    def refuse(bad: np.ndarray, field: str, why: str) -> None:
+
+def _check_values(index: pd.DatetimeIndex, symbols: tuple[str, ...], fields: dict[str, np.ndarray]) -> None:
+    """Raise at the first impossible value."""
+    for field, bad, why in impossible(fields):
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             value = fields[field][row, column]
             message = f"{field} of {symbols[column]} at {index[row]} (bar {row}) is {value:g}: {why}"
             raise InputError(message, (row, column, field))
-
-    for field, values in fields.items():
-        refuse(np.isinf(values), field, "values must be finite; leave a gap empty")
-        if field == "volume":
-            refuse(values < 0, field, "a volume cannot be negative")
-        else:
-            refuse(values <= 0, field, "a price must be positive")
     empty = ~np.isfinite(fields["close"]).any(axis=0)
     if empty.any():
         raise InputError(f"symbol {symbols[int(np.argmax(empty))]} has no close at all; leave it out")
-    # Prices of adjusted series are rounded, so a violation of up to a hundredth of a per cent is accepted.
-    slack = 1e-4
-    for field in ("open", "close", "low"):
-        if field in fields and "high" in fields:
-            refuse(fields[field] > fields["high"] * (1 + slack), field, "above the high of the same bar")
-    for field in ("open", "close"):
-        if field in fields and "low" in fields:
-            refuse(fields[field] < fields["low"] * (1 - slack), field, "below the low of the same bar")

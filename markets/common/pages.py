@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from markets.common.errors import InputError
 from markets.common.files import replacing
 
+# Columns of pixels that a curve may fill: more than a wide screen has, so that a page also looks right when zoomed in a little.
+COLUMNS = 2000
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1c2733;max-width:1180px;margin:24px auto;padding:0 16px}
 h1{font-size:24px;margin:0 0 4px} h2{font-size:18px;margin:28px 0 4px} .about{color:#5a6a7a;margin:0 0 16px}
@@ -42,7 +48,8 @@ def write_page(path: str | Path, title: str, body: str, style: str = "") -> Path
     """
     path, title = Path(path), html.escape(title)
     page = (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{_STYLE}{style}</style>"
+        f"<!doctype html><html lang=en><meta charset=utf-8>"
+        f"<meta name=viewport content='width=device-width,initial-scale=1'><title>{title}</title><style>{_STYLE}{style}</style>"
         f"<h1>{title}</h1>{body}"
     )
     try:
@@ -95,3 +102,75 @@ def table(
         for kind, row in zip(row_classes or [""] * len(rows), rows, strict=True)
     )
     return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def rows_to_draw(index: pd.DatetimeIndex, values: np.ndarray, columns: int = COLUMNS) -> np.ndarray:
+    """Rows of a curve that a screen can show: the first, lowest, highest and last of each column of pixels.
+
+    Drawn as lines, they fill the same pixels as the whole curve (M4: Jugel et al., "M4: a visualization-oriented time series data
+    aggregation", VLDB 2014). Only what is drawn may use them; figures are computed from all bars.
+
+    Parameters
+    ----------
+    index : DatetimeIndex of shape (T,)
+    values : ndarray of shape (T,)
+        NaN where the curve has a gap.
+    columns : int
+        Number of columns, each an equal part of the time from the first bar to the last.
+
+    Returns
+    -------
+    ndarray of int
+        Ascending positions, at most ``4 * columns``; all of them if there are no more bars than that. A column without any value
+        keeps one NaN, so that the gap stays a gap.
+    """
+    if len(values) <= 4 * columns:
+        return np.arange(len(values))
+    column = _columns(index, columns)
+    seen = np.isfinite(values)
+    starts = np.flatnonzero(np.diff(column, prepend=-1))
+    place = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(values)))
+    low, high = (f.reduceat(values, starts)[place] for f in (np.fmin, np.fmax))
+    last = len(values) - 1 - _first_of_each(seen[::-1], column[::-1])
+    kept = [_first_of_each(rows, column) for rows in (seen, values == low, values == high, np.isnan(low))]
+    return np.unique(np.concatenate([last, *kept]))
+
+
+def segments_to_draw(index: pd.DatetimeIndex, labels: np.ndarray, most: int = COLUMNS) -> list[tuple[int, int, int]]:
+    """Runs of one label that a screen can show, to be shaded behind curves.
+
+    Parameters
+    ----------
+    index : DatetimeIndex of shape (T,)
+    labels : ndarray of int, shape (T,)
+        At least 0.
+    most : int
+        Maximum number of segments. If there are more runs, the time is cut into so many columns, and each is shown as the label
+        of most of its bars.
+
+    Returns
+    -------
+    list of (int, int, int)
+        First row, row after the last, and label; neighbours have different labels, and together they cover all rows.
+    """
+    starts = np.flatnonzero(np.diff(labels, prepend=-1))
+    if len(starts) > most:
+        column = _columns(index, most)
+        counts = np.zeros((most, int(labels.max()) + 1), dtype=np.int64)
+        np.add.at(counts, (column, labels), 1)
+        labels = counts.argmax(axis=1)[column]
+        starts = np.flatnonzero(np.diff(labels, prepend=-1))
+    edges = np.append(starts, len(labels)) if len(labels) else starts
+    return [(int(first), int(stop), int(labels[first])) for first, stop in pairwise(edges)]
+
+
+def _columns(index: pd.DatetimeIndex, columns: int) -> np.ndarray:
+    """Column of each bar, ascending integers from 0 to ``columns - 1``; all columns are equally long in time."""
+    since = (index - index[0]) / max(index[-1] - index[0], pd.Timedelta(1, "ns"))
+    return np.minimum((np.asarray(since) * columns).astype(np.int64), columns - 1)
+
+
+def _first_of_each(chosen: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """The first chosen row of each column that has one; `column` is sorted, in either direction."""
+    rows = np.flatnonzero(chosen)
+    return rows[np.flatnonzero(np.diff(column[rows], prepend=-1))]

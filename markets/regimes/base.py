@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
+import sys
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,7 +27,19 @@ from markets.common.errors import InputError
 from markets.common.files import replacing
 from markets.common.formats import FORMAT, check_format
 from markets.common.kinds import find, register
+from markets.common.statistics import bars_per_year, deviation
 
+# An hour of the day has a season of its own if the fit has this many returns in it; this share of the largest returns is cut.
+SEASON_RETURNS = 20
+RARE = 0.05
+# A return of more than this many typical sizes is a bad price; the S&P 500 fell by 27 of them on 19 October 1987.
+PLAUSIBLE = 40.0
+# What the detectors here share of what `fit` sets; see `RegimeDetector`.
+_SHARED: dict[str, tuple[int, ...]] = {"season": (24,), "largest": ()}
+# `fit` warns of a regime whose episodes are shorter than this many bars on average, and of two whose quartiles are within this
+# fraction of each other.
+LONGER_THAN_A_BAR = 2
+DIFFERENT = 0.2
 _NAMES = {
     1: ("all",),
     2: ("calm", "crisis"),
@@ -87,6 +102,8 @@ class RegimePath:
     def table(self, bars: Bars) -> pd.DataFrame:
         """Statistics of the market in each regime, one row per regime.
 
+        Only sessions of the market count (`Bars.sessions`): other bars carry no news, and keep the regime before them.
+
         Parameters
         ----------
         bars : Bars
@@ -100,19 +117,20 @@ class RegimePath:
             ``episodes``, their number; and ``duration``, the expected number of bars of an episode,
             ``1 / (1 - transitions[k, k])``.
         """
-        returns, labels = market_returns(bars), self.labels
-        per_year = len(bars) / bars.years
-        stay = np.diag(self.transitions)
+        here = bars.sessions
+        path = RegimePath(self.index[here], self.probabilities[here], self.names)
+        returns, labels = market_returns(bars)[here], path.labels
+        per_year = bars_per_year(path.index)
+        stay = np.diag(path.transitions)
         rows = {}
         for k, name in enumerate(self.names):
-            here = returns[(labels == k) & np.isfinite(returns)]
-            std = here.std(ddof=1) if len(here) > 1 else np.nan
+            known = returns[(labels == k) & np.isfinite(returns)]
             rows[name] = {
                 "bars": int((labels == k).sum()),
-                "share": float((labels == k).mean()),
-                "mean": float(here.mean() * per_year) if len(here) else np.nan,
-                "volatility": float(std * np.sqrt(per_year)),
-                "drawdown": _deepest_fall(returns, labels == k) if len(here) else np.nan,
+                "share": float((labels == k).mean()) if len(labels) else np.nan,
+                "mean": float(known.mean() * per_year) if len(known) else np.nan,
+                "volatility": deviation(known) * np.sqrt(per_year),
+                "drawdown": _deepest_fall(returns, labels == k) if len(known) else np.nan,
                 "episodes": int(((labels == k) & (np.append(-1, labels[:-1]) != k)).sum()),
                 "duration": float(1 / (1 - stay[k])) if stay[k] < 1 else np.nan,
             }
@@ -161,10 +179,31 @@ class RegimeDetector(ABC):
 
     In a subclass, the constructor must store its parameters in attributes of the same names, `fit` must set the attributes
     listed by `_shapes`, and row t of `filter` may depend only on bars up to t. Saving and loading are then inherited.
+
+    Detectors whose `_shapes` include `_SHARED`, as all here do, see the market's return in per cent, with two changes:
+
+    - It is divided by its `season`, the typical absolute return in each hour of the day relative to the whole day, of shape
+      (24,) (Andersen and Bollerslev, "Intraday periodicity and volatility persistence in financial markets", Journal of
+      Empirical Finance 1997). Otherwise the regimes of intraday bars would be day and night. On daily bars it is 1.
+    - A return beyond `largest` per cent, forty times the typical size, is taken for a split or a bad price, and the bar for one
+      without a return. A bad price makes two such returns, out and back. A third in a row is news, and counts.
+
+    Warns
+    -----
+    UserWarning
+        `fit` of the detectors here warns, once, of returns taken for bad prices, and of regimes that last a single bar, are
+        never seen live, or hardly differ.
     """
 
     _known: ClassVar[dict[str, type[RegimeDetector]]] = {}  # by class name, for `load`
+    # what older files lack, and what it then was
+    _unsaved: ClassVar[dict[str, dict[str, Any]]] = {
+        "parameters": {},
+        "fitted": {"season": [1.0] * 24, "largest": sys.float_info.max},
+    }
     n_regimes: int
+    season: np.ndarray = np.ones(24)
+    largest: float = sys.float_info.max
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -240,9 +279,10 @@ class RegimeDetector(ABC):
         """
         self._require_fit()
         fitted = {name: np.asarray(getattr(self, name)).tolist() for name in self._shapes()}
+        # JSON has no infinity, but constructors read "inf" as float does
+        parameters = {name: str(value) if value == math.inf else value for name, value in self.get_params().items()}
         text = json.dumps(
-            {"format": FORMAT, "detector": type(self).__name__, "parameters": self.get_params(), "fitted": fitted},
-            indent=1,
+            {"format": FORMAT, "detector": type(self).__name__, "parameters": parameters, "fitted": fitted}, indent=1
         )
         try:
             with replacing(path) as beside:
@@ -269,9 +309,10 @@ class RegimeDetector(ABC):
             kind = find(RegimeDetector._known, config["detector"], f"{path}: detector")
             if not issubclass(kind, cls):
                 raise InputError(f"{path}: holds a {config['detector']}, not a {cls.__name__}")
-            detector = kind(**config["parameters"])
+            detector = kind(**kind._unsaved["parameters"] | config["parameters"])
+            fitted = kind._unsaved["fitted"] | config["fitted"]
             for name, shape in detector._shapes().items():
-                value = np.array(config["fitted"][name], dtype=np.float64)
+                value = np.array(fitted[name], dtype=np.float64)
                 if value.shape != shape or not np.isfinite(value).all():
                     raise ValueError(f"{name} is not {shape} finite numbers")
                 setattr(detector, name, value if shape else float(value))
@@ -288,17 +329,84 @@ class RegimeDetector(ABC):
             raise InputError("the detector is not fitted; call fit(bars) on the past first")
 
     def _returns_to_fit(self, bars: Bars, needed: int) -> np.ndarray:
-        """Returns of the market in per cent, over all rows and without NaN; raises `InputError` if they cannot be fitted."""
-        returns = market_returns(bars.with_past()) * 100
-        returns = returns[np.isfinite(returns)]
-        k = self.n_regimes
+        """Returns of the market over all rows, without NaN, in per cent of a typical hour; this sets `season`.
+
+        Raises
+        ------
+        InputError
+            When they cannot be fitted.
+        """
+        held = bars.with_past()
+        returns = market_returns(held) * 100
+        known = np.isfinite(returns)
+        returns, hours, k = returns[known], np.asarray(held.index.hour)[known], self.n_regimes
         if len(returns) < needed:
             raise InputError(f"{bars.name}: {len(returns)} returns are too few for {k} regimes; give at least {needed}")
         if returns.std() < 1e-9:
             raise InputError(f"{bars.name}: prices do not move, so there are no regimes to find")
         if (different := len(np.unique(returns.round(9)))) < 2 * k:
             raise InputError(f"{bars.name}: only {different} different returns, which cannot tell {k} regimes apart")
-        return returns
+        if _SHARED.keys() <= self._shapes().keys():
+            self.season = _season(returns, hours)
+            self.largest = PLAUSIBLE * _typical_size(returns)
+        return (returns / self.season[hours])[~_bad_prices(returns, self.largest)]
+
+    def _returns(self, bars: Bars) -> np.ndarray:
+        """Returns of the market over all rows, in per cent of a typical hour; NaN where there are none or prices are bad.
+
+        Raises
+        ------
+        InputError
+            When the detector is not fitted.
+        """
+        self._require_fit()
+        held = bars.with_past()
+        returns = market_returns(held) * 100
+        known = np.flatnonzero(np.isfinite(returns))
+        returns[known[_bad_prices(returns[known], self.largest)]] = np.nan
+        return returns / self.season[np.asarray(held.index.hour)]
+
+    def _news(self, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
+        """`_returns` without NaN, and for each row the number of the last one.
+
+        That number is -1 before the first return. A bar without a return is no news: whatever a filter says of the last
+        return holds there too.
+        """
+        returns = self._returns(bars)
+        known = np.isfinite(returns)
+        return returns[known], known.cumsum() - 1
+
+    def _warn_of_degenerate(self, bars: Bars, path: RegimePath) -> None:
+        """Warn, in the name of the caller of `fit`, of regimes that are none in `path`, which is live, of all rows of `bars`."""
+        returns, names = self._returns(bars), path.names
+        table, found = path.table(bars.with_past()), []
+        bad = int(np.isfinite(market_returns(bars.with_past())).sum() - np.isfinite(returns).sum())
+        if bad:
+            found.append(f"{bad:,} returns beyond {self.largest:.3g} % are left out as bad prices")
+        for name, row in table.iterrows():
+            if row["bars"] == 0:
+                found.append(f"{name} is never seen live")
+            elif row["bars"] < LONGER_THAN_A_BAR * row["episodes"]:
+                found.append(
+                    f"{name} is {row['bars']:,.0f} bars in {row['episodes']:,.0f} episodes: outliers, not a regime"
+                )
+        labels = np.where(np.isfinite(returns), path.labels, -1)
+        for a, b in pairwise(range(len(names))):
+            (low, centre, high), (other_low, other_centre, other_high) = (
+                np.quantile(returns[labels == k], (0.25, 0.5, 0.75)) if (labels == k).any() else (np.nan,) * 3
+                for k in (a, b)
+            )
+            width = high - low
+            if other_high - other_low < (1 + DIFFERENT) * width and abs(other_centre - centre) < DIFFERENT * width:
+                found.append(f"{names[a]} and {names[b]} hardly differ")
+            elif table["volatility"].iloc[b] < table["volatility"].iloc[a]:
+                found.append(f"outliers make {names[a]} more volatile than {names[b]}")
+        if found:
+            warnings.warn(
+                f"{bars.name}: {'; '.join(found)}. Use fewer regimes (`supported_regimes` suggests how many), or look for bad "
+                "prices (`regimeshift data check`)",
+                stacklevel=3,
+            )
 
     def _check_counts(self, **least: int) -> None:
         """Raise if a parameter is not a whole number or is below its given minimum; convert the others to int."""
@@ -316,23 +424,65 @@ def load_detector(path: str | Path) -> RegimeDetector:
     return RegimeDetector.load(path)
 
 
-def market_returns(bars: Bars) -> np.ndarray:
-    """Return of the market: mean simple return over the listed symbols, shape (T,); NaN on the first row of the history."""
+def market_returns(bars: Bars, *, log: bool = False) -> np.ndarray:
+    """Return of the market at its sessions, shape (T,): since the session before, the mean over the symbols that traded.
+
+    Of the listed symbols, simple or log returns. A symbol that missed sessions counts with what its return has in excess of the
+    market's over these, which would otherwise be counted twice. NaN where the market has no session (`Bars.sessions`), which is
+    no news and not a return of 0, and at the first session of the history.
+    """
     held = bars.with_past()
-    return _mean_returns(held.marks, held.listed)[bars.past :]
+    return _mean_returns(held.close, held.marks, held.listed, held.sessions, log)[bars.past :]
+
+
+def _typical_size(returns: np.ndarray) -> float:
+    """Distance of the quartiles over that of a standard normal, which no few returns can move; unchanged prices do not count."""
+    moves = returns[returns != 0]
+    low, high = np.quantile(moves, (0.25, 0.75))
+    return float(high - low) / 1.35 or float(np.abs(moves).mean())
+
+
+def _bad_prices(returns: np.ndarray, largest: float) -> np.ndarray:
+    """Whether each return is beyond `largest`, and the two before it are not both."""
+    beyond = np.abs(returns) > largest
+    before = np.concatenate([np.zeros(2, dtype=bool), beyond])
+    return beyond & ~(before[1:-1] & before[:-2])
+
+
+def _season(returns: np.ndarray, hours: np.ndarray) -> np.ndarray:
+    """Mean absolute return in each hour of the day over that of all, 1 where returns are few; large returns are cut."""
+    size = np.abs(returns)
+    size = np.minimum(size, np.quantile(size, 1 - RARE))
+    count = np.bincount(hours, minlength=24)
+    mean = np.bincount(hours, size, 24) / np.maximum(count, 1)
+    known = (count >= SEASON_RETURNS) & (count < len(returns)) & (mean > 0)
+    return np.where(known, mean / size.mean() if size.any() else 1.0, 1.0)
 
 
 @njit(cache=True, nogil=True)
-def _mean_returns(marks, listed):
-    out = np.full(marks.shape[0], np.nan)
-    for t in range(1, marks.shape[0]):
+def _mean_returns(close, marks, listed, sessions, log):
+    out = np.full(close.shape[0], np.nan)
+    before = -1  # row of the session before
+    last = np.full(close.shape[1], -1)  # row of each symbol's last close
+    missed = np.ones(close.shape[1])  # growth of the market over the sessions that a symbol missed since
+    for t in range(close.shape[0]):
         total, count = 0.0, 0
-        for a in range(marks.shape[1]):
-            if listed[t, a] and marks[t - 1, a] > 0:  # false for NaN
-                total += marks[t, a] / marks[t - 1, a] - 1
+        for a in range(close.shape[1]):
+            if not np.isnan(close[t, a]):
+                last[a] = t
+            if sessions[t] and before >= 0 and listed[t, a] and last[a] > before and marks[before, a] > 0:  # no NaN
+                growth = marks[t, a] / marks[before, a] / missed[a]
+                total += np.log(growth) if log else growth - 1
                 count += 1
         if count:
             out[t] = total / count
+        if sessions[t]:
+            for a in range(close.shape[1]):
+                if last[a] > before:
+                    missed[a] = 1.0
+                elif count:
+                    missed[a] *= np.exp(out[t]) if log else 1 + out[t]
+            before = t
     return out
 
 

@@ -23,7 +23,7 @@ from scipy.optimize import minimize
 
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
-from markets.regimes.base import RegimeDetector, RegimePath, market_returns
+from markets.regimes.base import _SHARED, RegimeDetector, RegimePath
 
 # Run lengths below this fraction of h, the probability of a new segment, are dropped.
 SMALLEST = 1e-3
@@ -69,7 +69,7 @@ class ChangePoints(RegimeDetector):
             raise InputError(f"expected_run is {expected_run}; it must be a number of bars above 1")
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"prior": (4,), "hazard": (), "edges": (self.n_regimes - 1,)}
+        return _SHARED | {"prior": (4,), "hazard": (), "edges": (self.n_regimes - 1,)}
 
     def fit(self, bars: Bars) -> ChangePoints:
         """Fit the prior, the hazard and the edges on all rows of `bars`, history included.
@@ -88,6 +88,7 @@ class ChangePoints(RegimeDetector):
                 f"{bars.name}: the volatility of its segments has no {self.n_regimes} distinct levels; use fewer regimes"
             )
         self.edges = edges
+        self._warn_of_degenerate(bars, self.filter(bars.with_past()))
         return self
 
     def filter(self, bars: Bars) -> RegimePath:
@@ -105,8 +106,7 @@ class ChangePoints(RegimeDetector):
 
     def hindsight(self, bars: Bars) -> RegimePath:
         """Regimes of the most likely segmentation of the whole span; probabilities are 0 or 1."""
-        self._require_fit()
-        returns = market_returns(bars.with_past()) * 100
+        returns = self._returns(bars)
         known = np.flatnonzero(np.isfinite(returns))
         labels = np.full(len(returns), np.searchsorted(self.edges, _estimate(returns[:0], self.prior), side="right"))
         starts = _segments(returns[known], self.prior, self.hazard, SMALLEST) if len(known) else []
@@ -116,8 +116,7 @@ class ChangePoints(RegimeDetector):
         return RegimePath(bars.index, np.eye(self.n_regimes)[labels][bars.past :], self.names)
 
     def _online(self, bars: Bars) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-        self._require_fit()
-        return _run(market_returns(bars.with_past()) * 100, self.prior, self.hazard, self.edges, SMALLEST)
+        return _run(self._returns(bars), self.prior, self.hazard, self.edges, SMALLEST)
 
 
 def _search(returns: np.ndarray, expected_run: float | None) -> tuple[np.ndarray, float]:

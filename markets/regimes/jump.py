@@ -23,7 +23,7 @@ from numba import njit
 
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
-from markets.regimes.base import RegimeDetector, RegimePath, market_returns
+from markets.regimes.base import _SHARED, RegimeDetector, RegimePath, market_returns
 
 if TYPE_CHECKING:
     from jumpmodels.jump import JumpModel
@@ -104,7 +104,7 @@ class JumpRegimes(RegimeDetector):
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         k, f = self.n_regimes, len(self.deviations) + len(self.sortinos)
-        return {"centers": (k, f), "location": (f,), "scale": (f,), "shares": (k,), "smallest": ()}
+        return _SHARED | {"centers": (k, f), "location": (f,), "scale": (f,), "shares": (k,), "smallest": ()}
 
     def fit(self, bars: Bars) -> JumpRegimes:
         """Fit on all rows of `bars`, history included.
@@ -130,6 +130,14 @@ class JumpRegimes(RegimeDetector):
                 "fewer regimes or a smaller penalty"
             )
         self.centers, self.shares = np.array(model.centers_), held / held.sum()
+        # Centres are features. Names go by the volatility that the table will show: live, or in hindsight if never seen live.
+        held = bars.with_past()
+        market = pd.Series(np.where(np.isfinite(self._returns(held)), market_returns(held), np.nan))
+        paths = self.filter(held), self.hindsight(held)
+        live, after = (market.groupby(path.labels).std().reindex(range(k)) for path in paths)
+        order = np.argsort(live.fillna(after).to_numpy())
+        self.centers, self.shares = self.centers[order], self.shares[order]
+        self._warn_of_degenerate(bars, self.filter(held))
         return self
 
     def filter(self, bars: Bars) -> RegimePath:
@@ -141,15 +149,11 @@ class JumpRegimes(RegimeDetector):
         return self._path(bars, online=False)
 
     def _path(self, bars: Bars, online: bool) -> RegimePath:
-        self._require_fit()
-        returns = market_returns(bars.with_past()) * 100
-        known = np.isfinite(returns)
-        # the library's recursion cannot handle NaN: bars without a return keep the previous regime
-        seen = np.cumsum(known) - 1
+        returns, seen = self._news(bars)
         warm = seen >= self.warmup
-        probabilities = np.broadcast_to(self.shares, (len(returns), self.n_regimes)).copy()
+        probabilities = np.broadcast_to(self.shares, (len(seen), self.n_regimes)).copy()
         if warm.any():
-            features = self._standardised(self._features(returns[known])[self.warmup :])
+            features = self._standardised(self._features(returns)[self.warmup :])
             model = self._model()
             model.centers_, model.feat_weights = self.centers, None
             model.check_jump_penalty_mx()

@@ -6,6 +6,7 @@ The page is one self-contained file that works without a network.
 from __future__ import annotations
 
 import html
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from markets.bars.bars import Bars
-from markets.common.pages import table, write_page
-from markets.data.loading import SURVIVORSHIP
+from markets.common.pages import rows_to_draw, segments_to_draw, table, write_page
+from markets.common.statistics import bars_per_year, growth_per_year, max_drawdown, sharpe
 from markets.regimes.base import RegimeDetector, RegimePath, market_returns, recovery
 from markets.regimes.colours import shade
 
@@ -42,27 +43,27 @@ def look_ahead(bars: Bars, live: RegimePath, others: dict[str, RegimePath]) -> p
         precedes the live one, over switches that the live labels follow; ``missed``: fraction of switches that they do not
         follow. ``Sharpe`` (annualised), ``growth`` (per year) and ``drawdown`` (largest) of the rule.
     """
-    returns, per_year = market_returns(bars), len(bars) / bars.years
+    at = bars.sessions  # other bars carry no news: the rule earns from session to session
+    returns, per_year = market_returns(bars)[at], bars_per_year(bars.index[at])
     rows: dict[str, dict[str, float]] = {}
-    rows["always in the market"] = {"switches": 0} | _rule(returns, np.ones(len(bars), dtype=bool), per_year)
+    rows["always in the market"] = {"switches": 0} | _rule(returns, np.ones(at.sum(), dtype=bool), per_year)
     for name, path in ({"seen live": live} | others).items():
         rows[name] = {"switches": int((np.diff(path.labels) != 0).sum())}
         if path is not live:
             found = recovery(live.labels, path.labels)
             rows[name] |= {"agreement": found.accuracy, "earlier": found.delay, "missed": found.missed}
-        rows[name] |= _rule(returns, path.labels < len(path.names) - 1, per_year)
+        rows[name] |= _rule(returns, path.labels[at] < len(path.names) - 1, per_year)
     return pd.DataFrame(rows).T[["switches", "agreement", "earlier", "missed", "Sharpe", "growth", "drawdown"]]
 
 
 def _rule(returns: np.ndarray, inside: np.ndarray, per_year: float) -> dict[str, float]:
     """Sharpe ratio (ddof 1, risk-free rate 0), growth and largest drawdown of holding over bar t + 1 if `inside` at t."""
     earned = np.nan_to_num(returns[1:]) * inside[:-1]
-    std = earned.std(ddof=1) if len(earned) > 1 else 0.0
     wealth = np.append(1.0, np.cumprod(1 + earned))
     return {
-        "Sharpe": float(earned.mean() / std * np.sqrt(per_year)) if std > 0 else np.nan,
-        "growth": float(wealth[-1] ** (per_year / len(earned)) - 1),
-        "drawdown": float((wealth / np.maximum.accumulate(wealth)).min() - 1),
+        "Sharpe": sharpe(earned, per_year),
+        "growth": growth_per_year(wealth[-1], len(earned) / per_year),
+        "drawdown": -max_drawdown(wealth),
     }
 
 
@@ -91,7 +92,9 @@ def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: st
     """
     live, after = detector.filter(bars), detector.hindsight(bars)
     rest = bars[len(past) :]
-    fitted_on_all = type(detector)(**detector.get_params()).fit(bars)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a fit that serves to compare with
+        fitted_on_all = type(detector)(**detector.get_params()).fit(bars)
     seen = detector.filter(rest)
     others = {
         "in hindsight": detector.hindsight(rest),
@@ -104,13 +107,14 @@ def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: st
         "same fit but using the whole span; nobody could have traded on them."
     )
     curves = _figure(bars, live, after, past.index[-1]).to_html(
-        full_html=False, include_plotlyjs=True, div_id="regimes", config={"displaylogo": False}
+        full_html=False, include_plotlyjs=True, div_id="regimes", config={"displaylogo": False, "responsive": True}
     )
     worth = (
         f"From {rest.index[0]:%Y-%m-%d} on. The rule holds the market over the next bar unless the label is "
         f"“{live.names[-1]}”, without costs. Any advantage of the rows in hindsight is lookahead, not skill."
     )
-    note = f"<p>Survivorship: {html.escape(SURVIVORSHIP[bars.name])}.</p>" if bars.name in SURVIVORSHIP else ""
+    known = bars.source.survivorship
+    note = f"<p>Survivorship: {html.escape(known)}.</p>" if known else ""
     body = (
         f"<p>{html.escape(intro)}</p>{curves}"
         f"<div class=sides><div><h2>As seen live from {rest.index[0]:%Y-%m-%d} on</h2>{_table(described(seen.table(rest)))}</div>"
@@ -180,10 +184,12 @@ def _figure(bars: Bars, live: RegimePath, after: RegimePath, fitted: pd.Timestam
     else:
         price, name = np.cumprod(1 + np.nan_to_num(market_returns(bars))), "mean of the symbols (start = 1, log scale)"
     line = {"color": "#1c2733", "width": 1.2}
+    shown = rows_to_draw(bars.index, price)
     for row, path in enumerate((live, after), start=1):
+        segments = segments_to_draw(path.index, path.labels)
         for k, regime in enumerate(path.names):
-            x, y = _towers(path.index, path.labels == k)
-            style = {"mode": "lines", "line": {"width": 0}, "fill": "tozeroy", "fillcolor": shade(k, len(path.names))}
+            x, y = _towers(path.index, [(first, stop) for first, stop, label in segments if label == k])
+            style = {"mode": "lines", "line": {"width": 0}, "fill": "tozeroy", "fillcolor": shade(regime, path.names)}
             figure.add_scatter(
                 x=x,
                 y=y,
@@ -196,7 +202,7 @@ def _figure(bars: Bars, live: RegimePath, after: RegimePath, fitted: pd.Timestam
                 col=1,
             )
         figure.add_scatter(
-            x=bars.index, y=price, mode="lines", line=line, name=name, legendgroup="price", showlegend=row == 1,
+            x=bars.index[shown], y=price[shown], mode="lines", line=line, name=name, legendgroup="price", showlegend=row == 1,
             row=row, col=1, secondary_y=True,
         )  # fmt: skip
         figure.add_vline(x=fitted, line={"dash": "dash", "width": 1.2, "color": "#5a6a7a"}, row=row, col=1)
@@ -206,15 +212,17 @@ def _figure(bars: Bars, live: RegimePath, after: RegimePath, fitted: pd.Timestam
     )
     figure.update_xaxes(showgrid=False, range=[bars.index[0], bars.index[-1]])
     figure.update_layout(
-        height=720, template="plotly_white", hovermode="x unified", margin={"l": 60, "r": 20, "t": 70, "b": 30},
-        legend={"orientation": "h", "y": 1.1, "x": 0},
+        height=760, template="plotly_white", hovermode="x unified", margin={"l": 48, "r": 12, "t": 40, "b": 30},
+        # below the charts, where it may grow; above, it would cover titles and curves on a narrow screen
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
     )  # fmt: skip
+    figure.update_annotations(x=0, xanchor="left", font_size=14)  # in the middle, a title would be cut off on a phone
     return figure
 
 
-def _towers(index: pd.DatetimeIndex, inside: np.ndarray) -> tuple[pd.DatetimeIndex, np.ndarray]:
-    """Vertices of a curve that is 1 from each bar inside to the next bar, and 0 elsewhere."""
-    edges = np.flatnonzero(np.diff(inside.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
+def _towers(index: pd.DatetimeIndex, spans: list[tuple[int, int]]) -> tuple[pd.DatetimeIndex, np.ndarray]:
+    """Vertices of a curve that is 1 from the first bar of each span to the first bar after it, and 0 elsewhere."""
+    edges = np.array(spans, dtype=np.int64).reshape(-1, 2)
     corners = np.repeat(np.minimum(edges, len(index) - 1), 2, axis=1).ravel()
     return index[corners], np.tile([0, 1, 1, 0], len(edges))
 

@@ -15,7 +15,7 @@ from numba import njit
 
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
-from markets.regimes.base import RegimeDetector, RegimePath, market_returns, regime_names
+from markets.regimes.base import _SHARED, RegimeDetector, RegimePath, regime_names
 
 # A sum of log returns that is zero up to rounding.
 _FLAT = 1e-12
@@ -72,7 +72,7 @@ class VolatilityTrendRegimes(RegimeDetector):
         return tuple(f"{level} {way}" for level in levels for way in ("rising", "falling")) if self.trend else levels
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"edges": (self.levels - 1,), "shares": (self.n_regimes,)}
+        return _SHARED | {"edges": (self.levels - 1,), "shares": (self.n_regimes,)}
 
     def fit(self, bars: Bars) -> VolatilityTrendRegimes:
         """Set the edges to quantiles over all rows of `bars`, history included.
@@ -96,6 +96,9 @@ class VolatilityTrendRegimes(RegimeDetector):
         self.edges = edges
         labels = self._labels(returns, False)
         self.shares = np.bincount(labels[labels >= 0], minlength=self.n_regimes) / (labels >= 0).sum()
+        live = self.filter(bars.with_past())
+        levels = live.probabilities.reshape(len(live.index), self.levels, -1).sum(axis=2)
+        self._warn_of_degenerate(bars, RegimePath(live.index, levels, regime_names(self.levels)))
         return self
 
     def filter(self, bars: Bars) -> RegimePath:
@@ -107,13 +110,8 @@ class VolatilityTrendRegimes(RegimeDetector):
         return self._path(bars, True)
 
     def _path(self, bars: Bars, centred: bool) -> RegimePath:
-        self._require_fit()
-        returns = market_returns(bars.with_past()) * 100
-        known = np.isfinite(returns)
-        labels = np.full(len(returns), -1)
-        # a bar without a return keeps the label before it
-        last = np.cumsum(known) - 1
-        labels[last >= 0] = self._labels(returns[known], centred)[last[last >= 0]]
+        returns, last = self._news(bars)
+        labels = np.append(self._labels(returns, centred), -1)[last]  # -1, the last, before the first return
         probabilities = np.where(labels[:, None] < 0, self.shares, np.eye(self.n_regimes)[labels])
         return RegimePath(bars.index, probabilities[bars.past :], self.names)
 

@@ -38,6 +38,11 @@ class EnsemblePolicy(MetaPolicy, kind="ensemble"):
         self.members = tuple(members)
 
     @property
+    def remark(self) -> str:
+        """The members' remarks."""
+        return " ".join(filter(None, (m.remark for m in self.members)))
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the members' fingerprints."""
         return hashlib.sha256("".join(m.fingerprint for m in self.members).encode()).hexdigest()

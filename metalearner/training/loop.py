@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import nn
 
 from markets import InputError
+from markets.common.progress import visible
 from metalearner.distributed import Ranks
 from metalearner.objective import Log
 from metalearner.training.algorithm import Algorithm
@@ -89,7 +90,7 @@ def train(
         state = TrainingState.load(Path(checkpoint), fingerprint, module, optimizer)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        TextColumn("validation {task.fields[score]}"), transient=False, disable=not progress or ranks.rank > 0,
+        TextColumn("validation {task.fields[score]}"), transient=False, disable=not visible(progress) or ranks.rank > 0,
     )  # fmt: skip
     with bar, _threads(training.threads):
         row = bar.add_task(title, total=training.steps, completed=state.step, score=state.score(ceiling))

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import tyro
 
+from regimeshift.options import DataOptions
+
 
 @dataclass
-class Register:
+class Register(DataOptions):
     """Adapt a trained model to all bars, register it, check that a new process reproduces it, and make it the champion."""
 
     source: Annotated[str | None, tyro.conf.Positional] = None
@@ -32,19 +34,28 @@ class Register:
                 f"name the data that the model is made for, as in: regimeshift register FILE.csv --model {self.model}"
             )
 
-        from backtests import registry
-        from markets import load
-        from metalearner import load_meta
-        from regimeshift.console import console
+        from regimeshift.console import console, step
+        from regimeshift.steps import plain_name
 
-        bars = load(self.source)
-        meta = load_meta(self.model)
-        version = registry.register(self.name or Path(self.model).resolve().name, meta, bars=bars)
-        console.print(f"Registered {version.uri}, made for {', '.join(bars.symbols)} up to {bars.index[-1]}")
-        span = registry.tags_of(version).get("backtest_span")
+        with step(f"loading {self.model}"):
+            from backtests import registry
+            from metalearner import load_meta
+
+            meta = load_meta(self.model)
+        bars = self.load(self.source)
+        name = self.name or plain_name(Path(self.model).resolve().name)
+        with step(f"adapting {meta.name} and registering it as {name}"):
+            version = registry.register(name, meta, bars=bars)
+            span = registry.tags_of(version).get("backtest_span")
+        console.print(
+            f"Registered {version.uri}, made for {', '.join(bars.symbols)} up to {bars.index[-1]}", markup=False
+        )
+        if meta.remark:
+            console.print(meta.remark, markup=False)
         console.print(f"Its backtest in MLflow: {span}." if span else "MLflow holds no backtest of this model.")
         if self.promote:
-            difference = registry.promote(version)
+            with step("loading it in a new process"):
+                difference = registry.promote(version)
             console.print(
                 f"A new process reproduces its weights (largest difference {difference:.1e}); it is now the champion."
             )

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import tyro
 
+from regimeshift.options import DataOptions
+
 
 @dataclass
-class Signal:
+class Signal(DataOptions):
     """Print the target weights for the next bar, from a registered model and the latest bars."""
 
     model: Annotated[str, tyro.conf.arg(aliases=["-m"])]
@@ -31,13 +33,14 @@ class Signal:
 
         import pandas as pd
 
-        from backtests import registry
-        from backtests.contract import duration
-        from markets import load
-        from regimeshift.console import console, show
+        from regimeshift.console import console, show, step
 
-        bars = load(self.bars)
-        model = registry.load(self.model)
+        bars = self.load(self.bars)
+        with step(f"loading {self.model}"):
+            from backtests import registry
+            from backtests.contract import duration
+
+            model = registry.load(self.model)
         if self.request:
             print(json.dumps({"dataframe_records": [registry.request(model, bars)]}))
             return

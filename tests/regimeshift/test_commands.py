@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,6 +71,7 @@ def test_every_step_is_a_command_on_files(trained):
     )
     assert done.returncode == 0, done.stderr
     assert (trained / "report.html").exists()
+    assert "Check of my: nothing found. See: regimeshift data check" in done.stdout
     for name in ("RL2, unadapted", "equal weight", "momentum 50"):
         assert name in done.stdout
     done = call("register", "my.csv", "--model", "models/my-rl2", cwd=trained)
@@ -148,10 +150,16 @@ def test_regimes_of_every_detector_come_with_a_page(detector, desk):
     assert "What hindsight would have flattered" in (desk / f"{detector}.html").read_text()
 
 
+def test_regimes_says_how_many_the_data_support(desk):
+    done = call("regimes", "my.csv", "--fit-until", "2003", cwd=desk)
+    assert re.search(r"The fitted bars support \d regimes? by BIC \(above it, \d: \+", done.stdout)
+
+
 def test_regimes_that_cannot_be_are_one_line(desk):
     refused(call("regimes", "my.csv", "--detector", "jump", "--n-regimes", "0", cwd=desk), "n_regimes is 0")
     refused(call("regimes", "my.csv", "--fit-until", "2035", cwd=desk), "--fit-until 2035", "leave some bars")
-    refused(call("regimes", "my.csv", "--page", "no/r.html", cwd=desk), "no/r.html: the page cannot be written")
+    (desk / "flat").write_text("")
+    refused(call("regimes", "my.csv", "--page", "flat/r.html", cwd=desk), "flat: cannot write there")
     refused(call("regimes", "my.csv", "--n-regimes", "200", cwd=desk), "too few for 200 regimes")
 
 
@@ -297,7 +305,7 @@ def test_bench_adapt_judges_learners_and_keeps_them(tmp_path):
     wanted = ("bench", "adapt", "--quick", "--tasks", "20", "--learners", "Scratch", "fine-tune", "--out", "here")
     done = call(*wanted, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for text in ("bars seen in the new regime", "gradient steps on 100 bars", "20 unseen tasks, 1 training seeds"):
+    for text in ("bars seen in the new regime", "gradient steps on 100 bars", "20 unseen tasks, 1 training seed;"):
         assert text in done.stdout
     page = (tmp_path / "here" / "drift_momentum.html").read_text()
     assert "How well do they adapt?" in page

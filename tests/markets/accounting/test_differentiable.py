@@ -51,7 +51,8 @@ def test_adjoint_agrees_with_central_differences(case):
     market, rules, start, plan, money = setup(case)
     *_, grads = gradients(equity_paths, market, rules, start, plan, money)
     rng = np.random.default_rng(0)
-    directions = [torch.tensor(rng.normal(size=p.shape)) for p in plan]
+    aim, band, rate = (torch.tensor(rng.normal(size=p.shape)) for p in plan)
+    directions = [aim, band * (plan[1] > 0), rate * (plan[2] > 0)]  # no band or rate is negative
     slope = sum((g * d).sum().item() for g, d in zip(grads, directions, strict=True))
 
     def value(step):

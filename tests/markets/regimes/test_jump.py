@@ -2,8 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from markets import InputError, JumpRegimes
+from markets import Bars, InputError, JumpRegimes, load
 from markets.regimes.base import market_returns
+
+# the model of bull and bear markets, on bars whose regimes are of volatility
+pytestmark = pytest.mark.filterwarnings("ignore:.*hardly differ")
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +68,12 @@ def test_what_cannot_be(bars):
         JumpRegimes(deviations=(), sortinos=())
     with pytest.raises(InputError, match=r"only \d of 4 regimes have any bars; use fewer regimes"):
         JumpRegimes(4, penalty=1e9).fit(bars)
+
+
+@pytest.mark.parametrize("penalty", [5.0, 20.0])
+def test_regression_regimes_are_ordered_by_the_volatility_of_the_table(penalty):
+    hourly = pytest.importorskip("backtesting.test").EURUSD["Close"]
+    bars = Bars.make(hourly.index, ["EURUSD"], hourly.to_numpy()[:, None], name="EURUSD")
+    for past in (bars[:1500], load("sp500")[:1500]):
+        table = JumpRegimes(penalty=penalty, restarts=3).fit(past).filter(past).table(past)
+        assert (np.diff(table["volatility"]) > 0).all()

@@ -63,6 +63,21 @@ def test_fine_tuning_moves_the_weights_by_what_it_saw(tasks, bars):
     np.testing.assert_array_equal(again.plan(bars).aim, early.plan(bars).aim)
 
 
+def test_regression_a_tilt_of_zero_says_which_evidence_it_lacked(tasks, tmp_path):
+    training = Training(steps=2, evaluate_every=2, evidence=1e9)
+    meta = FineTune(inner=Inner(steps=1), training=training, step_sizes=()).fit(*tasks, progress=False)
+    later = len(tasks[1]) // 2
+    test = meta.tilt_test
+    assert (test.share, test.threshold, test.tasks) == (0.0, 1e9, later)
+    assert meta.remark == (
+        f"pre-train + fine-tune holds its base (inverse volatility): on the later half of validation ({later} tasks) the gain of "
+        f"its tilt has a t-statistic of {test.statistic:.2f}, and more than 1e+09 is wanted (--evidence, Training.evidence)."
+    )
+    assert load_meta(meta.save(tmp_path / "m")).tilt_test == test
+    assert "the factor on its tilt is 0" in meta.shrunk(0.0, "still").remark
+    assert meta.shrunk(1.0, "whole").remark == ""
+
+
 def test_the_tilt_of_fine_tuning_is_judged_after_its_steps(tasks, monkeypatch):
     """The tilt was tested before the steps, so useless initial weights were dropped even if the steps improved them."""
     judged = []
