@@ -419,15 +419,16 @@ def _load(name: str, *, root: str | Path) -> RegisteredStrategy:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    try:
-        version = _version(name)
-        return RegisteredStrategy(version, _verified(version))
-    except MlflowException as error:
-        known = ", ".join(m.name for m in mlflow.MlflowClient().search_registered_models()) or "none yet"
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"model {name!r} cannot be loaded ({reason}); registered models: {known}; make one with: regimeshift register"
-        ) from None
+    with tracking.connected_to(root):
+        try:
+            version = _version(name)
+            return RegisteredStrategy(version, _verified(version))
+        except MlflowException as error:
+            known = ", ".join(m.name for m in mlflow.MlflowClient().search_registered_models()) or "none yet"
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"model {name!r} cannot be loaded ({reason}); registered models: {known}; make one with: regimeshift register"
+            ) from None
 
 
 def _version(name: str) -> Version:
