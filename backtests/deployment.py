@@ -1,118 +1,142 @@
 """The interface of a deployed model, and the conditions for deploying a strategy.
 
-A request has one row per decision, with the last closes, oldest first. The response has target weights and the half-widths of the
-no-trade zones around them. The server is stateless, so rows can be sent in batches.
+A request has one row per decision: symbols, times, and the last closes, oldest first. The response has target weights, and the
+half-widths of the no-trade zones around them and the rates of trading towards them. The server is stateless, so rows can be sent
+in batches. Command line, server and backtest decide alike: all build `Bars` and call the strategy's `plan`.
 """
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
-import pandas as pd
-from mlflow.models import ModelSignature
-from mlflow.types.schema import Array, ColSpec, DataType, Schema
 
+from backtests.contract import DataContract, to_request
 from markets import Bars, InputError, Plan
-from strategies import PolicyStrategy, Strategy
+from strategies import Blend, PolicyStrategy, Strategy
 
-SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec(Array(Array(DataType.double)), name="bars")]),
-    outputs=Schema(
-        [ColSpec(Array(DataType.double), name="target_weight"), ColSpec(Array(DataType.double), name="band")]
-    ),
-)
+ANSWER = ("target_weight", "band", "rate")
+_SHORTEST = 260  # bars that a contract holds at least, if there are as many, so that its statistics mean something
 
 
-def bars_needed(strategy: PolicyStrategy) -> int:
-    """Number of bars that a decision reads."""
+def bars_needed(strategy: Strategy) -> int:
+    """Fewest bars that a decision reads."""
     return strategy.warmup + 1
 
 
-def deployable(strategy: Strategy, name: str) -> PolicyStrategy:
+def deployable(strategy: Strategy, name: str) -> PolicyStrategy | Blend:
     """Check that a strategy can be deployed, and return it.
 
     Raises
     ------
     InputError
-        When it is not a torch policy, needs other data than closes, or has user-defined features.
+        When it is not a torch policy or a blend of such, needs other data than closes, or has user-defined features.
     """
-    if not isinstance(strategy, PolicyStrategy):
-        raise InputError(f"{name} is a {type(strategy).__name__}; only torch policies are deployed")
-    features = strategy.policy.settings.features
-    by_user = [part.names[0] for part in features.parts if part.by_function]
-    if features.needs or by_user:
-        what = (
-            f"the {', the '.join(sorted(features.needs))}"
-            if features.needs
-            else f"{', '.join(by_user)}, which your own code computes"
-        )
-        raise InputError(f"{name} reads {what}; a deployed model is sent closes alone and runs without your code")
+    for part in strategy.parts if isinstance(strategy, Blend) else (strategy,):
+        if not isinstance(part, PolicyStrategy):
+            raise InputError(f"{name} is a {type(part).__name__}; only torch policies are deployed")
+        features = part.policy.settings.features
+        by_user = [feature.names[0] for feature in features.parts if feature.by_function]
+        if features.needs or by_user:
+            what = (
+                f"the {', the '.join(sorted(features.needs))}"
+                if features.needs
+                else f"{', '.join(by_user)}, which your own code computes"
+            )
+            raise InputError(f"{name} reads {what}; a deployed model is sent closes alone and runs without your code")
+    assert isinstance(strategy, PolicyStrategy | Blend)
     return strategy
 
 
-def recorded_decision(strategy: PolicyStrategy, bars: Bars, name: str) -> dict[str, Any]:
-    """The request and the response for the last of `bars`, recorded for the check before promotion.
+def make_contract(strategy: PolicyStrategy | Blend, bars: Bars) -> DataContract:
+    """The contract of a strategy that is registered on `bars`.
 
     Raises
     ------
     InputError
-        When there are too few bars, or a close is missing among those that the decision reads.
+        When there are too few bars for a decision, a symbol no longer trades, or a close is impossible.
     """
-    needed, held = bars_needed(strategy), bars.with_past()
-    if len(held) < needed:
-        raise InputError(f"{bars.name} has {len(held)} bars; a decision of {name} reads {needed}")
-    window = held[-needed:].without_past()
-    if not np.isfinite(window.close).all():
-        row, column = np.argwhere(~np.isfinite(window.close))[0]
-        raise InputError(
-            f"{window.symbols[column]} has no close at {window.index[row]}; to deploy, the last {needed} bars must have no gaps"
-        )
-    answer = _answer(strategy.plan(held[-1:]))
-    return {"symbols": bars.symbols, "bars": window.close.tolist(), **answer, "time": str(bars.index[-1])}
+    contract = DataContract.of(_last(strategy, bars, _SHORTEST), strategy.warmup)
+    contract.check(contract.bars)
+    return contract
 
 
-def decide(strategy: PolicyStrategy, closes: Any) -> dict[str, list[float]]:
+def request(strategy: PolicyStrategy | Blend, contract: DataContract, bars: Bars) -> dict[str, Any]:
+    """The request for a decision after the last of `bars`: ``symbols``, ``times`` and ``bars``.
+
+    Raises
+    ------
+    InputError
+        When the bars are not such as the model was made for.
+    """
+    return to_request(contract.check(_window(strategy, contract.ordered(bars))))
+
+
+def decide(strategy: PolicyStrategy | Blend, contract: DataContract, bars: Bars) -> dict[str, Any]:
     """The response to one request.
 
     Parameters
     ----------
-    strategy : PolicyStrategy
-    closes : array_like of shape (at least `bars_needed`, A)
-        Closes, oldest first.
+    strategy : PolicyStrategy or Blend
+    contract : DataContract
+    bars : Bars of shape (T, A)
 
     Returns
     -------
     dict
-        ``target_weight`` and ``band``, each a list of length A.
+        ``symbols``, and ``target_weight``, ``band`` and ``rate``, each a list of length A in the order of the request.
 
     Raises
     ------
     InputError
-        When there are too few rows, or the array does not have two dimensions.
+        When the bars are not such as the model was made for.
     """
-    close = np.array([list(row) for row in closes], dtype=np.float64)
-    needed = bars_needed(strategy)
-    if close.ndim != 2 or len(close) < needed:
-        raise InputError(f"bars has shape {close.shape}; at least {needed} rows of closes are needed, oldest first")
-    # The policy uses the order of the bars only, so the dates are arbitrary.
-    index = pd.date_range("2000-01-01", periods=needed, freq="D")
-    bars = Bars.make(index, [str(i) for i in range(close.shape[1])], close[-needed:])
-    return _answer(strategy.plan(bars[-1:]))
+    ordered = contract.check(_window(strategy, contract.ordered(bars)))
+    answer = answered(strategy.plan(ordered[-1:]))
+    columns = [contract.symbols.index(symbol) for symbol in bars.symbols]
+    return {"symbols": list(bars.symbols)} | {key: [row[i] for i in columns] for key, row in answer.items()}
 
 
-def _answer(plan: Plan) -> dict[str, list[float]]:
+def answered(plan: Plan) -> dict[str, list[float]]:
+    """The last row of a plan, as a response states it."""
     band = np.zeros_like(plan.aim) if plan.band is None else plan.band
-    return {"target_weight": plan.aim[0].tolist(), "band": band[0].tolist()}
+    rate = np.ones_like(plan.aim) if plan.rate is None else plan.rate
+    return {key: part[-1].tolist() for key, part in zip(ANSWER, (plan.aim, band, rate), strict=True)}
 
 
-class ServedStrategy(mlflow.pyfunc.PythonModel):
-    """A `PolicyStrategy` behind MLflow's interface."""
+def _window(strategy: PolicyStrategy | Blend, bars: Bars) -> Bars:
+    """The closes that the decision after the last bar reads, as bars of their own."""
+    last = _last(strategy, bars)
+    return Bars.make(last.index, last.symbols, last.close, tradable=last.tradable, name=bars.name)
 
-    def load_context(self, context) -> None:
-        self.strategy = PolicyStrategy.load(context.artifacts["strategy"])
 
-    def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
-        """One decision per row; see the module docstring."""
-        return pd.DataFrame([decide(self.strategy, row) for row in model_input["bars"]])
+def _last(strategy: PolicyStrategy | Blend, bars: Bars, shortest: int = 0) -> Bars:
+    """The last rows, as many as the decision after them reads, or `shortest` if that is more; what is before is history.
+
+    Raises
+    ------
+    InputError
+        When a symbol is delisted, or has no close in them.
+    """
+    held = bars.with_past()
+    rows = max(len(strategy.window(held[-1:]).with_past()), min(shortest, len(held)))
+    last = held[-rows:]
+    gone = last.delisted[-1] | ~np.isfinite(last.close).any(axis=0)
+    if gone.any():
+        raise InputError(f"{last.symbols[int(np.argmax(gone))]} no longer trades at {last.index[-1]}; leave it out")
+    return last
+
+
+def save(strategy: PolicyStrategy | Blend, contract: DataContract, folder: Path) -> None:
+    """Write a strategy, its contract, and its decision on the contract's bars to compare with when it is loaded elsewhere."""
+    strategy.save(folder)
+    contract.save(folder / "contract.json")
+    (folder / "check.json").write_text(json.dumps(decide(strategy, contract, contract.bars)))
+
+
+def load(folder: Path) -> tuple[PolicyStrategy | Blend, DataContract]:
+    """Read a strategy and its contract, written by `save`."""
+    kind = Blend if (folder / "blend.json").exists() else PolicyStrategy
+    return kind.load(folder), DataContract.load(folder / "contract.json")

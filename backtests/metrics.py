@@ -2,13 +2,17 @@
 
 Returns are simple, from mark to mark, net of all costs. A year is 365.25 calendar days. Bars per year are the number of returns
 divided by the length of the span in years: about 252 for daily stocks, and 8,766 for hourly cryptocurrencies. All annualised
-figures use this number. The risk-free rate is zero, and standard deviations have ddof 1.
+figures use this number. The risk-free rate is zero, and standard deviations have ddof 1. A metric that the bars cannot tell is
+NaN: a ratio to a dispersion that is mere rounding, as of an account in cash; a rate per year within a single day; growth per
+year from less than a week. `markets.common.statistics` has the formulas.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+
+from markets.common.statistics import deviation, growth_per_year, max_drawdown, ratio, sharpe, sortino, years
 
 METRICS = {
     "total return": "final equity divided by initial equity, minus 1",
@@ -44,34 +48,38 @@ def metrics(
     dict
         Values by name. NaN where a metric is not defined, such as the Sharpe ratio of an account that never moved.
     """
-    years = (index[-1] - index[0]).total_seconds() / (365.25 * 86400)
-    per_year = (len(index) - 1) / years
+    span = years(index)
+    per_year = (len(index) - 1) / span
+    before = equity[:-1]
+    alive = before > 0
     with np.errstate(divide="ignore", invalid="ignore"):
-        before = equity[:-1]
-        returns = np.where(before > 0, equity[1:] / before - 1, 0.0)  # returns are 0 after ruin
-        std = returns.std(ddof=1) if len(returns) > 1 else np.nan
-        downside = np.sqrt(np.mean(np.minimum(returns, 0) ** 2))
+        returns = np.where(alive, equity[1:] / before - 1, 0.0)  # returns are 0 after ruin
         growth = equity[-1] / equity[0]
-        cagr = growth ** (1 / years) - 1 if growth > 0 else -1.0
-        drawdown = (1 - equity / np.maximum.accumulate(equity)).max()
-        root = np.sqrt(per_year)
-        alive = before > 0
+        cagr, drawdown = growth_per_year(growth, span), max_drawdown(equity)
         return {
             "total return": growth - 1,
             "CAGR": cagr,
-            "volatility": std * root,
-            "Sharpe": returns.mean() / std * root if std > 0 else np.nan,
-            "Sortino": returns.mean() / downside * root if downside > 0 else np.nan,
+            "volatility": deviation(returns) * np.sqrt(per_year),
+            "Sharpe": sharpe(returns, per_year),
+            "Sortino": sortino(returns, per_year),
             "max drawdown": drawdown,
-            "Calmar": cagr / drawdown if drawdown > 0 else np.nan,
-            "turnover": float(np.sum(traded[1:][alive] / before[alive]) / years),
-            "costs": float(np.sum(cost[1:][alive] / before[alive]) / years),
+            "Calmar": ratio(cagr, drawdown),
+            "turnover": float(np.sum(traded[1:][alive] / before[alive]) / span),
+            "costs": float(np.sum(cost[1:][alive] / before[alive]) / span),
             "exposure": float(np.abs(weights).sum(axis=1).mean()),
         }
 
 
 # The columns printed in a terminal; the report shows all metrics.
 SHORT = ("Sharpe", "CAGR", "volatility", "max drawdown", "turnover", "costs")
+# Heads of the columns with their units, on two lines.
+HEADS = {
+    "CAGR": "CAGR\nper year",
+    "volatility": "volatility\nper year",
+    "max drawdown": "max\ndrawdown",
+    "turnover": "turnover\nper year",
+    "costs": "costs\nper year",
+}
 PER_CENT = ("total return", "CAGR", "volatility", "max drawdown", "costs", "exposure")
 
 

@@ -1,12 +1,14 @@
 """The model registry: register a version, check that it reloads correctly, and only then make it the champion.
 
-``python -m backtests.registry MODEL_URI`` is the check. It loads a version in a new process, with unpickling disabled, and prints
-the largest difference between its target weights and those recorded at registration.
+What a version must be is recorded outside of it, as tags in MLflow's database: the SHA-256 of each of its files, and the
+fingerprint of its weights. ``python -m backtests.registry FOLDER`` loads a version's files in a new process, with unpickling
+disabled, and prints its fingerprint and the largest difference between its decision and the one recorded at registration.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -14,24 +16,31 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backtests import tracking
+from backtests import lookup, tracking
+from backtests.contract import DataContract, duration, few
 from backtests.walk_forward import Adaptive, WalkForward
 from markets import Bars, InputError
-from markets.common.formats import FORMAT
-from strategies import PolicyStrategy
+from strategies import Blend, Plan, PolicyStrategy, Strategy
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow.pyfunc import PyFuncModel
+
+    from backtests.served import ServedStrategy
 
 CHAMPION = "champion"
 TOLERANCE = 1e-6
+ARTIFACT = "artifacts/strategy"  # where MLflow puts the strategy among a version's files
+_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 _REQUIREMENTS = ("torch", "numba", "numpy", "pandas", "gymnasium", "safetensors", "mlflow")
 
 
@@ -47,6 +56,72 @@ class Version:
         return f"models:/{self.name}/{self.number}"
 
 
+class RegisteredStrategy(Strategy):
+    """A version that was loaded from the registry, as a strategy: it can be backtested, and asked for decisions.
+
+    Attributes
+    ----------
+    version : Version
+    strategy : PolicyStrategy or Blend
+        As adapted when it was registered.
+    contract : DataContract
+        The bars that it was made for.
+    folder : Path
+        The version's files.
+    seen_until : Timestamp or None
+        Last bar used to train, select or adapt it.
+    """
+
+    def __init__(self, version: Version, folder: Path):
+        from backtests.deployment import load as load_files
+
+        self.version, self.folder = version, folder
+        self.strategy, self.contract = load_files(folder / ARTIFACT)
+        self.name, self.warmup = f"{version.name}/{version.number}", self.strategy.warmup
+
+    @cached_property
+    def model(self) -> PyFuncModel:
+        """MLflow's model of the same files, which the server runs."""
+        import mlflow
+
+        with _no_pickle():
+            return mlflow.pyfunc.load_model(str(self.folder))
+
+    @property
+    def seen_until(self) -> pd.Timestamp | None:
+        return self.strategy.seen_until
+
+    @property
+    def fingerprint(self) -> str | None:
+        return self.strategy.fingerprint
+
+    @property
+    def remark(self) -> str:
+        """What its strategy says of itself; see `strategies.PolicyStrategy.remark`."""
+        return getattr(self.strategy, "remark", "")
+
+    def plan(self, bars: Bars) -> Plan:
+        """As the backtest of its strategy plans.
+
+        Raises
+        ------
+        InputError
+            When the symbols are not those that the model was made for.
+        """
+        plan = self.strategy.plan(self.contract.ordered(bars))
+        columns = [self.contract.symbols.index(symbol) for symbol in bars.symbols]
+        return Plan(*(None if part is None else part[:, columns] for part in (plan.aim, plan.band, plan.rate)))  # type: ignore[arg-type]
+
+    def predict(self, data: pd.DataFrame) -> pd.DataFrame:
+        """Answer requests as the server does; see `backtests.serving`."""
+        return self.model.predict(data)
+
+    def unwrap_python_model(self) -> ServedStrategy:
+        """What MLflow's model runs."""
+        return self.model.unwrap_python_model()
+
+
+@tracking.connected
 def register(
     name: str,
     model: Adaptive,
@@ -66,8 +141,10 @@ def register(
     result : WalkForward, optional
         Must contain a backtest of this model, which is identified by the fingerprint of its weights, not by its name. The
         backtest's metrics, span, costs and execution are stored as tags of the version. Its bars are the default for `bars`.
+        Without it, they are taken from the last backtest of this model that was logged to MLflow, if there is one.
     bars : Bars, optional
-        Bars to adapt to. The target weights for the last bar are recorded for the check before promotion.
+        Bars to adapt to. They say what the model is made for (`DataContract`), and the decision after the last one is recorded
+        for the check before promotion.
     root : path
         MLflow's folder, unless ``MLFLOW_TRACKING_URI`` is set.
 
@@ -78,12 +155,12 @@ def register(
     Raises
     ------
     InputError
-        When there are no bars or too few, the model cannot be deployed, or the result does not contain it.
+        When there are no bars or too few, they end before those that the model was trained on, the model cannot be deployed,
+        its name has a champion on other symbols or bars of another length, or the result does not contain it.
     """
-    tracking.connect(root)
     import mlflow
 
-    from backtests.deployment import bars_needed, deployable, recorded_decision
+    from backtests.deployment import bars_needed, deployable, make_contract
 
     if not name or not re.fullmatch(r"[\w .-]+", name):
         raise InputError(f"model name {name!r}: use letters, digits, spaces, dots, hyphens and underscores")
@@ -91,29 +168,61 @@ def register(
         if result is None:
             raise InputError("register needs bars to adapt the model to: pass a result or bars")
         bars = result.bars
+    seen = getattr(model, "seen_until", None)
+    if seen is not None and bars.index[-1] < seen:
+        raise InputError(
+            f"{bars.name} ends at {bars.index[-1]}, and {model.name} has learnt from bars up to {seen}; register it on bars that "
+            "end then or later"
+        )
     strategy = deployable(model.adapt(bars), model.name)
-    check = recorded_decision(strategy, bars, model.name)
-    backtest = {} if result is None else _backtest_tags(model, result)
+    contract = make_contract(strategy, bars)
+    backtest = _backtest_tags(model, result)
+    _check_market(name, contract)
     with _active_run(f"register {name}"):
-        uri = _log_model(strategy, check)
+        uri = _log_model(strategy, contract)
     with contextlib.redirect_stderr(io.StringIO()):  # MLflow prints its own messages
         number = mlflow.register_model(uri, name).version
+    version = Version(name, int(number))
     tags = {
+        "files": json.dumps(_hashes(_files(version))),
+        "fingerprint": strategy.fingerprint,
         "bars_needed": bars_needed(strategy),
-        "adapted_to": check["time"],
+        "adapted_to": bars.index[-1],
         "data": bars.name,
-        "data_sha256": bars.hash,
+        "data_hash": bars.hash,
+        "span_hash": bars.span_hash,
+        "symbols": json.dumps(contract.symbols),
+        "spacing": contract.spacing,
+        "git_commit": tracking.git_commit(),
     }
-    tags |= {"fingerprint": strategy.fingerprint, "git_commit": tracking.git_commit()}
     tags |= {f"package_{k}": v for k, v in tracking.package_versions().items()} | backtest
     client = mlflow.MlflowClient()
     for key, value in tags.items():
         client.set_model_version_tag(name, number, key, str(value))
-    return Version(name, int(number))
+    tracking.describe_version(name, number, tags)
+    return version
 
 
-def _backtest_tags(model: Adaptive, result: WalkForward) -> dict[str, str]:
-    """Tags with the span, costs, execution and metrics of the backtest of this model.
+def _check_market(name: str, contract: DataContract) -> None:
+    """Raise `InputError` if the champion called `name` was made for other symbols, or for bars of another length."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        champion = mlflow.MlflowClient().get_model_version_by_alias(name, CHAMPION)
+    except MlflowException:
+        return  # there is none yet
+    tags = champion.tags
+    symbols, spacing = json.loads(tags.get("symbols", "null")), float(tags.get("spacing", contract.spacing))
+    if (symbols and set(symbols) != set(contract.symbols)) or not contract.same_spacing(spacing):
+        raise InputError(
+            f"the champion of {name} was made for {few(symbols or ())} in bars {duration(spacing)} apart, and this model for "
+            f"{few(contract.symbols)} in bars {duration(contract.spacing)} apart; register it under another name"
+        )
+
+
+def _backtest_tags(model: Adaptive, result: WalkForward | None) -> dict[str, str]:
+    """Tags with the span, costs, execution and metrics of the backtest of this model: of `result`, or as logged to MLflow.
 
     Raises
     ------
@@ -121,34 +230,38 @@ def _backtest_tags(model: Adaptive, result: WalkForward) -> dict[str, str]:
         When the result contains no backtest of it.
     """
     identity = getattr(model, "fingerprint", None)
+    if result is None:
+        return tracking.logged_backtest(identity) if identity else {}
     same = [b for b in result if b.fingerprint == identity]
     if not same:
         raise InputError(
             f"the result holds no backtest of this very {model.name}; backtest it, or register it without one"
         )
-    span = f"{result.bars.index[0]} to {result.bars.index[-1]}"
-    tags = {"backtest_span": span, "costs": str(result.costs), "execution": str(result.execution)}
-    return tags | {f"backtest_{k.replace(' ', '_')}": f"{v:.6g}" for k, v in same[0].metrics.items()}
+    return tracking.backtest_tags(result, same[0])
 
 
-def _log_model(strategy: PolicyStrategy, check: dict[str, Any]) -> str:
+def _log_model(strategy: PolicyStrategy | Blend, contract: DataContract) -> str:
     """Log the strategy as a model of the active run, and return its URI."""
     import mlflow
 
-    from backtests.deployment import SIGNATURE, bars_needed
+    from backtests.deployment import save
+    from backtests.served import SIGNATURE
 
-    settings = strategy.policy.settings
+    part = strategy.parts[0] if isinstance(strategy, Blend) else strategy
+    assert isinstance(part, PolicyStrategy)
+    settings = part.policy.settings
     parameters = {
-        "bars_needed": bars_needed(strategy),
-        "context": strategy.context,
+        "parts": len(strategy.parts) if isinstance(strategy, Blend) else 1,
+        "bars_needed": contract.needed,
+        "context": part.context,
         "policy.memory": settings.memory,
         "policy.hidden": settings.hidden,
         "policy.base": settings.base,
-        "policy.shrink": float(strategy.policy.shrink),
+        "policy.trades": settings.trades,
+        "policy.shrink": float(part.policy.shrink),
     }
     with tempfile.TemporaryDirectory() as folder:
-        place = strategy.save(Path(folder) / "strategy")
-        (place / "check.json").write_text(json.dumps({"format": FORMAT, **check}))
+        save(strategy, contract, place := Path(folder) / "strategy")
         return mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("serving.py")),
@@ -159,8 +272,65 @@ def _log_model(strategy: PolicyStrategy, check: dict[str, Any]) -> str:
         ).model_uri
 
 
+@tracking.connected
+def tags_of(version: Version, *, root: str | Path = "mlruns") -> dict[str, str]:
+    """What is recorded of a version in MLflow's database, outside of its files."""
+    return _tags(version)
+
+
+def _tags(version: Version) -> dict[str, str]:
+    import mlflow
+
+    return mlflow.MlflowClient().get_model_version(version.name, str(version.number)).tags
+
+
+def _files(version: Version) -> Path:
+    """The folder of a version's files, downloaded if need be."""
+    import mlflow
+
+    return Path(mlflow.artifacts.download_artifacts(version.uri))
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file below `folder`, by its path there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / "registered_model_meta")
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@tracking.connected
+def verified(version: Version, *, root: str | Path = "mlruns") -> Path:
+    """The folder of a version's files, each of which is as it was at registration.
+
+    Raises
+    ------
+    InputError
+        When a file was changed, removed or added since, or nothing was recorded; the message names the file.
+    """
+    return _verified(version)
+
+
+def _verified(version: Version) -> Path:
+    return _unchanged(version, _files(version), _tags(version))
+
+
+def _unchanged(version: Version, folder: Path, tags: dict[str, str]) -> Path:
+    if "files" not in tags:
+        raise InputError(f"{version.uri} was registered without the hashes of its files; register the model again")
+    recorded = json.loads(tags["files"])
+    found = _hashes(folder)
+    for what, names in (
+        ("was removed", recorded.keys() - found.keys()),
+        ("was added", found.keys() - recorded.keys()),
+        ("was changed", {name for name, digest in recorded.items() if found.get(name) != digest}),
+    ):
+        if names:
+            raise InputError(f"{version.uri}: {min(names)} {what} since registration; register the model again")
+    return folder
+
+
+@tracking.connected
 def promote(version: Version, *, root: str | Path = "mlruns") -> float:
-    """Make a version the champion, if a new process can load it and reproduces the recorded target weights.
+    """Make a version the champion, if its files are those that were registered, and a new process decides as recorded.
 
     Returns
     -------
@@ -172,52 +342,59 @@ def promote(version: Version, *, root: str | Path = "mlruns") -> float:
     InputError
         When the check fails; the champion is then unchanged.
     """
-    address = tracking.connect(root)
     import mlflow
 
-    difference = prove(version.uri, address)
+    from backtests.deployment import load as load_files
+
+    folder = _verified(version)
+    difference = prove(version, folder, mlflow.get_tracking_uri())
     client = mlflow.MlflowClient()
     client.set_model_version_tag(version.name, str(version.number), "reload_difference", f"{difference:.3g}")
     if not difference <= TOLERANCE:
         raise InputError(
             f"{version.uri}: reloaded weights differ by {difference:.3g} (allowed {TOLERANCE}); not promoted"
         )
+    _check_market(version.name, load_files(folder / ARTIFACT)[1])
     client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
     return difference
 
 
-def prove(uri: str, address: str) -> float:
-    """Largest difference between the recorded target weights and those of the version loaded in a new process.
+def prove(version: Version, folder: Path, address: str) -> float:
+    """Largest difference between the recorded decision of a version and that of its files loaded in a new process.
 
     Parameters
     ----------
-    uri : str
-        MLflow URI of the version.
+    version : Version
+    folder : Path
+        Its files.
     address : str
         MLflow tracking URI.
 
     Raises
     ------
     InputError
-        When the version cannot be loaded.
+        When they cannot be loaded, or have another fingerprint than was recorded.
     """
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": address, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": address, _PICKLE: "false"}
     # -P: do not import from the working directory, which may contain a `backtests` package of the user's
-    command = [sys.executable, "-P", "-m", "backtests.registry", uri]
+    command = [sys.executable, "-P", "-m", "backtests.registry", str(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"{uri} cannot be loaded in a fresh process: {reason}")
-    return float(done.stdout.strip().splitlines()[-1])
+        raise InputError(f"{version.uri} cannot be loaded in a fresh process: {reason}")
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    if found["fingerprint"] != _tags(version).get("fingerprint"):
+        raise InputError(f"{version.uri}: its weights are not those that were registered; register the model again")
+    return float(found["difference"])
 
 
-def load(name: str, *, root: str | Path = "mlruns") -> PyFuncModel:
-    """Load a model from the registry; nothing is unpickled.
+def load(name: str, *, root: str | Path = "mlruns") -> RegisteredStrategy:
+    """Load a model from the registry, after a check that its files are those that were registered; nothing is unpickled.
 
     Parameters
     ----------
     name : str
-        ``NAME`` (its champion), ``NAME@alias`` or ``NAME/3`` (a version).
+        ``NAME`` (its champion), ``NAME@alias`` or ``NAME/3`` (a version); with or without ``models:/`` before it.
     root : path
         MLflow's folder, unless ``MLFLOW_TRACKING_URI`` is set.
 
@@ -226,14 +403,25 @@ def load(name: str, *, root: str | Path = "mlruns") -> PyFuncModel:
     InputError
         When the model cannot be loaded; the message lists the registered models.
     """
-    tracking.connect(root)
+    name = name.removeprefix("models:/")
+    model, _, number = name.partition("/")
+    model, _, alias = model.partition("@")
+    found = lookup.find(model, number, alias or CHAMPION, root)
+    if not found:  # that is left to MLflow, whose import takes seconds
+        return _load(name, root=root)
+    version = Version(model, found.number)
+    return RegisteredStrategy(version, _unchanged(version, found.folder, found.tags))
+
+
+@tracking.connected
+def _load(name: str, *, root: str | Path) -> RegisteredStrategy:
+    """`load` through MLflow."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    uri = f"models:/{name}" if "@" in name or "/" in name else f"models:/{name}@{CHAMPION}"
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     try:
-        return mlflow.pyfunc.load_model(uri)
+        version = _version(name)
+        return RegisteredStrategy(version, _verified(version))
     except MlflowException as error:
         known = ", ".join(m.name for m in mlflow.MlflowClient().search_registered_models()) or "none yet"
         reason = str(error).splitlines()[0]
@@ -242,36 +430,60 @@ def load(name: str, *, root: str | Path = "mlruns") -> PyFuncModel:
         ) from None
 
 
-def decision_window(model: PyFuncModel, bars: Bars) -> np.ndarray:
-    """The closes that a loaded model needs for its decision after the last bar, shape (bars needed, A).
+def _version(name: str) -> Version:
+    """The version that ``NAME``, ``NAME@alias`` or ``NAME/3`` stands for."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    model, slash, number = name.partition("/")
+    if slash:
+        return Version(model, int(client.get_model_version(model, number).version))
+    model, _, alias = name.partition("@")
+    return Version(model, int(client.get_model_version_by_alias(model, alias or CHAMPION).version))
+
+
+@contextlib.contextmanager
+def _no_pickle() -> Iterator[None]:
+    """Context manager in which MLflow unpickles nothing; the caller's setting is restored."""
+    before = os.environ.get(_PICKLE)
+    os.environ[_PICKLE] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_PICKLE]
+        else:
+            os.environ[_PICKLE] = before
+
+
+def request(model: RegisteredStrategy, bars: Bars) -> dict[str, Any]:
+    """The request to send to a server of the model for its decision after the last bar; see `backtests.serving`.
 
     Raises
     ------
     InputError
-        When there are too few bars, or a symbol is no longer or was not yet listed.
+        When the bars are not such as the model was made for.
     """
-    from backtests.deployment import bars_needed
+    from backtests.deployment import request as build
 
-    strategy: PolicyStrategy = model.unwrap_python_model().strategy
-    needed, held = bars_needed(strategy), bars.with_past()
-    if len(held) < needed:
-        raise InputError(f"{bars.name} has {len(held)} bars; the model reads {needed}")
-    window = held.marks[-needed:]
-    if not held.listed[-1].all():
-        symbol = bars.symbols[int(np.argmin(held.listed[-1]))]
-        raise InputError(f"{symbol} no longer trades at {held.index[-1]}; leave it out")
-    if not np.isfinite(window).all():
-        symbol = bars.symbols[int(np.argmax(~np.isfinite(window).all(axis=0)))]
-        raise InputError(f"{symbol} was not listed during the last {needed} bars; leave it out")
-    return window
+    return build(model.strategy, model.contract, bars)
 
 
-def target_weights(model: PyFuncModel, bars: Bars) -> dict[str, Any]:
-    """A loaded model's decision after the last bar: ``target_weight`` and ``band``, arrays of shape (A,)."""
-    import pandas as pd
+def target_weights(model: RegisteredStrategy, bars: Bars) -> dict[str, np.ndarray]:
+    """A loaded model's decision after the last bar: ``target_weight``, ``band`` and ``rate``, by symbol of `bars`, shape (A,).
 
-    answer = model.predict(pd.DataFrame({"bars": [decision_window(model, bars).tolist()]})).iloc[0]
-    return {key: np.array(answer[key]) for key in ("target_weight", "band")}
+    Raises
+    ------
+    InputError
+        When the bars are not such as the model was made for.
+    """
+    from backtests.contract import from_request
+    from backtests.deployment import ANSWER, decide
+
+    asked = from_request(*request(model, bars).values())
+    answer = decide(model.strategy, model.contract, asked)  # as the server does
+    columns = [answer["symbols"].index(symbol) for symbol in bars.symbols]
+    return {key: np.array(answer[key])[columns] for key in ANSWER}
 
 
 def _active_run(name: str):
@@ -279,17 +491,26 @@ def _active_run(name: str):
     import mlflow
 
     active = mlflow.active_run()
-    return contextlib.nullcontext(active) if active else mlflow.start_run(run_name=name)
+    return (
+        contextlib.nullcontext(active)
+        if active
+        else mlflow.start_run(run_name=name, description=f"{name}: stores the model.")
+    )
 
 
-def _main(uri: str) -> None:
+def _main(folder: str) -> None:
     import mlflow
     import pandas as pd
 
-    folder = Path(mlflow.artifacts.download_artifacts(uri))
-    check = json.loads(next(folder.rglob("check.json")).read_text())
-    answer = mlflow.pyfunc.load_model(str(folder)).predict(pd.DataFrame({"bars": [check["bars"]]})).iloc[0]
-    print(max(np.abs(np.array(answer[key]) - np.array(check[key])).max() for key in ("target_weight", "band")))
+    from backtests.contract import to_request
+    from backtests.deployment import ANSWER
+
+    served = mlflow.pyfunc.load_model(folder)
+    model = served.unwrap_python_model()
+    check = json.loads((Path(folder) / ARTIFACT / "check.json").read_text())
+    answer = served.predict(pd.DataFrame([to_request(model.contract.bars)])).iloc[0]
+    difference = max(np.abs(np.array(answer[key]) - np.array(check[key])).max() for key in ANSWER)
+    print(json.dumps({"fingerprint": model.strategy.fingerprint, "difference": float(difference)}))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,10 @@ class Backtest:
     plan : Plan of shape (T, A)
     fingerprint : str or None
         SHA-256 of the model; None for strategies without one.
+    scaled : ndarray of shape (T,)
+        Fraction of the wanted gross weight that limits and cash left; see `markets.accounting.simulate.Paths`.
+    remark : str
+        What the strategy says of itself, such as why a policy holds its base; may be empty.
     """
 
     name: str
@@ -39,6 +43,8 @@ class Backtest:
     weights: np.ndarray
     plan: Plan
     fingerprint: str | None = None
+    scaled: np.ndarray | None = None
+    remark: str = ""
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -1,17 +1,33 @@
 """Model code that MLflow runs when it loads a version ("models from code"). Weights are safetensors; nothing is pickled.
 
-========  =============================  ======================================================================
-``bars``  array of arrays of double      closes, oldest first: one row per bar, one column per symbol; at least
-                                         ``bars_needed`` rows (a tag of the version)
-========  =============================  ======================================================================
+===========  ===========================  ============================================================================
+``symbols``  array of string              names of the columns of ``bars``: those that the model was made for
+``times``    array of string              ISO 8601 times of the rows of ``bars``, oldest first
+``bars``     array of arrays of numbers   closes, null where a symbol did not trade; at least ``bars_needed`` rows (a
+                                          tag of the version), and as many closes of each symbol
+===========  ===========================  ============================================================================
 
-Send requests as ``{"dataframe_records": [{"bars": [[...], ...]}]}`` to ``/invocations``. The response to each row has
-``target_weight`` and ``band``, with one double per symbol: trade to the nearest edge of ``target_weight ± band``. The
-implementation is in `backtests.deployment`.
+Send requests as ``{"dataframe_records": [{"symbols": [...], "times": [...], "bars": [[...], ...]}]}`` to ``/invocations``. The
+response to each row has ``symbols`` in the order of the request, and for each ``target_weight``, ``band`` and ``rate``: trade
+``rate`` of the way to the nearest edge of ``target_weight ± band``. A request whose bars are not such as the model was made for
+is refused with status 400 and one line. The implementation is in `backtests.served`
+and `backtests.deployment`.
 """
+
+import sys
+from pathlib import Path
 
 import mlflow
 
-from backtests.deployment import ServedStrategy
+# MLflow's server puts the working directory first on the import path, where a user may have a folder called `markets`.
+_path = sys.path
+sys.path = [place for place in _path if Path(place).resolve() != Path.cwd()]
+try:
+    from backtests.served import ServedStrategy
+except ModuleNotFoundError:  # the working directory is where this package is
+    sys.path = _path
+    from backtests.served import ServedStrategy
+finally:
+    sys.path = _path
 
 mlflow.models.set_model(ServedStrategy())

@@ -20,6 +20,7 @@ import numpy as np
 
 from backtests.results import Backtest
 from markets import InputError
+from markets.common.statistics import bars_per_year, sharpe
 
 RESAMPLES = 5000
 FEWEST = 30  # smallest number of returns for which bootstrap quantiles are meaningful
@@ -75,10 +76,8 @@ def sharpe_gap(
         raise InputError(
             f"{backtest.name} and {other.name} were not run on the same bars; compare accounts of one walk-forward"
         )
-    years = (backtest.index[-1] - backtest.index[0]).total_seconds() / (365.25 * 86400)
-    per_year = (len(backtest.index) - 1) / years
     found = sharpe_difference(simple_returns(backtest), simple_returns(other), level, resamples, seed)
-    root = np.sqrt(per_year)
+    root = np.sqrt(bars_per_year(backtest.index))
     return Interval(found.value * root, found.low * root, found.high * root, found.block)
 
 
@@ -136,11 +135,7 @@ def simple_returns(backtest: Backtest) -> np.ndarray:
 
 def _gap(pair: np.ndarray) -> float:
     """Difference of the two columns' Sharpe ratios per bar; NaN if a column is constant."""
-    mean, std = pair.mean(axis=0), pair.std(axis=0, ddof=1)
-    if not (std > 0).all():
-        return np.nan
-    ratio = mean / std
-    return float(ratio[0] - ratio[1])
+    return sharpe(pair[:, 0]) - sharpe(pair[:, 1])
 
 
 def _influence(pair: np.ndarray) -> np.ndarray:

@@ -15,6 +15,9 @@ from rich.progress import Progress
 
 from backtests.results import Backtest
 from markets import Bars, Costs, Execution, InputError, Ledger, RegimePath, simulate
+from markets.bars.time_spans import moment
+from markets.common.progress import visible
+from markets.common.words import count
 from strategies import Plan, Strategy
 from strategies.strategy import planned
 
@@ -75,7 +78,9 @@ class WalkForward:
         """Write a self-contained HTML page; see `backtests.report.write_report`."""
         from backtests.report import write_report  # plotly takes a second to import
 
-        return write_report(self.backtests, self.bars, self.costs, self.every, self.regimes, path, title, notes)
+        return write_report(
+            self.backtests, self.bars, self.costs, self.execution, self.every, self.regimes, path, title, notes
+        )
 
 
 def walk_forward(
@@ -108,7 +113,7 @@ def walk_forward(
     jobs : int
         Strategies to run in parallel, by joblib.
     progress : bool
-        Whether to show a progress bar.
+        Whether to show a progress bar, on a terminal.
 
     Returns
     -------
@@ -117,8 +122,8 @@ def walk_forward(
     Raises
     ------
     InputError
-        When there are no strategies, too few bars for a strategy's warm-up, two strategies of the same name, or `every` is
-        below 1.
+        When there are no strategies, fewer than 3 bars or too few for a strategy's warm-up, two strategies of the same name, or
+        `every` is below 1.
 
     Warns
     -----
@@ -130,19 +135,24 @@ def walk_forward(
         raise InputError("there is nothing to backtest; name a model or a rule")
     for strategy in strategies:
         seen = getattr(strategy, "seen_until", None)
-        if seen is not None and seen >= bars.index[0]:
+        if seen is not None and moment(f"{strategy.name}: seen_until", seen, bars.index.tz) >= bars.index[0]:
             warnings.warn(
                 f"{strategy.name} has learnt from bars up to {seen}; its result up to then is in sample", stacklevel=2
             )
     names = [s.name for s in strategies]
     if len(set(names)) < len(names):
         raise InputError(f"two strategies are called {max(names, key=names.count)!r}; give each its own name")
+    if len(bars) < 3:
+        span = f"{bars.index[0]} to {bars.index[-1]}"
+        raise InputError(
+            f"{bars.name}: {count(len(bars), 'bar')} from {span}; a backtest needs at least 3, which make two returns"
+        )
     if every < 1:
         raise InputError(f"every is {every}; it must be at least 1 bar")
     costs, execution = Costs.parse(costs), execution or Execution()
     work = [delayed(_run)(s, bars, costs, execution, every) for s in strategies]
     done = []
-    with Progress(transient=True, disable=not progress) as bar:
+    with Progress(transient=True, disable=not visible(progress)) as bar:
         row = bar.add_task("backtesting", total=len(work))
         for backtest in Parallel(n_jobs=jobs, return_as="generator")(work):
             done.append(backtest)
@@ -160,7 +170,10 @@ def _run(strategy: Adaptive, bars: Bars, costs: Costs, execution: Execution, eve
     np.nan_to_num(weights, copy=False)  # symbols that are not listed yet have no mark
     fingerprint = getattr(strategy, "fingerprint", None)
     cost, traded = paths.cost[0], paths.traded[0]
-    return Backtest(strategy.name, bars.index, bars.symbols, equity, cost, traded, weights, plan, fingerprint)
+    return Backtest(
+        strategy.name, bars.index, bars.symbols, equity, cost, traded, weights, plan, fingerprint,
+        paths.scaled[0], getattr(strategy, "remark", ""),
+    )  # fmt: skip
 
 
 def _joined_plan(strategy: Adaptive, bars: Bars, every: int) -> Plan:

@@ -13,9 +13,11 @@ from backtests.tracking import git_commit, package_versions
 RESULTS = Path(__file__).with_name("results")
 
 
-def options(description: str) -> argparse.Namespace:
-    """Parse the options ``--quick`` and ``--seed``."""
+def options(description: str, sources: str = "") -> argparse.Namespace:
+    """Parse the options ``--quick`` and ``--seed`` and, if `sources` describes them, any number of data sets."""
     parser = argparse.ArgumentParser(description=description)
+    if sources:
+        parser.add_argument("sources", nargs="*", help=sources)
     parser.add_argument("--quick", action="store_true", help="run the same code on less work, within a minute")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

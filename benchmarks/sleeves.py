@@ -79,7 +79,7 @@ class Sleeves:
         counted = np.zeros(len(held), dtype=bool)
         for task in every:
             counted[task.cut : task.stop] = True
-        a_year = (len(held) - 1) / held.years
+        a_year = held.bars_per_year
         mean, slope, typical = np.zeros((3, len(self.sleeves)))
         for k, expected in enumerate(self.expected):
             rows = counted & np.isfinite(seen.z[:, k])
@@ -123,7 +123,7 @@ class SleevesPolicy:
         known = np.isfinite(seen.z)
         weights = 0.5 ** (np.arange(len(held))[::-1, None] / of.halflife) * known
         rest = np.where(known, seen.z - seen.context[:, None] * self.slope, 0.0)
-        n = (len(held) - 1) / held.years / of.prior_std**2
+        n = held.bars_per_year / of.prior_std**2
         mean = (n * self.mean + (weights * rest).sum(axis=0)) / (n + weights.sum(axis=0))
         volatility = np.where(np.isfinite(seen.volatility), seen.volatility, self.typical)
         return Believed(of, mean, self.slope, volatility, self.name)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from markets.bars.bars import Bars
+from markets.bars.time_spans import Span
 from markets.common.errors import InputError
 from markets.features.composition import Features
 from markets.regimes.base import RegimeDetector, RegimePath
@@ -78,7 +79,7 @@ class TaskSet:
 
     def __post_init__(self) -> None:
         for i, task in enumerate(self.tasks):
-            if task.bars is not self.bars and task.bars.hash != self.bars.hash:
+            if task.bars is not self.bars and (task.bars.hash, task.bars.past) != (self.bars.hash, self.bars.past):
                 raise InputError(
                     f"task {i} has other bars ({task.bars.name}) than the first task ({self.bars.name}); "
                     "a set has one source of bars"
@@ -252,12 +253,10 @@ class TaskSet:
         since, until = validation if isinstance(validation, tuple) else (validation, None)
         held = self.bars.with_past()
         try:
-            span = held.index.slice_indexer(since, until)
-        except (ValueError, TypeError) as error:
-            raise InputError(
-                f"split at {validation}: this is not a span of time; write times as 2008 or 2008-01-31"
-            ) from error
-        edge, end = span.start or 0, len(held) if span.stop is None else span.stop
+            rows = Span.of(since, until).rows(held.index)
+        except InputError as error:
+            raise InputError(f"split at {validation}: {error}") from None
+        edge, end = rows.start, rows.stop
         training = tuple(t for t in self.tasks if t.stop <= edge - purge or t.start >= end + embargo)
         held_out = tuple(t for t in self.tasks if t.start >= edge and t.stop <= end)
         if not training or not held_out:

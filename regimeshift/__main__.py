@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any, Union
 
 # Must be set before torch is imported. With networks of this size a second thread does not help, and when other processes use
@@ -51,8 +54,29 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 }
 
 
+def shadowed() -> str:
+    """Which file or folder is imported in place of a package of ours, in a line; empty if none is.
+
+    ``python -m regimeshift`` puts the working directory first on the import path, and a user may have a folder ``markets`` there.
+    """
+    home = Path(__file__).resolve().parents[1]
+    for package in ("markets", "strategies", "metalearner", "backtests"):
+        spec = find_spec(package)
+        places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or ())]
+        found = next((Path(place).resolve() for place in places if place and Path(place).exists()), None)
+        if found is not None and not found.is_relative_to(home / package):
+            return (
+                f"{found} shadows regimeshift's package {package!r}: rename it, start elsewhere, or start the installed "
+                "command, regimeshift (or python -P -m regimeshift)"
+            )
+    return ""
+
+
 def main() -> None:
     """Run a command. Errors that the user can fix are printed as one line, without a traceback, with exit status 2."""
+    if shadow := shadowed():
+        print(f"regimeshift: {shadow}", file=sys.stderr)
+        sys.exit(2)
     try:
         _run()
     except KeyboardInterrupt as interrupt:  # commands that save their progress say how to continue
@@ -71,7 +95,10 @@ def _run() -> None:
         description="Backtest strategies, adapt them to new market regimes, register the result. Start with: regimeshift demo",
         sort_subcommands=False,
     )
-    from markets import InputError
+    from regimeshift.console import step
+
+    with step("starting"):
+        from markets import InputError
 
     warnings.formatwarning = lambda message, *_: f"regimeshift: warning: {message}\n"
     try:
@@ -79,6 +106,18 @@ def _run() -> None:
     except InputError as error:
         print(f"regimeshift: {error}", file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        if not _disk_is_full(error):
+            raise
+        place = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+        print(f"regimeshift: the disk is full{place}; make room, and run the command again", file=sys.stderr)
+        sys.exit(2)
+
+
+def _disk_is_full(error: Exception) -> bool:
+    """Whether a file, a checkpoint (safetensors) or MLflow's database (SQLite) could not be written for lack of space."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or any(text in str(error) for text in ("No space left on device", "database or disk is full"))
 
 
 if __name__ == "__main__":

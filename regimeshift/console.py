@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
+from rich.measure import Measurement
+from rich.spinner import Spinner
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -20,26 +26,86 @@ if TYPE_CHECKING:
 console = Console(highlight=False, soft_wrap=True)
 
 
-def show(frame: pd.DataFrame, title: str = "", first: str = "") -> None:
-    """Print a DataFrame of texts or numbers as a table."""
-    table = Table(title=title or None, title_justify="left", header_style="bold")
-    table.add_column(first, no_wrap=True)
+def show(
+    frame: pd.DataFrame, title: str = "", first: str = "", elsewhere: str = "use a wider terminal or a pipe"
+) -> None:
+    """Print a DataFrame of texts or numbers as a table.
+
+    In a pipe or a file it has its full width. On a terminal that is too narrow for it, the last columns are left out, and a line
+    below names them.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The most important columns first.
+    title : str
+    first : str
+        Head of the column of row names.
+    elsewhere : str
+        How to see the columns that are left out.
+    """
+    columns = list(frame.columns)
+    while _width(table := _table(frame[columns], first)) > _available() and len(columns) > 1:
+        columns.pop()
+    if title:
+        console.print(title, style="italic", markup=False)
+    _print_whole(table)
+    if len(columns) < len(frame.columns):
+        names = ", ".join(" ".join(str(column).split()) for column in frame.columns[len(columns) :])
+        console.print(f"Not shown: {names}; {elsewhere}.", markup=False)
+
+
+def _available() -> float:
+    """Columns of text that there are."""
+    return console.width if console.is_terminal else float("inf")
+
+
+def _width(table: Table) -> int:
+    """Columns of text that a table needs to be printed whole."""
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+
+
+def _print_whole(table: Table) -> None:
+    """Print a table; outside a terminal at its full width, and without spaces at the ends of lines."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    wide = Console(width=_width(table), file=io.StringIO())
+    wide.print(table)
+    lines = wide.file.getvalue().splitlines()
+    console.print("\n".join(line.rstrip() for line in lines).strip("\n"), markup=False)
+
+
+def _table(frame: pd.DataFrame, first: str) -> Table:
+    table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column(escape(first), no_wrap=True)
     for column in frame.columns:
-        table.add_column(str(column), justify="right")
+        table.add_column(escape(str(column)), justify="right", no_wrap=True)
     for name, row in frame.iterrows():
-        table.add_row(str(name), *(value if isinstance(value, str) else f"{value:g}" for value in row))
-    console.print(table)
+        table.add_row(escape(str(name)), *(escape(value) if isinstance(value, str) else f"{value:g}" for value in row))
+    return table
+
+
+@contextlib.contextmanager
+def step(what: str) -> Iterator[None]:
+    """Context manager that shows a spinner with `what` is being done, on a terminal. Nothing else may be shown meanwhile."""
+    if not console.is_terminal:
+        yield
+        return
+    spinner = Spinner("dots", f"{what} ...", style="green")
+    with Live(spinner, console=console, transient=True, refresh_per_second=10):  # unlike a Status, it is drawn at once
+        yield
 
 
 def listing(heads: Sequence[str], rows: Iterable[Sequence[str]], styles: Iterable[str]) -> None:
-    """Print rows of text, each in its own style; only the last column is wrapped."""
+    """Print rows of text, each in its own style; on a terminal the last column is wrapped, elsewhere none is."""
     table = Table(header_style="bold")
     for head in heads:
-        prose = head == heads[-1]
+        prose = head == heads[-1] and console.is_terminal
         table.add_column(head, no_wrap=not prose, overflow="fold", ratio=1 if prose else None)
     for row, style in zip(rows, styles, strict=True):
         table.add_row(*(escape(cell) for cell in row), style=style)
-    console.print(table, soft_wrap=False)
+    _print_whole(table)
 
 
 @contextlib.contextmanager
@@ -71,9 +137,37 @@ def writable(path: str | Path) -> Path:
     return folder
 
 
-def command_path(name: str) -> str:
-    """How to call an installed command: its name if it is on the PATH, else its location."""
-    if shutil.which(name):
-        return name
-    path = Path(sys.executable).with_name(name)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+def page_file(path: str | Path, option: str) -> Path:
+    """The path of a page to write, checked before anything is computed. Its folder is made if needed.
+
+    Raises
+    ------
+    InputError
+        When it is a folder, does not end in .html, or cannot be written; the message names `option`.
+    """
+    from markets import InputError
+
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{option} {path}: a folder; name a file in it, such as {path / 'report.html'}")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{option} {path}: pages are HTML; name a file that ends in .html")
+    writable(path.parent)
+    return path
+
+
+def command_line(*words: str, **environment: str) -> str:
+    """A line to be copied into a shell: an installed command with its arguments, and variables set for it alone.
+
+    A command that is not the one on the PATH is given by its location, with its folder on the PATH, where the commands that it
+    calls are.
+    """
+    name, *rest = words
+    ours = Path(sys.executable).with_name(name)
+    if shutil.which(name) != str(ours):
+        if name != "regimeshift":  # which calls no command by its name
+            environment = {"PATH": str(ours.parent), **environment}
+        name = str(ours)
+    on_path = ':"$PATH"'
+    first = [f"{k}={shlex.quote(v)}{on_path if k == 'PATH' else ''}" for k, v in environment.items()]
+    return " ".join([*first, shlex.join([name, *rest])])

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from markets import Bars
 
 
+def time_text(time: pd.Timestamp) -> str:
+    """A bar time as options take it: the day, and the time of day unless it is midnight."""
+    return f"{time:%Y-%m-%d}" if time == time.normalize() else str(time)
+
+
 class Spans(NamedTuple):
     """Start of the validation span and of the test span."""
 
@@ -17,7 +22,7 @@ class Spans(NamedTuple):
     test: pd.Timestamp
 
 
-def spans(bars: Bars, validation: str | None, test: str | None) -> Spans:
+def spans(bars: Bars, validation: str | None, test: str | None, lookback: int | None = None) -> Spans:
     """The given starts of validation and test; by default 30 % of the data are for training, 25 % for validation, 45 % for test.
 
     With less than ten years of data these are fractions of the bars after the features' warm-up. With ten or more they are
@@ -28,6 +33,8 @@ def spans(bars: Bars, validation: str | None, test: str | None) -> Spans:
     bars : Bars
     validation, test : str or None
         Times such as 2008 or 2008-01-31; None is the default.
+    lookback : int, optional
+        Warm-up of the features in bars; by default that of `Windows.of`.
 
     Returns
     -------
@@ -40,22 +47,28 @@ def spans(bars: Bars, validation: str | None, test: str | None) -> Spans:
     """
     import pandas as pd
 
-    from markets import Features, InputError
+    from markets import InputError
+    from markets.bars.time_spans import moment
+    from markets.common.words import count
+    from regimeshift.windows import Windows
 
-    warm = min(Features().lookback, len(bars) - 1)  # features do not exist during the warm-up
+    lookback = Windows.of(bars).lookback if lookback is None else lookback
+    warm = min(max(lookback - bars.past, 0), len(bars) - 1)  # features do not exist during the warm-up
 
     def at(text: str | None, share: float, option: str) -> pd.Timestamp:
         if text is not None:
-            try:
-                return pd.Timestamp(text, tz=bars.index.tz)
-            except ValueError:
-                raise InputError(f"--{option} {text!r} is not a time; write it as 2008 or 2008-01-31") from None
+            return moment(f"--{option}", text, bars.index.tz)
         if bars.years < 10:
             return bars.index[warm + int(share * (len(bars) - warm))]
         # round to the nearest 1 January
         time = bars.index[0] + (bars.index[-1] - bars.index[0]) * share
         return pd.Timestamp(year=time.year + (time.month > 6), month=1, day=1, tz=bars.index.tz)
 
+    if validation is None and test is None and len(bars) - warm < 10:
+        raise InputError(
+            f"{bars.name} has {count(len(bars) - warm, 'bar')} after a warm-up of {warm}: too few to cut into training, "
+            "validation and test; use more bars"
+        )
     found = Spans(at(validation, 0.30, "validation"), at(test, 0.55, "test"))
     if not bars.index[0] < found.validation < found.test < bars.index[-1]:
         raise InputError(

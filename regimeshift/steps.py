@@ -2,46 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regimeshift.console import console, show
+from markets.common.words import count
+from regimeshift.console import console, show, step
 from regimeshift.spans import Spans, spans
 
 if TYPE_CHECKING:
     from backtests import WalkForward
+    from backtests.registry import RegisteredStrategy
     from markets import Bars, RegimeDetector, TaskSet
-    from metalearner import MetaPolicy
+    from metalearner import MetaLearner, MetaPolicy
+    from regimeshift.options import LearningOptions, TradingOptions
+    from regimeshift.windows import Windows
     from strategies import Strategy
 
-# Bars beyond the features' warm-up without which training, validation and test cannot all have any.
-SHORTEST = 300
 DEMO_LEARNERS = ("rl2", "finetune")
 
 
-def load_to_learn(source: str) -> Bars:
-    """Bars that there are enough of to train, validate and test on."""
-    from markets import Features, load
+def require(bars: Bars, windows: Windows) -> None:
+    """Check that there are enough bars to train, validate and test on.
 
-    bars = load(source)
-    Features().require(bars, more=SHORTEST)
-    return bars
+    Raises
+    ------
+    InputError
+        When there are not. The message says how many are needed, and the --lookback that needs no more than there are.
+    """
+    from markets import InputError
+
+    features, have, needed = windows.features, len(bars) + bars.past, windows.needed
+    if have >= needed:
+        features.require(bars)
+        return
+    shortest = windows.lookback - (needed - have)
+    hint = f"use --lookback {shortest} or less, or more bars" if shortest >= 4 else "use more bars"
+    raise InputError(
+        f"{bars.name} has {count(have, 'bar')}, but {needed:,} are needed: {windows.lookback} to warm up the features "
+        f"(--lookback), and {needed - windows.lookback} to train, validate and test; {hint}"
+    )
 
 
-def fit_regimes(bars: Bars, where: Spans, n_regimes: int, seed: int) -> RegimeDetector:
+def fit_regimes(bars: Bars, where: Spans, n_regimes: int | None, seed: int) -> RegimeDetector:
     """A detector fitted on the training years alone."""
     from markets import HiddenMarkovRegimes
 
-    return HiddenMarkovRegimes(n_regimes, seed=seed).fit(bars[: _before(bars, where.validation)])
+    past = bars[: _before(bars, where.validation)]
+    with step("fitting regimes"):
+        return HiddenMarkovRegimes(n_regimes or usual_regimes(past), seed=seed).fit(past)
 
 
-def cut_tasks(bars: Bars, where: Spans, regimes: RegimeDetector) -> tuple[TaskSet, TaskSet]:
+def usual_regimes(past: Bars) -> int:
+    """Three regimes, or as many as have 20 returns each."""
+    return max(min(3, (len(past) + past.past - 1) // 20), 1)
+
+
+def cut_tasks(bars: Bars, where: Spans, regimes: RegimeDetector, windows: Windows) -> tuple[TaskSet, TaskSet]:
     """Training and validation tasks; nothing of the test span is even held."""
-    from markets import Features, TaskSet
+    from markets import TaskSet
 
     known = bars[: _before(bars, where.test)]
-    return TaskSet.from_regimes(known, regimes, warmup=Features().lookback + 1).split(where.validation)
+    tasks = TaskSet.from_regimes(
+        known, regimes, support=windows.task, query=windows.task, shortest=windows.shortest, warmup=windows.lookback + 1
+    )
+    return tasks.split(where.validation, purge=windows.of_daily(5, 2))
+
+
+def tell_tasks(tasks: TaskSet, validation: TaskSet, where: Spans) -> None:
+    """Say how many tasks there are."""
+    console.print(
+        f"{count(len(tasks), 'training task')}, {count(len(validation), 'validation task')} from {where.validation:%Y-%m-%d}"
+    )
 
 
 def show_regimes(bars: Bars, regimes: RegimeDetector, title: str) -> None:
@@ -55,46 +90,81 @@ def show_supported(bars: Bars) -> None:
     """Print how many hidden Markov regimes `bars` support."""
     from markets import supported_regimes
 
-    found = supported_regimes(bars)
+    with step("counting regimes"):
+        found = supported_regimes(bars)
     above = ", ".join(
         f"{k}: +{bic:,.0f}" for k, bic in (found.table["BIC"] - found.table["BIC"].min()).items() if bic > 0
     )
     console.print(
-        f"The fitted bars support {found.n_regimes} regime{'s' * (found.n_regimes > 1)} by BIC (above it, {above})."
+        f"The fitted bars support {found.n_regimes} {'regime' if found.n_regimes == 1 else 'regimes'} by BIC (above it, {above})."
     )
+
+
+def build_learner(
+    name: str,
+    windows: Windows,
+    learning: LearningOptions,
+    trading: TradingOptions,
+    *,
+    steps: int,
+    seed: int,
+    device: str,
+) -> MetaLearner:
+    """A learner by its name, with windows that suit the bars."""
+    from metalearner import LEARNERS, Pathwise, Training
+
+    learner = LEARNERS[name](
+        training=Training(steps=steps, seed=seed, device=device, evidence=learning.evidence),
+        objective=Pathwise(costs=trading.charged(), execution=trading.limits()),
+    )
+    policy = replace(
+        learner.policy, base=learning.base, base_window=windows.volatility, features=windows.features, limit=trading.leverage
+    )  # fmt: skip
+    options = {"policy": policy, "context": windows.of_daily(learner.context, 12)}
+    if hasattr(learner, "inner"):
+        options["inner"] = replace(learner.inner, support=windows.of_daily(learner.inner.support, 24))
+    return replace(learner, **options)
 
 
 def train(
-    learner: str,
-    tasks: TaskSet,
-    validation: TaskSet,
-    folder: Path,
-    *,
-    steps: int,
-    costs: str,
-    seed: int,
-    resume: bool,
-    log,
-    device: str = "auto",
+    learner: MetaLearner, tasks: TaskSet, validation: TaskSet, folder: Path, *, resume: bool, log: Callable[..., None]
 ) -> MetaPolicy:
     """Meta-train and save to `folder`."""
-    from markets import Costs
-    from metalearner import LEARNERS, Pathwise, Training
-
-    options = {
-        "training": Training(steps=steps, seed=seed, device=device),
-        "objective": Pathwise(costs=Costs.parse(costs)),
-    }
-    meta = LEARNERS[learner](**options).fit(
-        tasks, validation, checkpoint=folder / "checkpoint.safetensors", resume=resume, log=log
-    )
+    meta = learner.fit(tasks, validation, checkpoint=folder / "checkpoint.safetensors", resume=resume, log=log)
     meta.save(folder)
-    tell_shrink(meta)
+    console.print(meta.remark)
     return meta
 
 
-def test_span(bars: Bars, metas: list[MetaPolicy], start: str | None) -> Bars:
-    """The bars to test on: none that a model has learnt from.
+def rules_from_names(names: list[str], bars: Bars, windows: Windows) -> list[Strategy]:
+    """The rules of ``--rules``, with windows that suit the bars.
+
+    Raises
+    ------
+    InputError
+        When one is unknown, or there are too few bars to warm it up.
+    """
+    from markets import InputError
+    from strategies.named import strategy_from_name
+
+    rules = [strategy_from_name(name, windows.year, windows.volatility) for name in names]
+    have = len(bars) + bars.past
+    for name, rule in zip(names, rules, strict=True):
+        if rule.warmup >= have:
+            shorter = f"{name.partition(':')[0]}:{max(have // 2, 2)}"
+            hint = (
+                "use more bars"
+                if ".py:" in name
+                else f"write a shorter window, as in --rules {shorter}, or use more bars"
+            )
+            raise InputError(
+                f"{rule.name} needs {count(rule.warmup, 'bar')} to warm up, but {bars.name} has {have:,}; {hint}"
+            )
+    return rules
+
+
+def test_span(bars: Bars, metas: Sequence[MetaPolicy | RegisteredStrategy], start: str | None, warmup: int) -> Bars:
+    """The bars to test on: none that a model has learnt from. Without models, by default those of `spans` after `warmup` bars.
 
     Raises
     ------
@@ -102,10 +172,15 @@ def test_span(bars: Bars, metas: list[MetaPolicy], start: str | None) -> Bars:
         When `start` lies in what a model has seen, or nothing comes after it.
     """
     from markets import InputError
+    from markets.bars.time_spans import moment
 
-    seen = max((meta.seen_until for meta in metas if meta.seen_until is not None), default=None)
+    zone = bars.index.tz
+    learnt = [
+        moment(f"{meta.name}: seen_until", meta.seen_until, zone) for meta in metas if meta.seen_until is not None
+    ]
+    seen = max(learnt, default=None)
     if seen is None:
-        return bars[start:] if start else bars[spans(bars, None, None).test :]
+        return bars[start:] if start else bars[spans(bars, None, None, warmup).test :]
     if seen >= bars.index[-1]:
         raise InputError(
             f"the models have learnt from bars up to {seen}, and {bars.name} ends at {bars.index[-1]}: no test is left"
@@ -116,36 +191,49 @@ def test_span(bars: Bars, metas: list[MetaPolicy], start: str | None) -> Bars:
     return span
 
 
-def tell_shrink(meta: MetaPolicy) -> None:
-    """Say how much of the tilt validation supports."""
-    share, base = float(meta.policy.shrink), meta.policy.settings.base.replace("_", " ")
-    if share == 0:
-        console.print(f"{meta.name}: validation does not support a tilt, so it holds its base ({base}).")
-    else:
-        console.print(f"{meta.name}: validation supports {share:.0%} of the tilt on its base ({base}).")
+def trained(text: str) -> MetaPolicy | RegisteredStrategy:
+    """A trained model: from its folder, or from the registry as models:/NAME@ALIAS or models:/NAME/VERSION."""
+    if text.startswith("models:/"):
+        from backtests import registry
+
+        return registry.load(text)
+    from metalearner import load_meta
+
+    return load_meta(text)
 
 
 def strategy_maker(text: str) -> Callable[[], Strategy | MetaPolicy]:
-    """What makes a strategy anew: from a user's file, a model's folder or a rule's name."""
-    from metalearner import load_meta
+    """What makes a strategy anew: from a user's file, a trained model or a rule's name."""
     from strategies.named import strategy_from_name
     from strategies.user_file import load_strategy
 
     if ".py:" in text:
         return load_strategy(text)  # the file runs once, the strategy is made anew each time
-    if Path(text).is_dir():
-        meta = load_meta(text)
+    if text.startswith("models:/") or Path(text).is_dir():
+        meta = trained(text)
         return lambda: meta
     return lambda: strategy_from_name(text)
 
 
 def show_result(result: WalkForward) -> None:
-    """Print the table of metrics."""
-    from backtests.metrics import SHORT, formatted
+    """Print the metrics of the distinct accounts, and the remarks."""
+    import pandas as pd
+
+    from backtests.metrics import HEADS, SHORT, formatted
+    from backtests.remarks import grouped, remarks
 
     bars = result.bars
     title = f"{bars.name}, {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}, net of costs"
-    show(formatted(result.table()[list(SHORT)]), title, "strategy")
+    table = pd.DataFrame({head.name: head.metrics for head, _ in grouped(result.backtests)}).T
+    show(formatted(table[list(SHORT)]).rename(columns=HEADS), title, "strategy", "the report has all columns")
+    for remark in remarks(result.backtests):
+        console.print(remark, markup=False)
+
+
+def plain_name(text: str) -> str:
+    """`text` as a name for folders, the registry and shells: ASCII letters, digits, dots, hyphens and underscores."""
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^\w.-]+", "-", ascii_text).strip("-.") or "data"
 
 
 def _before(bars: Bars, time):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from markets import Bars, InputError, Plan
 from strategies import serialization as saving
 from strategies.policy import PolicyStrategy
-from strategies.strategy import Strategy, planned
+from strategies.strategy import Strategy, latest, planned
 
 
 class Blend(Strategy):
@@ -39,6 +41,22 @@ class Blend(Strategy):
         self.warmup = max(part.warmup for part in parts)
         self.adapts = any(part.adapts for part in parts)
 
+    @property
+    def seen_until(self) -> pd.Timestamp | None:
+        """Last bar used to train, select or adapt a part; None if no part says."""
+        return latest(getattr(part, "seen_until", None) for part in self.parts)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """SHA-256 of the parts' fingerprints; None if a part has none."""
+        found = [getattr(part, "fingerprint", None) for part in self.parts]
+        return hashlib.sha256("".join(found).encode()).hexdigest() if all(found) else None  # type: ignore[arg-type]
+
+    def window(self, bars: Bars) -> Bars:
+        """`bars` with as much history as the parts read at the first visible row; see `PolicyStrategy.window`."""
+        windows = (part.window(bars) if isinstance(part, PolicyStrategy) else bars for part in self.parts)
+        return max(windows, key=lambda window: window.past)
+
     def plan(self, bars: Bars) -> Plan:
         plans = [planned(part, bars) for part in self.parts]
         nothing, at_once = np.zeros(bars.shape), np.ones(bars.shape)
@@ -63,13 +81,14 @@ class Blend(Strategy):
         InputError
             When a part is not a `PolicyStrategy`. Rules have no weights to save; build them from code instead.
         """
-        folder = Path(folder)
-        for k, part in enumerate(self.parts):
+        for part in self.parts:
             if not isinstance(part, PolicyStrategy):
                 raise InputError(f"{self.name}: {part.name} is a {type(part).__name__}; only torch policies are saved")
-            part.save(folder / str(k))
-        saving.write_config(folder / "blend.json", {"name": self.name, "parts": len(self.parts)})
-        return folder
+        with saving.replacing_files(folder) as beside:
+            for k, part in enumerate(self.parts):
+                part.save(beside / str(k))  # type: ignore[attr-defined]
+            saving.write_config(beside / "blend.json", {"name": self.name, "parts": len(self.parts)})
+        return Path(folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> Blend:

@@ -7,16 +7,18 @@ from strategies.rules import BuyAndHold, EqualWeight, InverseVolatility, Momentu
 from strategies.strategy import Strategy
 from strategies.user_file import load_strategy
 
-RULES = "equal_weight, buy_and_hold, inverse_volatility, momentum:WINDOW"
+RULES = "equal_weight, buy_and_hold, inverse_volatility:WINDOW, momentum:WINDOW"
 
 
-def strategy_from_name(text: str) -> Strategy:
+def strategy_from_name(text: str, year: int = 252, volatility: int = 63) -> Strategy:
     """Build a strategy from its name.
 
     Parameters
     ----------
     text : str
         A rule, such as ``equal_weight`` or ``momentum:252``, or a class in a file, ``my_strategy.py:MyStrategy``.
+    year, volatility : int
+        Windows in bars of ``momentum`` and ``inverse_volatility`` where the text has none.
 
     Raises
     ------
@@ -28,10 +30,11 @@ def strategy_from_name(text: str) -> Strategy:
     name, _, window = text.partition(":")
     if window and not (window.isascii() and window.isdecimal()):
         raise InputError(f"rule {text!r}: the window must be a whole number, as in momentum:252")
-    with_window = {"momentum": Momentum, "inverse_volatility": InverseVolatility}
+    with_window = {"momentum": (Momentum, year), "inverse_volatility": (InverseVolatility, volatility)}
     without = {"equal_weight": EqualWeight, "buy_and_hold": BuyAndHold}
     if name in with_window:
-        return with_window[name](int(window)) if window else with_window[name]()
+        rule, usual = with_window[name]
+        return rule(int(window) if window else usual)
     if name in without and not window:
         return without[name]()
     raise InputError(

@@ -37,6 +37,8 @@ class PolicySettings(Shape):
     ----------
     base : {"inverse_volatility", "equal_weight", "flat"}
         Base strategy whose weights are tilted. ``flat`` has no base: ``aim = limit · tanh(tilt) / A``, long or short.
+    base_window : int
+        Bars of the volatility of the base ``inverse_volatility``; at least 2.
     trades : {"band", "rate", "at_once"}
         What the policy outputs besides the aim. ``band``: the half-width of a no-trade zone, for proportional costs. ``rate``:
         the fraction of the distance to the aim traded per bar, for quadratic costs. ``at_once``: nothing, for no costs.
@@ -54,10 +56,16 @@ class PolicySettings(Shape):
     """
 
     base: Literal["inverse_volatility", "equal_weight", "flat"] = "inverse_volatility"
+    base_window: int = 63
     trades: Literal["band", "rate", "at_once"] = "band"
     limit: float = 1.0
     shrink: float = 1.0
     features: Features = field(default_factory=Features)
+
+    @property
+    def base_name(self) -> str:
+        """The base in words."""
+        return "cash" if self.base == "flat" else self.base.replace("_", " ")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,6 +73,8 @@ class PolicySettings(Shape):
             raise InputError(f"base {self.base!r} is unknown; use {', '.join(BASES)}")
         if self.trades not in _START:
             raise InputError(f"trades {self.trades!r} is unknown; use {', '.join(_START)}")
+        if self.base_window < 2:
+            raise InputError(f"base_window is {self.base_window}; it must be at least 2")
         if not 0 <= self.shrink <= 1 or self.limit <= 0:
             raise InputError(f"shrink must be in [0, 1] and limit above 0; got {self.shrink} and {self.limit}")
 
@@ -159,13 +169,18 @@ class Policy(nn.Module):
         return torch.cat([features, market], -1).transpose(1, 2).flatten(0, 1), known
 
 
+def base_rule(settings: PolicySettings) -> Strategy | None:
+    """The rule whose weights the policy tilts; None for the base ``flat``."""
+    if settings.base == "inverse_volatility":
+        return InverseVolatility(settings.base_window, BASES["inverse_volatility"])
+    return EqualWeight() if settings.base == "equal_weight" else None
+
+
 def base_weights(settings: PolicySettings, bars: Bars) -> np.ndarray:
     """The base weights that the policy tilts, shape (T, A), scaled down where gross weight exceeds the limit."""
-    if settings.base == "flat":
+    rule = base_rule(settings)
+    if rule is None:
         return np.zeros(bars.shape)
-    rule = (
-        InverseVolatility(band=BASES["inverse_volatility"]) if settings.base == "inverse_volatility" else EqualWeight()
-    )
     aim = rule.plan(bars).aim
     return aim / np.maximum(np.abs(aim).sum(axis=1, keepdims=True) / settings.limit, 1.0)
 
@@ -196,13 +211,32 @@ class PolicyStrategy(Strategy):
         if context < 1:
             raise InputError(f"context is {context}; it must be at least 1")
         self.policy, self.context, self.name, self.seen_until = policy, context, name, seen_until
-        base_warmup = 0 if policy.settings.base == "flat" else InverseVolatility().warmup
-        self.warmup = max(policy.settings.features.lookback + context, base_warmup)
+        base = base_rule(policy.settings)
+        self.warmup = max(policy.settings.features.lookback + context, 0 if base is None else base.warmup)
+
+    @property
+    def remark(self) -> str:
+        """Says so where the policy holds its base; else empty."""
+        base = self.policy.settings.base_name
+        return "" if self.policy.shrink else f"{self.name} holds its base ({base}): the factor on its tilt is 0."
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the settings, the context and the weights."""
         return saving.fingerprint([asdict(self.policy.settings), self.context], self.policy)
+
+    def window(self, bars: Bars) -> Bars:
+        """`bars` with as much history as their first visible row reads: `warmup` closes of every symbol before its last one.
+
+        A symbol with gaps needs more bars than others, so that a row of the plan is the same wherever the bars start.
+        """
+        row = bars.past + 1
+        closes = np.isfinite(bars.with_past().close[:row])
+        later = closes[::-1].cumsum(axis=0)[::-1]  # closes from each row on
+        first = np.where(later[0] > self.warmup, (later > self.warmup).sum(axis=0) - 1, closes.argmax(axis=0))
+        return bars.without_past(
+            keep=max(self.warmup, bars.past - int(first[closes.any(axis=0)].min(initial=bars.past)))
+        )
 
     def plan(self, bars: Bars) -> Plan:
         traded = np.isfinite(bars.with_past().close).any(axis=1)
@@ -217,9 +251,11 @@ class PolicyStrategy(Strategy):
 
     def _plan(self, bars: Bars) -> Plan:
         settings = self.policy.settings
-        held = bars.without_past(keep=self.warmup)
+        held = self.window(bars)
         grown = held.with_past()
-        features = torch.from_numpy(settings.features.compute(grown)).float()
+        # In float32 a row would depend, in its last digits, on how many rows are computed at once.
+        policy = copy.deepcopy(self.policy).double()
+        features = torch.from_numpy(settings.features.compute(grown))
         base = torch.from_numpy(base_weights(settings, grown))
         device = next(self.policy.parameters()).device
         band, rate = torch.full_like(base, BASES[settings.base] / len(bars.symbols)), torch.ones_like(base)
@@ -235,7 +271,7 @@ class PolicyStrategy(Strategy):
                 rows = slice(row, min(row + _CHUNK, len(grown)))
                 seen = windows[rows.start - self.context + 1 : rows.stop - self.context + 1]
                 chosen = base[rows, None].expand(-1, self.context, -1).to(device)
-                found = self.policy(seen.to(device), chosen, last=1)
+                found = policy(seen.to(device), chosen, last=1)
                 for whole, part in zip(plan, found, strict=True):
                     if whole is not None:
                         whole[rows] = part[:, 0].to(whole)

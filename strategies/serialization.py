@@ -1,10 +1,18 @@
-"""Networks on disk: a JSON file with the configuration, and the weights as safetensors. Nothing is pickled."""
+"""Networks on disk: a JSON file with the configuration, and the weights as safetensors. Nothing is pickled.
+
+The files of a model are replaced together. `replacing_files` has them written into a hidden folder, and one rename of that folder
+to ``.saved`` decides: before it the model is the old one, after it the new one. The files are then moved to their places;
+`settle` finishes that for a process that was killed meanwhile.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
+import os
+import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +27,7 @@ from markets.common.files import replacing
 from markets.common.formats import FORMAT, check_format
 
 WEIGHTS = "weights.safetensors"
+_SAVING, _SAVED = ".saving.", ".saved"  # being written; a complete set of files, on the way to their places
 
 
 def fingerprint(config: Any, module: nn.Module) -> str:
@@ -29,14 +38,102 @@ def fingerprint(config: Any, module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def write(folder: str | Path, file: str, config: dict[str, Any], module: nn.Module) -> Path:
-    """Write `config` and the format version to `file`, and the weights of `module` to the same folder."""
+@contextlib.contextmanager
+def replacing_files(folder: str | Path) -> Iterator[Path]:
+    """Context manager that yields an empty folder to write a model to, whose files replace those in `folder` all at once.
+
+    Files of `folder` that are not written again stay. If the block raises, or the process is killed, `folder` holds the model
+    that it held before, or the new one, and never a part of each.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Created if needed.
+
+    Raises
+    ------
+    InputError
+        When the disk is full or the folder cannot be written to.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / file).unlink(missing_ok=True)  # an interrupted write leaves no model, rather than half of two
-    write_tensors(folder / WEIGHTS, module.state_dict())
-    write_config(folder / file, config)
-    return folder
+    if any(part.startswith(_SAVING) for part in folder.parts):  # a part of a model that is being saved
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    beside = folder / f"{_SAVING}{os.getpid()}-{threading.get_ident()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        settle(folder)
+        for left in folder.glob(f"{_SAVING}*"):  # by a process that was killed
+            if not _alive(int(left.suffix[1:].partition("-")[0])):
+                shutil.rmtree(left, ignore_errors=True)
+        beside.mkdir()
+        yield beside
+        for path in (*beside.rglob("*"), beside):
+            _flush(path)
+        beside.rename(folder / _SAVED)
+        _flush(folder)
+        settle(folder)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: the model cannot be saved ({error.strerror or error}); what was there before is unchanged"
+        ) from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def settle(folder: str | Path) -> None:
+    """Finish a save that was interrupted after its files were complete.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written to.
+    """
+    folder = Path(folder)
+    saved = folder / _SAVED
+    if not saved.is_dir():
+        return
+    try:
+        for path in sorted(saved.rglob("*")):
+            place = folder / path.relative_to(saved)
+            if path.is_dir():
+                place.mkdir(exist_ok=True)
+            else:
+                with contextlib.suppress(FileNotFoundError):  # another reader has moved it
+                    path.replace(place)
+        shutil.rmtree(saved, ignore_errors=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: a save was interrupted, and cannot be finished ({error.strerror}); allow writing there once"
+        ) from None
+
+
+def _flush(path: Path) -> None:
+    """Force a file or folder to disk, or a power cut could leave an empty one under a name that was already given."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def write(folder: str | Path, file: str, config: dict[str, Any], module: nn.Module) -> Path:
+    """Save `config` and the format version as `file`, and the weights of `module`, to the same folder."""
+    with replacing_files(folder) as beside:
+        write_tensors(beside / WEIGHTS, module.state_dict())
+        write_config(beside / file, config)
+    return Path(folder)
 
 
 def write_config(path: Path, config: dict[str, Any]) -> None:
@@ -76,6 +173,7 @@ def reading(folder: str | Path, file: str, what: str) -> Iterator[dict[str, Any]
     InputError
         When files are missing or inconsistent with each other; errors raised in the block are converted too.
     """
+    settle(folder)
     try:
         # The initial weights are overwritten, so drawing them must not advance the caller's random state.
         with torch.random.fork_rng(devices=[]):

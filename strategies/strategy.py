@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import pandas as pd
 
 from markets import Bars, InputError, Plan
 
@@ -13,9 +16,17 @@ def planned(strategy: Strategy, bars: Bars) -> Plan:
     Raises
     ------
     InputError
-        When `plan` does not return a `Plan`, or returns one whose shape is not that of `bars`.
+        When `plan` does not return a `Plan`, or returns one with a value that is not finite or out of range (the message names
+        the strategy, symbol and time) or of another shape than `bars`.
     """
-    plan = strategy.plan(bars)
+    try:
+        plan = strategy.plan(bars)
+    except InputError as error:
+        if error.cell is None or error.cell[0] >= len(bars) or error.cell[1] >= len(bars.symbols):
+            raise
+        row, symbol, _ = error.cell
+        message = f"{strategy.name}: {error} ({bars.symbols[symbol]} at {bars.index[row]})"
+        raise InputError(message, error.cell) from None
     if not isinstance(plan, Plan):
         raise InputError(f"{strategy.name}: plan(bars) returned {type(plan).__name__}; return strategies.Plan(aim)")
     if plan.aim.shape != bars.shape:
@@ -24,6 +35,12 @@ def planned(strategy: Strategy, bars: Bars) -> Plan:
             "if it was computed with the history, return only the rows from bars.past on"
         )
     return plan
+
+
+def latest(times: Iterable[pd.Timestamp | None]) -> pd.Timestamp | None:
+    """The last of some times, of which those without a time zone are read as UTC; None if there is none."""
+    known = [time for time in times if time is not None]
+    return max(known, key=lambda time: time if time.tz else time.tz_localize("UTC"), default=None)
 
 
 class Strategy(ABC):

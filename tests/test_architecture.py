@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from command import script
 
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
@@ -58,14 +59,18 @@ ROOMS = {
     "backtests": {
         "metrics": set(),
         "results": {"metrics"},
-        "report": {"metrics", "results"},
+        "remarks": {"results"},
+        "report": {"metrics", "results", "remarks"},
         "walk_forward": {"results", "report"},
         "lookahead": {"walk_forward"},
         "significance": {"results"},
-        "tracking": {"walk_forward"},
-        "deployment": set(),
-        "serving": {"deployment"},
-        "registry": {"walk_forward", "tracking", "deployment"},
+        "tracking": {"metrics", "results", "walk_forward"},
+        "contract": set(),
+        "deployment": {"contract"},
+        "served": {"contract", "deployment"},
+        "serving": {"served"},
+        "lookup": set(),
+        "registry": {"walk_forward", "tracking", "contract", "deployment", "served", "lookup"},
     },
 }
 # Names that the field has other words for (DESIGN.md); as identifiers none may come back.
@@ -77,7 +82,9 @@ RETIRED = {
 # A half spread is the bid–ask one; a standard deviation is `std`.
 ABOUT_BID_ASK = (
     "markets/accounting/",
+    "regimeshift/options.py",
     "tests/markets/accounting/",
+    "tests/regimeshift/test_options.py",
     "tests/peers/",
     "tests/support/",
     "tests/markets/envs/",
@@ -223,10 +230,16 @@ def test_a_users_own_folders_do_not_shadow_ours(tmp_path):
     for package in MAY_IMPORT:
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("raise RuntimeError('the wrong one')")
-    script = Path(sys.executable).with_name("regimeshift")
-    done = subprocess.run([script, "data", "sp500"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run([script(), "data", "sp500"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "5031 bars" in done.stdout
+
+
+def test_regression_processes_of_tests_import_this_checkout(tmp_path):
+    """Where it was not installed, processes in other folders did not find it; where another one was, they took that."""
+    code = "import markets, regimeshift; print(markets.__file__, regimeshift.__file__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert all(Path(path).is_relative_to(ROOT) for path in done.stdout.split())
 
 
 def test_markets_does_not_import_torch():

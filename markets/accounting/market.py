@@ -33,6 +33,7 @@ class Rules(NamedTuple):
     sizing: int
     lot: float  # 0 if fractions of shares are allowed
     borrowing: bool
+    smallest_first: bool  # whether the smallest buys come first when cash is short; else all are cut alike
     lowest: float  # smallest weight of one symbol
     highest: float  # largest weight of one symbol
     gross: float
@@ -95,6 +96,7 @@ def make_rules(costs: Costs, execution: Execution, fill: str, delistings: bool =
         sizing=_SIZING[execution.sizing],
         lot=float(execution.lot) if execution.sizing == "whole_lots" else 0.0,
         borrowing=bool(execution.borrowing),
+        smallest_first=execution.shortfall == "smallest_first",
         lowest=0.0 if execution.long_only else -float(execution.max_weight),
         highest=float(execution.max_weight),
         gross=float(execution.gross),

@@ -8,7 +8,7 @@ Slicing therefore cannot cause lookahead, and no warm-up is lost.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -19,9 +19,27 @@ from numba import njit
 
 from markets.bars.listing import Listing, sessions
 from markets.bars.resampling import resampled
+from markets.bars.time_spans import Span, moment
 from markets.common.errors import InputError
+from markets.common.statistics import bars_per_year
 
 FIELDS = ("open", "high", "low", "close", "volume")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known about where bars come from, whatever they are called.
+
+    Attributes
+    ----------
+    survivorship : str
+        How the symbols were chosen, if that flatters results; shown beside every result.
+    adjusted : bool
+        Whether prices are known to be adjusted for splits.
+    """
+
+    survivorship: str = ""
+    adjusted: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +69,8 @@ class Bars:
         Name of the data set, for titles and logs.
     past : int
         Number of rows of history before the first visible row.
+    source : Source
+        What is known about where the bars come from.
     """
 
     _index: pd.DatetimeIndex
@@ -61,6 +81,7 @@ class Bars:
     past: int = 0  # rows held before the first visible one
     _delisted_from: tuple[pd.Timestamp | None, ...] = ()  # by symbol; empty when none is delisted
     _external: tuple[bool, ...] = ()  # by symbol; empty when none is external
+    source: Source = Source()
 
     # ------------------------------------------------------------------ construction
 
@@ -78,6 +99,7 @@ class Bars:
         tradable: np.ndarray | None = None,
         delisted: Mapping[str, str | pd.Timestamp] | None = None,
         name: str = "bars",
+        source: Source = Source(),
     ) -> Bars:
         """Validate and copy arrays into `Bars`.
 
@@ -90,9 +112,10 @@ class Bars:
         tradable : array_like of bool, shape (T, A), optional
             False makes further bars untradable; gaps always are.
         delisted : mapping of str to time, optional
-            First time at which a symbol no longer exists. Without it, a symbol whose closes end early is halted: it keeps its
-            last mark from then on and cannot be sold.
+            First time at which a symbol no longer exists, in the time zone of the index unless it has a UTC offset. Without
+            it, a symbol whose closes end early is halted: it keeps its last mark from then on and cannot be sold.
         name : str
+        source : Source
 
         Raises
         ------
@@ -126,7 +149,8 @@ class Bars:
             array.setflags(write=False)
         never = ~mask.any(axis=0)
         external = tuple(never.tolist()) if never.any() else ()
-        return cls(index, symbols, fields, mask, name, 0, _check_delisted(index, symbols, mask, delisted), external)
+        gone = _check_delisted(index, symbols, mask, delisted)
+        return cls(index, symbols, fields, mask, name, 0, gone, external, source)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -204,7 +228,8 @@ class Bars:
     def __repr__(self) -> str:
         first, last = self.index[0], self.index[-1]
         extra = f", {self.past} earlier bars held" if self.past else ""
-        return f"Bars({self.name}: {len(self)} bars x {len(self.symbols)} symbols, {first} to {last}{extra})"
+        symbols = "symbol" if len(self.symbols) == 1 else "symbols"
+        return f"Bars({self.name}: {len(self)} bars x {len(self.symbols)} {symbols}, {first} to {last}{extra})"
 
     @property
     def marks(self) -> np.ndarray:
@@ -248,8 +273,10 @@ class Bars:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of all values, history included, in hexadecimal; identifies the data set in logs."""
-        digest = hashlib.sha256(repr((self.symbols, self.past, sorted(self._fields))).encode())
+        """SHA-256 of all rows, history included, in hexadecimal: of the whole data set, whatever part of it is visible."""
+        digest = hashlib.sha256(
+            repr((self.symbols, 0, sorted(self._fields))).encode()
+        )  # 0: as earlier versions have it
         digest.update(self._index.as_unit("us").asi8.tobytes())
         for field in sorted(self._fields):
             digest.update(self._fields[field].tobytes())
@@ -258,10 +285,20 @@ class Bars:
             digest.update(repr(self._delisted_from).encode())
         return digest.hexdigest()
 
+    @cached_property
+    def span_hash(self) -> str:
+        """The `hash` of the visible rows alone, whatever history is held before them."""
+        return self.without_past().hash
+
     @property
     def years(self) -> float:
         """Calendar length of the visible span, in years of 365.25 days."""
         return max((self.index[-1] - self.index[0]).total_seconds(), 1.0) / (365.25 * 86400)
+
+    @property
+    def bars_per_year(self) -> float:
+        """Returns per year, to annualise by; NaN within a single day. See `markets.common.statistics`."""
+        return bars_per_year(self.index)
 
     # ------------------------------------------------------------------ slicing
 
@@ -269,12 +306,12 @@ class Bars:
         """Slice by a time span, both ends included, or by integer positions as in Python.
 
         Examples: ``bars["2008":"2012"]``, ``bars[:"2007"]``, ``bars[-250:]``. Earlier rows are kept as history; later rows are
-        dropped.
+        dropped. Times without a UTC offset are in the time zone of the bars.
 
         Raises
         ------
         InputError
-            When the span is not one of time, or holds no bars.
+            When the span is not one of time, or holds no bars, or has a UTC offset where the bars have none.
         """
         if not isinstance(span, slice) or span.step not in (None, 1):
             raise TypeError('slice bars by time or position, as in bars["2008":"2012"] or bars[-250:]')
@@ -282,12 +319,10 @@ class Bars:
             first, last, _ = span.indices(len(self))
         else:
             try:
-                found = self.index.slice_indexer(span.start, span.stop)
-            except (ValueError, TypeError, AttributeError) as error:  # AttributeError: pandas parses "nan" as a time
-                raise InputError(
-                    f"{_between(span)} is not a span of time; write times as 2008 or 2008-01-31"
-                ) from error
-            first, last = found.start or 0, len(self) if found.stop is None else found.stop
+                found = Span.of(span.start, span.stop).rows(self.index)
+            except InputError as error:
+                raise InputError(f"{_between(span)} is not a span of time: {error}") from None
+            first, last = found.start, found.stop
         if last <= first:
             raise InputError(
                 f"no bars from {_between(span)}: {self.name} runs from {self.index[0]} to {self.index[-1]}"
@@ -340,9 +375,11 @@ class Bars:
 
         Bars that are not tradable here are not tradable in the result either.
         """
+        source = replace(self.source, adjusted=False)  # other prices of the same choice of symbols
         built = Bars.make(
-            self._index, self.symbols, **fields, tradable=self._tradable, delisted=self.delisted_from, name=self.name
-        )
+            self._index, self.symbols, **fields, tradable=self._tradable, delisted=self.delisted_from, name=self.name,
+            source=source,
+        )  # fmt: skip
         return replace(built, past=self.past, _external=self._external)
 
     def select(self, symbols: Sequence[str]) -> Bars:
@@ -432,7 +469,7 @@ def carried(close):
 
 def _check_index(index: pd.DatetimeIndex) -> None:
     if len(index) < 2:
-        raise InputError(f"only {len(index)} bar(s); at least 2 are needed for a return")
+        raise InputError(f"only {len(index)} bar{'' if len(index) == 1 else 's'}; at least 2 are needed for a return")
     if index.hasnans:
         raise InputError(f"bar {int(np.argmax(index.isna()))} has no time")
     steps = np.diff(index.asi8)
@@ -454,37 +491,39 @@ def _check_delisted(
     unknown = [s for s in delisted if s not in symbols]
     if unknown:
         raise InputError(f"delisted: there is no symbol {unknown[0]!r}; the symbols are {', '.join(symbols)}")
-    times = [pd.Timestamp(delisted[s], tz=index.tz) if s in delisted else None for s in symbols]
+    times = [moment(f"delisted: {s}", delisted[s], index.tz) if s in delisted else None for s in symbols]
     for column, time in enumerate(times):
         if time is not None and mask[index >= time, column].any():
             raise InputError(f"{symbols[column]} is delisted from {time}, but trades after")
     return tuple(times)
 
 
-def _check_values(index: pd.DatetimeIndex, symbols: tuple[str, ...], fields: dict[str, np.ndarray]) -> None:
-    """Raise at the first impossible value; NaN is a gap and is allowed."""
+def impossible(fields: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray, str]]:
+    """What cannot be in a market: a field, a mask (T, A) of its impossible values, and why; NaN is a gap and is allowed."""
+    for field, values in fields.items():
+        yield field, np.isinf(values), "values must be finite; leave a gap empty"
+        if field == "volume":
+            yield field, values < 0, "a volume cannot be negative"
+        else:
+            yield field, values <= 0, "a price must be positive"
+    # Prices of adjusted series are rounded, so a violation of up to a hundredth of a per cent is accepted.
+    slack = 1e-4
+    for field in ("open", "close", "low"):
+        if field in fields and "high" in fields:
+            yield field, fields[field] > fields["high"] * (1 + slack), "above the high of the same bar"
+    for field in ("open", "close"):
+        if field in fields and "low" in fields:
+            yield field, fields[field] < fields["low"] * (1 - slack), "below the low of the same bar"
 
-    def refuse(bad: np.ndarray, field: str, why: str) -> None:
+
+def _check_values(index: pd.DatetimeIndex, symbols: tuple[str, ...], fields: dict[str, np.ndarray]) -> None:
+    """Raise at the first impossible value."""
+    for field, bad, why in impossible(fields):
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             value = fields[field][row, column]
             message = f"{field} of {symbols[column]} at {index[row]} (bar {row}) is {value:g}: {why}"
             raise InputError(message, (row, column, field))
-
-    for field, values in fields.items():
-        refuse(np.isinf(values), field, "values must be finite; leave a gap empty")
-        if field == "volume":
-            refuse(values < 0, field, "a volume cannot be negative")
-        else:
-            refuse(values <= 0, field, "a price must be positive")
     empty = ~np.isfinite(fields["close"]).any(axis=0)
     if empty.any():
         raise InputError(f"symbol {symbols[int(np.argmax(empty))]} has no close at all; leave it out")
-    # Prices of adjusted series are rounded, so a violation of up to a hundredth of a per cent is accepted.
-    slack = 1e-4
-    for field in ("open", "close", "low"):
-        if field in fields and "high" in fields:
-            refuse(fields[field] > fields["high"] * (1 + slack), field, "above the high of the same bar")
-    for field in ("open", "close"):
-        if field in fields and "low" in fields:
-            refuse(fields[field] < fields["low"] * (1 - slack), field, "below the low of the same bar")

@@ -48,7 +48,8 @@ def write_page(path: str | Path, title: str, body: str, style: str = "") -> Path
     """
     path, title = Path(path), html.escape(title)
     page = (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{_STYLE}{style}</style>"
+        f"<!doctype html><html lang=en><meta charset=utf-8>"
+        f"<meta name=viewport content='width=device-width,initial-scale=1'><title>{title}</title><style>{_STYLE}{style}</style>"
         f"<h1>{title}</h1>{body}"
     )
     try:

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from markets.bars.bars import FIELDS
 from markets.common.errors import InputError
+from markets.data.parsing import Faults, report
 from markets.data.tables import FORMATS, SYMBOL_COLUMNS, TIME_COLUMNS, plain
 
 EMPTY = ["", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "None", "-"]  # how files write a gap
@@ -33,13 +35,15 @@ FOREIGN = {
 }
 
 
-def parse_csv(data: bytes) -> tuple[pd.DataFrame, np.ndarray]:
+def parse_csv(data: bytes, faults: Faults = None) -> tuple[pd.DataFrame, np.ndarray]:
     """Parse CSV with any of the delimiters comma, semicolon, tab or vertical bar.
 
     Parameters
     ----------
     data : bytes
         Content of the file, possibly gzipped.
+    faults : list of str, optional
+        Takes a line for each row with a wrong number of cells, which is then left out; by default the first is an error.
 
     Returns
     -------
@@ -56,7 +60,7 @@ def parse_csv(data: bytes) -> tuple[pd.DataFrame, np.ndarray]:
     text = _decoded(_unpacked(data))
     if not text.strip():
         raise InputError(f"the file is empty; it should be {FORMATS}")
-    layout = _layout(text)
+    layout, text = _layout(text, faults)
     frame = _cells(text, layout)
     lines = layout.lines[layout.levels :]
     there = frame.notna().any(axis=1).to_numpy()
@@ -126,15 +130,16 @@ class Layout:
         return [plain(name) for name in self.head[0]]
 
 
-def _layout(text: bytes) -> Layout:
+def _layout(text: bytes, faults: Faults) -> tuple[Layout, bytes]:
+    """The layout, and the text without the rows that have a wrong number of cells."""
     unquoted = b"".join(text.lstrip().split(b"\n", 1)[0].split(b'"')[::2]).decode()
     delimiter = next((mark for mark in ";\t|" if mark in unquoted), ",")
-    lines, starts = _rows(text, delimiter)
+    lines, starts, text = _rows(text, delimiter, faults)
     head = [
         next(csv.reader([text[a:b].decode().strip("\n")], delimiter=delimiter), [""]) for a, b in pairwise(starts[:4])
     ]
     levels = 3 if len(head) == 3 and plain(head[2][0]) in TIME_COLUMNS and not any(head[2][1:]) else 1
-    return Layout(delimiter, lines, starts, head, levels)
+    return Layout(delimiter, lines, starts, head, levels), text
 
 
 def _cells(text: bytes, layout: Layout) -> pd.DataFrame:
@@ -171,7 +176,9 @@ def _with_header(frame: pd.DataFrame, layout: Layout) -> pd.DataFrame:
         raise InputError(
             f"row {layout.lines[0]} holds values: the first line should name the columns; add a header above it"
         )
-    repeated = [name for i, name in enumerate(names) if name and name in names[:i]]
+    special = {*FIELDS, *TIME_COLUMNS, *SYMBOL_COLUMNS}
+    labels = [n if n in special else label.strip() for n, label in zip(names, layout.head[0], strict=True)]
+    repeated = [label for i, label in enumerate(labels) if label and label in labels[:i]]
     if repeated:
         raise InputError(f"column {repeated[0]!r} appears twice in the header; give each a different name")
     frame = frame.set_axis(layout.head[0], axis=1)
@@ -185,8 +192,8 @@ def _with_header(frame: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     return frame
 
 
-def _rows(data: bytes, delimiter: str) -> tuple[np.ndarray, np.ndarray]:
-    """Line numbers of the rows that are not blank, and the offset at which each starts, plus the end of the last.
+def _rows(data: bytes, delimiter: str, faults: Faults) -> tuple[np.ndarray, np.ndarray, bytes]:
+    """Line numbers of the rows that are not blank, the offset at which each starts, plus the end of the last, and the text.
 
     Also checks the number of cells of each row, because pandas silently fills short rows with gaps.
     """
@@ -217,9 +224,12 @@ def _rows(data: bytes, delimiter: str) -> tuple[np.ndarray, np.ndarray]:
     odd = np.flatnonzero(cells != cells[0])
     if len(odd) and len(odd) == len(cells) - 1 and cells[0] == 1:
         raise InputError(f"row {lines[0]} is a title; the first line should name the columns: remove it")
+    for k in odd.tolist():
+        what = "it is cut short" if cells[k] < cells[0] else "a delimiter inside a cell needs quotes"
+        report(faults, f"row {lines[k]} has {cells[k]} cells, but the header has {cells[0]}; {what}; fix or remove it")
     if len(odd):
-        what = "it is cut short" if cells[odd[0]] < cells[0] else "a delimiter inside a cell needs quotes"
-        raise InputError(
-            f"row {lines[odd[0]]} has {cells[odd[0]]} cells, but the header has {cells[0]}; {what}; fix or remove it"
-        )
-    return lines, np.append(starts, len(raw))
+        stops = np.append(starts[1:], len(raw))
+        rows = [data[starts[k] : stops[k]] for k in np.flatnonzero(cells == cells[0])]
+        data, lines = b"".join(rows), lines[cells == cells[0]]
+        starts, raw = np.cumsum([0, *map(len, rows)])[:-1], np.frombuffer(data, dtype=np.uint8)
+    return lines, np.append(starts, len(raw)), data

@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from markets.bars.bars import Bars
+from markets.bars.bars import Bars, Source
+from markets.bars.frequency import differing, resampled_together
+from markets.bars.time_spans import Span
 from markets.common.errors import InputError
 from markets.data.files import read_path, stem
+from markets.data.parsing import Faults
 from markets.data.tables import Table, read_table
-from markets.data.time_spans import Span
 from markets.data.vendors import FORMS, fetch, is_vendor
-
-SURVIVORSHIP = {
-    "stocks": "20 US stocks that are still listed in 2022: survivorship bias flatters every long-only result",
-}
 
 
 def load(
@@ -30,6 +29,7 @@ def load(
     start: str | date | None = None,
     end: str | date | None = None,
     symbols: Sequence[str] | None = None,
+    resample: str | None = None,
 ) -> Bars:
     """Load bars from a packaged data set, a file, a folder, a frame or a vendor.
 
@@ -51,6 +51,9 @@ def load(
         as history: to have a warm-up, load more and slice the bars. Symbols without a close in the span are left out.
     symbols : sequence of str, optional
         Symbols to keep, in this order.
+    resample : str, optional
+        Period to resample to, such as ``"1D"`` or ``"W-FRI"``; see `Bars.resample`. With it, symbols may be of different
+        frequency, such as hourly and daily ones: a date then stands for the end of its day.
 
     Returns
     -------
@@ -59,7 +62,53 @@ def load(
     Raises
     ------
     InputError
-        When the input is wrong. The message names the file, row and column, and how to fix it.
+        When the input is wrong, or its symbols are of different frequency. The message names the file, row and column, and
+        how to fix it.
+    """
+    table, about = read(source, start=start, end=end, symbols=symbols)
+    try:
+        bars = table.bars(about.name, about.source)
+        bars = resampled_together(bars, resample) if resample else bars
+        if difference := differing(bars):
+            raise InputError(f"{difference}, with load(..., resample=) or --resample, or load them apart")
+        return bars
+    except InputError as error:
+        raise InputError(f"{about.prefix}{error}") from None
+
+
+class About(NamedTuple):
+    """What `read` found out about a source.
+
+    Attributes
+    ----------
+    name : str
+        Of the bars.
+    prefix : str
+        To begin error messages with.
+    source : Source
+    """
+
+    name: str
+    prefix: str
+    source: Source
+
+
+def read(
+    source: str | Path | pd.DataFrame,
+    *,
+    start: str | date | None = None,
+    end: str | date | None = None,
+    symbols: Sequence[str] | None = None,
+    faults: Faults = None,
+) -> tuple[Table, About]:
+    """Read what `load` does, but not yet checked for impossible prices.
+
+    Parameters
+    ----------
+    source, start, end, symbols
+        See `load`.
+    faults : list of str, optional
+        Takes a line for each wrong cell, which is then read as a gap; by default the first is an error.
     """
     span = Span.of(start, end)
     if isinstance(symbols, str):
@@ -69,11 +118,13 @@ def load(
         raise InputError("symbols is empty; name at least one, or leave it out for all")
     if not isinstance(source, (str, Path, pd.DataFrame)):
         raise InputError(f"source is {source!r}; give a name, a path or a pandas frame")
+    known = Source()
     if isinstance(source, pd.DataFrame):
-        table, name, prefix = read_table(source, "frame", "row {}".format), "frame", ""
+        table, name, prefix = read_table(source, "frame", "row {}".format, faults), "frame", ""
     elif str(source) in PACKAGED:
         name, prefix = str(source), f"{source}: "
-        table = PACKAGED[name](name)
+        packaged, known = PACKAGED[name]
+        table = packaged(name)
     elif isinstance(source, str) and is_vendor(source):
         table, name, prefix = fetch(source, span, wanted), source, ""
     else:
@@ -85,14 +136,15 @@ def load(
             )
         if not path.exists():
             raise InputError(f"{path}: no such file; check the path, or use one of {', '.join(PACKAGED)}")
-        table, name, prefix = read_path(path, span, wanted), stem(path) if path.is_file() else path.name, f"{path}: "
+        table, prefix = read_path(path, span, wanted, faults), f"{path}: "
+        name = stem(path) if path.is_file() else path.resolve().name
     try:
         if span != Span():
             table = table.within(span)
             table = table if wanted else table.traded()
         if wanted is not None:
             table = table.select(wanted)
-        return table.bars(name)
+        return table, About(name, prefix, known)
     except InputError as error:
         raise InputError(f"{prefix}{error}") from None
 
@@ -111,4 +163,9 @@ def _index_set(name: str) -> Table:
     return read_table(frame.drop(columns="Adj Close", errors="ignore"), name, "row {}".format)
 
 
-PACKAGED = {"stocks": _stocks, "sp500": _index_set, "nasdaq": _index_set}
+SURVIVORS = "20 US stocks that are still listed in 2022: survivorship bias flatters every long-only result"
+PACKAGED = {
+    "stocks": (_stocks, Source(survivorship=SURVIVORS, adjusted=True)),
+    "sp500": (_index_set, Source(adjusted=True)),
+    "nasdaq": (_index_set, Source(adjusted=True)),
+}

@@ -19,9 +19,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from markets.bars.bars import FIELDS
+from markets.bars.time_spans import NoRows, Span
 from markets.common.errors import InputError
+from markets.data.parsing import Faults
 from markets.data.tables import ALIASES, SYMBOL_COLUMNS, TIME_COLUMNS, Table, plain, read_table
-from markets.data.time_spans import NoRows, Span
 
 NANOS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
@@ -31,7 +32,7 @@ def is_dataset(files: Sequence[Path]) -> bool:
     return bool(files) and any(plain(name) in SYMBOL_COLUMNS for name in pq.read_schema(files[0]).names)
 
 
-def read_dataset(files: Sequence[Path], span: Span, symbols: Sequence[str] | None) -> Table:
+def read_dataset(files: Sequence[Path], span: Span, symbols: Sequence[str] | None, faults: Faults = None) -> Table:
     """Read the rows of a time span and of some symbols.
 
     Parameters
@@ -40,6 +41,8 @@ def read_dataset(files: Sequence[Path], span: Span, symbols: Sequence[str] | Non
         Parquet files of one schema. If times are not of an Arrow time type, all rows are read and filtered afterwards.
     span : Span
     symbols : sequence of str, optional
+    faults : list of str, optional
+        See `markets.data.parsing.Faults`.
 
     Returns
     -------
@@ -75,7 +78,7 @@ def read_dataset(files: Sequence[Path], span: Span, symbols: Sequence[str] | Non
         frame = frame.sort_index(kind="stable") if by_index else frame.sort_values(time, kind="stable")
         frame = frame if by_index else frame.reset_index(drop=True)
     where = "row {}" if len(files) == 1 and not filters else "row {} of those read"
-    return read_table(frame, files[0].stem, where.format).within(span)
+    return read_table(frame, files[0].stem, where.format, faults).within(span)
 
 
 def _columns(

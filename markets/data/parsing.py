@@ -16,6 +16,8 @@ import pandas as pd
 from markets.common.errors import InputError
 
 Where = Callable[[int], str]
+Faults = list[str] | None
+"""Takes a line for each wrong cell, which is then read as a gap; with None, the first wrong cell raises `InputError`."""
 
 CURRENCY = r"[$€£¥₹₩₽₿]|USDT?|EUR|GBP|JPY|CHF|CNY|INR"
 _AFFIX = re.compile(rf"^(?P<sign>[-+]?)(?P<before>{CURRENCY})?\s*(?P<number>[-+]?[\d.,].*?)\s*(?P<after>{CURRENCY})?$")
@@ -45,7 +47,7 @@ _STYLES = {
 # ---------------------------------------------------------------------- numbers
 
 
-def parse_numbers(columns: dict[str, pd.Series], where: Where) -> dict[str, np.ndarray]:
+def parse_numbers(columns: dict[str, pd.Series], where: Where, faults: Faults = None) -> dict[str, np.ndarray]:
     """Parse the columns of one table as float64; empty cells become NaN.
 
     Parameters
@@ -54,6 +56,8 @@ def parse_numbers(columns: dict[str, pd.Series], where: Where) -> dict[str, np.n
         Keys are the column names used in messages. Numeric columns are taken as they are.
     where : callable
         Returns the name of the n-th row for messages.
+    faults : list of str, optional
+        See `Faults`.
 
     Returns
     -------
@@ -76,11 +80,11 @@ def parse_numbers(columns: dict[str, pd.Series], where: Where) -> dict[str, np.n
     if len(read) < len(columns):  # some cell is not a plain number: parse all text again, in one format for the table
         bare = {name: _bare(_stripped(column), name, where) for name, column in texts.items()}
         comma_is_decimal = _comma_is_decimal(bare, where)
-        read |= {name: _in_digits(text, comma_is_decimal, name, where) for name, text in bare.items()}
+        read |= {name: _in_digits(text, comma_is_decimal, name, where, faults) for name, text in bare.items()}
     return {name: read[name].to_numpy(dtype=np.float64, na_value=np.nan, copy=True) for name in columns}
 
 
-def _in_digits(text: pd.Series, comma_is_decimal: bool, name: str, where: Where) -> pd.Series:
+def _in_digits(text: pd.Series, comma_is_decimal: bool, name: str, where: Where, faults: Faults) -> pd.Series:
     marked = text.str.contains("[,.]", na=False)
     if comma_is_decimal:
         shaped = text.str.fullmatch(_COMMA_STYLE, na=False)
@@ -90,10 +94,16 @@ def _in_digits(text: pd.Series, comma_is_decimal: bool, name: str, where: Where)
         digits = text.str.replace(",", "", regex=False)
     value = pd.to_numeric(digits, errors="coerce")
     wrong = ((marked & ~shaped) | (value.isna() & text.notna())).to_numpy(dtype=bool)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise InputError(f"{where(row)}, column {name!r}: {text.iloc[row]!r} is not a number")
-    return value
+    for row in np.flatnonzero(wrong).tolist():
+        report(faults, f"{where(row)}, column {name!r}: {text.iloc[row]!r} is not a number")
+    return value.mask(wrong)
+
+
+def report(faults: Faults, line: str) -> None:
+    """Note a wrong cell, or raise `InputError`; see `Faults`."""
+    if faults is None:
+        raise InputError(line)
+    faults.append(line)
 
 
 def _stripped(column: pd.Series) -> pd.Series:
@@ -165,7 +175,7 @@ def _first(mask: pd.Series, text: pd.Series, name: str) -> tuple[int, str, str] 
 # ---------------------------------------------------------------------- times
 
 
-def parse_times(column: pd.Series, name: str, where: Where) -> pd.DatetimeIndex:
+def parse_times(column: pd.Series, name: str, where: Where, faults: Faults = None) -> pd.DatetimeIndex:
     """Parse a column as times, keeping its order.
 
     Times with a UTC offset keep it if all have the same offset; otherwise they are converted to UTC. Counts of seconds (or
@@ -178,10 +188,13 @@ def parse_times(column: pd.Series, name: str, where: Where) -> pd.DatetimeIndex:
         Name of the column in messages.
     where : callable
         Returns the name of the n-th row for messages.
+    faults : list of str, optional
+        See `Faults`.
 
     Returns
     -------
     DatetimeIndex of length T
+        NaT where a cell is not a time.
 
     Raises
     ------
@@ -197,16 +210,16 @@ def parse_times(column: pd.Series, name: str, where: Where) -> pd.DatetimeIndex:
         if len(text) and text.str.fullmatch(r"\d+(?:\.0+)?", na=False).all():
             return _counted(pd.to_numeric(text.astype(object)), name, where)
         parsed = _parsed(text, name, where)
-    missing = parsed.isna().to_numpy()
-    if missing.any():
-        row = int(np.argmax(missing))
+    for row in np.flatnonzero(parsed.isna().to_numpy()).tolist():
         if pd.isna(text.iloc[row]):
-            raise InputError(f"{where(row)}, column {name!r}: no time; complete the row or remove it")
+            report(faults, f"{where(row)}, column {name!r}: no time; complete the row or remove it")
+            continue
         hint = "; if the row is a total or a note, remove it" if row == len(text) - 1 else ""
-        raise InputError(
+        line = (
             f"{where(row)}, column {name!r}: {column.iloc[row]!r} is not a time; write it as 2024-01-31 or "
             f"2024-01-31T15:30:00{hint}"
         )
+        report(faults, line)
     return pd.DatetimeIndex(parsed)
 
 

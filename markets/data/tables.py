@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from markets.bars.bars import FIELDS, Bars
+from markets.bars.bars import FIELDS, Bars, Source, impossible
+from markets.bars.time_spans import NoRows, Span
 from markets.common.errors import InputError
-from markets.data.parsing import parse_numbers, parse_times
-from markets.data.time_spans import NoRows, Span
+from markets.data.parsing import Faults, parse_numbers, parse_times, report
 
 FORMATS = (
     "wide (a time column, then one column of closes per symbol), or long (columns time, symbol, open, high, low, close, "
     "volume, of which only time and close are required; without a symbol column the file holds one symbol)"
 )
+NO_SYMBOLS = ("volume", "adj close", "dividends", "stock splits", "open interest")  # fields, as columns of a wide table
 TIME_COLUMNS = ("date", "datetime", "timestamp", "time", "index")
 SYMBOL_COLUMNS = ("symbol", "ticker", "asset")
 ALIASES = {"adjclose": "adj close", "adj. close": "adj close", "adjusted close": "adj close", "vol": "volume"}
@@ -89,11 +90,23 @@ class Table:
         there = np.isfinite(self.fields["close"]).any(axis=0)
         return self if there.all() else self.select([s for s, here in zip(self.symbols, there, strict=True) if here])
 
-    def bars(self, name: str) -> Bars:
+    def without_impossible(self, faults: list[str]) -> Table:
+        """The table with gaps where values are impossible, each noted in `faults`, and without symbols that have no close."""
+        fields = {field: values.copy() for field, values in self.fields.items()}
+        for field, bad, why in impossible(fields):
+            for bar, symbol in np.argwhere(bad).tolist():
+                faults.append(f"{self.place(bar, symbol, field)}: {field} is {fields[field][bar, symbol]:g}: {why}")
+            fields[field][bad] = np.nan
+        table = replace(self, fields=fields)
+        rest = table.traded()
+        faults.extend(f"symbol {s} has no close at all; leave it out" for s in self.symbols if s not in rest.symbols)
+        return rest
+
+    def bars(self, name: str, source: Source = Source()) -> Bars:  # noqa: B008 (immutable)
         """Validate and convert to `Bars`; errors name the place in the source."""
         optional: dict[str, Any] = {field: v for field, v in self.fields.items() if field != "close"}
         try:
-            return Bars.make(self.index, self.symbols, self.fields["close"], **optional, name=name)
+            return Bars.make(self.index, self.symbols, self.fields["close"], **optional, name=name, source=source)
         except InputError as error:
             if error.cell is None:
                 raise
@@ -145,7 +158,7 @@ def joined(tables: dict[str, Table]) -> Table:
     return Table(index, tuple(t.symbols[0] for t in tables.values()), fields, place)
 
 
-def read_table(frame: pd.DataFrame, name: str, where: Where) -> Table:
+def read_table(frame: pd.DataFrame, name: str, where: Where, faults: Faults = None) -> Table:
     """Parse a wide, long or two-level frame.
 
     Parameters
@@ -156,6 +169,9 @@ def read_table(frame: pd.DataFrame, name: str, where: Where) -> Table:
         Name of the symbol, for a long table without a symbol column.
     where : callable
         Returns the name of the n-th row for messages, such as ``row 3``.
+    faults : list of str, optional
+        Takes a line for each wrong cell and each row out of order, instead of an error at the first. Such cells are read as
+        gaps, rows without a time are left out, and of rows at the same time the first is kept.
 
     Raises
     ------
@@ -167,7 +183,7 @@ def read_table(frame: pd.DataFrame, name: str, where: Where) -> Table:
         if frame.columns.nlevels == 1:
             frame = frame.reset_index()
     if frame.columns.nlevels == 2:
-        return _from_levels(frame, where)
+        return _from_levels(frame, where, faults)
     frame = frame.rename(columns=lambda column: str(column).strip())
     if frame.empty or frame.shape[1] < 2:
         raise InputError(f"no rows or no price columns; it should be {FORMATS}")
@@ -181,36 +197,69 @@ def read_table(frame: pd.DataFrame, name: str, where: Where) -> Table:
     time_column = next((known[c] for c in TIME_COLUMNS if c in known), frame.columns[0])
     if "date" in known and "time" in known:
         clock = frame[known["date"]].astype(str) + " " + frame[known["time"]].astype(str)
-        index = parse_times(clock, f"{known['date']} {known['time']}", where)
+        index = parse_times(clock, f"{known['date']} {known['time']}", where, faults)
     else:
-        index = parse_times(frame[time_column], time_column, where)
+        index = parse_times(frame[time_column], time_column, where, faults)
+    if index.hasnans:
+        timed = np.flatnonzero(index.notna())
+        frame, index, where = frame.iloc[timed], index[timed], _renumbered(where, timed)
     if is_long:
-        return _from_long(frame, known, index, name, where)
+        return _from_long(frame, known, index, name, where, faults)
     if {"open", "high", "low"} <= known.keys():
         raise InputError(
             f"column 'close' is missing (there are {', '.join(frame.columns)}); name the column of closes so"
         )
-    columns = [c for c in frame.columns if c not in (time_column, known.get("time"))]
-    _check_order(index, where)
-    close = np.column_stack(list(parse_numbers({c: frame[c] for c in columns}, where).values()))
+    frame, index, where = _in_order(frame, index, where, faults)
+    columns = _symbols(frame, [c for c in frame.columns if c not in (time_column, known.get("time"))])
+    close = np.column_stack(list(parse_numbers({c: frame[c] for c in columns}, where, faults).values()))
     return Table(index, tuple(columns), {"close": close}, lambda bar, i, _: f"{where(bar)}, column {columns[i]!r}")
 
 
-def _from_long(frame: pd.DataFrame, known: dict[str, str], index: pd.DatetimeIndex, name: str, where: Where) -> Table:
+def _symbols(frame: pd.DataFrame, columns: list[str]) -> list[str]:
+    """The columns of a wide table that are symbols: not a saved index of row numbers.
+
+    Raises
+    ------
+    InputError
+        When a column has no name, or is a field that does not say of which symbol.
+    """
+    nameless = [c for c in columns if not c or plain(c).startswith("unnamed:")]
+    for column in nameless:
+        values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        if not (np.diff(values) == 1).all():
+            raise InputError(f"column {column!r} has no name; name it after its symbol, or remove it")
+    for column in columns:
+        if plain(column) in NO_SYMBOLS:
+            raise InputError(
+                f"column {column!r} is no symbol, but in a wide table each column holds the closes of one; remove it, or "
+                "write the table long (columns date, symbol, close, volume)"
+            )
+    return [c for c in columns if c not in nameless]
+
+
+def _renumbered(where: Where, rows: np.ndarray) -> Where:
+    """`where` for a table of some of the rows."""
+    return lambda row: where(int(rows[row]))
+
+
+def _from_long(
+    frame: pd.DataFrame, known: dict[str, str], index: pd.DatetimeIndex, name: str, where: Where, faults: Faults
+) -> Table:
     if "close" not in known:
         raise InputError(f"column 'close' is missing (there are {', '.join(frame.columns)}); it should be {FORMATS}")
     present = [field for field in (*FIELDS, "adj close") if field in known]
-    read = parse_numbers({known[field]: frame[known[field]] for field in present}, where)
-    values = {field: read[known[field]] for field in present}
     symbol_column = next((known[c] for c in SYMBOL_COLUMNS if c in known), None)
+    if symbol_column is None:
+        frame, index, where = _in_order(frame, index, where, faults)
+    read = parse_numbers({known[field]: frame[known[field]] for field in present}, where, faults)
+    values = {field: read[known[field]] for field in present}
 
     def at(row: int, field: str) -> str:
         return f"{where(row)}, column {known[field]!r}"
 
     if symbol_column is None:
-        _check_order(index, where)
         fields = {f: v[:, None] for f, v in values.items()}
-        return _adjusted(Table(index, (name,), fields, lambda bar, _, field: at(bar, field)))
+        return _adjusted(Table(index, (name,), fields, lambda bar, _, field: at(bar, field)), faults)
     nameless = frame[symbol_column].isna().to_numpy()
     if nameless.any():
         raise InputError(f"{where(int(np.argmax(nameless)))}, column {symbol_column!r}: no symbol")
@@ -220,30 +269,32 @@ def _from_long(frame: pd.DataFrame, known: dict[str, str], index: pd.DatetimeInd
     row_of = every.get_indexer(index)
     for column, symbol in enumerate(symbols):
         rows = np.flatnonzero(column_of == column)
-        steps = np.diff(row_of[rows])
-        if (steps <= 0).any():
-            after = int(np.argmax(steps <= 0)) + 1
-            what = "appears twice" if steps[after - 1] == 0 else "comes out of order; sort by time"
-            raise InputError(f"{where(rows[after])}: {symbol} at {index[rows[after]]} {what}")
+        bars = row_of[rows]
+        for k in (np.flatnonzero(bars[1:] <= np.maximum.accumulate(bars)[:-1]) + 1).tolist():
+            what = "appears twice" if bars[k] in bars[:k] else "comes out of order; sort by time"
+            report(faults, f"{where(rows[k])}: {symbol} at {index[rows[k]]} {what}")
     wide = {}
     for field, column_values in values.items():
         wide[field] = np.full((len(every), len(symbols)), np.nan)
-        wide[field][row_of, column_of] = column_values
+        wide[field][row_of[::-1], column_of[::-1]] = column_values[::-1]  # of rows at the same time the first
 
     def place(bar: int, symbol: int, field: str) -> str:
         return at(int(np.flatnonzero((row_of == bar) & (column_of == symbol))[0]), field)
 
-    return _adjusted(Table(every, tuple(symbols), wide, place))
+    return _adjusted(Table(every, tuple(symbols), wide, place), faults)
 
 
-def _from_levels(frame: pd.DataFrame, where: Where) -> Table:
+def _from_levels(frame: pd.DataFrame, where: Where, faults: Faults) -> Table:
     """Parse a frame with two levels of columns, field and symbol in either order, as returned by `yfinance.download`."""
     levels = [[plain(v) for v in frame.columns.get_level_values(i)] for i in (0, 1)]
     field_level = next((i for i in (0, 1) if "close" in levels[i]), None)
     if field_level is None:
         raise InputError("neither level of the columns has a 'close'; the two levels should be field and symbol")
-    index = parse_times(pd.Series(frame.index), str(frame.index.name), where)
-    _check_order(index, where)
+    index = parse_times(pd.Series(frame.index), str(frame.index.name), where, faults)
+    if index.hasnans:
+        timed = np.flatnonzero(index.notna())
+        frame, index, where = frame.iloc[timed], index[timed], _renumbered(where, timed)
+    frame, index, where = _in_order(frame, index, where, faults)
     symbols = list(dict.fromkeys(str(v) for v in frame.columns.get_level_values(1 - field_level)))
     labels: dict[tuple[str, int], str] = {}
     columns = {}
@@ -254,7 +305,7 @@ def _from_levels(frame: pd.DataFrame, where: Where) -> Table:
             raise InputError(f"column {text!r} appears twice in the header; give each a different name")
         if field in (*FIELDS, "adj close"):
             labels[key], columns[text] = text, frame.iloc[:, i]
-    read = parse_numbers(columns, where)
+    read = parse_numbers(columns, where, faults)
     fields: dict[str, np.ndarray] = {}
     for (field, symbol), text in labels.items():
         fields.setdefault(field, np.full((len(index), len(symbols)), np.nan))[:, symbol] = read[text]
@@ -262,37 +313,43 @@ def _from_levels(frame: pd.DataFrame, where: Where) -> Table:
     def place(bar: int, symbol: int, field: str) -> str:
         return f"{where(bar)}, column {labels[field, symbol]!r}"
 
-    return _adjusted(Table(index, tuple(symbols), fields, place))
+    return _adjusted(Table(index, tuple(symbols), fields, place), faults)
 
 
-def _adjusted(table: Table) -> Table:
+def _adjusted(table: Table, faults: Faults) -> Table:
     """Scale the prices of each bar to its adjusted close, which leaves ratios of prices within a bar unchanged."""
     if "adj close" not in table.fields:
         return table
-    for field in ("close", "adj close"):
-        values = table.fields[field]
-        if (values <= 0).any():
-            bar, symbol = (int(i) for i in np.argwhere(values <= 0)[0])
-            where = table.place(bar, symbol, field)
-            raise InputError(f"{where}: {field} is {values[bar, symbol]:g}: a price must be positive")
     fields = dict(table.fields)
+    for field in ("close", "adj close"):
+        for bar, symbol in np.argwhere(fields[field] <= 0).tolist():
+            where, value = table.place(bar, symbol, field), fields[field][bar, symbol]
+            report(faults, f"{where}: {field} is {value:g}: a price must be positive")
+        fields[field] = np.where(fields[field] <= 0, np.nan, fields[field])
     scale = fields.pop("adj close") / fields["close"]
     return replace(table, fields={field: v if field == "volume" else v * scale for field, v in fields.items()})
 
 
-def _check_order(index: pd.DatetimeIndex, where: Where) -> None:
+def _in_order(
+    frame: pd.DataFrame, index: pd.DatetimeIndex, where: Where, faults: Faults
+) -> tuple[pd.DataFrame, pd.DatetimeIndex, Where]:
+    """The rows of a table in order of time, each time once; unless `faults` are noted, another order is an error."""
     steps = np.diff(index.asi8)
     if (steps > 0).all():
-        return
+        return frame, index, where
     if (steps < 0).all():
-        raise InputError(f"{where(1)}: times are not sorted: newest first; reverse the order of the rows")
-    row = int(np.argmax(steps <= 0)) + 1
-    if steps[row - 1] < 0:
-        message = f"times are not sorted: {index[row]} comes after {index[row - 1]}; sort by time"
-    elif index.tz is None and index[row] != index[row].normalize():
-        message = (
-            f"time {index[row]} appears twice; keep one, or if clocks were set back, write times with their UTC offset"
-        )
+        report(faults, f"{where(1)}: times are not sorted: newest first; reverse the order of the rows")
     else:
-        message = f"time {index[row]} appears twice; keep one of the two"
-    raise InputError(f"{where(row)}: {message}")
+        for row in (np.flatnonzero(steps <= 0) + 1).tolist():
+            if steps[row - 1] < 0:
+                message = f"times are not sorted: {index[row]} comes after {index[row - 1]}; sort by time"
+            elif index.tz is None and index[row] != index[row].normalize():
+                message = (
+                    f"time {index[row]} appears twice; keep one, or if clocks were set back, write times with their UTC "
+                    "offset"
+                )
+            else:
+                message = f"time {index[row]} appears twice; keep one of the two"
+            report(faults, f"{where(row)}: {message}")
+    rows = np.unique(index.asi8, return_index=True)[1]
+    return frame.iloc[rows], index[rows], _renumbered(where, rows)

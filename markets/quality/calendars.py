@@ -6,8 +6,9 @@ September 2001). ``"24/7"`` and ``"24/5"`` stand for every day and every weekday
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from textwrap import shorten
 
 import numpy as np
 import pandas as pd
@@ -74,7 +75,8 @@ def sessions(name: str, first: pd.Timestamp, last: pd.Timestamp) -> Sessions:
             f"calendar {name!r} is unknown; use 24/7, 24/5 or an exchange code such as XNYS, XLON or XTKS"
         ) from None
     except ValueError as error:
-        raise InputError(f"calendar {name!r} is not available from {when(first)} to {when(last)}: {error}") from None
+        why = shorten(str(error), 150)
+        raise InputError(f"calendar {name!r} is not available from {when(first)} to {when(last)}: {why}") from None
     table = calendar.schedule.loc[first:last]
     rest = (table["break_end"] - table["break_start"]).fillna(pd.Timedelta(0))
     trading = (table["close"] - table["open"] - rest).dt.total_seconds().to_numpy()
@@ -137,6 +139,7 @@ def _check_days(
         local = index.tz_convert(at.zone).tz_localize(None)
     dates = local.normalize()
     findings, times = _stamps(index, local, at)
+    findings += shifted("(all)", index, dates, at)
     facts = {"spacing": "daily", "times": f"{zone}, {times}"}
     if at is None:
         return findings, facts | {"calendar": why}, pd.DatetimeIndex([])
@@ -212,6 +215,39 @@ def _stamps(index: pd.DatetimeIndex, local: pd.DatetimeIndex, at: Sessions | Non
         detail = f"a second bar on the same day: {listed(local[twice])}"
         findings.append(_finding("bar time", "warning", index, twice, detail))
     return findings, words
+
+
+def shifted(symbol: str, index: pd.DatetimeIndex, dates: pd.DatetimeIndex, at: Sessions | None = None) -> list[Finding]:
+    """Finding if daily bars have the dates of a market's sessions, but a day off.
+
+    Without a calendar, bars on Sundays and none on Fridays, or bars on Saturdays and none on Mondays, show it.
+
+    Parameters
+    ----------
+    symbol : str
+    index : DatetimeIndex of shape (T,)
+    dates : DatetimeIndex of shape (T,)
+        The date of each bar, without a time zone.
+    at : Sessions, optional
+    """
+    every = pd.date_range(dates[0], dates[-1], freq="D")
+    if len(every) < 21:
+        return []
+    share = [float(every[every.day_of_week == k].isin(dates).mean()) for k in range(7)]  # Monday is 0
+    for days, word, remedy in ((1, "early", "add"), (-1, "late", "subtract")):
+        there, missing = ((6, 0), (4, 5)) if days == 1 else ((5, 4), (0, 6))
+        off = min(share[k] for k in there) > 0.7 and max(share[k] for k in missing) < 0.1
+        if at is not None:
+            off = (dates + days * DAY).isin(at.days).mean() > 0.97 and dates.isin(at.days).mean() < 0.9
+        if off:
+            week = "bars on Sundays and none on Fridays" if days == 1 else "bars on Saturdays and none on Mondays"
+            detail = (
+                f"the dates seem to be a day {word}: {week}; {remedy} a day, or convert times to the zone of the market. If "
+                "the market does trade on these days, name its calendar, such as XSAU"
+            )
+            rows = np.array([0, len(index) - 1])
+            return [replace(_finding("date shift", "warning", index, rows, detail, len(index)), symbol=symbol)]
+    return []
 
 
 def _missing(

@@ -9,11 +9,21 @@ three is used, so that a large return in a volatile period is not an outlier. Re
 night between intraday bars) are compared with returns over similar steps, since a weekend adds far less than two days'
 variance (French and Roll 1986, https://doi.org/10.1016/0304-405X(86)90004-8). All of this uses the whole sample, which is
 acceptable in a report but not in a strategy.
+
+A split is a test of two hypotheses about a log return r: an ordinary return on top of the log ratio p:q of a split, or an
+ordinary return alone. Ordinary returns have the heavy tails of Student's t with `DEGREES` degrees of freedom, in units of
+sigma above, and the evidence is the log of the likelihood ratio::
+
+    evidence = log f((|r| − log p/q) / sigma) − log f(|r| / sigma)
+
+It must exceed `EVIDENCE`, more for ratios below 2:1, since stocks do move by half. A crash is told from a split by its
+volume, which is then many times the usual one. ``benchmarks/splits.py`` measures how many splits are found and how many
+false alarms there are; the thresholds were chosen on half of its symbols, and it reports the other half.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,14 +31,22 @@ import pandas as pd
 from numba import njit
 
 SEVERITIES = ("error", "warning", "note")
+CELLS = 200  # maximum number of wrong cells to list
 WINDOW = 21  # bars on either side that a return is compared with: about a month of daily bars
 OUTLIER = 15.0  # threshold in sigmas of a lasting move, or of a high or low far from all closes around it
 SPIKE = 10.0  # threshold in sigmas of a move that the next bar reverts
 REVERTED = 0.25  # largest fraction of a spike that may remain after the next bar
-FAT_FINGER = 3.0  # a spike by more than this factor is an error, not a market move
+FAT_FINGER = 3.0  # a move by more than this factor is an error, not a market move
+FAR = 6.0  # threshold in sigmas of a move by such a factor; the largest ordinary return on the day of a split
 STALE_ODDS = 0.01  # probability of such a stale run over the symbol's life if unchanged closes were independent
-# Common split ratios; new shares to old.
-RATIOS = ((3, 2), (2, 1), (5, 2), *((n, 1) for n in (3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 100)))
+# Split ratios, new shares to old, in ascending order. Smaller ones, such as 5:4, cannot be told from news.
+RATIOS = ((3, 2), (2, 1), (5, 2), *((n, 1) for n in (*range(3, 21), 25, 30, 40, 50, 100)))
+SMALLEST_SPLIT = 0.3  # log move from which a split is considered
+TICK = 0.005  # least sigma of a return on the day of a split: prices are rounded, and dividends are paid
+DEGREES = 4.0  # of the t distribution of ordinary returns
+EVIDENCE = 6.5  # log likelihood ratio from which a move is taken for a split
+EVIDENCE_BELOW_TWO = 9.5  # the same for ratios below 2:1
+CRASH_VOLUME = 5.0  # volume of a day, in medians of the weeks before and after, that shows news instead of a split
 
 
 @dataclass(frozen=True)
@@ -62,7 +80,12 @@ class Finding:
 
 
 def faults(
-    symbol: str, index: pd.DatetimeIndex, fields: dict[str, np.ndarray], gone: pd.Timestamp | None, stale: int
+    symbol: str,
+    index: pd.DatetimeIndex,
+    fields: dict[str, np.ndarray],
+    gone: pd.Timestamp | None,
+    stale: int,
+    adjusted: bool = False,
 ) -> Iterator[Finding]:
     """Find the faults of one symbol.
 
@@ -76,6 +99,8 @@ def faults(
         Time at which the symbol is delisted, if known.
     stale : int
         Length in bars from which a run of unchanged closes is reported; longer where unchanged closes are common.
+    adjusted : bool
+        Whether the source says that prices are adjusted for splits; large moves are then news.
 
     Yields
     ------
@@ -111,7 +136,7 @@ def faults(
         bars = int((run[:, 1] - run[:, 0] + 1).sum())
         detail = f"the longest {longest_run[1] - longest_run[0] + 1} bars from {when(index[there[longest_run[0]]])}"
         yield finding("stale", "error" if 2 * bars > len(there) else "warning", there[run], detail, bars)
-    yield from _jumps(finding, index, there, moves, fields)
+    yield from _jumps(finding, index, there, moves, fields, adjusted)
     volume = fields.get("volume")
     if volume is not None and (volume[there] == 0).any():
         zero = volume[there] == 0
@@ -131,6 +156,18 @@ def faults(
         if "open" in absent:
             detail += "; without an open a bar is untradable"
         yield finding("partial bar", "note", there[_runs(holes)], detail, int(holes.sum()))
+
+
+def counted(findings: Sequence[Finding]) -> str:
+    """How many findings there are of each severity, in words."""
+    counts = [(severity, sum(f.severity == severity for f in findings)) for severity in SEVERITIES]
+    return ", ".join(f"{n:,} {severity}{'s' if n != 1 else ''}" for severity, n in counts if n) or "nothing found"
+
+
+def first_cells(cells: Sequence[str]) -> list[str]:
+    """The first `CELLS` lines, and how many more there are."""
+    more = [f"and {len(cells) - CELLS:,} more"] if len(cells) > CELLS else []
+    return [*cells[:CELLS], *more]
 
 
 def when(time: pd.Timestamp) -> str:
@@ -180,29 +217,30 @@ def _stale_runs(moves: np.ndarray, stale: int) -> np.ndarray:
     return rows[rows[:, 1] - rows[:, 0] + 1 >= stale]
 
 
-def _jumps(finding, index: pd.DatetimeIndex, there: np.ndarray, moves: np.ndarray, fields: dict) -> Iterator[Finding]:
+def _jumps(
+    finding, index: pd.DatetimeIndex, there: np.ndarray, moves: np.ndarray, fields: dict, adjusted: bool
+) -> Iterator[Finding]:
     """Find splits, spikes, outliers, and highs and lows far from all closes around them."""
     if np.count_nonzero(moves) < WINDOW:
         return
     scale, sigma = _by_step(moves, np.diff(index.as_unit("us").asi8[there]).astype(np.float64))
     scaled = moves / scale
-    at = np.flatnonzero(np.abs(scaled) > SPIKE * sigma)
-    local, lively = _surroundings(scaled, at, 1)
+    at = np.flatnonzero((np.abs(scaled) > SPIKE * sigma) | (np.abs(moves) > SMALLEST_SPLIT))
+    local = _surroundings(scaled, at, 1)
     limit = np.maximum(local, sigma) * scale[at]
-    beside, _ = _surroundings(scaled, at, 2)  # without the reversal
+    beside = _surroundings(scaled, at, 2)  # without the reversal
     back = np.append(moves, 0.0)[at + 1]
     size = np.abs(moves[at])
     spike = (size > SPIKE * np.maximum(beside, sigma) * scale[at]) & (np.abs(moves[at] + back) <= REVERTED * size)
     # The reversal of a spike is not a fault of its own.
     after = np.isin(at - 1, at[spike]) & ~spike
-    ratio, misfit = _nearest_ratio(size)
-    split = ~spike & ~after & lively & (size > OUTLIER * limit)
+    ratio, evidence = _split_evidence(size, np.maximum(limit, TICK))
+    split = ~spike & ~after & (evidence > np.where(ratio == 0, EVIDENCE_BELOW_TWO, EVIDENCE))
+    split &= not adjusted
     if "volume" in fields:
-        split &= misfit <= 5 * limit
-        split[split] = _volume_follows(fields["volume"][there], moves, at[split])
-    else:  # without volume to confirm the split, the ratio must match more closely
-        split &= misfit <= 3 * limit
-    outlier = ~spike & ~after & ~split & (size > OUTLIER * limit)
+        split[split] = ~_crash_volume(fields["volume"][there], at[split] + 1)
+    fat = size > np.log(FAT_FINGER)
+    outlier = ~spike & ~after & ~split & (size > np.where(fat, FAR, OUTLIER) * limit)
 
     def found(which: np.ndarray, kind: str, severity: str, detail: str) -> Finding:
         rows = there[at[which] + 1]
@@ -216,15 +254,17 @@ def _jumps(finding, index: pd.DatetimeIndex, there: np.ndarray, moves: np.ndarra
         seen = [
             f"{'{}:{}'.format(*(RATIOS[ratio[k]] if moves[at[k]] < 0 else RATIOS[ratio[k]][::-1]))} "
             f"on {when(index[there[at[k] + 1]])}"
-            for k in np.flatnonzero(split)[:3]
+            for k in np.flatnonzero(split)[:8]
         ]
-        detail = f"the price looks like an unadjusted split: {', '.join(seen)}"
-        yield found(split, "split", "warning", detail)
+        more = f" and {split.sum() - len(seen):,} more" if split.sum() > len(seen) else ""
+        detail = f"the price looks like an unadjusted split: {', '.join(seen)}{more}; adjust it, unless it was news"
+        yield found(split, "split", "error", detail)
     if spike.any():
-        fat = bool((size[spike] > np.log(FAT_FINGER)).any())
-        yield found(spike, "spike", "error" if fat else "warning", f"reverted by the next bar: {worst(spike)}")
+        severity = "error" if fat[spike].any() else "warning"
+        yield found(spike, "spike", severity, f"reverted by the next bar: {worst(spike)}")
     if outlier.any():
-        yield found(outlier, "outlier", "note", f"a lasting move: {worst(outlier)}")
+        severity = "error" if fat[outlier].any() else "note"
+        yield found(outlier, "outlier", severity, f"a lasting move: {worst(outlier)}")
     yield from _out_of_line(finding, index, there, fields, scaled, scale, sigma)
 
 
@@ -245,22 +285,25 @@ def _by_step(moves: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, float]:
     return scale, sigma
 
 
-def _nearest_ratio(size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Index of the nearest of `RATIOS` for each move, and the distance in logs."""
+def _split_evidence(size: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the nearest of `RATIOS` for each log move, and the log likelihood ratio of a split by it against none.
+
+    There is no evidence for a split where the rest of the move is not an ordinary return.
+    """
     logs = np.log([new / old for new, old in RATIOS])
-    right = np.clip(np.searchsorted(logs, size), 1, len(logs) - 1)
-    nearest = np.where(size - logs[right - 1] < logs[right] - size, right - 1, right)
-    return nearest, np.abs(size - logs[nearest])
+    nearest = np.abs(size[:, None] - logs).argmin(axis=1)
+    rest = np.abs(size - logs[nearest])
+    tail = (DEGREES + 1) / 2
+    evidence = tail * np.log((DEGREES + (size / sigma) ** 2) / (DEGREES + (rest / sigma) ** 2))
+    return nearest, np.where(rest <= FAR * sigma, evidence, -np.inf)
 
 
-def _volume_follows(volume: np.ndarray, moves: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Whether log volume changed in the opposite direction by at least half the log price jump, as after a split."""
-    out = np.ones(len(at), dtype=bool)
+def _crash_volume(volume: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Whether the volume of bars `at` is many times the usual one both before and after, bool of shape (n,)."""
+    out = np.zeros(len(at), dtype=bool)
     for k, t in enumerate(at):
-        before, after = volume[max(t + 1 - WINDOW, 0) : t + 1], volume[t + 1 : t + 1 + WINDOW]
-        before, after = before[before > 0], after[after > 0]
-        if len(before) and len(after):
-            out[k] = -np.log(np.median(after) / np.median(before)) / moves[t] >= 0.5
+        usual = [part[part > 0] for part in (volume[max(t - WINDOW, 0) : t], volume[t + 1 : t + 1 + WINDOW])]
+        out[k] = all(len(part) and volume[t] > CRASH_VOLUME * np.median(part) for part in usual)
     return out
 
 
@@ -274,7 +317,7 @@ def _out_of_line(finding, index, there, fields, scaled, scale, sigma) -> Iterato
     highest, lowest = np.fmax.reduce([top, *others]), np.fmin.reduce([bottom, *others])
     reach = np.log(np.maximum(highest / top, bottom / lowest)) / scale
     at = np.flatnonzero(reach > OUTLIER * sigma)
-    local, _ = _surroundings(scaled, at, 1)
+    local = _surroundings(scaled, at, 1)
     at = at[reach[at] > OUTLIER * np.maximum(local, sigma)]
     if len(at):
         rows = there[at + 1]
@@ -285,11 +328,8 @@ def _out_of_line(finding, index, there, fields, scaled, scale, sigma) -> Iterato
 
 @njit(cache=True)
 def _surroundings(scaled, at, skip):
-    """Robust scale of the returns around each of `at`, the larger of both sides; and whether both sides are active.
-
-    The side after `at` begins `skip` bars later. A side is active if it has at least five returns, half of them non-zero.
-    """
-    scales, lively = np.zeros(len(at)), np.ones(len(at), dtype=np.bool_)
+    """Robust scale of the returns around each of `at`, the larger of both sides; the side after begins `skip` bars later."""
+    scales = np.zeros(len(at))
     for k in range(len(at)):
         for side in range(2):
             if side == 0:
@@ -297,7 +337,6 @@ def _surroundings(scaled, at, skip):
             else:
                 part = np.abs(scaled[at[k] + skip : at[k] + skip + WINDOW])
             moved = part[part > 0]
-            lively[k] &= len(part) >= 5 and 2 * len(moved) >= len(part)
             if len(moved) >= 5:
                 scales[k] = max(scales[k], 1.4826 * np.median(moved))
-    return scales, lively
+    return scales

@@ -14,7 +14,7 @@ from plotly.subplots import make_subplots
 
 from markets.bars.bars import Bars
 from markets.common.pages import table, write_page
-from markets.quality.findings import SEVERITIES, Finding, when
+from markets.quality.findings import Finding, counted, first_cells, when
 
 _HEADS = ("symbol", "kind", "severity", "first", "last", "count", "detail")
 _PANELS = 12  # maximum number of symbols with a chart: those with the worst findings
@@ -34,19 +34,24 @@ _MARKS = {
     "partial bar": ("hexagon-open", "#868e96"),
 }
 _STYLE = """
-th,td{text-align:left;vertical-align:top} .number{text-align:right} .time{white-space:nowrap}
+th,td{text-align:left;vertical-align:top} td:last-child{min-width:260px} .number{text-align:right} .time{white-space:nowrap}
 .error td:nth-child(3){color:#c92a2a;font-weight:600} .warning td:nth-child(3){color:#d9480f} .note td:nth-child(3){color:#5a6a7a}
 """
 
 
 def write_quality_page(
-    bars: Bars, findings: Sequence[Finding], facts: Mapping[str, str], missing: pd.DatetimeIndex, path: str | Path
+    bars: Bars,
+    findings: Sequence[Finding],
+    facts: Mapping[str, str],
+    missing: pd.DatetimeIndex,
+    path: str | Path,
+    cells: Sequence[str] = (),
 ) -> Path:
     """Write a page with facts, a table of findings, price charts with the findings marked, and a heat map of missing bars.
 
     Parameters
     ----------
-    bars, findings, facts, missing
+    bars, findings, facts, missing, cells
         See `markets.quality.QualityReport`.
     path : str or Path
         An ``.html`` file, written atomically.
@@ -61,11 +66,9 @@ def write_quality_page(
         When the folder does not exist or cannot be written to.
     """
     title = f"{bars.name}: quality of the data"
-    counts = [(severity, sum(f.severity == severity for f in findings)) for severity in SEVERITIES]
-    found = ", ".join(f"{n} {severity}{'s' if n != 1 else ''}" for severity, n in counts if n) or "nothing found"
     intro = (
         f"{len(bars):,} bars of {len(bars.symbols):,} symbol{'s' if len(bars.symbols) > 1 else ''}, "
-        f"{bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}: {found}."
+        f"{bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}: {counted(findings)}."
     )
     listed = "".join(f"<li>{html.escape(f'{name}: {fact}')}</li>" for name, fact in facts.items())
     shown = worst_symbols(bars, findings)
@@ -78,8 +81,10 @@ def write_quality_page(
     )
     rest = len(bars.symbols) - len(shown)
     left_out = f" {rest:,} further symbols are not shown." if rest else ""
+    places = "".join(f"<li>{html.escape(cell)}</li>" for cell in first_cells(cells))
+    wrong = f"<h2>Wrong cells</h2><ul>{places}</ul>" if places else ""
     body = (
-        f"<p class=about>{html.escape(intro)}</p><ul>{listed}</ul>{_table(findings)}"
+        f"<p class=about>{html.escape(intro)}</p><ul>{listed}</ul>{_table(findings)}{wrong}"
         f"<h2>Closes with findings marked</h2><p class=about>Worst first, on a log scale.{left_out}</p>{prices}"
         f"<h2>Missing bars</h2><p class=about>Fraction of bars that a symbol lacks, over time. The top row is the fraction of "
         f"the calendar's sessions without any bar. White where a symbol was not listed, and where no symbol has a bar."

@@ -5,7 +5,9 @@ Checks of single symbols are in `markets.quality.findings`, those of the bar tim
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 
@@ -13,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from markets.bars.bars import Bars
+from markets.bars.frequency import differing
 from markets.common.errors import InputError
-from markets.data.loading import SURVIVORSHIP
-from markets.quality.calendars import check_index
-from markets.quality.findings import SEVERITIES, Finding, faults
+from markets.data.loading import read
+from markets.quality.calendars import check_index, shifted
+from markets.quality.findings import SEVERITIES, Finding, counted, faults, when
 
 _COLUMNS = [f.name for f in fields(Finding) if f.name != "rows"]
 # Number of symbols and of years from which some delisting is to be expected; several per cent of US stocks delist per year.
@@ -36,17 +39,29 @@ class QualityReport:
         How the data was interpreted: ``spacing``, ``times``, ``calendar``.
     missing : DatetimeIndex
         Sessions of the calendar without any bar, as dates.
+    cells : tuple of str
+        The place and the fault of each cell that cannot be right, from `check_source`; `bars` has gaps there.
     """
 
     bars: Bars
     findings: tuple[Finding, ...]
     facts: dict[str, str]
     missing: pd.DatetimeIndex
+    cells: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether the data is usable: no finding of severity "error"."""
         return not any(finding.severity == "error" for finding in self.findings)
+
+    @property
+    def line(self) -> str:
+        """The report in one line: how many findings of each severity, and what the errors are."""
+        errors = [f"{f.symbol} {f.kind} {when(f.first)}" for f in self.findings if f.severity == "error"]
+        more = f" and {len(errors) - 3:,} more" if len(errors) > 3 else ""
+        return f"Check of {self.bars.name}: {counted(self.findings)}" + (
+            f" ({', '.join(errors[:3])}{more})" if errors else ""
+        )
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -78,13 +93,14 @@ class QualityReport:
         """
         from markets.quality.page import write_quality_page
 
-        return write_quality_page(self.bars, self.findings, self.facts, self.missing, path)
+        return write_quality_page(self.bars, self.findings, self.facts, self.missing, path, self.cells)
 
 
 def check(bars: Bars, calendar: str | None = None, stale: int = 10) -> QualityReport:
     """Check bars for gaps, stale runs, outliers, suspected splits, zero volumes, missing sessions and other faults.
 
-    Impossible prices (negative, infinite, a close above its high) are not covered, since `Bars` refuses them already.
+    Impossible prices (negative, infinite, a close above its high) are not covered, since `Bars` refuses them already;
+    `check_source` lists them.
 
     Parameters
     ----------
@@ -112,24 +128,82 @@ def check(bars: Bars, calendar: str | None = None, stale: int = 10) -> QualityRe
         raise InputError(f"stale is {stale}; it must be at least 2, since a run of equal closes has at least two bars")
     index = bars.index
     findings, facts, missing = check_index(index, calendar)
-    ends = bars.delisted_from
+    ends, given = bars.delisted_from, len(findings)
     for i, symbol in enumerate(bars.symbols):
         if np.isnan(bars.close[:, i]).all():  # a slice before its listing or after its delisting
             detail = "no close in this span"
             findings.append(Finding(symbol, "no return", "note", index[0], index[-1], len(index), detail))
             continue
         columns = {field: np.ascontiguousarray(values[:, i]) for field, values in bars.fields.items()}
-        findings.extend(faults(symbol, index, columns, ends.get(symbol), stale))
+        if calendar is None and facts["spacing"] == "daily" and all(f.kind != "date shift" for f in findings[:given]):
+            findings.extend(_day_off(symbol, index[np.isfinite(bars.close[:, i])]))
+        findings.extend(faults(symbol, index, columns, ends.get(symbol), stale, bars.source.adjusted))
+    if difference := differing(bars):
+        facts["spacing"] = "differs from symbol to symbol"
+        findings.append(
+            Finding("(all)", "mixed frequency", "error", index[0], index[-1], len(bars.symbols), difference)
+        )
     findings.extend(_survivorship(bars))
-    order = {severity: rank for rank, severity in enumerate(SEVERITIES)}
-    findings.sort(key=lambda finding: (order[finding.severity], -finding.count))
-    return QualityReport(bars, tuple(findings), facts, missing)
+    return QualityReport(bars, _worst_first(findings), facts, missing)
+
+
+def check_source(
+    source: str | Path | pd.DataFrame,
+    calendar: str | None = None,
+    stale: int = 10,
+    *,
+    start: str | date | None = None,
+    end: str | date | None = None,
+    symbols: Sequence[str] | None = None,
+) -> QualityReport:
+    """Check data that `load` may refuse: wrong cells are all listed, not only the first, and read as gaps.
+
+    Parameters
+    ----------
+    source, start, end, symbols
+        See `markets.load`.
+    calendar, stale
+        See `check`.
+
+    Returns
+    -------
+    QualityReport
+
+    Raises
+    ------
+    InputError
+        When the source cannot be read as a table of prices at all.
+    """
+    cells: list[str] = []
+    table, about = read(source, start=start, end=end, symbols=symbols, faults=cells)
+    try:
+        bars = table.without_impossible(cells).bars(about.name, about.source)
+    except InputError as error:
+        first = f"{cells[0]}; " if cells else ""
+        raise InputError(f"{about.prefix}{first}{error}") from None
+    report = check(bars, calendar, stale)
+    if not cells:
+        return report
+    more = f"; and {len(cells) - 1:,} more" if len(cells) > 1 else ""
+    detail = f"{cells[0]}{more}"
+    wrong = Finding("(all)", "wrong cell", "error", bars.index[0], bars.index[-1], len(cells), detail)
+    return replace(report, findings=_worst_first([*report.findings, wrong]), cells=tuple(cells))
+
+
+def _day_off(symbol: str, index: pd.DatetimeIndex) -> list[Finding]:
+    """A symbol whose dates are a day off, in a panel where those of others are not."""
+    dates = index.tz_localize(None).normalize()
+    return [replace(f, rows=np.empty((0, 2), dtype=np.int64)) for f in shifted(symbol, index, dates)]
+
+
+def _worst_first(findings: list[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), -finding.count)))
 
 
 def _survivorship(bars: Bars) -> list[Finding]:
-    known = SURVIVORSHIP.get(bars.name)
+    known = bars.source.survivorship
     ended = np.isnan(bars.close[-1]) | bars.delisted[-1]
-    if known is None and (ended.any() or len(bars.symbols) < _MANY or bars.years < _LONG):
+    if not known and (ended.any() or len(bars.symbols) < _MANY or bars.years < _LONG):
         return []
     detail = known or (
         f"none of {len(bars.symbols)} symbols ends in {bars.years:.0f} years: if they were chosen because they are still listed, "

@@ -27,6 +27,7 @@ from markets.common.errors import InputError
 from markets.common.files import replacing
 from markets.common.formats import FORMAT, check_format
 from markets.common.kinds import find, register
+from markets.common.statistics import bars_per_year, deviation
 
 # An hour of the day has a season of its own if the fit has this many returns in it; this share of the largest returns is cut.
 SEASON_RETURNS = 20
@@ -119,17 +120,16 @@ class RegimePath:
         here = bars.sessions
         path = RegimePath(self.index[here], self.probabilities[here], self.names)
         returns, labels = market_returns(bars)[here], path.labels
-        per_year = len(labels) / bars.years
+        per_year = bars_per_year(path.index)
         stay = np.diag(path.transitions)
         rows = {}
         for k, name in enumerate(self.names):
             known = returns[(labels == k) & np.isfinite(returns)]
-            std = known.std(ddof=1) if len(known) > 1 else np.nan
             rows[name] = {
                 "bars": int((labels == k).sum()),
                 "share": float((labels == k).mean()) if len(labels) else np.nan,
                 "mean": float(known.mean() * per_year) if len(known) else np.nan,
-                "volatility": float(std * np.sqrt(per_year)),
+                "volatility": deviation(known) * np.sqrt(per_year),
                 "drawdown": _deepest_fall(returns, labels == k) if len(known) else np.nan,
                 "episodes": int(((labels == k) & (np.append(-1, labels[:-1]) != k)).sum()),
                 "duration": float(1 / (1 - stay[k])) if stay[k] < 1 else np.nan,

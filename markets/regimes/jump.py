@@ -120,7 +120,8 @@ class JumpRegimes(RegimeDetector):
         features = self._features(returns)[self.warmup :]
         self.location, self.scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-12)
         model = self._model()
-        model.fit(self._standardised(features), ret_ser=returns[self.warmup :], sort_by="vol")
+        with np.errstate(divide="ignore", invalid="ignore"):  # as the library would set for the whole process
+            model.fit(self._standardised(features), ret_ser=returns[self.warmup :], sort_by="vol")
         labels = np.asarray(model.labels_)
         held = np.bincount(labels, minlength=k)
         if not held.all() or not np.isfinite(model.centers_).all():
@@ -156,12 +157,15 @@ class JumpRegimes(RegimeDetector):
             model = self._model()
             model.centers_, model.feat_weights = self.centers, None
             model.check_jump_penalty_mx()
-            found = model.predict_online(features) if online else model.predict(features)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found = model.predict_online(features) if online else model.predict(features)
             probabilities[warm] = np.eye(self.n_regimes)[np.asarray(found)[seen[warm] - self.warmup]]
         return RegimePath(bars.index, probabilities[bars.past :], self.names)
 
     def _model(self) -> JumpModel:
-        from jumpmodels.jump import JumpModel  # imports scikit-learn and matplotlib, which nothing else here needs
+        # Imported here, since it brings scikit-learn and matplotlib; and it sets numpy's and pandas' options at import.
+        with np.errstate(), pd.option_context("display.width", pd.get_option("display.width")):
+            from jumpmodels.jump import JumpModel
 
         return JumpModel(self.n_regimes, self.penalty, n_init=self.restarts, random_state=self.seed)
 

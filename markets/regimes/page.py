@@ -16,7 +16,7 @@ from plotly.subplots import make_subplots
 
 from markets.bars.bars import Bars
 from markets.common.pages import rows_to_draw, segments_to_draw, table, write_page
-from markets.data.loading import SURVIVORSHIP
+from markets.common.statistics import bars_per_year, growth_per_year, max_drawdown, sharpe
 from markets.regimes.base import RegimeDetector, RegimePath, market_returns, recovery
 from markets.regimes.colours import shade
 
@@ -44,7 +44,7 @@ def look_ahead(bars: Bars, live: RegimePath, others: dict[str, RegimePath]) -> p
         follow. ``Sharpe`` (annualised), ``growth`` (per year) and ``drawdown`` (largest) of the rule.
     """
     at = bars.sessions  # other bars carry no news: the rule earns from session to session
-    returns, per_year = market_returns(bars)[at], at.sum() / bars.years
+    returns, per_year = market_returns(bars)[at], bars_per_year(bars.index[at])
     rows: dict[str, dict[str, float]] = {}
     rows["always in the market"] = {"switches": 0} | _rule(returns, np.ones(at.sum(), dtype=bool), per_year)
     for name, path in ({"seen live": live} | others).items():
@@ -59,12 +59,11 @@ def look_ahead(bars: Bars, live: RegimePath, others: dict[str, RegimePath]) -> p
 def _rule(returns: np.ndarray, inside: np.ndarray, per_year: float) -> dict[str, float]:
     """Sharpe ratio (ddof 1, risk-free rate 0), growth and largest drawdown of holding over bar t + 1 if `inside` at t."""
     earned = np.nan_to_num(returns[1:]) * inside[:-1]
-    std = earned.std(ddof=1) if len(earned) > 1 else 0.0
     wealth = np.append(1.0, np.cumprod(1 + earned))
     return {
-        "Sharpe": float(earned.mean() / std * np.sqrt(per_year)) if std > 0 else np.nan,
-        "growth": float(wealth[-1] ** (per_year / len(earned)) - 1),
-        "drawdown": float((wealth / np.maximum.accumulate(wealth)).min() - 1),
+        "Sharpe": sharpe(earned, per_year),
+        "growth": growth_per_year(wealth[-1], len(earned) / per_year),
+        "drawdown": -max_drawdown(wealth),
     }
 
 
@@ -114,7 +113,8 @@ def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: st
         f"From {rest.index[0]:%Y-%m-%d} on. The rule holds the market over the next bar unless the label is "
         f"“{live.names[-1]}”, without costs. Any advantage of the rows in hindsight is lookahead, not skill."
     )
-    note = f"<p>Survivorship: {html.escape(SURVIVORSHIP[bars.name])}.</p>" if bars.name in SURVIVORSHIP else ""
+    known = bars.source.survivorship
+    note = f"<p>Survivorship: {html.escape(known)}.</p>" if known else ""
     body = (
         f"<p>{html.escape(intro)}</p>{curves}"
         f"<div class=sides><div><h2>As seen live from {rest.index[0]:%Y-%m-%d} on</h2>{_table(described(seen.table(rest)))}</div>"

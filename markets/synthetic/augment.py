@@ -22,6 +22,8 @@ last mark as the close of the first bar. All randomness comes from `seed`, an in
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -331,7 +333,7 @@ def _built_bars(index, symbols, fields: dict[str, np.ndarray], tradable: np.ndar
         if f in fields:
             known = np.isfinite(fields[f])
             fields[f] = np.where(known, furthest.reduce([fields[f], *traded]), np.nan)
-    rest = {f: x for f, x in fields.items() if f != "close"}
+    rest: dict[str, Any] = {f: x for f, x in fields.items() if f != "close"}
     return Bars.make(index, symbols, fields["close"], **rest, tradable=tradable, delisted=gone, name=name)
 
 

@@ -20,6 +20,8 @@ from torch import nn
 from markets import InputError, TaskSet
 from markets.common.formats import check_format
 from markets.common.kinds import find, register
+from markets.common.progress import visible
+from markets.common.statistics import RESOLUTION
 from metalearner.objective import Log, Objective, TaskSampler
 from metalearner.objectives.pathwise import Pathwise
 from metalearner.training.algorithm import Algorithm
@@ -28,7 +30,37 @@ from metalearner.training.loop import train
 from strategies import PolicySettings
 from strategies.networks import Parameters, Shape
 from strategies.policy import with_shrink
-from strategies.serialization import write_config
+from strategies.serialization import replacing_files, settle, write_config
+
+
+@dataclass(frozen=True)
+class TiltTest:
+    """The test, on validation tasks, of what a policy's tilt gains over its base.
+
+    Attributes
+    ----------
+    share : float
+        Factor on the tilt that was selected; 0 without enough evidence.
+    statistic : float
+        t-statistic of the largest mean gain over the tasks.
+    threshold : float
+        What it had to exceed: `Training.evidence`.
+    tasks : int
+        Number of tasks.
+    """
+
+    share: float
+    statistic: float
+    threshold: float
+    tasks: int
+
+    def __str__(self) -> str:
+        if self.tasks < 2:
+            return "its tilt was not tested; that needs at least 4 validation tasks, of which the later half are for the test"
+        return (
+            f"on the later half of validation ({self.tasks} tasks) the gain of its tilt has a t-statistic of "
+            f"{self.statistic:.2f}, and more than {self.threshold:g} is wanted (--evidence, Training.evidence)"
+        )
 
 
 class MetaPolicy(ABC):
@@ -47,8 +79,11 @@ class MetaPolicy(ABC):
         Training curve, one row per validation: step, utility, validation.
     seen_until : Timestamp or None
         Last bar used by training or validation. Results up to this bar are in sample. None for environments.
+    tilt_test : TiltTest or None
+        How the factor on the tilt was selected; None where it was not tested.
     """
 
+    tilt_test: TiltTest | None = None
     kind: ClassVar[str]
     kinds: ClassVar[dict[str, type[MetaPolicy]]] = {}
 
@@ -82,6 +117,17 @@ class MetaPolicy(ABC):
     def fingerprint(self) -> str:
         """SHA-256 of the policy before adaptation; see `PolicyStrategy.fingerprint`."""
         return self._deploy(self.policy, self.name).fingerprint
+
+    @property
+    def remark(self) -> str:
+        """What validation says of the policy's tilt, in a sentence; empty where there is none or it was not tested."""
+        share = getattr(self.policy, "shrink", None)
+        if share is None or (share and self.tilt_test is None):
+            return ""
+        base = self.policy.settings.base_name
+        what = f"keeps {share:.0%} of its tilt on its base ({base})" if share else f"holds its base ({base})"
+        why = "the factor on its tilt is 0" if self.tilt_test is None else self.tilt_test
+        return f"{self.name} {what}: {why}."
 
     def _deploy(self, policy: nn.Module, name: str, context: int | None = None) -> Any:
         return self.objective.deploy(policy, context or self.context, name, self.seen_until)
@@ -139,28 +185,41 @@ class MetaPolicy(ABC):
             Name of the copy.
         """
         other = copy.copy(self)
-        other.name, other.policy = name, with_shrink(self.policy, share).eval()
+        other.name, other.policy, other.tilt_test = name, with_shrink(self.policy, share).eval(), None
         return other
 
     def save(self, folder: str | Path) -> Path:
         """Write the policy (as `PolicyStrategy.save` does), the training curve and ``meta.json``.
 
-        ``meta.json`` is removed first and written last, so that its presence means that the model is complete.
+        A model that the folder holds already is replaced as a whole; see `strategies.serialization.replacing_files`.
 
         Returns
         -------
         Path
             The folder.
+
+        Raises
+        ------
+        InputError
+            When the disk is full or the folder cannot be written to.
         """
-        (Path(folder) / "meta.json").unlink(missing_ok=True)
-        folder = Path(self._deploy(self.policy, self.name).save(folder))
         objective = {"kind": type(self.objective).__name__} | self.objective.to_dict()
-        self.history.to_csv(folder / "history.csv", index=False)
-        self._save_more(folder)
-        write_config(
-            folder / "meta.json", {"learner": self.kind, "name": self.name, "objective": objective, **self._config()}
-        )
-        return folder
+        tested = None if self.tilt_test is None else asdict(self.tilt_test)
+        with replacing_files(folder) as beside:
+            self._deploy(self.policy, self.name).save(beside)
+            self.history.to_csv(beside / "history.csv", index=False)
+            self._save_more(beside)
+            write_config(
+                beside / "meta.json",
+                {
+                    "learner": self.kind,
+                    "name": self.name,
+                    "objective": objective,
+                    "tilt_test": tested,
+                    **self._config(),
+                },
+            )
+        return Path(folder)
 
     def _save_more(self, folder: Path) -> None:  # noqa: B027 - optional hook
         """Write data of the subclass that JSON cannot hold."""
@@ -176,6 +235,8 @@ class MetaPolicy(ABC):
         objective = find(Objective.kinds, described.pop("kind"), f"{folder}: objective").from_dict(described)
         stored = objective.load(folder)
         meta = cls(config["name"], stored.policy, stored.context, objective, stored.seen_until)
+        tested = config.get("tilt_test")  # models of earlier versions do not say
+        meta.tilt_test = None if tested is None else TiltTest(**tested)
         meta._restore(config, folder)
         if (folder / "history.csv").stat().st_size > 1:  # empty for learners without meta-training
             meta.history = pd.read_csv(folder / "history.csv")
@@ -332,13 +393,15 @@ class MetaLearner(ABC):
                 trained, judged, self.training, self._config(),
                 checkpoint=checkpoint, resume=resume, progress=progress, log=log, title=self.name, ceiling=ceiling,
             )  # fmt: skip
-        selected = self.select(judged)
+        selected, tested = self.select(judged), None
         if judging is not None and self.training.evidence is not None:
             with torch.random.fork_rng(devices=[]):
                 selected.sampler = self.sampler(policy, judging)
-            select_shrinkage(policy, selected, self.training.evidence, progress=progress)
+            tested = select_shrinkage(policy, selected, self.training.evidence, progress=progress)
         trained.module.cpu()
-        return self.deploy(trained, selected, seen_until(*([tasks] if self.trains else []), validation), history)
+        meta = self.deploy(trained, selected, seen_until(*([tasks] if self.trains else []), validation), history)
+        meta.tilt_test = tested
+        return meta
 
     def _split(self, validation: Any) -> tuple[Any, Any]:
         """Validation tasks for selection, and those for testing the tilt (None in environments, where there is no base)."""
@@ -365,7 +428,7 @@ def select_shrinkage(
     grid: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0),
     *,
     progress: bool = False,
-) -> None:
+) -> TiltTest:
     """Set the factor on the policy's tilt to the one with the largest mean gain over the base, or to 0.
 
     The factor is 0 unless the gain is significant, so that the policy is not worse than its base for lack of evidence.
@@ -381,7 +444,11 @@ def select_shrinkage(
     grid : tuple of float
         Factors to try, besides 0.
     progress : bool
-        Whether to show a progress bar.
+        Whether to show a progress bar, on a terminal.
+
+    Returns
+    -------
+    TiltTest
     """
     before = float(policy.shrink)
 
@@ -391,15 +458,18 @@ def select_shrinkage(
             return judged.scores(np.random.default_rng(0)).numpy()
 
     try:
-        shares = track((0.0, *grid), "testing the tilt", transient=True, disable=not progress)
+        shares = track((0.0, *grid), "testing the tilt", transient=True, disable=not visible(progress))
         base, *found = [utilities(share) for share in shares]
     except BaseException:
         policy.shrink.fill_(before)
         raise
     gains = {share: utility - base for share, utility in zip(grid, found, strict=True)}
     best = max(gains, key=lambda share: gains[share].mean())
-    error = gains[best].std(ddof=1) / np.sqrt(len(base)) if len(base) > 1 else np.inf
-    policy.shrink.fill_(best if gains[best].mean() > evidence * error else 0.0)
+    mean, error = gains[best].mean(), gains[best].std(ddof=1) / np.sqrt(len(base)) if len(base) > 1 else np.inf
+    supported = mean > max(evidence * error, RESOLUTION)  # equal gains have no error but rounding
+    policy.shrink.fill_(best if supported else 0.0)
+    statistic = mean / error if error > RESOLUTION else 0.0
+    return TiltTest(float(policy.shrink), float(statistic), evidence, len(base))
 
 
 def _halves(validation: TaskSet) -> tuple[TaskSet, TaskSet]:
@@ -426,6 +496,7 @@ def load_meta(folder: str | Path) -> MetaPolicy:
     """
     folder = Path(folder)
     kinds = MetaPolicy.kinds
+    settle(folder)
     try:
         config: dict[str, Any] = json.loads((folder / "meta.json").read_text())
         check_format(config, folder / "meta.json", "train it again")

@@ -18,7 +18,8 @@ from markets import Bars, InputError, TaskSet
 from metalearner.learners.base import MetaLearner, MetaPolicy, load_meta
 from metalearner.objectives.pathwise import Pathwise
 from strategies import Blend
-from strategies.serialization import write_config
+from strategies.serialization import replacing_files, write_config
+from strategies.strategy import latest
 
 
 class EnsemblePolicy(MetaPolicy, kind="ensemble"):
@@ -32,9 +33,14 @@ class EnsemblePolicy(MetaPolicy, kind="ensemble"):
 
     def __init__(self, name: str, members: Sequence[MetaPolicy]):
         first = members[0]
-        seen = [m.seen_until for m in members if m.seen_until is not None]
-        super().__init__(name, first.policy, first.context, first.objective, max(seen, default=None), first.history)
+        seen = latest(m.seen_until for m in members)
+        super().__init__(name, first.policy, first.context, first.objective, seen, first.history)
         self.members = tuple(members)
+
+    @property
+    def remark(self) -> str:
+        """The members' remarks."""
+        return " ".join(filter(None, (m.remark for m in self.members)))
 
     @property
     def fingerprint(self) -> str:
@@ -59,13 +65,12 @@ class EnsemblePolicy(MetaPolicy, kind="ensemble"):
         return np.mean([m.evaluate_unadapted(tasks) for m in self.members], axis=0)
 
     def save(self, folder: str | Path) -> Path:
-        """Write each member into its own subfolder, and ``meta.json`` last, as `MetaPolicy.save` does."""
-        folder = Path(folder)
-        (folder / "meta.json").unlink(missing_ok=True)
-        for k, member in enumerate(self.members):
-            member.save(folder / str(k))
-        write_config(folder / "meta.json", {"learner": self.kind, "name": self.name, "members": len(self.members)})
-        return folder
+        """Write each member into its own subfolder, and ``meta.json``; all at once, as `MetaPolicy.save` does."""
+        with replacing_files(folder) as beside:
+            for k, member in enumerate(self.members):
+                member.save(beside / str(k))
+            write_config(beside / "meta.json", {"learner": self.kind, "name": self.name, "members": len(self.members)})
+        return Path(folder)
 
     @classmethod
     def load(cls, config: dict[str, Any], folder: Path) -> EnsemblePolicy:
@@ -74,7 +79,7 @@ class EnsemblePolicy(MetaPolicy, kind="ensemble"):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Trains a learner from several seeds, for trading. An adapted ensemble is a `Blend`, which can be saved but not deployed.
+    """Trains a learner from several seeds, for trading. An adapted ensemble is a `Blend`.
 
     Attributes
     ----------

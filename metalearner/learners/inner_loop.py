@@ -22,13 +22,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from markets import InputError, TaskSet
+from markets import Bars, InputError, TaskSet
 from metalearner.learners.base import MetaLearner, MetaPolicy, query_scores
 from metalearner.objective import TaskSampler
 from metalearner.training.algorithm import Algorithm
 from strategies import PolicySettings
 from strategies.networks import Parameters, named_params, stack
 from strategies.serialization import write_tensors
+from strategies.strategy import latest
 
 # Prefixes of the names of the parameters that adapt.
 ADAPTS = {"all": "", "head": "body.last.", "film": "body.film.", "context_vector": "body.context_vector"}
@@ -262,7 +263,9 @@ class ByGradient(MetaPolicy, kind="gradient"):
     def adapt(self, task: Any) -> Any:
         sampler = self.objective.recent(task, self.policy, self.inner.support)
         params = self._adapted(sampler, self.inner, np.random.default_rng(0))
-        return self._deploy(with_parameters(self.policy, params), self.name)
+        adapted_to = task.index[-1] if isinstance(task, Bars) else None  # the steps have learnt from these bars
+        seen = latest((self.seen_until, adapted_to))
+        return self.objective.deploy(with_parameters(self.policy, params), self.context, self.name, seen)
 
     def unadapted(self) -> Any:
         """The policy before any gradient step."""

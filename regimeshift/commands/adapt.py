@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-import tyro
+from regimeshift.options import DataOptions, Source
 
 
 @dataclass
-class Adapt:
-    """Adapt a trained model to all bars of a data set, and save the adapted strategy."""
+class Adapt(DataOptions):
+    """Adapt a trained model to the bars of a data set, and save the adapted strategy.
 
-    source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    Costs and limits are those that the model was trained with.
+    """
+
+    source: Source = "stocks"
     model: str = "models/stocks-rl2"
     """Folder of a model trained by `regimeshift train`."""
     out: str | None = None
@@ -22,15 +23,17 @@ class Adapt:
     def run(self) -> None:
         import pandas as pd
 
-        from markets import load
-        from metalearner import load_meta
-        from regimeshift.console import console, show, writable
+        from regimeshift.console import console, show, step, writable
 
-        bars = load(self.source)
-        meta = load_meta(self.model)
+        with step("loading the model"):
+            from metalearner import load_meta
+
+            meta = load_meta(self.model)
+        bars = self.load(self.source)
         folder = writable(self.out or f"{self.model}/adapted")
-        strategy = meta.adapt(bars)
-        strategy.save(folder)
+        with step(f"adapting {meta.name}"):
+            strategy = meta.adapt(bars)
+            strategy.save(folder)
         rows = {"adapted": strategy.plan(bars[-1:]).aim[0], "unadapted": meta.unadapted().plan(bars[-1:]).aim[0]}
         text = pd.DataFrame(rows, index=list(bars.symbols)).map(lambda w: f"{w:+.2%}")
         show(text, f"{meta.name}: target weights after {bars.index[-1]:%Y-%m-%d}", "symbol")

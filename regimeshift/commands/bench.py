@@ -77,9 +77,12 @@ class Adapt:
 
     def run(self) -> None:
         from markets import InputError
-        from metalearner.evaluation import recipes
-        from metalearner.evaluation.study import study
-        from regimeshift.console import console, kept, show, writable
+        from markets.common.words import count
+        from regimeshift.console import console, kept, show, step, writable
+
+        with step("importing torch"):
+            from metalearner.evaluation import recipes
+            from metalearner.evaluation.study import study
 
         family, skip = recipes.FAMILIES[self.family]
         known = {name.lower(): name for name in recipes.names(family)}
@@ -98,14 +101,13 @@ class Adapt:
                 built.setdefault(name, []).append(
                     recipes.trained(name, family, seed, self.quick, folder, progress=True)
                 )
-        console.print(f"{len(jobs)} trained; evaluating ...")
-        found = study(built, family, skip=skip, tasks=self.tasks)
+        with step(f"evaluating {count(len(jobs), 'learner')}"):
+            found = study(built, family, skip=skip, tasks=self.tasks)
         show(found.summary, f"{self.family}: fraction of the ceiling", "learner")
         if len(found.by_bars):
             show(found.by_bars, "by bars seen in the new regime", "learner")
         if len(found.by_steps):
             show(found.by_steps, f"by gradient steps on {recipes.SUPPORT} bars", "learner")
-        console.print(
-            f"{self.tasks:,} unseen tasks, {self.seeds} training seeds; the first {skip} bars of whole episodes are left out."
-        )
+        seeds = count(self.seeds, "training seed")
+        console.print(f"{self.tasks:,} unseen tasks, {seeds}; the first {skip} bars of whole episodes are left out.")
         console.print(f"Saved {found.page(folder / f'{self.family}.html')}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Annotated
 
 import tyro
 
+from regimeshift.options import DataOptions, Source
+
 
 @dataclass
-class Lookahead:
+class Lookahead(DataOptions):
     """Check a strategy for look-ahead: plan again with future bars removed or changed, and report decisions that differ.
 
     The check also runs on the data with gaps inserted. It cannot detect look-ahead hidden by state that the strategy keeps in its
@@ -19,8 +20,7 @@ class Lookahead:
 
     strategy: tyro.conf.Positional[str]
     """A class in your own file (my_strategy.py:MyStrategy), a rule (momentum:252), or the folder of a trained model."""
-    source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """Data set to check on: stocks, sp500, nasdaq, or a CSV or Parquet file or folder."""
+    source: Source = "stocks"
     bars: int = 1500
     """Number of bars to check on, the last ones; all earlier bars are history."""
     cuts: int = 12
@@ -31,17 +31,20 @@ class Lookahead:
     """Seed of the cuts, the gaps and the changed futures."""
 
     def run(self) -> None:
-        from backtests.lookahead import find_lookahead
-        from markets import InputError, load
+        from markets import InputError
         from regimeshift import steps
-        from regimeshift.console import console
+        from regimeshift.console import console, step
 
         if self.bars < 60:
             raise InputError(f"--bars {self.bars}: at least 60 are needed")
-        make = steps.strategy_maker(self.strategy)
-        bars = load(self.source)
+        with step(f"loading {self.strategy}"):
+            from backtests.lookahead import find_lookahead
+
+            make = steps.strategy_maker(self.strategy)
+        bars = self.load(self.source)
         span = bars[-self.bars :] if self.bars < len(bars) else bars
-        leaks = find_lookahead(make, span, cuts=self.cuts, tolerance=self.tolerance, seed=self.seed)
+        with step(f"planning {self.strategy} again and again"):
+            leaks = find_lookahead(make, span, cuts=self.cuts, tolerance=self.tolerance, seed=self.seed)
         if not leaks:
             console.print(f"{make().name}: no look-ahead found on {bars.name}, with and without gaps.")
             return

@@ -3,62 +3,62 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
-import tyro
+from regimeshift.options import DataOptions, Source
 
 
 @dataclass
-class Show:
+class Show(DataOptions):
     """Summarise a data set: span, gaps, growth and volatility of each symbol.
 
     Files are CSV or Parquet, either wide (a time column and one column of closes per symbol) or long (columns time, symbol,
     open, high, low, close, volume, of which only time and close are required; without a symbol column the file is one symbol).
     """
 
-    source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    source: Source = "stocks"
 
     def run(self) -> None:
         import numpy as np
         import pandas as pd
 
-        from markets import load
-        from markets.data.loading import SURVIVORSHIP
+        from markets.common.statistics import bars_per_year, deviation, growth_per_year, years
         from regimeshift.console import console, show
 
-        bars = load(self.source)
-        per_year = len(bars) / bars.years
+        bars = self.load(self.source)
         rows = {}
         for i, symbol in enumerate(bars.symbols):
-            close = bars.close[:, i]
-            there = np.flatnonzero(np.isfinite(close))
-            returns = np.diff(np.log(bars.marks[there[0] :, i]))
+            there = np.flatnonzero(np.isfinite(bars.close[:, i]))
+            index, close = bars.index[there], bars.close[there, i]
             rows[symbol] = {
-                "first": f"{bars.index[there[0]]:%Y-%m-%d}",
-                "last": f"{bars.index[there[-1]]:%Y-%m-%d}",
+                "first": f"{index[0]:%Y-%m-%d}",
+                "last": f"{index[-1]:%Y-%m-%d}",
                 "bars": f"{len(there):,}",
                 "gaps": f"{there[-1] - there[0] + 1 - len(there):,}",
-                "growth per year": f"{returns.mean() * per_year:.1%}" if len(returns) else "–",
-                "volatility": f"{returns.std() * per_year**0.5:.1%}" if len(returns) else "–",
+                "growth per year": _percent(growth_per_year(close[-1] / close[0], years(index))),
+                "volatility": _percent(deviation(np.diff(close) / close[:-1]) * bars_per_year(index) ** 0.5),
             }
-        fields = ", ".join(f for f in ("open", "high", "low", "close", "volume") if getattr(bars, f) is not None)
         show(pd.DataFrame(rows).T, repr(bars), "symbol")
-        console.print(f"Fields: {fields}. About {per_year:.0f} bars per year. SHA-256 {bars.hash[:16]}…")
-        if bars.name in SURVIVORSHIP:
-            console.print(f"Survivorship: {SURVIVORSHIP[bars.name]}.")
+        per_year = bars.bars_per_year
+        rate = (
+            f"About {per_year:,.0f} bars per year" if np.isfinite(per_year) else "Too short to annualise: a single day"
+        )
+        console.print(f"Fields: {', '.join(bars.fields)}. {rate}. SHA-256 {bars.hash}.")
+        if bars.source.survivorship:
+            console.print(f"Survivorship: {bars.source.survivorship}.")
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}" if abs(value) < float("inf") else "–"
 
 
 @dataclass
-class Check:
+class Check(DataOptions):
     """Check the quality of a data set: gaps, stale prices, outliers, suspected splits, missing sessions. The worst come first.
 
     Exit status 1 if there is a finding of severity "error", which makes the data unusable as they are; else 0.
     """
 
-    source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    source: Source = "stocks"
     calendar: str | None = None
     """Trading calendar: an exchange code such as XNYS, XLON or XTKS, or 24/5 or 24/7; by default guessed from the bars."""
     stale: int = 10
@@ -67,16 +67,20 @@ class Check:
     """Write a page with plots to this .html file."""
 
     def run(self) -> None:
-        from markets import load
-        from markets.quality.findings import when
-        from markets.quality.report import check
-        from regimeshift.console import console, listing, writable
+        from markets.quality import check, check_source
+        from markets.quality.findings import first_cells, when
+        from regimeshift.console import console, listing, page_file, step
 
         if self.page:
-            writable(Path(self.page).parent)
-        bars = load(self.source)
-        report = check(bars, self.calendar, self.stale)
-        console.print(repr(bars))
+            page_file(self.page, "--page")
+        with step(f"checking {self.source}"):
+            if self.resample:
+                report = check(self.load(self.source), self.calendar, self.stale)
+            else:
+                report = check_source(
+                    self.source, self.calendar, self.stale, start=self.start, end=self.end, symbols=self.symbols or None
+                )
+        console.print(repr(report.bars))
         for name, fact in report.facts.items():
             console.print(f"{name.capitalize()}: {fact}.", markup=False)
         if report.findings:
@@ -89,6 +93,8 @@ class Check:
             listing(heads, rows, [colours[f.severity] for f in report.findings])
         else:
             console.print("No findings.")
+        for cell in first_cells(report.cells):
+            console.print(cell, markup=False)
         if self.page:
             console.print(f"Wrote {report.page(self.page)}")
         if not report.ok:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from regimeshift.options import DataOptions, LearningOptions, TradingOptions, words
+
 
 @dataclass
-class Demo:
+class Demo(LearningOptions, TradingOptions, DataOptions):
     """Run the whole workflow on real prices: regimes, tasks, meta-training, walk-forward, MLflow, registry, report.
 
     To use your own data, pass a CSV or Parquet file, either wide (a time column and one column of closes per symbol) or long
@@ -22,27 +24,35 @@ class Demo:
     By default after 30 % of the data (without the features' warm-up), or at the nearest 1 January with ten years or more."""
     test: str | None = None
     """Start of the test; by default after 55 % of the data, likewise."""
-    n_regimes: int = 3
-    """Number of regimes."""
+    n_regimes: int | None = None
+    """Number of regimes; by default 3, or fewer if there are not 20 bars to fit each on."""
     steps: int = 300
     """Training steps of each learner."""
-    costs: str = "10bp"
-    """Trading costs per side, such as 10bp or 0.1%."""
-    every: int = 63
-    """Bars between adaptations in the walk-forward."""
+    every: int | None = None
+    """Bars between adaptations in the walk-forward; by default a quarter of daily or longer bars, or 63 shorter ones."""
     seed: int = 0
     """Random seed; the same seed gives bit-identical models, metrics and report."""
 
     def run(self) -> None:
-        from backtests import registry, tracking, walk_forward
         from regimeshift import steps
-        from regimeshift.console import command_path, console, writable
+        from regimeshift.console import command_line, console, step, writable
         from regimeshift.spans import spans
-        from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum
+        from regimeshift.windows import Windows
 
-        bars = steps.load_to_learn(self.data)
-        where = spans(bars, self.validation, self.test)
-        out = writable(self.out)
+        with step("importing torch and MLflow"):
+            from backtests import registry, tracking, walk_forward
+            from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum
+
+        costs, execution = self.charged(), self.limits()
+        bars = self.load(self.data)
+        windows = Windows.of(bars, self.lookback)
+        steps.require(bars, windows)
+        where = spans(bars, self.validation, self.test, windows.lookback)
+        learners = {
+            name: steps.build_learner(name, windows, self, self, steps=self.steps, seed=self.seed, device="auto")
+            for name in steps.DEMO_LEARNERS
+        }
+        out, plain = writable(self.out), steps.plain_name(bars.name)
         console.rule(f"1. Data and regimes: {bars.name}", align="left")
         regimes = steps.fit_regimes(bars, where, self.n_regimes, self.seed)
         test = bars[where.test :]
@@ -50,57 +60,60 @@ class Demo:
         steps.show_regimes(test, regimes, f"As seen live from {_span(test)}")
 
         console.rule("2. Tasks", align="left")
-        tasks, validation = steps.cut_tasks(bars, where, regimes)
-        console.print(
-            f"{len(tasks)} training tasks; {len(validation)} validation tasks, {where.validation:%Y-%m-%d} on."
-        )
+        tasks, validation = steps.cut_tasks(bars, where, regimes, windows)
+        steps.tell_tasks(tasks, validation, where)
 
-        name = f"{bars.name}-rl2"
+        name = f"{plain}-rl2"
         with tracking.run(f"demo {bars.name}", command="demo", **vars(self)):
-            tracking.log_bars(tasks.bars, "training")
+            tracking.log_bars(tasks.bars, "training", whole=bars)
             tracking.log_bars(test, "test")
             console.rule("3. Meta-training", align="left")
             built = {}
-            for learner in steps.DEMO_LEARNERS:
-                built[learner] = steps.train(
-                    learner, tasks, validation, out / "models" / f"{bars.name}-{learner}",
-                    steps=self.steps, costs=self.costs, seed=self.seed, resume=False,
-                    log=lambda values, step, of=learner: tracking.log_metrics({f"{of}/{k}": v for k, v in values.items()}, step),
-                )  # fmt: skip
+            for kind, learner in learners.items():
+                with tracking.child(f"train {kind}", f"Training of {kind}; the curves are utilities per bar."):
+                    folder = out / "models" / f"{plain}-{kind}"
+                    built[kind] = steps.train(
+                        learner, tasks, validation, folder, resume=False, log=tracking.log_metrics
+                    )
             regimes.save(out / "models" / name / "regimes.json")
 
             console.rule("4. Walk-forward on the test years, on which nothing was fitted", align="left")
             rl2 = built["rl2"]
-            rules = [InverseVolatility(), EqualWeight(), BuyAndHold(), Momentum(252)]
+            rules = [InverseVolatility(windows.volatility), EqualWeight(), BuyAndHold(), Momentum(windows.year)]
             result = walk_forward(
                 [rl2, rl2.unadapted(), rl2.shrunk(1.0, "RL2, whole tilt"), built["finetune"], *rules],
-                test, costs=self.costs, every=self.every, regimes=regimes.filter(test),
+                test, costs=costs, execution=execution, regimes=regimes.filter(test),
+                every=windows.quarter if self.every is None else self.every,
             )  # fmt: skip
             steps.show_result(result)
-            report = result.report(out / "report.html", notes=NOTES)
-            tracking.log_result(result, report)
+            with step("writing and logging the report"):
+                report = result.report(out / "report.html", notes=NOTES)
+                tracking.log_result(result, report)
 
             console.rule("5. Registry", align="left")
-            version = registry.register(name, rl2, result)
-            difference = registry.promote(version)
+            with step(f"registering {name}"):
+                version = registry.register(name, rl2, result)
+            with step("loading it in a new process"):
+                difference = registry.promote(version)
         console.print(
             f"{version.uri}: a new process reproduces its weights (largest difference {difference:.1e}); it is now the champion."
         )
-        console.print(f"\nReport: {report.resolve()}\n\nNext:")
-        ours, mlflow = (command_path(name) for name in ("regimeshift", "mlflow"))
-        serve = f"models serve -m models:/{name}@champion --env-manager local"
+        console.print(f"\nReport: {report.resolve()}\n\nNext:", markup=False)
+        # uvicorn, which serves, puts the working directory on the import path unless it is told not to
+        serving = {"MLFLOW_TRACKING_URI": tracking.connect(), "PYTHONSAFEPATH": "1"}
+        part = words(self, DataOptions, leave=("start", "end"))
         for line in (
-            f"{ours} signal --model {name} --bars {self.data}",
-            f"{ours} ui",
-            f"MLFLOW_TRACKING_URI=sqlite:///mlruns/mlflow.db {mlflow} {serve}",
-            f"{ours} demo --data YOUR.csv",
-        ):
-            console.print(f"  {line}")
+            command_line("regimeshift", "signal", "--model", name, "--bars", self.data, *part),
+            command_line("regimeshift", "ui"),
+            command_line(*f"mlflow models serve -m models:/{name}@champion --env-manager local --port 5001".split(), **serving),
+            command_line("regimeshift", "demo", "--data", "YOUR.csv"),
+        ):  # fmt: skip
+            console.print(f"  {line}", markup=False)
 
 
 NOTES = (
     "“RL2” is the recurrent policy, with its tilt scaled by the factor selected on validation tasks. Without enough evidence the "
-    "factor is 0, and the policy holds its base, inverse volatility.",
+    "factor is 0, and the policy holds its base.",
     "“unadapted” is the same policy with its memory cleared at every bar.",
     "“whole tilt” is the same policy with the full tilt, whatever validation says.",
 )

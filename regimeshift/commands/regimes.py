@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-import tyro
+from regimeshift.options import DataOptions, Source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Regimes:
+class Regimes(DataOptions):
     """Fit a regime detector on early years, and show the regimes before and after, as filtered live (without look-ahead)."""
 
-    source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    source: Source = "stocks"
     detector: Literal["hmm", "volatility", "jump", "changepoints"] = "hmm"
     """hmm: hidden Markov model; volatility: levels of realised volatility and sign of the trend;
     jump: statistical jump model; changepoints: Bayesian online change points."""
     fit_until: str | None = None
     """End of the data used for the fit, such as 2007 or 2007-12-31; by default the first 30 % of the data."""
     n_regimes: int | None = None
-    """Number of regimes, ordered by volatility; by default 3, or 4 for the volatility detector.
+    """Number of regimes, ordered by volatility; by default 3 (fewer for hmm if there are not 20 bars to fit each on), or 4 for
+    the volatility detector.
     For the volatility detector, an even number is volatility levels times two signs of the trend, an odd one levels only."""
     seed: int = 0
     """Seed of the random starts of the fit."""
@@ -37,19 +37,23 @@ class Regimes:
     def run(self) -> None:
         import pandas as pd
 
-        from markets import InputError, load
+        from markets import InputError
         from markets.regimes.named import detector_from_name
         from markets.regimes.page import write_regime_page
-        from regimeshift.console import console
-        from regimeshift.steps import show_regimes, show_supported
+        from regimeshift.console import console, page_file, step
+        from regimeshift.steps import show_regimes, show_supported, usual_regimes
 
-        bars = load(self.source)
+        if self.page:
+            page_file(self.page, "--page")
+        bars = self.load(self.source)
         past = bars[: self.fit_until or _first_part(bars)]
         if len(past) == len(bars):
             raise InputError(
                 f"--fit-until {self.fit_until}: the fit would use all of {bars.name}; leave some bars after it"
             )
-        regimes = detector_from_name(self.detector, self.n_regimes, self.seed).fit(past)
+        with step("fitting regimes"):
+            n_regimes = self.n_regimes or (usual_regimes(past) if self.detector == "hmm" else None)
+            regimes = detector_from_name(self.detector, n_regimes, self.seed).fit(past)
         after = bars[len(past) :]
         show_regimes(past, regimes, f"Fitted on {past.index[0]:%Y-%m-%d} to {past.index[-1]:%Y-%m-%d}")
         show_regimes(
@@ -58,7 +62,9 @@ class Regimes:
         if self.detector == "hmm":
             show_supported(past)
         if self.page:
-            console.print(f"Wrote {write_regime_page(bars, past, regimes, self.page)}")
+            with step(f"writing {self.page}"):
+                page = write_regime_page(bars, past, regimes, self.page)
+            console.print(f"Wrote {page}")
         if self.out:
             path = regimes.filter(bars)
             frame = pd.DataFrame(path.probabilities, index=path.index, columns=list(path.names))

@@ -7,13 +7,16 @@ from typing import Annotated
 
 import tyro
 
+from regimeshift.options import DataOptions
+
 
 @dataclass
-class Register:
+class Register(DataOptions):
     """Adapt a trained model to all bars, register it, check that a new process reproduces it, and make it the champion."""
 
-    source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    source: Annotated[str | None, tyro.conf.Positional] = None
+    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h.
+    The model is made for its symbols and bars, and answers for no others; so it must be named."""
     model: str = "models/stocks-rl2"
     """Folder of a model trained by `regimeshift train`."""
     name: str | None = None
@@ -24,17 +27,35 @@ class Register:
     def run(self) -> None:
         from pathlib import Path
 
-        from backtests import registry
-        from markets import load
-        from metalearner import load_meta
-        from regimeshift.console import console
+        from markets import InputError
 
-        bars = load(self.source)
-        meta = load_meta(self.model)
-        version = registry.register(self.name or Path(self.model).resolve().name, meta, bars=bars)
-        console.print(f"Registered {version.uri}")
+        if self.source is None:
+            raise InputError(
+                f"name the data that the model is made for, as in: regimeshift register FILE.csv --model {self.model}"
+            )
+
+        from regimeshift.console import console, step
+        from regimeshift.steps import plain_name
+
+        with step(f"loading {self.model}"):
+            from backtests import registry
+            from metalearner import load_meta
+
+            meta = load_meta(self.model)
+        bars = self.load(self.source)
+        name = self.name or plain_name(Path(self.model).resolve().name)
+        with step(f"adapting {meta.name} and registering it as {name}"):
+            version = registry.register(name, meta, bars=bars)
+            span = registry.tags_of(version).get("backtest_span")
+        console.print(
+            f"Registered {version.uri}, made for {', '.join(bars.symbols)} up to {bars.index[-1]}", markup=False
+        )
+        if meta.remark:
+            console.print(meta.remark, markup=False)
+        console.print(f"Its backtest in MLflow: {span}." if span else "MLflow holds no backtest of this model.")
         if self.promote:
-            difference = registry.promote(version)
+            with step("loading it in a new process"):
+                difference = registry.promote(version)
             console.print(
                 f"A new process reproduces its weights (largest difference {difference:.1e}); it is now the champion."
             )

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
+from regimeshift.options import DataOptions, LearningOptions, Source, TradingOptions, words
 
 
 @dataclass
-class Train:
+class Train(LearningOptions, TradingOptions, DataOptions):
     """Meta-train a learner on the regimes of a data set, and save the model.
 
     Bars from --test on are not used; they are for `regimeshift backtest`. To continue an interrupted training, run the same
     command with --resume; the result is bit-identical to that of an uninterrupted run.
     """
 
-    source: Annotated[str, tyro.conf.Positional] = "stocks"
-    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."""
+    source: Source = "stocks"
     learner: Literal["rl2", "latent", "maml", "anil", "cavia", "reptile", "finetune", "scratch", "rolling"] = "rl2"
     """Adapting through a memory: rl2 (recurrent), latent (belief over the regime).
     Adapting by gradient steps from meta-trained weights: maml, anil (output layer), cavia (context vector), reptile.
@@ -29,12 +28,10 @@ class Train:
     By default after 30 % of the data (without the features' warm-up), or at the nearest 1 January with ten years or more."""
     test: str | None = None
     """Start of the test, which training does not use; by default after 55 % of the data, likewise."""
-    n_regimes: int = 3
-    """Number of regimes."""
+    n_regimes: int | None = None
+    """Number of regimes; by default 3, or fewer if there are not 20 bars to fit each on."""
     steps: int = 300
     """Training steps; not used by scratch and rolling, which have no meta-training (and nothing to resume)."""
-    costs: str = "10bp"
-    """Trading costs per side, such as 10bp or 0.1%."""
     seed: int = 0
     """Random seed; the same seed gives a bit-identical model."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -43,19 +40,26 @@ class Train:
     """Continue an interrupted training."""
 
     def run(self) -> None:
-        from backtests import tracking
         from regimeshift import steps
-        from regimeshift.console import console, kept, writable
-        from regimeshift.spans import spans
+        from regimeshift.console import command_line, console, kept, step, writable
+        from regimeshift.spans import spans, time_text
+        from regimeshift.windows import Windows
 
-        bars = steps.load_to_learn(self.source)
-        where = spans(bars, self.validation, self.test)
-        folder = writable(self.out or f"models/{bars.name}-{self.learner}")
+        with step("importing torch and MLflow"):
+            import metalearner  # noqa: F401
+            from backtests import tracking
+
+        bars = self.load(self.source)
+        windows = Windows.of(bars, self.lookback)
+        steps.require(bars, windows)
+        where = spans(bars, self.validation, self.test, windows.lookback)
+        learner = steps.build_learner(
+            self.learner, windows, self, self, steps=self.steps, seed=self.seed, device=self.device
+        )  # fmt: skip
+        folder = writable(self.out or f"models/{steps.plain_name(bars.name)}-{self.learner}")
         regimes = steps.fit_regimes(bars, where, self.n_regimes, self.seed)
-        tasks, validation = steps.cut_tasks(bars, where, regimes)
-        console.print(
-            f"{len(tasks)} training tasks, {len(validation)} validation tasks from {where.validation:%Y-%m-%d}"
-        )
+        tasks, validation = steps.cut_tasks(bars, where, regimes, windows)
+        steps.tell_tasks(tasks, validation, where)
         checkpoint = folder / "checkpoint.safetensors"
         if not self.resume and checkpoint.exists() and not (folder / "meta.json").exists():
             console.print(f"Starting over. {folder} contains an interrupted training; use --resume to continue it.")
@@ -63,13 +67,11 @@ class Train:
             kept(f"progress is saved in {folder}; use --resume to continue", checkpoint),
             tracking.run(f"train {folder.name}", command="train", **vars(self)),
         ):
-            tracking.log_bars(tasks.bars, "training")
-            steps.train(
-                self.learner, tasks, validation, folder,
-                steps=self.steps, costs=self.costs, seed=self.seed, resume=self.resume, log=tracking.log_metrics,
-                device=self.device,
-            )  # fmt: skip
+            tracking.log_bars(tasks.bars, "training", whole=bars)
+            steps.train(learner, tasks, validation, folder, resume=self.resume, log=tracking.log_metrics)
         regimes.save(folder / "regimes.json")
-        console.print(
-            f"Saved {folder}. Next: regimeshift backtest {self.source} --models {folder} --start {where.test:%Y-%m-%d}"
-        )
+        following = command_line(
+            "regimeshift", "backtest", self.source, "--models", str(folder), "--start", time_text(where.test),
+            *words(self, DataOptions, TradingOptions, leave=("start",)),
+        )  # fmt: skip
+        console.print(f"Saved {folder}. Next: {following}", markup=False)

@@ -56,3 +56,21 @@ def test_ruin_is_a_total_loss_and_earns_nothing_after():
 def test_text():
     table = pd.DataFrame({"Sharpe": [0.123, np.nan], "CAGR": [0.1, -0.05], "turnover": [2.0, 0.0]})
     assert formatted(table).to_numpy().tolist() == [["0.12", "10.0%", "2.0x"], ["–", "-5.0%", "0.0x"]]
+
+
+def test_regression_cash_with_interest_has_no_sharpe_ratio():
+    """It was 7e13: the denominator was rounding."""
+    found = account(1e6 * (1 + 0.03 / 365.25) ** np.arange(366))
+    assert found["CAGR"] == pytest.approx((1 + 0.03 / 365.25) ** 365.25 - 1)
+    assert np.isnan([found[name] for name in ("Sharpe", "Sortino", "Calmar")]).all()
+    text = formatted(pd.DataFrame({"cash": found}).T).loc["cash"]
+    assert text[["Sharpe", "Sortino", "Calmar"]].tolist() == ["–"] * 3
+
+
+def test_regression_a_single_day_of_minutes_is_not_annualised():
+    index = pd.date_range("2024-03-05 09:31", periods=390, freq="min")
+    equity = 100 * np.cumprod(1 + np.random.default_rng(0).normal(0, 1e-3, 390))
+    zeros = np.zeros(390)
+    found = metrics(index, equity, zeros, zeros, np.ones((390, 1)))
+    assert found["total return"] == equity[-1] / equity[0] - 1
+    assert np.isnan([found[name] for name in ("CAGR", "volatility", "Sharpe", "Sortino", "Calmar")]).all()

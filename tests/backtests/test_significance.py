@@ -90,3 +90,11 @@ def test_errors_name_what_is_wrong():
         sharpe_difference(a, b, level=95)
     with pytest.raises(InputError, match="two series of 30"):
         sharpe_difference(a[:5], b[:5])
+
+
+def test_regression_an_account_in_cash_with_interest_has_no_difference_of_ratios():
+    """The dispersion of its returns is rounding, so the difference was of the order 1e13."""
+    equity = 1e6 * (1 + 0.03 / 365.25) ** np.arange(400)
+    cash = equity[1:] / equity[:-1] - 1
+    found = sharpe_difference(np.random.default_rng(0).normal(0, 0.01, 399), cash)
+    assert np.isnan([found.value, found.low, found.high]).all()

@@ -1,8 +1,10 @@
+import warnings
+
 import numpy as np
 import pytest
 
 from backtests import walk_forward
-from markets import Execution, InputError, simulate
+from markets import Bars, Execution, InputError, simulate
 from strategies import BuyAndHold, EqualWeight, Momentum, Plan, Strategy
 
 
@@ -83,6 +85,28 @@ def test_results_in_sample_are_warned_about(bars, meta):
         walk_forward([meta], bars[1000:], progress=False)
 
 
+def test_regression_a_span_of_one_or_two_bars_is_one_line(bars):
+    """One bar was a division by zero, two bars were a turnover of 182 a year."""
+    for k, text in ((1, "1 bar from"), (2, "2 bars from")):
+        with pytest.raises(InputError, match=f"{text} .* a backtest needs at least 3"):
+            walk_forward([EqualWeight()], bars[-k:], progress=False)
+    assert len(walk_forward([EqualWeight()], bars[-3:], progress=False)[0].equity) == 3
+
+
+class WithHole(Strategy):
+    name = "with a hole"
+
+    def plan(self, bars):
+        aim = np.zeros(bars.shape)
+        aim[7, 2] = np.nan
+        return Plan(aim)
+
+
+def test_regression_an_aim_that_is_no_number_names_strategy_symbol_and_time(bars):
+    with pytest.raises(InputError, match=rf"with a hole: plan: aim .* is nan; .* \(S2 at {bars.index[1007]}\)"):
+        walk_forward([WithHole()], bars[1000:], progress=False)
+
+
 def test_nothing_to_backtest(bars):
     with pytest.raises(InputError, match="nothing to backtest"):
         walk_forward([], bars)
@@ -111,3 +135,19 @@ def test_the_ledger_of_a_backtest_adds_up_to_it(bars):
     trades, account = result.ledger("momentum 60")
     np.testing.assert_array_equal(account["equity"], result["momentum 60"].equity)
     assert trades["cost"].sum() == pytest.approx(result["momentum 60"].cost.sum(), rel=1e-12)
+
+
+def test_regression_a_model_of_dates_is_run_on_bars_with_a_time_zone(bars):
+    """Comparing the two was a raw TypeError."""
+    zoned = Bars.make(bars.index.tz_localize("Europe/Paris"), bars.symbols, bars.close)[1300:]
+    rule = EqualWeight()
+    rule.seen_until = bars.index[1200]  # without a zone
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        walk_forward([rule], zoned, progress=False)
+    rule.seen_until = bars.index[1350]
+    with pytest.warns(UserWarning, match="in sample"):
+        walk_forward([rule], zoned, progress=False)
+    rule.seen_until = zoned.index[0]
+    with pytest.raises(InputError, match=r"equal weight: seen_until .* has a UTC offset, but the times of the data"):
+        walk_forward([rule], bars[1300:], progress=False)

@@ -18,7 +18,7 @@ def policy(bars):
 
 def test_believes_the_average_of_prior_and_what_was_seen(policy, bars):
     """The posterior mean as in the module's docstring, bar by bar."""
-    seen, n = Seen.of(LEARNER, bars), (len(bars) - 1) / bars.years / LEARNER.prior_std**2
+    seen, n = Seen.of(LEARNER, bars), bars.bars_per_year / LEARNER.prior_std**2
     weighted, weight = n * policy.mean, np.full(3, n)
     for t in range(len(bars)):
         for k in np.flatnonzero(np.isfinite(seen.z[t])):

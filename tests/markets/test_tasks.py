@@ -133,6 +133,17 @@ def test_a_set_of_tasks_prints_on_one_line(tasks):
     assert repr(TaskSet(())) == "TaskSet(no tasks)"
 
 
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
+def test_regression_a_split_at_a_timestamp_works_in_any_zone(zone):
+    """A Timestamp without a zone was refused on bars that have one."""
+    index = pd.bdate_range("2000-01-03", periods=900, tz=zone)
+    close = np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, (900, 2)), axis=0))
+    tasks = TaskSet.from_windows(Bars.make(index, ["A", "B"], close), support=20, query=20, step=20)
+    at = pd.Timestamp(index[500].date())
+    training, validation = tasks.split(validation=at)
+    assert training[-1].times[2] < index[500] <= validation[0].times[0]
+
+
 def test_regression_tasks_begin_after_the_lookback_of_what_reads_them(bars):
     """They began after 253 bars whatever read them: with a longer lookback, windows held no known feature."""
     features = Features((Return(600),))

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import samples
-from command import SCRIPT, call, refused
+from command import COMMAND, call, refused
 
 FAST = ["--steps", "4"]
 
@@ -71,6 +71,7 @@ def test_every_step_is_a_command_on_files(trained):
     )
     assert done.returncode == 0, done.stderr
     assert (trained / "report.html").exists()
+    assert "Check of my: nothing found. See: regimeshift data check" in done.stdout
     for name in ("RL2, unadapted", "equal weight", "momentum 50"):
         assert name in done.stdout
     done = call("register", "my.csv", "--model", "models/my-rl2", cwd=trained)
@@ -122,7 +123,7 @@ def test_ctrl_c_and_resume_end_in_the_same_bits(trained):
     steps = ["--steps", "60"]
     assert call("train", "my.csv", *steps, "--out", "models/whole", cwd=trained).returncode == 0
     process = subprocess.Popen(
-        [SCRIPT, "train", "my.csv", *steps, "--out", "models/cut"], cwd=trained, stderr=subprocess.PIPE
+        [*COMMAND, "train", "my.csv", *steps, "--out", "models/cut"], cwd=trained, stderr=subprocess.PIPE
     )
     checkpoint = trained / "models/cut/checkpoint.safetensors"
     while not checkpoint.exists() and process.poll() is None:
@@ -157,14 +158,15 @@ def test_regimes_says_how_many_the_data_support(desk):
 def test_regimes_that_cannot_be_are_one_line(desk):
     refused(call("regimes", "my.csv", "--detector", "jump", "--n-regimes", "0", cwd=desk), "n_regimes is 0")
     refused(call("regimes", "my.csv", "--fit-until", "2035", cwd=desk), "--fit-until 2035", "leave some bars")
-    refused(call("regimes", "my.csv", "--page", "no/r.html", cwd=desk), "no/r.html: the page cannot be written")
+    (desk / "flat").write_text("")
+    refused(call("regimes", "my.csv", "--page", "flat/r.html", cwd=desk), "flat: cannot write there")
     refused(call("regimes", "my.csv", "--n-regimes", "200", cwd=desk), "too few for 200 regimes")
 
 
 @pytest.mark.process
 def test_two_at_once_do_not_disturb_each_other(desk):
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    command = [SCRIPT, "train", "my.csv", *FAST, "--out"]
+    command = [*COMMAND, "train", "my.csv", *FAST, "--out"]
     both = [
         subprocess.Popen([*command, f"models/at-once-{i}"], cwd=desk, env=environment, stderr=subprocess.PIPE)
         for i in (0, 1)
@@ -251,7 +253,7 @@ def test_two_models_of_one_name_stand_in_one_table(trained):
 def test_a_server_that_is_none_is_one_line(trained):
     environment = {**os.environ, "MLFLOW_TRACKING_URI": "garbage://x"}
     done = subprocess.run(
-        [SCRIPT, "backtest", "my.csv"], cwd=trained, env=environment, capture_output=True, text=True, check=False
+        [*COMMAND, "backtest", "my.csv"], cwd=trained, env=environment, capture_output=True, text=True, check=False
     )
     refused(done, "MLflow at garbage://x", "MLFLOW_TRACKING_URI")
 
@@ -303,7 +305,7 @@ def test_bench_adapt_judges_learners_and_keeps_them(tmp_path):
     wanted = ("bench", "adapt", "--quick", "--tasks", "20", "--learners", "Scratch", "fine-tune", "--out", "here")
     done = call(*wanted, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for text in ("bars seen in the new regime", "gradient steps on 100 bars", "20 unseen tasks, 1 training seeds"):
+    for text in ("bars seen in the new regime", "gradient steps on 100 bars", "20 unseen tasks, 1 training seed;"):
         assert text in done.stdout
     page = (tmp_path / "here" / "drift_momentum.html").read_text()
     assert "How well do they adapt?" in page

@@ -4,6 +4,12 @@ from markets import InputError
 from strategies.named import strategy_from_name
 
 
+def test_windows_that_are_not_given_suit_the_bars():
+    assert strategy_from_name("momentum", year=12).window == 12
+    assert strategy_from_name("momentum:7", year=12).window == 7
+    assert strategy_from_name("inverse_volatility", volatility=13).window == 13
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [

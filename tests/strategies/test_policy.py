@@ -153,6 +153,14 @@ def test_regression_without_a_base_some_aims_stand_out_of_their_zone_at_first(se
     assert (plan.aim.abs() > plan.band).double().mean() > 0.5
 
 
+def test_the_window_of_the_base_is_a_setting(bars):
+    short = strategy(base_window=10, shrink=0.0)
+    np.testing.assert_allclose(short.plan(bars).aim, InverseVolatility(10).plan(bars).aim)
+    assert "holds its base (inverse volatility)" in short.remark
+    with pytest.raises(InputError, match="base_window is 1; it must be at least 2"):
+        PolicySettings(base_window=1)
+
+
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=15)
 def test_rows_on_which_nothing_trades_change_no_weight(seed):

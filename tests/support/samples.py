@@ -94,7 +94,7 @@ def cases(draw, sizings=("pre_fee", "post_fee"), paths=3):
     costs = Costs(
         commission=either(0.0, 0.002),
         sell_tax=either(0.0, 0.001),
-        fixed=either(0.0, 0.5),
+        fixed=either(0.0, 0.5, 40.0),
         spread=either(0.0, 0.001),
         impact=either(0.0, 0.3),
         quadratic=either(0.0, 0.05, 2.0) if sizing in ("pre_fee", "post_fee") else 0.0,
@@ -109,6 +109,7 @@ def cases(draw, sizings=("pre_fee", "post_fee"), paths=3):
         lot=either(1.0, 10.0),
         cash=1e4,
         borrowing=either(True, False),
+        shortfall=either("pro_rata", "smallest_first"),
         long_only=either(True, False),
         max_weight=either(0.4, np.inf),
         gross=either(1.0, 2.5, np.inf),
@@ -119,4 +120,7 @@ def cases(draw, sizings=("pre_fee", "post_fee"), paths=3):
     shape = (draw(st.integers(1, paths)), length, symbols)
     aim = rng.normal(0, either(0.3, 1.0), shape)
     aim[rng.random(shape) < 0.1] = 0.0
-    return bars, costs, execution, aim, rng.uniform(0, 0.2, shape), rng.uniform(0.1, 1, shape)
+    band, rate = rng.uniform(0, 0.2, shape), rng.uniform(0.1, 1, shape)
+    band[rng.random(shape) < 0.3] = 0.0  # with an aim of 0 the plan may ask for exactly what is held
+    rate[rng.random(shape) < 0.1] = 0.0
+    return bars, costs, execution, aim, band, rate

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from markets.bars.time_spans import Span
 from markets.common.errors import InputError
 from markets.data.tables import Table, joined, read_table
-from markets.data.time_spans import Span
 from markets.data.vendors.base import Vendor, progress
 from markets.data.vendors.ccxt import Ccxt
 from markets.data.vendors.yfinance import Yfinance

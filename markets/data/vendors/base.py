@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from markets.bars.time_spans import Span
 from markets.common.errors import InputError
-from markets.data.time_spans import Span
 
 WAITS = (1, 2, 4, 8, 16)  # seconds before each retry
 PATIENCE = 2.0  # seconds after which progress is shown

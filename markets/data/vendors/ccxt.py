@@ -15,9 +15,9 @@ from typing import Any
 
 import pandas as pd
 
+from markets.bars.time_spans import Span
 from markets.common.errors import InputError
 from markets.data.cache import Series
-from markets.data.time_spans import Span
 from markets.data.vendors import base
 
 UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}  # milliseconds

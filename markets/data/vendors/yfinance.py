@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from markets.bars.time_spans import Span
 from markets.data.cache import Series
-from markets.data.time_spans import Span
 from markets.data.vendors import base
 
 DAY = 86_400_000  # milliseconds

@@ -4,6 +4,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import samples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -165,3 +166,55 @@ def test_a_copy_is_as_immutable_as_the_bars(again):
     for array in (other.close, other.tradable, other.marks):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
+
+
+def test_regression_one_hash_of_the_data_set_and_one_of_the_span():
+    """The hash hung on where the visible rows began, so that no two logs of one data set could be matched."""
+    bars = samples.regime_bars(60, 2, seed=1)
+    late = bars[40:]
+    assert late.hash == bars.hash == bars.with_past().hash
+    assert late.span_hash == late.without_past().hash == bars[30:][10:].span_hash
+    assert late.span_hash != bars.span_hash == bars.hash
+    assert bars[:40].hash not in (bars.hash, late.span_hash)
+
+
+NAIVE = pd.date_range("2020-01-01", periods=40)
+AWARE = NAIVE.tz_localize("America/New_York")
+
+
+def line(index, **more):
+    return Bars.make(index, ["A", "B"], np.arange(1.0, 1 + 2 * len(index)).reshape(-1, 2), **more)
+
+
+@pytest.mark.parametrize("time", ["2020-01-11", pd.Timestamp("2020-01-11"), np.datetime64("2020-01-11")])
+def test_regression_a_time_without_an_offset_is_in_the_zone_of_the_bars(time):
+    """A naive Timestamp on aware bars was refused as "not a span of time"."""
+    assert line(AWARE)[time:].index[0] == AWARE[10]
+    assert line(AWARE).until(time).index[-1] == AWARE[10]
+    assert line(NAIVE)[time:].index[0] == NAIVE[10]
+
+
+def test_regression_a_time_with_an_offset_is_converted_or_refused_in_one_line():
+    """An aware Timestamp on naive bars was a raw TypeError, or a message about writing 2008."""
+    utc = pd.Timestamp("2020-01-11 05:00", tz="UTC")  # midnight in New York
+    assert line(AWARE)[utc:].index[0] == AWARE[10]
+    for ask in (lambda: line(NAIVE)[utc:], lambda: line(NAIVE).until(utc)):
+        with pytest.raises(InputError, match="has a UTC offset, but the times of the data have none"):
+            ask()
+
+
+def test_regression_delisting_dates_with_and_without_an_offset():
+    """An aware date was a raw ValueError on aware bars, and a raw TypeError on naive ones."""
+    close = np.arange(1.0, 81).reshape(-1, 2)
+    close[20:, 1] = np.nan
+    for index in (NAIVE, AWARE):
+        gone = Bars.make(index, ["A", "B"], close, delisted={"B": "2020-01-21"})
+        assert gone.delisted[:, 1].sum() == 20
+    utc = pd.Timestamp("2020-01-21 05:00", tz="UTC")
+    assert Bars.make(AWARE, ["A", "B"], close, delisted={"B": utc}).delisted_from["B"] == AWARE[20]
+    with pytest.raises(
+        InputError, match=r"delisted: B 2020-01-21 .* has a UTC offset, but the times of the data have none"
+    ):
+        Bars.make(NAIVE, ["A", "B"], close, delisted={"B": utc})
+    with pytest.raises(InputError, match="delisted: B 'soon' is not a time"):
+        Bars.make(NAIVE, ["A", "B"], close, delisted={"B": "soon"})

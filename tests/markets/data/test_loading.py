@@ -8,6 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from markets import Bars, InputError, load
+from markets.bars import Source
+from markets.data.csv_text import parse_csv
+from markets.data.tables import read_table
 
 LONG = "date,symbol,open,high,low,close,volume\n"
 
@@ -452,3 +455,48 @@ def outcome(path):
         return load(path)
     except InputError as error:
         return error
+
+
+def test_regression_what_is_known_of_a_set_goes_by_where_it_comes_from(stocks, tmp_path):
+    """A user's stocks.csv was told that it is the packaged set of survivors."""
+    assert "still listed in 2022" in stocks.source.survivorship
+    for part in (stocks["2008":], stocks.select(["AAPL"]), stocks.resample("W-FRI"), stocks[-500:].without_past(9)):
+        assert part.source == stocks.source
+    assert stocks.with_values(close=stocks.close * 2).source == Source(stocks.source.survivorship, adjusted=False)
+    frame = pd.DataFrame(stocks.close[-50:], stocks.index[-50:], stocks.symbols)
+    frame.rename_axis("date").to_csv(tmp_path / "stocks.csv")
+    mine = load(tmp_path / "stocks.csv")
+    assert mine.name == "stocks"
+    assert mine.source == Source()
+
+
+@pytest.mark.parametrize("name", ["Unnamed: 0", ""])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_regression_a_saved_index_is_no_symbol(tmp_path, name, kind):
+    """Pandas writes row numbers as a column "Unnamed: 0"; it was taken for a symbol."""
+    frame = pd.DataFrame(
+        {name: range(4), "date": pd.date_range("2020-01-01", periods=4), "A": [1, 2, 3, 4], "B": [2, 3, 4, 5]}
+    )
+    path = tmp_path / f"mine.{kind}"
+    frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path)
+    assert load(path).symbols == ("A", "B")
+    assert load(frame).symbols == ("A", "B")
+
+
+@pytest.mark.parametrize("column", ["volume", "Volume", "Adj Close", "dividends"])
+def test_regression_a_field_of_a_wide_table_is_no_symbol(column):
+    """The volume was bought and sold like a stock."""
+    frame = pd.DataFrame({"date": ["2020-01-01", "2020-01-02"], "A": [1, 2], "B": [2, 3], column: [9e6, 8e6]})
+    with pytest.raises(InputError, match=f"^column '{column}' is no symbol, but in a wide table each column holds"):
+        load(frame)
+
+
+def test_a_column_of_prices_without_a_name_is_refused():
+    frame = pd.DataFrame({"date": ["2020-01-01", "2020-01-02"], "A": [1, 2], "Unnamed: 2": [2.5, 3.7]})
+    with pytest.raises(InputError, match="column 'Unnamed: 2' has no name; name it after its symbol"):
+        load(frame)
+
+
+def test_symbols_may_differ_by_case_alone():
+    text = b"date,BRKa,BRKA\n2020-01-01,1,2\n2020-01-02,1,2\n"
+    assert read_table(parse_csv(text)[0], "x", "row {}".format).symbols == ("BRKa", "BRKA")

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -6,11 +8,13 @@ import pytest
 import torch
 
 import metalearner.learners.base
+from backtests import walk_forward
 from markets import InputError, TaskSet
 from metalearner import (
     LEARNERS,
     MAML,
     RL2,
+    Ensemble,
     FineTune,
     Inner,
     Latent,
@@ -21,6 +25,7 @@ from metalearner import (
     Training,
     load_meta,
 )
+from metalearner.learners.inner_loop import ByGradient
 from strategies import PolicySettings
 
 
@@ -56,6 +61,21 @@ def test_fine_tuning_moves_the_weights_by_what_it_saw(tasks, bars):
     np.testing.assert_array_equal(meta.unadapted().plan(bars).aim, before)  # adapting does not change the original
     again = meta.adapt(bars[:700])
     np.testing.assert_array_equal(again.plan(bars).aim, early.plan(bars).aim)
+
+
+def test_regression_a_tilt_of_zero_says_which_evidence_it_lacked(tasks, tmp_path):
+    training = Training(steps=2, evaluate_every=2, evidence=1e9)
+    meta = FineTune(inner=Inner(steps=1), training=training, step_sizes=()).fit(*tasks, progress=False)
+    later = len(tasks[1]) // 2
+    test = meta.tilt_test
+    assert (test.share, test.threshold, test.tasks) == (0.0, 1e9, later)
+    assert meta.remark == (
+        f"pre-train + fine-tune holds its base (inverse volatility): on the later half of validation ({later} tasks) the gain of "
+        f"its tilt has a t-statistic of {test.statistic:.2f}, and more than 1e+09 is wanted (--evidence, Training.evidence)."
+    )
+    assert load_meta(meta.save(tmp_path / "m")).tilt_test == test
+    assert "the factor on its tilt is 0" in meta.shrunk(0.0, "still").remark
+    assert meta.shrunk(1.0, "whole").remark == ""
 
 
 def test_the_tilt_of_fine_tuning_is_judged_after_its_steps(tasks, monkeypatch):
@@ -272,3 +292,64 @@ def test_regression_a_setting_of_another_version_is_not_ignored(meta, tmp_path):
 def test_a_meta_policy_needs_a_kind():
     with pytest.raises(TypeError, match=r'class Mine\(MetaPolicy, kind="mine"\)'):
         type("Mine", (metalearner.learners.base.MetaPolicy,), {})
+
+
+def test_regression_a_learner_without_a_kind_of_its_own_does_not_replace_its_parent():
+    """It took its parent's name among the saved models, and read what the parent had saved."""
+    kinds = metalearner.learners.base.MetaPolicy.kinds
+    before = dict(kinds)
+    for kind in ({}, {"kind": "gradient"}):
+        with pytest.raises(TypeError, match=r"needs a kind|two kinds of MetaPolicy called gradient"):
+            type("Mine", (ByGradient,), {}, **kind)
+    assert kinds == before
+
+
+ONE = Training(steps=1, evaluate_every=1, evidence=None)
+STEP = Inner(steps=1, support=60)
+BY_GRADIENT = {
+    "MAML": MAML(training=ONE, inner=STEP),
+    "ANIL": MAML.anil(training=ONE, inner=STEP),
+    "CAVIA": MAML.cavia(training=ONE, inner=STEP),
+    "Reptile": Reptile(training=ONE, inner=STEP),
+    "fine-tune": FineTune(training=ONE, inner=STEP, step_sizes=()),
+    "scratch": Scratch(training=ONE, inner=STEP, step_sizes=()),
+    "rolling": RollingRetrain(training=ONE, inner=STEP),
+    "ensemble": Ensemble(MAML(training=ONE, inner=STEP), members=2),
+}
+
+
+@pytest.mark.parametrize("name", BY_GRADIENT)
+def test_regression_bars_that_were_adapted_to_are_in_sample(name, tasks, bars, tmp_path):
+    """`seen_until` stayed at the end of meta-training, and a backtest on what was adapted to gave no warning."""
+    meta = BY_GRADIENT[name].fit(*tasks, progress=False)
+    adapted, last = meta.adapt(bars[:1450]), bars.index[1449]
+    assert meta.seen_until < last
+    assert adapted.seen_until == last
+    assert type(adapted).load(adapted.save(tmp_path / "adapted")).seen_until == last
+    assert meta.unadapted().seen_until == meta.seen_until
+    with pytest.warns(UserWarning, match=f"has learnt from bars up to {last}"):
+        walk_forward([adapted], bars[1400:], progress=False)
+    assert meta.adapt(bars[: meta.seen_until]).seen_until == meta.seen_until  # training saw these bars too
+
+
+def test_a_memory_learns_nothing_from_what_it_reads(meta, bars):
+    assert meta.adapt(bars).seen_until == meta.seen_until
+
+
+def test_regression_a_full_disk_leaves_the_old_model(meta, tasks, tmp_path, monkeypatch):
+    """The old meta.json stood beside new weights, which loads as neither."""
+    folder = meta.save(tmp_path / "model")
+    (folder / "regimes.json").write_text("{}")
+
+    def full(path, config):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    other = BY_GRADIENT["MAML"].fit(*tasks, progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(metalearner.learners.base, "write_config", full)
+        with pytest.raises(InputError, match="No space left on device") as refusal:
+            other.save(folder)
+    assert "\n" not in str(refusal.value)
+    assert load_meta(folder).fingerprint == meta.fingerprint
+    assert load_meta(other.save(folder)).fingerprint == other.fingerprint
+    assert (folder / "regimes.json").exists()  # what is not the model's stays

@@ -1,3 +1,6 @@
+import errno
+import os
+
 import numpy as np
 import pytest
 
@@ -78,3 +81,20 @@ def test_the_learner_must_trade():
 def test_needs_members():
     with pytest.raises(InputError, match="at least 1"):
         Ensemble(LEARNER, members=0)
+
+
+def test_regression_an_ensemble_is_replaced_as_a_whole(ensemble, tmp_path, monkeypatch):
+    """Members were written in place: a full disk left some of each ensemble."""
+    folder = ensemble.save(tmp_path / "e")
+    other, last = ensemble.shrunk(0.5, "other"), ensemble.members[1]
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(other.members[1], "save", full)
+        with pytest.raises(InputError, match="No space left on device"):
+            other.save(folder)
+    assert load_meta(folder).fingerprint == ensemble.fingerprint
+    assert load_meta(folder / "1").fingerprint == last.fingerprint
+    assert load_meta(other.save(folder)).fingerprint == other.fingerprint

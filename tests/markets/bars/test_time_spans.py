@@ -6,12 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from markets import InputError
-from markets.data.time_spans import Span
+from markets.bars.time_spans import Span
 
 DAYS = pd.date_range("2019-01-01", "2021-12-31", freq="7h")
 
 
-@pytest.mark.parametrize("end", ["2020", "2020-03", "2020-03-04", "2020-03-04T10", "2020Q2", datetime.date(2020, 3, 4)])
+@pytest.mark.parametrize(
+    "end", ["2020", "2020-03", "2020-03-04", "20200304", "2020-03-04T10", "2020Q2", datetime.date(2020, 3, 4)]
+)
 def test_an_end_is_included_whole(end):
     rows = Span.of(end, end).rows(DAYS)
     end = end.isoformat() if isinstance(end, datetime.date) else end

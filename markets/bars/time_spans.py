@@ -67,32 +67,48 @@ class Span:
         return f"from {self.first or 'the beginning'} to {self.last or 'the end'}"
 
 
+def moment(name: str, value: str | date, zone: tzinfo | None) -> pd.Timestamp:
+    """A point in time (of a day, a month or a year its beginning) in the time zone of the data; None for data without one.
+
+    Raises
+    ------
+    InputError
+        When it is not a time, or has a UTC offset and the data have none. The message begins with `name`.
+    """
+    first = _ends(name, value)[0]
+    if first.tz is not None and zone is None:
+        raise InputError(f"{name} {value} has a UTC offset, but the times of the data have none; give it without one")
+    found = _on(first, zone)
+    assert found is not None
+    return found
+
+
 def _ends(name: str, value: str | date) -> tuple[pd.Timestamp, pd.Timestamp]:
     """First and last instant of a year, month, day or point in time."""
     if isinstance(value, date) and not isinstance(value, datetime):
         value = value.isoformat()
     try:
         if not isinstance(value, str):
-            moment = pd.Timestamp(value)
-        elif not re.match(r"\d{4}(\b|Q)", value):
+            point = pd.Timestamp(value)
+        elif not re.match(r"\d{4}(\b|Q)|\d{8}$", value):
             raise ValueError
         elif re.search(r"(Z|\d:\d\d.*[+-]\d\d:?\d\d)$", value):
-            moment = pd.Timestamp(value)
+            point = pd.Timestamp(value)
         else:
             period = pd.Period(value)
             return period.start_time, period.end_time
     except (ValueError, TypeError, AttributeError):  # AttributeError: pandas parses "nan" as a period
         raise InputError(f"{name} {value!r} is not a time; write it as 2024-01-31") from None
-    if pd.isna(moment):
+    if pd.isna(point):
         raise InputError(f"{name} {value!r} is not a time; write it as 2024-01-31")
-    return moment, moment
+    return point, point
 
 
-def _on(moment: pd.Timestamp | None, zone: tzinfo | None) -> pd.Timestamp | None:
-    if moment is None:
+def _on(point: pd.Timestamp | None, zone: tzinfo | None) -> pd.Timestamp | None:
+    if point is None:
         return None
-    if moment.tz is None:
-        return moment if zone is None else moment.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
+    if point.tz is None:
+        return point if zone is None else point.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
     if zone is None:
-        raise InputError(f"{moment} has a UTC offset, but the times of the data have none; give the span without one")
-    return moment.tz_convert(zone)
+        raise InputError(f"{point} has a UTC offset, but the times of the data have none; give the span without one")
+    return point.tz_convert(zone)

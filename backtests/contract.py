@@ -1,0 +1,351 @@
+"""`DataContract`: the bars that a deployed model was made for, and the check that later bars are such bars.
+
+A contract holds the bars that the model's decision was recorded on at registration. What is checked is derived from them: the
+symbols, the time zone, the spacing, the scale, and, where later bars reach back to them, the returns themselves, so that
+exchanged columns are found; and from the year before, who had gaps, and how long a symbol may be silent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from markets import Bars, InputError
+from markets.common.formats import FORMAT, check_format
+
+# Generous, since prices, volatilities and sessions change; what is refused is another unit, instrument or bar length.
+SPACING = 1.5  # largest ratio of the median time between bars to that at registration
+PRICE = 30.0  # largest ratio of a close to the last one at registration, and to the one before it
+VOLATILITY = 10.0  # largest ratio of the median absolute return to that at registration
+SILENCE = 2.0  # longest silence at the end, in multiples of the longest between two closes at registration
+REVISED = 0.5  # largest median difference of a return known at registration, in median absolute returns
+USUAL = pd.Timedelta("366D")  # gaps are usual if there were any in so long before registration
+_COMMON = 5  # fewest common returns that can tell two series apart
+
+
+@dataclass(frozen=True, eq=False)
+class DataContract:
+    """The bars that a deployed model was made for.
+
+    Attributes
+    ----------
+    bars : Bars of shape (T, A)
+        The last bars at registration, closes alone, with the symbols in the model's order. A symbol that is never tradable is
+        there to be read only.
+    warmup : int
+        Closes of each symbol that a decision reads before its last one.
+    data_hash : str
+        `Bars.hash` of the data set that the model was adapted to.
+    gaps : tuple of bool, length A
+        Whether a symbol lacked a close, after its first one, in the year before registration.
+    silence : tuple of float, length A
+        Longest time between two closes of each symbol in that year, in seconds.
+    """
+
+    bars: Bars
+    warmup: int
+    data_hash: str
+    gaps: tuple[bool, ...]
+    silence: tuple[float, ...]
+
+    @classmethod
+    def of(cls, bars: Bars, warmup: int) -> DataContract:
+        """The contract of a model that is registered on `bars`.
+
+        Parameters
+        ----------
+        bars : Bars
+            Visible rows are kept; the history before them, a year back, says what gaps are usual.
+        warmup : int
+            Closes of each symbol that a decision reads before its last one.
+        """
+        held = bars.with_past()
+        year = held.rows(min(int(held.index.searchsorted(held.index[-1] - USUAL)), bars.past), len(held))
+        there, seconds = np.isfinite(year.close).T, year.index.as_unit("us").asi8 / 1e6
+        gaps = tuple(bool((~closes[int(np.argmax(closes)) :]).any()) for closes in there)
+        silence = tuple(float(np.diff(seconds[closes]).max(initial=_spacing(year))) for closes in there)
+        kept = Bars.make(bars.index, bars.symbols, bars.close, tradable=bars.tradable, name=bars.name)
+        return cls(kept, warmup, bars.hash, gaps, silence)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return self.bars.symbols
+
+    @property
+    def needed(self) -> int:
+        """Fewest bars for a decision."""
+        return self.warmup + 1
+
+    @cached_property
+    def spacing(self) -> float:
+        """Median time between bars, in seconds."""
+        return _spacing(self.bars)
+
+    # ------------------------------------------------------------------ checks
+
+    def same_spacing(self, spacing: float) -> bool:
+        """Whether bars `spacing` seconds apart are of the model's length."""
+        return 1 / SPACING <= spacing / self.spacing <= SPACING
+
+    def ordered(self, bars: Bars) -> Bars:
+        """`bars` with the symbols in the model's order, those untradable that were never tradable at registration.
+
+        Raises
+        ------
+        InputError
+            When a symbol is missing, or there is another one.
+        """
+        missing = [s for s in self.symbols if s not in bars.symbols]
+        others = [s for s in bars.symbols if s not in self.symbols]
+        if missing or others:
+            what = f"{bars.name} is without {few(missing)}" if missing else f"{bars.name} has {few(others)} besides"
+            raise InputError(f"{what}; the model was made for {few(self.symbols)}, and needs the bars of just these")
+        bars = bars if bars.symbols == self.symbols else bars.select(self.symbols)
+        return bars if self.tradable.all() else _restricted(bars, self.tradable)
+
+    def check(self, bars: Bars) -> Bars:
+        """Check that a decision of the model on `bars` makes sense, and return them with the symbols in its order.
+
+        Parameters
+        ----------
+        bars : Bars
+            All visible rows are checked; the decision follows the last one.
+
+        Returns
+        -------
+        Bars
+
+        Raises
+        ------
+        InputError
+            When symbols differ, there are too few bars, the time zone or the spacing is another one, a symbol lacks closes or
+            no longer trades, the bars end before those at registration, or closes are not those of such symbols.
+        """
+        bars = self.ordered(bars)
+        if len(bars) < self.needed:
+            raise InputError(f"{bars.name} has {len(bars)} bars; the model reads {self.needed}")
+        self._check_times(bars)
+        self._check_closes(bars)
+        self._check_scale(bars)
+        self._check_overlap(bars)
+        return bars
+
+    def _check_times(self, bars: Bars) -> None:
+        name, last, end = bars.name, self.bars.index[-1], bars.index[-1]
+        if (end.tz is None) != (last.tz is None):
+            zones = [f"are in the time zone {t.tz}" if t.tz else "have no time zone" for t in (end, last)]
+            raise InputError(
+                f"the times of {name} {zones[0]}, and those of the bars that the model was made for {zones[1]}"
+            )
+        if not self.same_spacing(given := _spacing(bars)):
+            raise InputError(
+                f"the bars of {name} are {duration(given)} apart; the model was made for bars {duration(self.spacing)} apart"
+            )
+        if end < last:
+            raise InputError(
+                f"{name} ends at {end}, and the model was adapted to bars up to {last}; give bars that end then or later"
+            )
+
+    def _check_closes(self, bars: Bars) -> None:
+        there, index = np.isfinite(bars.close), bars.index
+        for column, symbol in enumerate(self.symbols):
+            rows, listing = np.flatnonzero(there[:, column]), self._listing[column]
+            silent = (index[-1] - index[rows[-1]]).total_seconds()
+            if silent > SILENCE * self.silence[column]:
+                raise InputError(
+                    f"{symbol} no longer trades: its last close is of {index[rows[-1]]}, {duration(silent)} before the last bar, "
+                    f"and until registration it was never silent for more than {duration(self.silence[column])}; register a "
+                    "model without it"
+                )
+            absent = ~there[:, column] & ~np.asarray(index < listing)
+            if not self.gaps[column] and absent.any():
+                raise InputError(
+                    f"{symbol} has no close at {index[int(np.argmax(absent))]}; it had no gaps when the model was registered"
+                )
+            # a symbol that was listed late is judged on what there is of it, as in the backtest
+            if len(rows) < self.needed and not (self._late[column] and index[rows[0]] <= listing):
+                raise InputError(
+                    f"{symbol} has {len(rows)} closes; the model reads {self.needed} of each symbol: give more bars"
+                )
+
+    def _check_scale(self, bars: Bars) -> None:
+        for column, symbol in enumerate(self.symbols):
+            close, before = (_known(b.close[:, column]) for b in (bars, self.bars))
+            rows = np.flatnonzero(np.isfinite(bars.close[:, column]))
+            jump = np.abs(np.diff(np.log(close))) > math.log(PRICE)
+            if jump.any():
+                at = int(np.argmax(jump))
+                raise InputError(
+                    f"{symbol} goes from {close[at]:g} to {close[at + 1]:g} at {bars.index[rows[at + 1]]}; correct that close"
+                )
+            if not 1 / PRICE <= close[-1] / before[-1] <= PRICE:
+                raise InputError(
+                    f"{symbol} closes at {close[-1]:g}, and at {before[-1]:g} when the model was registered: another unit, or "
+                    "another instrument?"
+                )
+            given, usual = (
+                float(np.median(np.abs(np.diff(np.log(c))))) if len(c) > _COMMON else 0.0 for c in (close, before)
+            )
+            if given and usual and not 1 / VOLATILITY <= given / usual <= VOLATILITY:
+                raise InputError(
+                    f"{symbol} moves by {given:.2%} on a median bar, and by {usual:.2%} when the model was registered: another "
+                    "instrument?"
+                )
+
+    def _check_overlap(self, bars: Bars) -> None:
+        """Returns at times that were known at registration; prices may have been adjusted by a factor since."""
+        common = bars.index.intersection(self.bars.index)
+        if len(common) <= _COMMON:
+            return
+        given, before = (b.close[b.index.get_indexer(common)] for b in (bars, self.bars))
+        for column, symbol in enumerate(self.symbols):
+            if _same(given[:, column], before[:, column]):
+                continue
+            other = [s for k, s in enumerate(self.symbols) if k != column and _same(given[:, column], before[:, k])]
+            what = f"those of {other[0]}: are columns exchanged?" if other else "other ones: is it the same instrument?"
+            raise InputError(
+                f"the returns of {symbol} from {common[0]} to {common[-1]} were known at registration, and these are {what}"
+            )
+
+    # ------------------------------------------------------------------ what is derived
+
+    @cached_property
+    def tradable(self) -> np.ndarray:
+        """Whether each symbol is ever tradable, bool of shape (A,)."""
+        return self.bars.tradable.any(axis=0)
+
+    @cached_property
+    def _listing(self) -> list[pd.Timestamp]:
+        """Time of each symbol's first close."""
+        return [self.bars.index[np.flatnonzero(there)[0]] for there in np.isfinite(self.bars.close).T]
+
+    @cached_property
+    def _late(self) -> list[bool]:
+        """Whether a symbol had fewer closes than a decision reads, because it was listed later."""
+        return [int(there.sum()) < self.needed for there in np.isfinite(self.bars.close).T]
+
+    # ------------------------------------------------------------------ on disk
+
+    def save(self, path: Path) -> None:
+        """Write the contract as JSON."""
+        facts = {
+            "format": FORMAT,
+            "data_hash": self.data_hash,
+            "warmup": self.warmup,
+            "tradable": self.tradable.tolist(),
+            "gaps": self.gaps,
+            "silence": self.silence,
+        }
+        path.write_text(json.dumps(facts | to_request(self.bars)))
+
+    @classmethod
+    def load(cls, path: Path) -> DataContract:
+        """Read a contract written by `save`.
+
+        Raises
+        ------
+        InputError
+            When the file is of another format.
+        """
+        config = json.loads(path.read_text())
+        check_format(config, path, "register the model again")
+        bars = from_request(config["symbols"], config["times"], config["bars"], "the bars at registration")
+        bars, gaps, silence = _restricted(bars, np.array(config["tradable"])), config["gaps"], config["silence"]
+        return cls(bars, config["warmup"], config["data_hash"], tuple(gaps), tuple(silence))
+
+
+def to_request(bars: Bars) -> dict[str, Any]:
+    """The visible rows as JSON can hold them: ``symbols``, ``times``, and ``bars`` with None in gaps."""
+    rows = [[None if math.isnan(close) else close for close in row] for row in bars.close.tolist()]
+    return {"symbols": list(bars.symbols), "times": [time.isoformat() for time in bars.index], "bars": rows}
+
+
+def from_request(symbols: Any, times: Any, rows: Any, name: str = "the request") -> Bars:
+    """Bars from what `to_request` returns, or an external client sends.
+
+    Parameters
+    ----------
+    symbols : sequence of str, length A
+    times : sequence of str, length T
+        ISO 8601, oldest first; all with an offset from UTC, or none.
+    rows : sequence of T sequences of A numbers
+        Closes; None or NaN where a symbol did not trade.
+    name : str
+        What to call the bars in messages.
+
+    Raises
+    ------
+    InputError
+        When one of them is missing, or their shapes differ, or a value is impossible.
+    """
+    for what, given in (("symbols", symbols), ("times", times), ("bars", rows)):
+        if isinstance(given, str) or not isinstance(given, (Sequence, np.ndarray)) or not len(given):
+            raise InputError(
+                f"{name} is without {what}: send symbols (names), times (ISO 8601) and bars (one row of closes per time)"
+            )
+    try:
+        index = pd.DatetimeIndex(pd.to_datetime(list(times), format="ISO8601", utc=_aware(times[0])))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{name}: times must be ISO 8601, all with an offset from UTC or none ({error})") from None
+    close = np.empty((len(rows), len(symbols)))
+    for t, row in enumerate(rows):
+        if isinstance(row, str) or not isinstance(row, (Sequence, np.ndarray)) or len(row) != len(symbols):
+            raise InputError(f"{name}: row {t} of bars must hold {len(symbols)} closes, one for each of the symbols")
+        for a, value in enumerate(row):
+            if value is not None and (isinstance(value, (bool, str)) or not np.isscalar(value)):
+                raise InputError(f"{name}: the close of {symbols[a]} in row {t} is {value!r}, which is not a number")
+            close[t, a] = np.nan if value is None else value
+    if len(index) != len(close):
+        raise InputError(f"{name} has {len(index)} times and {len(close)} rows of bars; there must be one time per row")
+    return Bars.make(index, list(symbols), close, name=name)
+
+
+def _spacing(bars: Bars) -> float:
+    return float(np.median(np.diff(bars.index.as_unit("us").asi8))) / 1e6
+
+
+def _restricted(bars: Bars, tradable: np.ndarray) -> Bars:
+    """`bars` in which only some symbols, bool of shape (A,), can be traded."""
+    held = bars.with_past()
+    mask = held.tradable & tradable
+    built = Bars.make(
+        held.index, held.symbols, **held.fields, tradable=mask, delisted=held.delisted_from, name=held.name
+    )
+    return built.rows(bars.past, len(built))
+
+
+def _aware(time: Any) -> bool:
+    return pd.Timestamp(time).tz is not None
+
+
+def _known(close: np.ndarray) -> np.ndarray:
+    return close[np.isfinite(close)]
+
+
+def _same(given: np.ndarray, before: np.ndarray) -> bool:
+    """Whether two series of closes have the same returns, as far as both are known and move."""
+    known = np.isfinite(given) & np.isfinite(before)
+    a, b = (np.diff(np.log(close[known])) for close in (given, before))
+    return len(a) < _COMMON or float(np.median(np.abs(a - b))) <= REVISED * float(np.median(np.abs(b))) + 1e-9
+
+
+def few(names: Sequence[str]) -> str:
+    """The first five names, and how many more there are."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def duration(seconds: float) -> str:
+    """A time span in its largest fitting unit: "1 hour", "4 days"."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        if seconds >= length or unit == "second":
+            count = seconds / length
+            return f"{count:.3g} {unit}{'' if count == 1 else 's'}"
+    raise AssertionError

@@ -1,0 +1,64 @@
+"""A deployed model behind MLflow's interface. What it decides is in `backtests.deployment`, which does not import MLflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
+
+from backtests.contract import from_request
+from backtests.deployment import ANSWER, decide, load
+from markets import InputError
+
+# The request is checked here, with clearer messages than a schema's; and in JSON a close may be 71, 71.5 or null.
+SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec(AnyType(), name=name, required=False) for name in ("symbols", "times", "bars")]),
+    outputs=Schema(
+        [ColSpec(Array(DataType.string), name="symbols")]
+        + [ColSpec(Array(DataType.double), name=name) for name in ANSWER]
+    ),
+)
+
+
+class RequestError(InputError, MlflowException):
+    """A refused request: an `InputError`, which MLflow's server answers with status 400 and its one line."""
+
+    def __init__(self, message: str) -> None:
+        MlflowException.__init__(self, message, error_code=INVALID_PARAMETER_VALUE)
+        InputError.__init__(self, message)
+
+    def serialize_as_json(self) -> str:
+        # the server puts the whole request before `message`
+        return json.dumps({"error_code": self.error_code, "message": str(self)})
+
+
+class ServedStrategy(mlflow.pyfunc.PythonModel):
+    """A `PolicyStrategy` or a `Blend` behind MLflow's interface."""
+
+    def load_context(self, context) -> None:
+        self.strategy, self.contract = load(Path(context.artifacts["strategy"]))
+
+    def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
+        """One decision per row; see the module docstring.
+
+        Raises
+        ------
+        RequestError
+            When the request is malformed, or its bars are not such as the model was made for.
+        """
+        return pd.DataFrame([self._decision(i, row) for i, row in enumerate(model_input.to_dict("records"))])
+
+    def _decision(self, number: int, row: Mapping[Any, Any]) -> dict[str, Any]:
+        name = "the request" if number == 0 else f"row {number} of the request"
+        try:
+            bars = from_request(row.get("symbols"), row.get("times"), row.get("bars"), name)
+            return decide(self.strategy, self.contract, bars)
+        except InputError as error:
+            raise RequestError(str(error)) from None

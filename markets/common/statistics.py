@@ -1,0 +1,74 @@
+"""Statistics of a path of returns: the one definition of each that every table uses.
+
+Returns are simple, the risk-free rate is zero and standard deviations have ddof 1. A year is 365.25 days. What cannot be
+told is NaN, and a table shows it as a dash: a ratio whose denominator is nothing but rounding, and a rate per year of a span
+that is too short.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+# Returns are differences of numbers near 1, so their dispersion below this is rounding.
+RESOLUTION = 100 * np.finfo(np.float64).eps
+YEAR = 365.25  # days
+SHORTEST = 7 / YEAR  # years; the growth of a shorter span says nothing about that of a year
+
+
+def years(index: pd.DatetimeIndex) -> float:
+    """Time from the first bar to the last, in years; NaN within a single day.
+
+    Bars of a day or longer are counted by calendar time. Intraday bars are counted by the days that they cover, since two
+    sessions are two days of trading although one night lies between their first and last bar; weekends without bars are
+    spread over the weekdays.
+    """
+    days = index.tz_localize(None).normalize()
+    if len(index) < 2 or days[0] == days[-1]:
+        return np.nan
+    if days.is_unique:
+        return (index[-1] - index[0]).total_seconds() / (YEAR * 86400)
+    first, last = days[0].to_datetime64().astype("M8[D]"), days[-1].to_datetime64().astype("M8[D]") + 1
+    weekend = (days.day_of_week >= 5).any()
+    covered = float((last - first).astype(int)) if weekend else float(np.busday_count(first, last)) * 7 / 5
+    return covered / YEAR * (len(index) - 1) / len(index)
+
+
+def bars_per_year(index: pd.DatetimeIndex) -> float:
+    """Number of returns per year: about 252 for daily stocks, 8,766 for hourly coins; NaN within a single day."""
+    return (len(index) - 1) / years(index)
+
+
+def growth_per_year(growth: float, span: float) -> float:
+    """Compound annual growth rate of a value that became `growth` times itself in `span` years; NaN below `SHORTEST`."""
+    if growth <= 0:
+        return -1.0
+    with np.errstate(over="ignore"):
+        return float(np.power(growth, 1 / span) - 1) if span >= SHORTEST else np.nan
+
+
+def deviation(returns: np.ndarray) -> float:
+    """Standard deviation; NaN of fewer than two returns."""
+    return float(returns.std(ddof=1)) if len(returns) > 1 else np.nan
+
+
+def ratio(value: float, scale: float) -> float:
+    """`value` over `scale`, a dispersion of returns or a loss; NaN if the scale is no more than rounding."""
+    return float(value / scale) if scale > RESOLUTION else np.nan
+
+
+def sharpe(returns: np.ndarray, per_year: float = 1.0) -> float:
+    """Mean return over standard deviation, annualised by `per_year` bars per year."""
+    return ratio(returns.mean(), deviation(returns)) * np.sqrt(per_year) if len(returns) else np.nan
+
+
+def sortino(returns: np.ndarray, per_year: float = 1.0) -> float:
+    """Mean return over the root mean square of min(return, 0), annualised by `per_year` bars per year."""
+    if not len(returns):
+        return np.nan
+    return ratio(returns.mean(), np.sqrt(np.mean(np.minimum(returns, 0) ** 2))) * np.sqrt(per_year)
+
+
+def max_drawdown(wealth: np.ndarray) -> float:
+    """Largest fall from the running maximum, as a positive fraction of that maximum."""
+    return float((1 - wealth / np.maximum.accumulate(wealth)).max())

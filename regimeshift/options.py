@@ -1,0 +1,143 @@
+"""Options that several commands share: which data, at what costs and limits, and with which windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from markets import Bars, Costs, Execution
+
+Source = Annotated[
+    str,
+    tyro.conf.Positional,
+    tyro.conf.arg(
+        help="Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."
+    ),
+]
+
+
+@dataclass(kw_only=True)
+class DataOptions:
+    """Which part of a data set to use."""
+
+    symbols: tuple[str, ...] = ()
+    """Symbols to use, such as AAPL MSFT; by default all of the data set."""
+    start: str | None = None
+    """First bar to use, such as 2008 or 2008-01-31; earlier bars only warm up features and rules. By default the first."""
+    end: str | None = None
+    """Last bar to use, such as 2012 (with all of 2012) or 2012-06-30; by default the last."""
+
+    resample: str | None = None
+    """Period to resample to, such as 1D or W-FRI; by default the bars are used as they are."""
+
+    def held(self, source: str) -> Bars:
+        """The bars up to `end`, of which those before `start` are still visible.
+
+        Raises
+        ------
+        InputError
+            When `markets.load` does, or a span or symbol does not exist.
+        """
+        from regimeshift.console import step
+
+        with step(f"reading {source}"):
+            from markets import load
+
+            return load(source, end=self.end, symbols=self.symbols or None, resample=self.resample)
+
+    def load(self, source: str) -> Bars:
+        """The bars from `start` to `end`; earlier ones are their history.
+
+        Raises
+        ------
+        InputError
+            As for `held`.
+        """
+        bars = self.held(source)
+        return bars[self.start :] if self.start else bars
+
+
+@dataclass(kw_only=True)
+class TradingOptions:
+    """What trading costs, and what the account may do. A rate or fraction is written 10bp or 0.1%; 0 is none."""
+
+    costs: str = "10bp"
+    """Commission per side."""
+    spread: str = "0"
+    """Bid–ask spread; each side pays half of it."""
+    slippage: str = "0"
+    """Loss per side against the fill price. It is charged as half a spread is."""
+    leverage: float = 1.0
+    """Largest gross weight, as a multiple of equity. Above 1, cash may be borrowed. Targets beyond it are scaled down, and the
+    table says on how many bars."""
+    borrow_fee: str = "0"
+    """Interest per year on borrowed cash."""
+    short_fee: str = "0"
+    """Fee per year on the value of short positions."""
+    cash: float = 1_000_000.0
+    """Initial cash."""
+    long_only: bool = False
+    """Forbid short positions: negative targets become 0."""
+
+    def charged(self) -> Costs:
+        """The costs, with slippage as a part of the spread.
+
+        Raises
+        ------
+        InputError
+            When a text cannot be read or a value is out of range.
+        """
+        from markets import Costs
+        from markets.accounting.costs import fraction
+
+        return Costs(
+            commission=Costs.parse(self.costs).commission,
+            spread=fraction(self.spread, "--spread") + 2 * fraction(self.slippage, "--slippage"),
+            financing_rate=fraction(self.borrow_fee, "--borrow-fee"),
+            borrow_rate=fraction(self.short_fee, "--short-fee"),
+        )
+
+    def limits(self) -> Execution:
+        """The limits of the account.
+
+        Raises
+        ------
+        InputError
+            When a value is out of range.
+        """
+        from markets import Execution, InputError
+
+        for name in ("leverage", "cash"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InputError(f"--{name} {getattr(self, name):g}: it must be above 0 and finite")
+        return Execution(gross=self.leverage, borrowing=self.leverage > 1, long_only=self.long_only, cash=self.cash)
+
+
+@dataclass(kw_only=True)
+class LearningOptions:
+    """What a learner is built from."""
+
+    base: Literal["inverse_volatility", "equal_weight", "flat"] = "inverse_volatility"
+    """Weights that the policy tilts, and holds where validation does not support its tilt. flat: none, long or short."""
+    evidence: float = 1.0
+    """Smallest t-statistic of the gain over the base, on validation tasks, for which the tilt is kept."""
+    lookback: int | None = None
+    """Longest window of the features, in bars; the others are shortened alike. By default a year of bars that are daily or
+    longer (252 daily, 52 weekly, 12 monthly), and 252 of shorter bars. A shorter one needs fewer bars."""
+
+
+def words(options: DataOptions | TradingOptions, *kinds: type, leave: tuple[str, ...] = ()) -> list[str]:
+    """The options of `kinds` that differ from their defaults, as words of a command line; those named in `leave` are left out."""
+    found: list[str] = []
+    for kind in kinds:
+        for field in fields(kind):
+            value = getattr(options, field.name)
+            if value == field.default or field.name in leave:
+                continue
+            option = "--" + field.name.replace("_", "-")
+            values = () if value is True else value if isinstance(value, tuple) else (value,)
+            found += [option, *map(str, values)]
+    return found

@@ -1,0 +1,71 @@
+"""`Windows`: lengths in bars that suit the spacing of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from markets import Bars, Features
+
+_DAILY_YEAR = 252
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows in bars. Those of daily bars are the default, and longer bars get as many bars as make the same time.
+
+    Attributes
+    ----------
+    year : int
+        Bars in a year: 252 for daily and shorter bars, 52 for weekly, 12 for monthly ones.
+    lookback : int
+        Longest window of the features.
+    """
+
+    year: int
+    lookback: int
+
+    @classmethod
+    def of(cls, bars: Bars, lookback: int | None = None) -> Windows:
+        """The windows for `bars`; the features' `lookback` is a year of them by default, and at least 4 bars."""
+        from markets.features.composition import bars_in_year
+
+        year = bars_in_year(bars)
+        return cls(year, lookback or max(year, 4))
+
+    def of_daily(self, bars: int, least: int) -> int:
+        """The window that is `bars` on daily bars, but at least `least` where that is shorter."""
+        return max(round(bars * self.year / _DAILY_YEAR), min(bars, least))
+
+    @property
+    def features(self) -> Features:
+        """The default features with these windows."""
+        from markets import Features
+
+        return Features.scaled(self.lookback)
+
+    @property
+    def quarter(self) -> int:
+        """Bars between adaptations."""
+        return self.of_daily(63, 3)
+
+    @property
+    def volatility(self) -> int:
+        """Window of a volatility."""
+        return self.of_daily(63, 12)
+
+    @property
+    def task(self) -> int:
+        """Support bars and query bars of a task, and bars of memory."""
+        return self.of_daily(60, 12)
+
+    @property
+    def shortest(self) -> int:
+        """Shortest support or query."""
+        return self.of_daily(10, 4)
+
+    @property
+    def needed(self) -> int:
+        """Bars without which training, validation and test cannot all have any: the warm-up and five tasks."""
+        return self.lookback + 1 + 5 * self.task

@@ -1,0 +1,61 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from markets import load
+from markets.common.statistics import bars_per_year, growth_per_year, max_drawdown, ratio, sharpe, sortino, years
+
+
+def session(day, bars=78):
+    """Five-minute bars of a New York session, stamped at their ends."""
+    return pd.date_range(f"{day} 09:35", periods=bars, freq="5min")
+
+
+def test_daily_bars_are_counted_by_calendar_time():
+    index = load("sp500").index
+    assert years(index) == (index[-1] - index[0]).days / 365.25
+    assert bars_per_year(index) == pytest.approx(251.6, abs=0.1)
+    assert bars_per_year(pd.date_range("2020-01-01", periods=366)) == pytest.approx(365.25)
+    assert bars_per_year(pd.date_range("2015-01-31", periods=49, freq="ME")) == pytest.approx(12.0, abs=0.01)
+
+
+def test_hours_of_a_market_that_never_closes():
+    assert bars_per_year(pd.date_range("2023-01-01", periods=365 * 24, freq="h")) == pytest.approx(8766)
+
+
+def test_regression_intraday_bars_are_annualised_by_their_sessions():
+    """Two sessions are two of 261 weekdays, not 1.3 of 365 days: the old count was 43,000 bars per year for 20,350."""
+    two = session("2024-03-05").append(session("2024-03-06"))
+    assert bars_per_year(two) == pytest.approx(78 * 365.25 * 5 / 7)
+    month = session("2024-03-04")
+    for day in pd.bdate_range("2024-03-05", "2024-03-29"):
+        month = month.append(session(str(day.date())))
+    assert bars_per_year(month) == pytest.approx(78 * 365.25 * 5 / 7)
+
+
+@pytest.mark.parametrize("zone", [None, "America/New_York"])
+def test_regression_a_single_day_is_not_annualised(zone):
+    index = session("2024-03-05").tz_localize(zone)
+    assert np.isnan(years(index))
+    assert np.isnan(bars_per_year(index))
+    assert np.isnan(years(index[:1]))
+
+
+def test_growth_of_a_span_below_a_week_is_not_annualised():
+    assert np.isnan(growth_per_year(1.01, 2 / 365.25))
+    assert growth_per_year(4.0, 2.0) == 1.0
+    assert growth_per_year(-0.1, 2.0) == -1.0
+    assert growth_per_year(0.0, np.nan) == -1.0
+
+
+def test_regression_rounding_is_no_dispersion():
+    """An account in cash at 3 % had a Sharpe ratio of 7e13."""
+    equity = 1e6 * (1 + 0.03 / 365.25) ** np.arange(2000)
+    returns = equity[1:] / equity[:-1] - 1
+    assert 0 < returns.std(ddof=1) < 1e-15
+    assert np.isnan(sharpe(returns, 365.25))
+    assert np.isnan(sortino(returns, 365.25))
+    assert np.isnan(ratio(0.03, max_drawdown(np.array([1.0, 1.0 - 1e-16, 1.1]))))
+    assert np.isnan(sharpe(np.array([]), 252))
+    small = 1e-6 * np.array([1.0, -1.0, 2.0, 1.0])  # money-market funds do move
+    assert sharpe(small) == pytest.approx(small.mean() / small.std(ddof=1))

@@ -1,0 +1,123 @@
+"""Register, backtest and signal on the command line: a deployed model answers for what it was made for, and nothing else."""
+
+import json
+import sqlite3
+
+import numpy as np
+import pandas as pd
+import pytest
+import samples
+from command import call, refused
+
+
+def write(bars, path):
+    pd.DataFrame(bars.close, index=bars.index.rename("date"), columns=list(bars.symbols)).to_csv(path)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A working folder, its names awkward, with a trained, backtested and registered model."""
+    folder = tmp_path_factory.mktemp("my desk – ünï")
+    bars = samples.regime_bars(1500, 3, seed=1)
+    write(bars, folder / "my data.csv")
+    write(bars.select(["S0", "S1"]), folder / "two.csv")
+    write(samples.regime_bars(1500, 4, seed=1), folder / "four.csv")
+    write(bars[:1400], folder / "old.csv")
+    frame = pd.read_csv(folder / "my data.csv")
+    frame.rename(columns={"S0": "S1", "S1": "S0"}).to_csv(folder / "exchanged.csv", index=False)
+    frame[["date", "S2", "S0", "S1"]].to_csv(folder / "ordered.csv", index=False)
+    frame.assign(date=pd.date_range("2026-01-01", periods=1500, freq="h")).to_csv(folder / "hourly.csv", index=False)
+    silent = frame.copy()
+    silent.loc[1480:, "S2"] = np.nan
+    silent.to_csv(folder / "silent.csv", index=False)
+    for words in (
+        ("train", "my data.csv", "--steps", 4, "--out", "models/my model"),
+        ("backtest", "my data.csv", "--models", "models/my model"),
+        ("register", "my data.csv", "--model", "models/my model"),
+    ):
+        done = call(*words, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    assert "Its backtest in MLflow: 2004-" in done.stdout  # what `backtest` logged
+    return folder
+
+
+def tags(desk, version):
+    with sqlite3.connect(desk / "mlruns" / "mlflow.db") as database:
+        return dict(database.execute("select key, value from model_version_tags where version = ?", (version,)))
+
+
+def signal(desk, bars, *words):
+    return call("signal", "--model", "my model", "--bars", bars, *words, cwd=desk)
+
+
+def test_regression_the_hash_of_the_data_is_one_and_the_same(desk):
+    """What `data` printed, the version and the training run each said another one."""
+    found = tags(desk, 1)
+    assert f"SHA-256 {found['data_hash']}" in call("data", "my data.csv", cwd=desk).stdout
+    assert found["span_hash"] == found["data_hash"]  # it was adapted to the whole
+    logged = [json.loads(path.read_text()) for path in (desk / "mlruns").rglob("data/*.json")]
+    assert len(logged) == 2
+    assert {data["data_hash"] for data in logged} == {found["data_hash"]}
+    assert len({data["span_hash"] for data in logged} | {found["span_hash"]}) == 3
+
+
+def test_regression_a_version_from_the_command_line_carries_its_backtest(desk):
+    found = tags(desk, 1)
+    assert found["backtest_span"].startswith("2004-")
+    assert float(found["backtest_Sharpe"])
+    assert found["backtest_run"]
+
+
+def test_the_signal_says_how_old_the_last_bar_is(desk):
+    done = signal(desk, "my data.csv")
+    assert done.returncode == 0, done.stderr
+    assert "days old" in done.stdout
+    answer = json.loads(signal(desk, "my data.csv", "--json").stdout)
+    assert answer["after"] == "2006-09-29 00:00:00"
+    assert answer["age_hours"] > 24 * 365
+    assert set(answer["rate"].values()) == {1.0}
+    ordered = json.loads(signal(desk, "ordered.csv", "--json").stdout)
+    assert list(ordered["target_weight"]) == ["S2", "S0", "S1"]
+    assert ordered["target_weight"] == pytest.approx(answer["target_weight"], abs=1e-12)
+    request = json.loads(signal(desk, "my data.csv", "--request").stdout)["dataframe_records"][0]
+    assert request["symbols"] == ["S0", "S1", "S2"]
+    assert len(request["times"]) == len(request["bars"]) == 313
+
+
+def test_regression_other_bars_get_no_signal(desk):
+    refused(call("signal", "--model", "my model", cwd=desk), "name the latest bars, as in: regimeshift signal")
+    refused(signal(desk, "two.csv"), "two is without S2; the model was made for S0, S1, S2")
+    refused(signal(desk, "four.csv"), "four has S3 besides")
+    refused(signal(desk, "stocks"), "stocks is without S0")
+    refused(signal(desk, "old.csv"), "old ends at 2006-05-12", "give bars that end then or later")
+    refused(signal(desk, "exchanged.csv"), "of S0", "those of S1: are columns exchanged?")
+    refused(signal(desk, "hourly.csv"), "1 hour apart; the model was made for bars 1 day apart")
+    refused(signal(desk, "silent.csv"), "S2 no longer trades: its last close is of 2006-09-01")
+
+
+def test_regression_a_champion_is_not_replaced_by_mistake(desk):
+    """With the data forgotten, the model was made for 20 US stocks, and became the champion."""
+    before = tags(desk, 2)
+    refused(call("register", "--model", "models/my model", cwd=desk), "name the data that the model is made for")
+    refused(call("register", "stocks", "--model", "models/my model", cwd=desk), "champion of my model was made for S0")
+    refused(call("register", "two.csv", "--model", "models/my model", cwd=desk), "register it under another name")
+    refused(call("register", "hourly.csv", "--model", "models/my model", cwd=desk), "in bars 1 hour apart")
+    write(samples.regime_bars(900, 3, seed=1), desk / "short.csv")
+    refused(call("register", "short.csv", "--model", "models/my model", cwd=desk), "has learnt from bars up to")
+    assert tags(desk, 2) == before == {}
+
+
+def test_regression_champion_and_challenger_stand_in_one_table(desk):
+    assert call("train", "my data.csv", "--steps", 4, "--seed", 3, "--out", "models/other", cwd=desk).returncode == 0
+    done = call("register", "my data.csv", "--model", "models/other", "--name", "my model", "--no-promote", cwd=desk)
+    assert done.returncode == 0, done.stderr
+    assert "no backtest of this model" in done.stdout
+    models = ("models:/my model@champion", "models:/my model/2", "models/my model")
+    done = call("backtest", "my data.csv", "--models", *models, cwd=desk)
+    assert done.returncode == 0, done.stderr
+    for name in ("my model/1", "my model/2", "RL2", "RL2, unadapted"):
+        assert name in done.stdout
+    refused(
+        call("backtest", "my data.csv", "--models", "models:/none", cwd=desk), "model 'models:/none' cannot be loaded"
+    )
+    refused(call("backtest", "two.csv", "--models", models[0], cwd=desk), "two is without S2")
