@@ -92,11 +92,11 @@ def show_supported(bars: Bars) -> None:
 
     with step("counting regimes"):
         found = supported_regimes(bars)
-    above = ", ".join(
-        f"{k}: +{bic:,.0f}" for k, bic in (found.table["BIC"] - found.table["BIC"].min()).items() if bic > 0
-    )
+    bic = found.table["BIC"]
+    others = ", ".join(f"{k}: +{more:,.0f}" for k, more in (bic - bic.min()).items() if k != found.n_regimes)
     console.print(
-        f"The fitted bars support {found.n_regimes} {'regime' if found.n_regimes == 1 else 'regimes'} by BIC (above it, {above})."
+        f"The fitted bars support {count(found.n_regimes, 'regime')} by BIC"
+        + (f" (above it, {others})." if others else ".")
     )
 
 

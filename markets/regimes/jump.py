@@ -131,13 +131,13 @@ class JumpRegimes(RegimeDetector):
             )
         self.centers, self.shares = np.array(model.centers_), held / held.sum()
         # Centres are features. Names go by the volatility that the table will show: live, or in hindsight if never seen live.
-        held = bars.with_past()
-        market = pd.Series(np.where(np.isfinite(self._returns(held)), market_returns(held), np.nan))
-        paths = self.filter(held), self.hindsight(held)
+        whole = bars.with_past()
+        market = pd.Series(np.where(np.isfinite(self._returns(whole)), market_returns(whole), np.nan))
+        paths = self.filter(whole), self.hindsight(whole)
         live, after = (market.groupby(path.labels).std().reindex(range(k)) for path in paths)
         order = np.argsort(live.fillna(after).to_numpy())
         self.centers, self.shares = self.centers[order], self.shares[order]
-        self._warn_of_degenerate(bars, self.filter(held))
+        self._warn_of_degenerate(bars, self.filter(whole))
         return self
 
     def filter(self, bars: Bars) -> RegimePath:

@@ -69,4 +69,4 @@ def supported_regimes(bars: Bars, most: int = 5, detector: HiddenMarkovRegimes |
         likelihood = fitted.log_likelihood
         rows[k] = {"log-likelihood": likelihood, "parameters": free, "BIC": free * np.log(count) - 2 * likelihood}
     table = pd.DataFrame(rows).T.astype({"parameters": int}).rename_axis("n_regimes")
-    return Supported(int(table["BIC"].idxmin()), table)
+    return Supported(min(rows, key=lambda k: rows[k]["BIC"]), table)
