@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint docs docs-build examples instruction-sets peers bench clean
+.PHONY: demo test gpu lint docs docs-build examples instruction-sets peers bench clean
 .DEFAULT_GOAL := demo
 
 # Installed once, and again only when what is to be installed has changed.
@@ -21,6 +21,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+# What needs a GPU. constraints.txt has torch's CPU build: first install a CUDA build of it into the environment.
+gpu: $(STAMP)
+	$(BIN)/python -m pytest -m gpu -rs $(ARGS)
 
 # The notebooks of examples/, executed anew.
 examples: $(STAMP)
@@ -55,7 +59,7 @@ peers: $(VENV)/.peers
 # FinRL's own requirements bring brokers and clusters; the benchmark reads one file of it.
 bench: $(VENV)/.peers
 	-@$(BIN)/pip install --quiet --no-deps finrl==0.3.7
-	for name in walkforward simulator features splits regimes adaptation published real_market training_speed; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
+	for name in ceilings walkforward simulator features splits regimes adaptation published real_market training_speed; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

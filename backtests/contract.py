@@ -1,8 +1,8 @@
 """`DataContract`: the bars that a deployed model was made for, and the check that later bars are such bars.
 
-A contract holds the bars that the model's decision was recorded on at registration. Everything that is checked is derived from
-them: the symbols, the time zone, the spacing, who had gaps, how long a symbol may be silent, the scale, and, where later bars
-reach back to them, the returns themselves, so that exchanged columns are found.
+A contract holds the bars that the model's decision was recorded on at registration. What is checked is derived from them: the
+symbols, the time zone, the spacing, the scale, and, where later bars reach back to them, the returns themselves, so that
+exchanged columns are found; and from the year before, who had gaps, and how long a symbol may be silent.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ PRICE = 30.0  # largest ratio of a close to the last one at registration, and to
 VOLATILITY = 10.0  # largest ratio of the median absolute return to that at registration
 SILENCE = 2.0  # longest silence at the end, in multiples of the longest between two closes at registration
 REVISED = 0.5  # largest median difference of a return known at registration, in median absolute returns
+USUAL = pd.Timedelta("366D")  # gaps are usual if there were any in so long before registration
 _COMMON = 5  # fewest common returns that can tell two series apart
 
 
@@ -43,11 +44,36 @@ class DataContract:
         Closes of each symbol that a decision reads before its last one.
     data_hash : str
         `Bars.hash` of the data set that the model was adapted to.
+    gaps : tuple of bool, length A
+        Whether a symbol lacked a close, after its first one, in the year before registration.
+    silence : tuple of float, length A
+        Longest time between two closes of each symbol in that year, in seconds.
     """
 
     bars: Bars
     warmup: int
     data_hash: str
+    gaps: tuple[bool, ...]
+    silence: tuple[float, ...]
+
+    @classmethod
+    def of(cls, bars: Bars, warmup: int) -> DataContract:
+        """The contract of a model that is registered on `bars`.
+
+        Parameters
+        ----------
+        bars : Bars
+            Visible rows are kept; the history before them, a year back, says what gaps are usual.
+        warmup : int
+            Closes of each symbol that a decision reads before its last one.
+        """
+        held = bars.with_past()
+        year = held.rows(min(int(held.index.searchsorted(held.index[-1] - USUAL)), bars.past), len(held))
+        there, seconds = np.isfinite(year.close).T, year.index.as_unit("us").asi8 / 1e6
+        gaps = tuple(bool((~closes[int(np.argmax(closes)) :]).any()) for closes in there)
+        silence = tuple(float(np.diff(seconds[closes]).max(initial=_spacing(year))) for closes in there)
+        kept = Bars.make(bars.index, bars.symbols, bars.close, tradable=bars.tradable, name=bars.name)
+        return cls(kept, warmup, bars.hash, gaps, silence)
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -133,14 +159,14 @@ class DataContract:
         for column, symbol in enumerate(self.symbols):
             rows, listing = np.flatnonzero(there[:, column]), self._listing[column]
             silent = (index[-1] - index[rows[-1]]).total_seconds()
-            if silent > SILENCE * self._silence[column]:
+            if silent > SILENCE * self.silence[column]:
                 raise InputError(
                     f"{symbol} no longer trades: its last close is of {index[rows[-1]]}, {duration(silent)} before the last bar, "
-                    f"and until registration it was never silent for more than {duration(self._silence[column])}; register a "
+                    f"and until registration it was never silent for more than {duration(self.silence[column])}; register a "
                     "model without it"
                 )
             absent = ~there[:, column] & ~np.asarray(index < listing)
-            if not self._gaps[column] and absent.any():
+            if not self.gaps[column] and absent.any():
                 raise InputError(
                     f"{symbol} has no close at {index[int(np.argmax(absent))]}; it had no gaps when the model was registered"
                 )
@@ -206,18 +232,6 @@ class DataContract:
         """Whether a symbol had fewer closes than a decision reads, because it was listed later."""
         return [int(there.sum()) < self.needed for there in np.isfinite(self.bars.close).T]
 
-    @cached_property
-    def _gaps(self) -> list[bool]:
-        """Whether a symbol lacked a close after its first one."""
-        return [bool((~there[int(np.argmax(there)) :]).any()) for there in np.isfinite(self.bars.close).T]
-
-    @cached_property
-    def _silence(self) -> list[float]:
-        """Longest time between two closes of each symbol, in seconds."""
-        seconds = self.bars.index.as_unit("us").asi8 / 1e6
-        apart = (np.diff(seconds[there]) for there in np.isfinite(self.bars.close).T)
-        return [float(times.max(initial=self.spacing)) for times in apart]
-
     # ------------------------------------------------------------------ on disk
 
     def save(self, path: Path) -> None:
@@ -227,6 +241,8 @@ class DataContract:
             "data_hash": self.data_hash,
             "warmup": self.warmup,
             "tradable": self.tradable.tolist(),
+            "gaps": self.gaps,
+            "silence": self.silence,
         }
         path.write_text(json.dumps(facts | to_request(self.bars)))
 
@@ -242,7 +258,8 @@ class DataContract:
         config = json.loads(path.read_text())
         check_format(config, path, "register the model again")
         bars = from_request(config["symbols"], config["times"], config["bars"], "the bars at registration")
-        return cls(_restricted(bars, np.array(config["tradable"])), config["warmup"], config["data_hash"])
+        bars, gaps, silence = _restricted(bars, np.array(config["tradable"])), config["gaps"], config["silence"]
+        return cls(bars, config["warmup"], config["data_hash"], tuple(gaps), tuple(silence))
 
 
 def to_request(bars: Bars) -> dict[str, Any]:

@@ -58,9 +58,8 @@ def make_contract(strategy: PolicyStrategy | Blend, bars: Bars) -> DataContract:
     InputError
         When there are too few bars for a decision, a symbol no longer trades, or a close is impossible.
     """
-    window = _window(strategy, bars, _SHORTEST)
-    contract = DataContract(window, strategy.warmup, bars.hash)
-    contract.check(window)
+    contract = DataContract.of(_last(strategy, bars, _SHORTEST), strategy.warmup)
+    contract.check(contract.bars)
     return contract
 
 
@@ -107,18 +106,27 @@ def answered(plan: Plan) -> dict[str, list[float]]:
     return {key: part[-1].tolist() for key, part in zip(ANSWER, (plan.aim, band, rate), strict=True)}
 
 
-def _window(strategy: PolicyStrategy | Blend, bars: Bars, shortest: int = 0) -> Bars:
+def _window(strategy: PolicyStrategy | Blend, bars: Bars) -> Bars:
     """The closes that the decision after the last bar reads, as bars of their own."""
+    last = _last(strategy, bars)
+    return Bars.make(last.index, last.symbols, last.close, tradable=last.tradable, name=bars.name)
+
+
+def _last(strategy: PolicyStrategy | Blend, bars: Bars, shortest: int = 0) -> Bars:
+    """The last rows, as many as the decision after them reads, or `shortest` if that is more; what is before is history.
+
+    Raises
+    ------
+    InputError
+        When a symbol is delisted, or has no close in them.
+    """
     held = bars.with_past()
     rows = max(len(strategy.window(held[-1:]).with_past()), min(shortest, len(held)))
-    last = held[-rows:].without_past()
-    gone = {symbol: time for symbol, time in last.delisted_from.items() if time <= last.index[-1]}
-    if gone:
-        raise InputError(f"{next(iter(gone))} no longer trades at {last.index[-1]}; leave it out")
-    empty = ~np.isfinite(last.close).any(axis=0)
-    if empty.any():
-        raise InputError(f"{last.symbols[int(np.argmax(empty))]} no longer trades at {last.index[-1]}; leave it out")
-    return Bars.make(last.index, last.symbols, last.close, tradable=last.tradable, name=bars.name)
+    last = held[-rows:]
+    gone = last.delisted[-1] | ~np.isfinite(last.close).any(axis=0)
+    if gone.any():
+        raise InputError(f"{last.symbols[int(np.argmax(gone))]} no longer trades at {last.index[-1]}; leave it out")
+    return last
 
 
 def save(strategy: PolicyStrategy | Blend, contract: DataContract, folder: Path) -> None:

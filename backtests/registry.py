@@ -122,6 +122,7 @@ class RegisteredStrategy(Strategy):
         return self.model.unwrap_python_model()
 
 
+@tracking.connected
 def register(
     name: str,
     model: Adaptive,
@@ -158,7 +159,6 @@ def register(
         When there are no bars or too few, they end before those that the model was trained on, the model cannot be deployed,
         its name has a champion on other symbols or bars of another length, or the result does not contain it.
     """
-    tracking.connect(root)
     import mlflow
 
     from backtests.deployment import bars_needed, deployable, make_contract
@@ -200,6 +200,7 @@ def register(
     client = mlflow.MlflowClient()
     for key, value in tags.items():
         client.set_model_version_tag(name, number, key, str(value))
+    tracking.describe_version(name, number, tags)
     return version
 
 
@@ -272,9 +273,9 @@ def _log_model(strategy: PolicyStrategy | Blend, contract: DataContract) -> str:
         ).model_uri
 
 
+@tracking.connected
 def tags_of(version: Version, *, root: str | Path = "mlruns") -> dict[str, str]:
     """What is recorded of a version in MLflow's database, outside of its files."""
-    tracking.connect(root)
     return _tags(version)
 
 
@@ -297,6 +298,7 @@ def _hashes(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@tracking.connected
 def verified(version: Version, *, root: str | Path = "mlruns") -> Path:
     """The folder of a version's files, each of which is as it was at registration.
 
@@ -305,7 +307,6 @@ def verified(version: Version, *, root: str | Path = "mlruns") -> Path:
     InputError
         When a file was changed, removed or added since, or nothing was recorded; the message names the file.
     """
-    tracking.connect(root)
     return _verified(version)
 
 
@@ -328,6 +329,7 @@ def _unchanged(version: Version, folder: Path, tags: dict[str, str]) -> Path:
     return folder
 
 
+@tracking.connected
 def promote(version: Version, *, root: str | Path = "mlruns") -> float:
     """Make a version the champion, if its files are those that were registered, and a new process decides as recorded.
 
@@ -341,13 +343,12 @@ def promote(version: Version, *, root: str | Path = "mlruns") -> float:
     InputError
         When the check fails; the champion is then unchanged.
     """
-    address = tracking.connect(root)
     import mlflow
 
     from backtests.deployment import load as load_files
 
     folder = _verified(version)
-    difference = prove(version, folder, address)
+    difference = prove(version, folder, mlflow.get_tracking_uri())
     client = mlflow.MlflowClient()
     client.set_model_version_tag(version.name, str(version.number), "reload_difference", f"{difference:.3g}")
     if not difference <= TOLERANCE:
@@ -407,15 +408,20 @@ def load(name: str, *, root: str | Path = "mlruns") -> RegisteredStrategy:
     model, _, number = short.partition("/")
     model, _, alias = model.partition("@")
     found = lookup.find(model, number, alias or CHAMPION, root)
-    if found:
-        version = Version(model, found.number)
-        return RegisteredStrategy(version, _unchanged(version, found.folder, found.tags))
-    tracking.connect(root)
+    if not found:  # that is left to MLflow, whose import takes seconds
+        return _load(name, root=root)
+    version = Version(model, found.number)
+    return RegisteredStrategy(version, _unchanged(version, found.folder, found.tags))
+
+
+@tracking.connected
+def _load(name: str, *, root: str | Path) -> RegisteredStrategy:
+    """`load` through MLflow."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
     try:
-        version = _version(short)
+        version = _version(name.removeprefix("models:/"))
         return RegisteredStrategy(version, _verified(version))
     except MlflowException as error:
         known = ", ".join(m.name for m in mlflow.MlflowClient().search_registered_models()) or "none yet"
@@ -486,7 +492,11 @@ def _active_run(name: str):
     import mlflow
 
     active = mlflow.active_run()
-    return contextlib.nullcontext(active) if active else mlflow.start_run(run_name=name)
+    return (
+        contextlib.nullcontext(active)
+        if active
+        else mlflow.start_run(run_name=name, description=f"{name}: stores the model.")
+    )
 
 
 def _main(folder: str) -> None:

@@ -8,6 +8,9 @@ import numpy as np
 
 from backtests.results import Backtest
 
+# Costs that were not left in cash, and the edges of no-trade zones, cut many orders a little; that is not worth a remark.
+NOTABLE = 0.95
+
 
 def grouped(backtests: Sequence[Backtest]) -> list[tuple[Backtest, list[Backtest]]]:
     """The distinct accounts, each with the others that are equal to it at every bar, to a millionth.
@@ -38,11 +41,11 @@ def remarks(backtests: Sequence[Backtest]) -> list[str]:
         f"Same as {head.name}: {'; '.join(b.name for b in rest)}." for head, rest in grouped(backtests) if rest
     ]
     for backtest in backtests:
-        kept = np.ones(1) if backtest.kept is None else backtest.kept[:-1]  # the last decision is not filled
-        cut = kept[kept < 1]
+        scaled = np.ones(1) if backtest.scaled is None else backtest.scaled[1:]
+        cut = scaled[scaled < NOTABLE]
         if len(cut):
             sentences.append(
-                f"{backtest.name}: limits cut what it wanted on {len(cut):,} of {len(kept):,} bars, to "
+                f"{backtest.name}: limits or cash cut what it wanted on {len(cut):,} of {len(scaled):,} bars, to "
                 f"{cut.mean():.2f} of its gross weight in the mean (median {np.median(cut):.2f})."
             )
     return [*sentences, *dict.fromkeys(b.remark for b in backtests if b.remark)]

@@ -1,22 +1,28 @@
-"""MLflow tracking: connecting to the store, and logging runs, data and results."""
+"""MLflow tracking: the store, and logging runs, data and results.
+
+The process belongs to the user: after each call MLflow's tracking URI, registry URI, experiment, active run and environment
+variables are what they were before it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
 import platform
 import subprocess
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pandas as pd
 from filelock import FileLock
 
+from backtests.metrics import SHORT, formatted
 from backtests.results import Backtest
 from backtests.walk_forward import WalkForward
 from markets import Bars, InputError
@@ -24,62 +30,185 @@ from markets import Bars, InputError
 if TYPE_CHECKING:
     import mlflow
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 EXPERIMENT = "regimeshift"
+ROOT = "mlruns"
 BACKTEST = "backtest."  # before a model's fingerprint: tag of a run that holds its backtest
 PACKAGES = ("regimeshift", "torch", "numba", "numpy", "pandas", "gymnasium", "mlflow")
+NOTE = "mlflow.note.content"  # MLflow shows this tag as the description
+# Without the kind, MLflow's pages take the experiment for one of language models, and open on its traces.
+ABOUT = {
+    "mlflow.experimentKind": "custom_model_development",
+    NOTE: "Trainings, backtests and registrations by regimeshift. A backtest is a run with one child run per strategy. Their "
+    "metrics have the same names, so that strategies can be sorted and compared: `sharpe`, `cagr`, `max_drawdown`, ...",
+}
 
 
-def connect(root: str | Path = "mlruns") -> str:
-    """Point MLflow at ``root/mlflow.db`` (or at ``MLFLOW_TRACKING_URI``, if set), and return the tracking URI.
+def connect(root: str | Path = ROOT) -> str:
+    """Create the store, if it does not exist, and its experiment; return its tracking URI.
 
-    The first call creates the database and the experiment.
+    Parameters
+    ----------
+    root : path
+        The store is ``root/mlflow.db``, unless ``MLFLOW_TRACKING_URI`` is set, by hand or by `mlflow.set_tracking_uri`.
 
     Raises
     ------
     InputError
-        When the folder cannot be written to, or the tracking server does not answer.
-    """
-    # Hide MLflow's advice on type hints and input examples: it concerns this package's code, not its users.
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow(\.|$)")
-    import mlflow
-    from mlflow.exceptions import MlflowException
+        When the folder cannot be written to, the tracking server does not answer, or the experiment was deleted.
 
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # the artifacts are three small files
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    root = Path(root).resolve()
-    address = os.environ.get("MLFLOW_TRACKING_URI")
-    artifacts: str | None = None
-    lock: contextlib.AbstractContextManager = contextlib.nullcontext()
-    if not address:
+    Warns
+    -----
+    UserWarning
+        When `root` is not used because ``MLFLOW_TRACKING_URI`` names another store.
+    """
+    with _quiet():
+        import mlflow
+        from mlflow.exceptions import MlflowException
+
+        ours = f"sqlite:///{Path(root).resolve()}/mlflow.db"
+        address = os.environ.get("MLFLOW_TRACKING_URI") or ours
+        overridden = address != ours and str(root) != ROOT
+        lock, artifacts = _place(address)
         try:
-            root.mkdir(parents=True, exist_ok=True)
-            if not os.access(root, os.W_OK):
-                raise PermissionError(13, "Permission denied")
-        except OSError as error:
+            with lock:
+                client = mlflow.MlflowClient(tracking_uri=address)
+                found = client.get_experiment_by_name(EXPERIMENT)
+                if found is None:
+                    client.create_experiment(EXPERIMENT, artifacts, tags=ABOUT)
+                else:
+                    for key in ABOUT.keys() - found.tags.keys():
+                        client.set_experiment_tag(found.experiment_id, key, ABOUT[key])
+        except MlflowException as error:
             raise InputError(
-                f"{root}: MLflow's folder cannot be written to ({error.strerror}); choose another"
+                f"MLflow at {address} does not answer ({str(error).splitlines()[0]}); see MLFLOW_TRACKING_URI"
             ) from None
-        address = f"sqlite:///{root}/mlflow.db"
-        artifacts = (root / "artifacts").as_uri()
-        # Without a lock, two processes could both try to set up a new database, and one would fail.
-        lock = FileLock(root / ".lock")
-    mlflow.set_tracking_uri(address)
-    try:
-        with lock:
-            if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-                # Without a location, artifacts would be stored in the working directory.
-                mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
-            mlflow.set_experiment(EXPERIMENT)
-    except MlflowException as error:
+    if found is not None and found.lifecycle_stage != "active":
         raise InputError(
-            f"MLflow at {address} does not answer ({str(error).splitlines()[0]}); see MLFLOW_TRACKING_URI"
-        ) from None
+            f"MLflow's experiment {EXPERIMENT} was deleted; restore it with: MLFLOW_TRACKING_URI={address} "
+            f"mlflow experiments restore --experiment-id {found.experiment_id}"
+        )
+    if overridden:
+        warnings.warn(f"MLFLOW_TRACKING_URI is {address}, so root={str(root)!r} is not used", stacklevel=2)
     return address
 
 
+def experiment_id(address: str) -> str:
+    """Id of the experiment in the store at `address`, which `connect` has returned."""
+    import mlflow
+
+    with _quiet():
+        return mlflow.MlflowClient(tracking_uri=address).get_experiment_by_name(EXPERIMENT).experiment_id
+
+
+def _place(address: str) -> tuple[contextlib.AbstractContextManager, str | None]:
+    """Lock to create the store at `address` under, and the folder for its artifacts; neither if it is a server.
+
+    Without a lock, processes that start together would all set up a new SQLite database, and fail in its migrations. Without a
+    folder, artifacts would go to the working directory.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(address)
+    except ArgumentError:  # MLflow says what is wrong with it
+        return contextlib.nullcontext(), None
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return contextlib.nullcontext(), None
+    database = Path(str(url.database)).resolve()
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(database.parent, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise InputError(
+            f"{database.parent}: MLflow's folder cannot be written to ({error.strerror}); choose another"
+        ) from None
+    return FileLock(f"{database}.lock"), (database.parent / "artifacts").as_uri()
+
+
 @contextlib.contextmanager
-def run(name: str, root: str | Path = "mlruns", **parameters: Any) -> Iterator[mlflow.ActiveRun]:
+def connected_to(root: str | Path = ROOT) -> Iterator[str]:
+    """Context in which MLflow's own functions use the store of `connect` and its experiment; yields the tracking URI.
+
+    A run that is active in another store is out of sight meanwhile, and active again afterwards.
+    """
+    address = connect(root)
+    import mlflow
+
+    with _state_restored(), _quiet():
+        if mlflow.get_tracking_uri() != address:
+            mlflow.tracking.fluent._active_run_stack.set([])
+            os.environ.pop("MLFLOW_RUN_ID", None)
+            if not os.environ.get("MLFLOW_TRACKING_URI"):
+                mlflow.set_registry_uri(address)
+        mlflow.set_tracking_uri(address)
+        mlflow.set_experiment(EXPERIMENT)
+        yield address
+
+
+def connected(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator of a function with a keyword `root`: it runs in the context of `connected_to`."""
+
+    @functools.wraps(function)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+        with connected_to(kwargs.get("root", ROOT)):  # type: ignore[arg-type]
+            return function(*args, **kwargs)
+
+    return inside
+
+
+@contextlib.contextmanager
+def _state_restored() -> Iterator[None]:
+    """Restore MLflow's process-wide state after the block. MLflow has no public way to read what was *set*."""
+    import mlflow
+    from mlflow.tracking import fluent
+    from mlflow.tracking._model_registry import utils as registry
+    from mlflow.tracking._tracking_service import utils as service
+
+    environment = {k: v for k, v in os.environ.items() if k.startswith("MLFLOW_")}
+    tracking_uri, registry_uri, experiment = service._tracking_uri, registry._registry_uri, fluent._active_experiment_id
+    held = (fluent._active_run_stack, fluent._last_active_run_id, fluent._last_logged_model_id)
+    values = [variable.get() for variable in held]
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(tracking_uri)
+        registry._registry_uri, fluent._active_experiment_id = registry_uri, experiment
+        for variable, value in zip(held, values, strict=True):
+            variable.set(value)
+        for key in [k for k in os.environ if k.startswith("MLFLOW_") and k not in environment]:
+            del os.environ[key]
+        os.environ.update(environment)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without MLflow's messages of progress, and its advice on type hints and examples, which concerns this package's code."""
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow(\.|$)")
+        import mlflow  # noqa: F401  sets its logger's level
+
+        levels = [logger.level for logger in loggers]
+        progress = os.environ.get("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # the artifacts are three small files
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+            if progress is None:
+                os.environ.pop("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", None)
+
+
+@contextlib.contextmanager
+def run(name: str, root: str | Path = ROOT, **parameters: Any) -> Iterator[mlflow.ActiveRun]:
     """Context manager of an MLflow run that records the parameters, git commit, package versions and machine.
 
     Parameters
@@ -93,13 +222,23 @@ def run(name: str, root: str | Path = "mlruns", **parameters: Any) -> Iterator[m
     """
     import mlflow
 
-    connect(root)
-    with mlflow.start_run(run_name=name) as active:
+    with connected_to(root):
+        commit = git_commit()
+        about = f"{name}: regimeshift {package_versions()['regimeshift']}, commit {commit[:12]}."
+        with mlflow.start_run(run_name=name, nested=mlflow.active_run() is not None, description=about) as active:
+            mlflow.log_params(_flat(parameters))
+            mlflow.set_tags({"git_commit": commit, "machine": platform.platform(), "python": platform.python_version()})
+            mlflow.log_dict(package_versions(), "packages.json")
+            yield active
+
+
+@contextlib.contextmanager
+def child(name: str, description: str = "", **parameters: Any) -> Iterator[mlflow.ActiveRun]:
+    """Context manager of a child of the active run, for one strategy or learner, whose metrics then need no prefix."""
+    import mlflow
+
+    with mlflow.start_run(run_name=name, nested=True, description=description or None) as active:
         mlflow.log_params(_flat(parameters))
-        mlflow.set_tags(
-            {"git_commit": git_commit(), "machine": platform.platform(), "python": platform.python_version()}
-        )
-        mlflow.log_dict(package_versions(), "packages.json")
         yield active
 
 
@@ -128,24 +267,39 @@ def log_bars(bars: Bars, context: str, whole: Bars | None = None) -> None:
 
 
 def log_metrics(values: dict[str, float], step: int | None = None) -> None:
-    """Log metrics to the active run, if there is one; NaN values are skipped."""
+    """Log metrics to the active run, if there is one, in lower case and with ``_`` for spaces; NaN values are skipped."""
     import mlflow
 
     if mlflow.active_run():
-        mlflow.log_metrics({k.replace(" ", "_"): float(v) for k, v in values.items() if v == v}, step=step)
+        mlflow.log_metrics({_plain(k): float(v) for k, v in values.items() if v == v}, step=step)
 
 
 def log_result(result: WalkForward, report: str | Path | None = None) -> None:
-    """Log each strategy's metrics (as ``strategy/metric``), the metrics table, the equity curves and the report."""
+    """Log a backtest to the active run: its table as description, the equity curves, the report, and a child run per strategy.
+
+    The children's metrics are those of `backtests.metrics.METRICS`, as ``sharpe`` or ``max_drawdown``.
+    """
     import mlflow
 
-    table = result.table()
-    for name, row in table.iterrows():
-        log_metrics({f"{_plain(str(name))}/{k}": v for k, v in row.items()})
+    table, bars = result.table(), result.bars
+    shared = {
+        "data": bars.name,
+        "first": str(bars.index[0]),
+        "last": str(bars.index[-1]),
+        "costs": str(result.costs),
+        "execution": str(result.execution),
+        "every": result.every,
+    }
+    for backtest in result:
+        about = f"Backtest of {backtest.name} on {bars.name}, {shared['first']} to {shared['last']}, net of costs."
+        with child(backtest.name, about, **shared, fingerprint=backtest.fingerprint or "none"):
+            log_metrics(table.loc[backtest.name].to_dict())
     mlflow.set_tags({BACKTEST + b.fingerprint: json.dumps(backtest_tags(result, b)) for b in result if b.fingerprint})
     mlflow.log_text(table.to_csv(), "metrics.csv")
-    curves = pd.DataFrame({b.name: b.equity for b in result}, index=result.bars.index)
+    curves = pd.DataFrame({b.name: b.equity for b in result}, index=bars.index)
     mlflow.log_text(curves.to_csv(), "equity.csv")
+    about = f"{bars.name}, {shared['first']} to {shared['last']}, net of costs. Each strategy is a child run.\n\n"
+    mlflow.set_tag(NOTE, about + _markdown(formatted(table[list(SHORT)]), "strategy"))
     if report is not None:
         mlflow.log_artifact(str(report))
 
@@ -167,6 +321,54 @@ def logged_backtest(fingerprint: str) -> dict[str, str]:
         max_results=1, output_format="list",
     )  # fmt: skip
     return json.loads(runs[0].data.tags[key]) | {"backtest_run": runs[0].info.run_id} if runs else {}
+
+
+def describe_version(name: str, number: str | int, tags: dict[str, Any]) -> None:
+    """Write the model card of a registered version as its description, and describe the model if nobody has.
+
+    Parameters
+    ----------
+    name : str
+    number : str or int
+    tags : dict
+        The version's tags, of which the card consists.
+    """
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    client.update_model_version(name, str(number), model_card(name, number, tags))
+    if not client.get_registered_model(name).description:
+        about = "A trading policy of regimeshift. The alias `champion` is the version that is served; each version has its card."
+        client.update_registered_model(name, about)
+
+
+def model_card(name: str, number: str | int, tags: dict[str, Any]) -> str:
+    """The model card of a version, in Markdown: what it is, its backtest if it has one, how to use it, and its limits."""
+
+    def part(prefix: str) -> dict[str, Any]:
+        return {k.removeprefix(prefix).replace("_", " "): v for k, v in tags.items() if k.startswith(prefix)}
+
+    def rows(values: dict[str, Any]) -> str:
+        return _markdown(pd.DataFrame({"": {k: f"`{v}`" for k, v in values.items()}}), "")
+
+    rest = {k: v for k, v in tags.items() if not k.startswith(("backtest_", "package_")) and k != "files"}
+    backtest = part("backtest_")
+    return "\n\n".join(
+        (
+            f"# {name}, version {number}",
+            "Target weights for the next bar, from the last closes.",
+            "## What it was made from",
+            rows({k.replace("_", " "): v for k, v in rest.items()}),
+            "## Backtest",
+            rows(backtest) if backtest else "This version was registered without a backtest.",
+            "## Packages",
+            rows(part("package_")),
+            "## Use",
+            f"    regimeshift signal --model {name}/{number} --bars DATA",
+            f"    mlflow models serve -m models:/{name}/{number} --env-manager local",
+            "It sends no orders. It knows prices alone, and a backtest says what was, not what will be.",
+        )
+    )
 
 
 def git_commit() -> str:
@@ -206,5 +408,15 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _plain(name: str) -> str:
-    """`name` with characters that MLflow does not allow in metric names replaced by ``_``."""
-    return "".join(c if (c.isalnum() and c.isascii()) or c in "_-. /" else "_" for c in name)
+    """`name` as a metric: in lower case, with ``_`` for spaces and characters that MLflow does not allow."""
+    return "".join(c if (c.isalnum() and c.isascii()) or c in "_-./" else "_" for c in name).lower()
+
+
+def _markdown(table: pd.DataFrame, corner: str) -> str:
+    """A table in Markdown, with its index as the first column."""
+    lines = [
+        [corner, *table.columns],
+        ["---"] * (1 + table.shape[1]),
+        *([i, *row] for i, row in zip(table.index, table.to_numpy(), strict=True)),
+    ]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -13,7 +13,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from rich.progress import Progress
 
-from backtests.results import Backtest, kept_by_limits
+from backtests.results import Backtest
 from markets import Bars, Costs, Execution, InputError, Ledger, RegimePath, simulate
 from markets.bars.time_spans import moment
 from markets.common.progress import visible
@@ -172,7 +172,7 @@ def _run(strategy: Adaptive, bars: Bars, costs: Costs, execution: Execution, eve
     cost, traded = paths.cost[0], paths.traded[0]
     return Backtest(
         strategy.name, bars.index, bars.symbols, equity, cost, traded, weights, plan, fingerprint,
-        kept_by_limits(plan, execution), getattr(strategy, "remark", ""),
+        paths.scaled[0], getattr(strategy, "remark", ""),
     )  # fmt: skip
 
 

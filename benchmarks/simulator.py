@@ -181,7 +181,7 @@ def backtests(quick: bool, seed: int) -> dict[str, float]:
     plan = np.concatenate([aim, aim[:, -1:]], axis=1)
     with warnings.catch_warnings():  # vectorbt fills at the same close, which we warn about
         warnings.simplefilter("ignore")
-        execution = Execution(fill="same_close", cash=1e6)
+        execution = Execution(fill="same_close", cash=1e6, shortfall="smallest_first")
     # vectorbt needs the portfolios as columns
     wide = pd.DataFrame(np.tile(close, (1, portfolios)), index=stocks.index[:length])
     wide.columns = pd.MultiIndex.from_product([range(portfolios), stocks.symbols], names=["portfolio", "symbol"])

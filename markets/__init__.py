@@ -2,6 +2,9 @@
 
 import gymnasium
 
+from markets.common import kernel_cache as _kernel_cache  # noqa: F401  before any kernel
+
+# isort: split
 from markets.accounting.costs import Costs, Execution
 from markets.accounting.ledger import Ledger
 from markets.accounting.plan import Plan

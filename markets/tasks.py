@@ -1,8 +1,8 @@
 """Tasks: stretches of bars, each with support bars to adapt on and query bars to be evaluated on.
 
-Tasks are cut from stretches of a single regime, or from rolling windows. Sets of tasks are split by time, with gaps around the
-validation span (purging and embargo: López de Prado, "Advances in financial machine learning", 2018, chapter 7), and optionally
-by symbol; never at random.
+Tasks are cut from stretches of a single regime, or from rolling windows, without rows on which no symbol has a close. Sets of
+tasks are split by time, with gaps around the validation span (purging and embargo: López de Prado, "Advances in financial machine
+learning", 2018, chapter 7), and optionally by symbol; never at random.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pandas as pd
 from markets.bars.bars import Bars
 from markets.bars.time_spans import Span
 from markets.common.errors import InputError
+from markets.features.composition import Features
 from markets.regimes.base import RegimeDetector, RegimePath
 
 
@@ -64,6 +65,8 @@ class TaskSet:
     Attributes
     ----------
     tasks : tuple of Task
+    lookback : int
+        Own bars of a symbol that the features of these tasks read before a row.
 
     Raises
     ------
@@ -72,6 +75,7 @@ class TaskSet:
     """
 
     tasks: tuple[Task, ...]
+    lookback: int = Features().lookback
 
     def __post_init__(self) -> None:
         for i, task in enumerate(self.tasks):
@@ -109,7 +113,8 @@ class TaskSet:
         support: int = 60,
         query: int = 60,
         shortest: int = 10,
-        warmup: int = 253,
+        features: Features | None = None,
+        warmup: int | None = None,
     ) -> TaskSet:
         """Cut the stretches of each regime, as labelled by the detector's filter, into tasks.
 
@@ -126,8 +131,10 @@ class TaskSet:
             Number of bars of each part. The last query of a stretch also takes a remainder shorter than `shortest`.
         shortest : int
             Minimum number of bars of each part.
-        warmup : int
-            Bars to skip at the beginning of the history, where features are not defined.
+        features : Features, optional
+            What will read the tasks; by default ``Features()``. Tasks begin after its lookback.
+        warmup : int, optional
+            Own bars that some symbol must have had before the first task; by default one more than the features' lookback.
 
         Returns
         -------
@@ -138,11 +145,12 @@ class TaskSet:
         InputError
             When no stretch is long enough.
         """
-        held = bars.with_past()
-        path = regimes.filter(held)
+        bars = bars.without_empty()
+        held, warmup = bars.with_past(), _warmup(features, warmup)
+        path, warm = regimes.filter(held), held.warm_from(warmup)
         tasks: list[Task] = []
         for first, last, label in stretches(path, shortest):
-            first = max(first, warmup, bars.past)
+            first = max(first, warm, bars.past)
             name = path.names[label]
             if last - first >= support + shortest:
                 for cut in range(first + support, last - shortest + 1, query):
@@ -155,11 +163,18 @@ class TaskSet:
             raise InputError(
                 f"{bars.name}: no regime lasts {2 * shortest} bars after a warm-up of {warmup}; give more bars or fewer regimes"
             )
-        return cls(tuple(tasks))
+        return cls(tuple(tasks), max(warmup - 1, 0))
 
     @classmethod
     def from_windows(
-        cls, bars: Bars, *, support: int = 60, query: int = 60, step: int | None = None, warmup: int = 253
+        cls,
+        bars: Bars,
+        *,
+        support: int = 60,
+        query: int = 60,
+        step: int | None = None,
+        features: Features | None = None,
+        warmup: int | None = None,
     ) -> TaskSet:
         """Cut rolling windows from the visible rows, regardless of regimes.
 
@@ -170,8 +185,10 @@ class TaskSet:
             Number of bars of each part.
         step : int, optional
             Bars from one window to the next; by default `query`, so that queries do not overlap.
-        warmup : int
-            Bars to skip at the beginning of the history, where features are not defined.
+        features : Features, optional
+            What will read the tasks; by default ``Features()``. Tasks begin after its lookback.
+        warmup : int, optional
+            Own bars that some symbol must have had before the first task; by default one more than the features' lookback.
 
         Returns
         -------
@@ -185,21 +202,23 @@ class TaskSet:
         step = query if step is None else step
         if min(support, query, step) < 1:
             raise InputError(f"support, query and step are {support}, {query} and {step}; each must be at least 1 bar")
-        first, held = max(warmup, bars.past), bars.past + len(bars)
+        bars, warmup = bars.without_empty(), _warmup(features, warmup)
+        first, held = max(bars.warm_from(warmup), bars.past), bars.past + len(bars)
         starts = range(first, held - support - query + 1, step)
         if not starts:
             raise InputError(
                 f"{bars.name}: {max(held - first, 0)} bars after a warm-up of {warmup} hold no window of {support} + {query}; "
                 "give more bars or shorter windows"
             )
-        return cls(tuple(Task(bars, s, s + support, s + support + query, "window") for s in starts))
+        tasks = tuple(Task(bars, s, s + support, s + support + query, "window") for s in starts)
+        return cls(tasks, max(warmup - 1, 0))
 
     def split(
         self,
         validation: str | pd.Timestamp | tuple[str | pd.Timestamp, str | pd.Timestamp],
         *,
         purge: int = 5,
-        embargo: int = 252,
+        embargo: int | None = None,
         symbols: str | Sequence[str] | None = None,
     ) -> tuple[TaskSet, TaskSet]:
         """Split by time into (training, validation); tasks across a boundary are dropped.
@@ -211,9 +230,10 @@ class TaskSet:
             tasks after the span are training tasks too.
         purge : int
             Minimum number of bars between the last training bar before the validation span and the span.
-        embargo : int
+        embargo : int, optional
             Minimum number of bars between the validation span and the first training bar after it. Later training tasks
-            have the span in their past: features read it up to their lookback, memories up to their context.
+            have the span in their past: features read it up to their lookback, which is the default, memories up to their
+            context.
         symbols : str or sequence of str, optional
             Symbols used for validation only; all others are used for training only. By default all symbols are used for
             both.
@@ -227,6 +247,7 @@ class TaskSet:
         InputError
             When training or validation has no tasks or no symbols.
         """
+        embargo = self.lookback if embargo is None else embargo
         if purge < 0 or embargo < 0:
             raise InputError(f"purge and embargo are {purge} and {embargo} bars; neither can be negative")
         since, until = validation if isinstance(validation, tuple) else (validation, None)
@@ -245,14 +266,19 @@ class TaskSet:
                 "split at another time, or give more bars"
             )
         if symbols is None:
-            return TaskSet(training), TaskSet(held_out)
+            return replace(self, tasks=training), replace(self, tasks=held_out)
         symbols = [symbols] if isinstance(symbols, str) else symbols
         others = [s for s in held.symbols if s not in symbols]
         if not others or not symbols:
             raise InputError(
                 f"split by symbols: none is left to {'train' if symbols else 'validate'}; there are {', '.join(held.symbols)}"
             )
-        return _selected(training, others), _selected(held_out, symbols)
+        return self._selected(training, others), self._selected(held_out, symbols)
+
+    def _selected(self, tasks: tuple[Task, ...], symbols: Sequence[str]) -> TaskSet:
+        """Some of the tasks on some of the symbols."""
+        bars = self.bars.select(symbols)
+        return replace(self, tasks=tuple(replace(task, bars=bars) for task in tasks))
 
     def table(self) -> pd.DataFrame:
         """Number of tasks, support bars and query bars, one row per regime."""
@@ -261,10 +287,13 @@ class TaskSet:
         return grouped.agg(tasks=("query", "size"), support=("support", "sum"), query=("query", "sum"))
 
 
-def _selected(tasks: tuple[Task, ...], symbols: Sequence[str]) -> TaskSet:
-    """The same tasks on some of the symbols."""
-    bars = tasks[0].bars.select(symbols)
-    return TaskSet(tuple(replace(task, bars=bars) for task in tasks))
+def _warmup(features: Features | None, warmup: int | None) -> int:
+    """Own bars before the first task, for the features or as given."""
+    if warmup is None:
+        return (features or Features()).lookback + 1
+    if warmup < 0:
+        raise InputError(f"warmup is {warmup} bars; it cannot be negative")
+    return warmup
 
 
 def stretches(path: RegimePath, shortest: int = 1) -> list[tuple[int, int, int]]:

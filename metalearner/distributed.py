@@ -29,9 +29,12 @@ class Ranks:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         if not dist.is_initialized():
-            if torch.cuda.is_available():
-                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-            dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+            devices = torch.cuda.device_count()
+            if devices:
+                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % devices)
+            # NCCL refuses two processes on one device; gloo sums their gradients through the CPU.
+            alone = devices >= int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 0
+            dist.init_process_group("cpu:gloo,cuda:nccl" if alone else "gloo")
         return cls(dist.get_rank(), dist.get_world_size())
 
     def shard(self, tasks: TaskBatch) -> TaskBatch:

@@ -5,9 +5,10 @@ Each rule scores every symbol and holds positions proportional to the score, wit
     z = score, standardised over the symbols that have one, then averaged over bars (weights halve every `halflife` bars)
     aim ∝ y − mean of y,   y = (z − mean of z) / σ
 
-σ is the root mean square log return over `VOLATILITY` bars, so that symbols carry about the same risk. The rules are weak on
-their own; they are meant as small tilts added to a base strategy (Brandt, Santa-Clara and Valkanov, "Parametric portfolio
-policies: exploiting characteristics in the cross-section of equity returns", Review of Financial Studies 2009).
+σ is the root mean square log return over `VOLATILITY` bars, so that symbols carry about the same risk. Bars are a symbol's own,
+on which it has a close. A gap is no signal: in it a symbol keeps its score, and is held by it. The rules are weak on their own;
+they are meant as small tilts added to a base strategy (Brandt, Santa-Clara and Valkanov, "Parametric portfolio policies:
+exploiting characteristics in the cross-section of equity returns", Review of Financial Studies 2009).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from markets import Bars, InputError, Plan
+from markets.bars.traded import TradedBars
+from markets.regimes import market_returns
 from strategies.strategy import Strategy
 
 VOLATILITY = 63  # bars
@@ -47,37 +50,46 @@ class LongShort(Strategy):
         self.warmup = max(lookback, VOLATILITY) + _CUT * halflife
 
     @abstractmethod
-    def score(self, returns: np.ndarray, there: np.ndarray) -> np.ndarray:
-        """Score of each symbol at each bar; higher scores are held long.
+    def scores(self, returns: np.ndarray, there: np.ndarray, market: np.ndarray) -> list[np.ndarray]:
+        """Scores of each symbol at each of its own bars, to be standardised and added; higher scores are held long.
+
+        Column i of each array is on the bars of symbol i, without its gaps (`markets.bars.traded`).
 
         Parameters
         ----------
         returns : ndarray of shape (T, A)
-            Log returns; 0 where unknown.
+            Log returns from bar to bar; 0 where unknown.
         there : ndarray of bool, shape (T, A)
             Where the return is known.
+        market : ndarray of shape (T, A)
+            Log return of the market over the same time; 0 where unknown.
 
         Returns
         -------
-        ndarray of shape (T, A)
+        list of ndarray of shape (T, A)
             NaN where there is no score.
         """
 
     def plan(self, bars: Bars) -> Plan:
         held = bars.without_past(keep=self.warmup).with_past()
-        marks = held.marks
-        there = np.zeros(marks.shape, dtype=bool)
-        there[1:] = np.isfinite(marks[:-1]) & np.isfinite(held.close[1:])
-        returns = np.zeros(marks.shape)
-        returns[1:][there[1:]] = np.log(marks[1:][there[1:]] / marks[:-1][there[1:]])
-        volatility = _volatility(returns, there)
-        score = np.where(held.listed & np.isfinite(volatility), self.score(returns, there), np.nan)
-        live = np.isfinite(score)
-        z = standardised(score)
+        traded = TradedBars(held.close)
+        close = traded.packed(held.close)
+        there = np.zeros(close.shape, dtype=bool)
+        there[1:] = np.isfinite(close[:-1]) & np.isfinite(close[1:])
+        returns = np.zeros(close.shape)
+        returns[1:][there[1:]] = np.log(close[1:][there[1:]] / close[:-1][there[1:]])
+        volatility = traded.unpacked(_volatility(returns, there))
+        live = held.listed & np.isfinite(volatility)
+        z = np.zeros(close.shape)
+        for score in self.scores(returns, there, _market(held)):
+            score = np.where(live, traded.unpacked(score), np.nan)
+            live &= np.isfinite(score)
+            z += standardised(score)
+        z = traded.packed(standardised(np.where(live, z, np.nan)))
         smooth = np.zeros(z.shape)
         for lag in range(min(_CUT * self.halflife, len(z))):
             smooth[lag:] += 0.5 ** (lag / self.halflife) * z[: len(z) - lag]
-        aim = _centred(_centred(smooth, live) / np.where(live, volatility, 1.0), live)
+        aim = _centred(_centred(traded.unpacked(smooth), live) / np.where(live, volatility, 1.0), live)
         gross = np.abs(aim).sum(axis=1, keepdims=True)
         aim = np.divide(aim, gross, out=np.zeros_like(aim), where=gross > 1e-12)
         return Plan(aim[-len(bars) :])
@@ -110,17 +122,16 @@ class Reversal(LongShort):
         self.windows = tuple(windows)
         super().__init__(max(windows), halflife)
 
-    def score(self, returns: np.ndarray, there: np.ndarray) -> np.ndarray:
+    def scores(self, returns: np.ndarray, there: np.ndarray, market: np.ndarray) -> list[np.ndarray]:
         volatility = _volatility(returns, there)
-        fallen = [standardised(-windowed(returns, window) / volatility) for window in self.windows]
-        return np.where(there, np.sum(fallen, axis=0), np.nan)
+        return [np.where(there, -windowed(returns, window) / volatility, np.nan) for window in self.windows]
 
 
 class ResidualMomentum(LongShort):
     """Residual momentum (Blitz, Huij and Martens, "Residual momentum", Journal of Empirical Finance 2011).
 
     Long the symbols with high market-adjusted returns over the last `window` bars, the most recent `skip` left out; short
-    those with low ones. The market return is the mean return over the symbols.
+    those with low ones. The market return is the mean log return over the symbols, from session to session (`market_returns`).
 
     Parameters
     ----------
@@ -144,8 +155,7 @@ class ResidualMomentum(LongShort):
         self.window, self.skip = window, skip
         super().__init__(window + max(window, VOLATILITY), halflife)
 
-    def score(self, returns: np.ndarray, there: np.ndarray) -> np.ndarray:
-        market = returns.sum(axis=1, keepdims=True) / np.maximum(there.sum(axis=1, keepdims=True), 1)
+    def scores(self, returns: np.ndarray, there: np.ndarray, market: np.ndarray) -> list[np.ndarray]:
         known = windowed(there.astype(np.float64), self.window) >= self.window / 2
         known[: self.window] = False
         squares = windowed(np.where(there, market**2, 0.0), self.window)
@@ -153,7 +163,20 @@ class ResidualMomentum(LongShort):
         np.divide(windowed(returns * market, self.window), squares, out=beta, where=known & (squares > 0))
         rest = np.where(there, returns - beta * market, 0.0)
         total = windowed(rest, self.window) - windowed(rest, self.skip)
-        return np.where(known, total / _volatility(rest, there), np.nan)
+        return [np.where(known, total / _volatility(rest, there), np.nan)]
+
+
+def _market(bars: Bars) -> np.ndarray:
+    """Log return of the market between the closes of each symbol, shape (T, A), on the symbols' own bars."""
+    sessions = np.flatnonzero(bars.sessions)
+    market = np.append(np.nan_to_num(market_returns(bars, log=True)[sessions]), 0.0)
+    out = np.zeros(bars.shape)
+    for i, close in enumerate(bars.close.T):
+        rows = np.flatnonzero(np.isfinite(close))
+        upto = np.searchsorted(sessions, rows, side="right")  # sessions up to each bar
+        if len(rows) > 1:
+            out[1 : len(rows), i] = np.add.reduceat(market, upto)[:-1] * (upto[1:] > upto[:-1])
+    return out
 
 
 def windowed(values: np.ndarray, window: int) -> np.ndarray:

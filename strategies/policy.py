@@ -239,6 +239,17 @@ class PolicyStrategy(Strategy):
         )
 
     def plan(self, bars: Bars) -> Plan:
+        traded = np.isfinite(bars.with_past().close).any(axis=1)
+        if traded.all():
+            return self._plan(bars)
+        # Rows without any close are no bars to the memory either: the decision of the row before stands.
+        last = np.maximum(traded.cumsum()[bars.past :] - 1, 0)
+        held = bars.without_empty().with_past()
+        plan, rows = self._plan(held.rows(int(last[0]), len(held))), last - last[0]
+        band, rate = (None if part is None else part[rows] for part in (plan.band, plan.rate))
+        return Plan(plan.aim[rows], band, rate)
+
+    def _plan(self, bars: Bars) -> Plan:
         settings = self.policy.settings
         held = self.window(bars)
         grown = held.with_past()

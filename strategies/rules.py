@@ -1,10 +1,14 @@
-"""Fixed rules, without learning: the baselines of every comparison."""
+"""Fixed rules, without learning: the baselines of every comparison.
+
+Windows count a symbol's own bars, on which it has a close. A gap is no signal: in it a symbol is held as before.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from markets import Bars, InputError, Plan
+from markets.bars.traded import TradedBars
 from strategies.strategy import Strategy
 
 
@@ -18,14 +22,15 @@ class EqualWeight(Strategy):
 
 
 class BuyAndHold(Strategy):
-    """Buys the symbols listed at the first bar in equal weights, each when it first trades, and never rebalances."""
+    """Buys the symbols listed at the first bar that has any, in equal weights, each when it next trades; never rebalances."""
 
     name = "buy and hold"
 
     def plan(self, bars: Bars) -> Plan:
-        aim = np.broadcast_to(_shared(bars.listed[:1].astype(np.float64)), bars.shape).copy()
-        traded = bars.tradable.copy()
-        traded[0] = False  # the first decision fills at the next bar, so the first bar counts as not yet bought
+        first = int(bars.listed.any(axis=1).argmax())
+        aim, traded = np.zeros(bars.shape), bars.tradable.copy()
+        aim[first:] = _shared(bars.listed[first : first + 1].astype(np.float64))
+        traded[: first + 1] = False  # the first decision fills at the next bar, so nothing counts as bought before
         bought = np.logical_or.accumulate(traded, axis=0)
         return Plan(aim, np.where(bought, np.inf, 0.0))
 
@@ -84,11 +89,12 @@ class Momentum(Strategy):
         self.warmup = window
 
     def plan(self, bars: Bars) -> Plan:
-        marks = bars.with_past().marks
-        rose = np.zeros(marks.shape)
+        held = bars.with_past()
+        traded = TradedBars(held.close)
+        close, rose = traded.packed(held.close), np.zeros(held.shape)
         with np.errstate(invalid="ignore"):
-            rose[self.window :] = marks[self.window :] > marks[: -self.window]
-        rose = rose[bars.past :] * bars.listed
+            rose[self.window :] = close[self.window :] > close[: -self.window]
+        rose = np.where(bars.listed, traded.unpacked(rose)[bars.past :], 0.0)
         return Plan(rose / np.maximum(bars.listed.sum(axis=1, keepdims=True), 1))
 
 
@@ -99,16 +105,18 @@ def inverse_volatility(bars: Bars, window: int = 63) -> np.ndarray:
     has enough are equally weighted.
     """
     held = bars.with_past()
-    marks, there = held.marks, np.isfinite(held.close)
-    squares = np.zeros(marks.shape)
+    traded = TradedBars(held.close)
+    close = traded.packed(held.close)
+    squares = np.zeros(close.shape)
     with np.errstate(invalid="ignore", divide="ignore"):
-        squares[1:] = np.nan_to_num(np.diff(np.log(marks), axis=0)) ** 2
-    # Bars without a close are left out: counted as zero returns, they would make a symbol that stopped trading look safe.
-    total, count = (_over_window(x, window) for x in (squares, there.astype(np.float64)))
+        squares[1:] = np.nan_to_num(np.diff(np.log(close), axis=0)) ** 2
+    total, count = (traded.unpacked(_over_window(x, window)) for x in (squares, np.isfinite(close).astype(np.float64)))
     volatility = np.sqrt(np.maximum(total, 0) / np.maximum(count, 1))
-    known = held.listed & (count >= window / 2) & (np.arange(len(marks))[:, None] >= window) & (volatility > 1e-8)
-    weight = np.where(known, 1 / np.maximum(volatility, 1e-8), 0.0)
-    none = weight.sum(axis=1) == 0
+    begun = np.isfinite(held.close).any(axis=1).cumsum() > window  # bars of the market, whoever trades in them
+    known = held.listed & (count >= window / 2) & begun[:, None] & (volatility > 1e-8)
+    weight = np.zeros(held.shape)
+    weight[known] = 1 / volatility[known]
+    none = ~known.any(axis=1)
     weight[none] = held.listed[none]
     return _shared(weight[bars.past :])
 

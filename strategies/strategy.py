@@ -51,7 +51,7 @@ class Strategy(ABC):
     name : str
         Label in tables and plots.
     warmup : int
-        Bars of history needed before the first meaningful row of the plan.
+        Bars of history needed before the first meaningful row of the plan; a symbol's own bars, where it has gaps.
     adapts : bool
         Whether `adapt` returns a different strategy. If not, a backtest calls `plan` once for the whole span.
     """

@@ -24,6 +24,10 @@ CACHES = Path(os.environ["REGIMESHIFT_TEST_CACHES"])
 # Two workers and the processes that they start share two cores: threads that wait for each other would burn them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("COLUMNS", "100")
+# Processes that tests start import this checkout, installed or not, whatever folder they run in.
+ROOT = str(Path(__file__).parents[1])
+if ROOT not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
 # Concurrent writers of one cache have crashed, so each worker has its own; it begins with what was compiled for all.
 os.environ["NUMBA_CACHE_DIR"] = str(CACHES / WORKER)
 if WORKER.startswith("gw") and (CACHES / "shared").exists():
@@ -46,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     warm = Path(samples.__file__).with_name("warm.py")
     # each half into a folder of its own, since they share modules; then one beside the other
     parts = {part: CACHES / f"shared-{part}" for part in ("account", "others")}
-    environment = {**os.environ, "PYTHONPATH": str(warm.parent)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(warm.parent), os.environ["PYTHONPATH"]))}
     running = [
         subprocess.Popen(
             [sys.executable, "-W", "ignore", str(warm), part], env={**environment, "NUMBA_CACHE_DIR": str(place)}
@@ -58,6 +62,20 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"the kernels do not compile; see above, or run: python {warm} account")
     for place in parts.values():
         shutil.copytree(place, CACHES / "shared", dirs_exist_ok=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a GPU: torch finds no CUDA device"))
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """Each device that torch can train on."""
+    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from command import script
 
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
@@ -28,7 +29,7 @@ ROOMS = {
         "accounting": {"common", "bars"},
         "regimes": {"common", "bars", "data"},
         "quality": {"common", "bars", "data"},
-        "tasks": {"common", "bars", "regimes"},
+        "tasks": {"common", "bars", "features", "regimes"},
         "envs": {"common", "bars", "data", "features", "accounting", "regimes", "tasks"},
         "synthetic": {"common", "bars", "features", "accounting", "regimes", "tasks", "envs"},
         "sb3": {"envs"},
@@ -63,7 +64,7 @@ ROOMS = {
         "walk_forward": {"results", "report"},
         "lookahead": {"walk_forward"},
         "significance": {"results"},
-        "tracking": {"results", "walk_forward"},
+        "tracking": {"metrics", "results", "walk_forward"},
         "contract": set(),
         "deployment": {"contract"},
         "served": {"contract", "deployment"},
@@ -229,10 +230,16 @@ def test_a_users_own_folders_do_not_shadow_ours(tmp_path):
     for package in MAY_IMPORT:
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("raise RuntimeError('the wrong one')")
-    script = Path(sys.executable).with_name("regimeshift")
-    done = subprocess.run([script, "data", "sp500"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run([script(), "data", "sp500"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "5031 bars" in done.stdout
+
+
+def test_regression_processes_of_tests_import_this_checkout(tmp_path):
+    """Where it was not installed, processes in other folders did not find it; where another one was, they took that."""
+    code = "import markets, regimeshift; print(markets.__file__, regimeshift.__file__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert all(Path(path).is_relative_to(ROOT) for path in done.stdout.split())
 
 
 def test_markets_does_not_import_torch():

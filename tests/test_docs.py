@@ -13,6 +13,7 @@ from pkgutil import resolve_name
 
 import page_runner
 import pytest
+from command import script
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -117,10 +118,7 @@ def test_shell_blocks_run(tmp_path, started):
 def test_the_command_of_pages_is_the_console_script(tmp_path, started):
     """What pages run in a fork is what the installed script does."""
     environment, _ = started
-    script, stand_in = (
-        Path(sys.executable).with_name("regimeshift"),
-        Path(environment["PATH"].split(":")[0]) / "regimeshift",
-    )
+    stand_in = Path(environment["PATH"].split(":")[0]) / "regimeshift"
 
     def run(program: Path, *words: str) -> tuple[int, str, str]:
         done = subprocess.run(
@@ -128,7 +126,7 @@ def test_the_command_of_pages_is_the_console_script(tmp_path, started):
         )
         return done.returncode, done.stdout, done.stderr
 
-    assert run(stand_in, "data", "sp500") == run(script, "data", "sp500")
+    assert run(stand_in, "data", "sp500") == run(script(), "data", "sp500")
     code, _, message = run(stand_in, "data", "nowhere.csv")
     assert code == 2
     assert "nowhere.csv" in message

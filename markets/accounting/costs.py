@@ -26,6 +26,7 @@ import numpy as np
 from markets.common.errors import InputError
 
 SIZINGS = ("pre_fee", "post_fee", "outlay", "whole_lots")
+SHORTFALLS = ("pro_rata", "smallest_first")
 # Costs of holding, as opposed to costs of trading.
 _HOLDING = ("cash_rate", "financing_rate", "borrow_rate")
 
@@ -179,6 +180,12 @@ class Execution:
         Initial cash.
     borrowing : bool
         Whether cash may go below zero. If not, buys are cut to the available cash.
+    shortfall : {"pro_rata", "smallest_first"}
+        How buys are cut when cash is short. ``pro_rata``: covers of short positions come first, then all other buys are cut by
+        the same fraction; if the cash does not even allow the covers, these are cut by the same fraction.
+        ``smallest_first`` fills all buys from the smallest to the largest until the cash is used up, and between equal ones
+        in the order of the symbols, as vectorbt does. Whole lots cannot all be cut alike: with ``whole_lots``, ``pro_rata``
+        fills covers, then other buys, from the smallest to the largest.
     long_only : bool
         Whether short positions are forbidden.
     max_weight : float
@@ -206,6 +213,7 @@ class Execution:
     lot: float = 1.0
     cash: float = 1_000_000.0
     borrowing: bool = False
+    shortfall: Literal["pro_rata", "smallest_first"] = "pro_rata"
     long_only: bool = False
     max_weight: float = np.inf
     gross: float = 1.0
@@ -219,6 +227,8 @@ class Execution:
             raise InputError(f"execution: fill is {self.fill!r}; use auto, next_open, next_close or same_close")
         if self.sizing not in SIZINGS:
             raise InputError(f"execution: sizing is {self.sizing!r}; use {', '.join(SIZINGS)}")
+        if self.shortfall not in SHORTFALLS:
+            raise InputError(f"execution: shortfall is {self.shortfall!r}; use {' or '.join(SHORTFALLS)}")
         for name in ("lot", "cash", "max_weight", "gross", "net", "turnover"):
             if not getattr(self, name) > 0:
                 raise InputError(f"execution: {name} is {getattr(self, name)}; it must be above 0")

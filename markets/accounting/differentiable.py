@@ -91,7 +91,8 @@ class _EquityPaths(torch.autograd.Function):
         grads = PlanRows(*(np.zeros_like(part) for part in plan))
         g_equity = np.zeros_like(paths.equity) if g_equity is None else _as_array(g_equity)
         g_held = np.zeros((0, 0, 0)) if g_held is None else _as_array(g_held)
-        states = Records(paths.cash, paths.shares, paths.equity, paths.cost, paths.traded, paths.orders, paths.filled)
+        equity, cash, shares, *others = paths
+        states = Records(cash, shares, equity, *others)
 
         def run(rows):
             part, g_part, before = (type(x)(*(some(array, rows) for array in x)) for x in (plan, grads, states))
@@ -127,7 +128,7 @@ def equity_paths_reference(
         fill, state, mark, gap = (x[at] for x in panel[:4])
         impact = panel[4][at] if panel[4].numel() else torch.zeros_like(fill)
         alive = equity[-1] > 0
-        called = (equity[-1] < rules.maintenance * (shares.abs() * mark).sum(1))[:, None]
+        called = (equity[-1] < rules.maintenance * (shares.abs() * mark).sum(1) * (1 - TOLERANCE))[:, None]
         money_now = _accrue(cash, shares, mark, gap, rules) if rules.lagged else cash
         money_now = money_now + torch.where(state == GONE, shares * fill, 0.0).sum(1)
         shares = torch.where(state == GONE, 0.0, shares)
@@ -139,7 +140,7 @@ def equity_paths_reference(
             torch.where(called, 1.0, rate[:, t]),
         )
         new_cash, new_shares = _fill(
-            money_now, shares, torch.where(solvent, value, 1.0), fill, state == OPEN, impact, *row, rules
+            money_now, shares, torch.where(solvent, value, 1.0), fill, state == OPEN, impact, *row, called, rules
         )  # fmt: skip
         if not rules.lagged:
             new_cash = _accrue(new_cash, new_shares, mark, gap, rules)
@@ -156,83 +157,126 @@ def equity_paths_reference(
 
 def _accrue(cash, shares, mark, gap, rules):
     rate = _choose(cash > 0, rules.cash_rate, rules.financing_rate)
-    return cash * (1 + rate * gap) + (shares.clamp(max=0) * mark).sum(1) * rules.borrow_rate * gap
+    return cash * (1 + rate * gap) + (torch.where(shares < 0, shares, 0.0) * mark).sum(1) * rules.borrow_rate * gap
 
 
-def _fill(cash, shares, equity, price, is_open, impact, aim, band, rate, rules):
+def _fill(cash, shares, equity, price, is_open, impact, aim, band, rate, forced, rules):
     value = shares * price
     current = value / equity[:, None]
     low, high = aim - band, aim + band
-    edge = torch.where(current < low, low, torch.where(current > high, high, current))
-    wanted = torch.where(edge == current, current, current + rate * (edge - current))
-    wanted = wanted.clamp(rules.lowest, rules.highest)
-    free = torch.where(is_open, wanted, 0.0)
-    stuck = torch.where(is_open, 0.0, current)
-    scale = _scale(free, stuck, rules)
-    target = torch.where(scale < 1, free * scale, free)
+    inside = (low < current) & (current < high)
+    tie = (low == current) & (current == high)  # the plan asks for exactly what is held, and both sides trade
+    edge = torch.where(tie, aim, torch.where(current <= low, low, high))
+    wanted = torch.where(inside, current, current + rate * (edge - current))
+    moves = is_open & ((wanted - current).abs() > DUST)
+    kept = wanted - (wanted - current).detach()  # equal to current; what moves it has a derivative
+    wanted = torch.where(moves, wanted.clamp(rules.lowest, rules.highest), torch.where(is_open, kept, current))
+    target = torch.where(moves, wanted * _scale(torch.where(moves, wanted, 0.0), rules), wanted)
+    if rules.gross < np.inf:
+        target = _cut_increases(target, current, rules.gross, torch.abs)
+    if rules.net < np.inf:
+        side = torch.where(target.sum(1, keepdim=True) > 0, 1.0, -1.0)
+        target = _cut_increases(target, current, rules.net, lambda weight: side * weight)
     if rules.turnover < np.inf:
-        change = torch.where(is_open, (target - current).abs(), 0.0).sum(1, keepdim=True)
+        change = torch.where(moves, (target - current).abs(), 0.0).sum(1, keepdim=True)
         slow = change > rules.turnover * (1 + TOLERANCE)
         pace = rules.turnover / torch.where(slow, change, rules.turnover)
-        target = torch.where(slow, current + pace * (target - current), target)
-    trades = is_open & ((target - current).abs() > DUST)
+        target = torch.where(moves & slow, current + pace * (target - current), target)
     quadratic = rules.quadratic / equity[:, None]
+    both = torch.full_like(value, (rules.buy - rules.sell) / 2)
+    kink = torch.where(band > 0, _choose(current <= low, rules.buy, -rules.sell), both)  # slope of the cost at 0
+    ordered = (target - current).abs() > DUST
+    free = is_open & ~inside  # whether the order follows the target; if it is 0, its derivative does
 
     def cost(order):
         size = order.abs()
         # the slope of sqrt is infinite at 0: replace orders of 0 by 1 so that no NaN enters the gradient
         root = torch.where(size > 0, torch.where(size > 0, size, 1.0).sqrt(), 0.0)
         share = _choose(order > 0, rules.buy, rules.sell) + impact * root + quadratic * size
-        return share * size + rules.fixed
+        return torch.where(order != 0, share * size + rules.fixed, kink * order)
+
+    def slope(order):
+        """Of the cost."""
+        size = order.abs()
+        rising = (
+            1.5 * impact * torch.where(size > 0, torch.where(size > 0, size, 1.0).sqrt(), 0.0) + 2 * quadratic * size
+        )
+        return torch.where(order > 0, rules.buy + rising, torch.where(order < 0, -rules.sell - rising, kink))
 
     def orders(base):
-        return torch.where(trades, target * base[:, None] - value, 0.0)
+        zero = target * equity[:, None] - value  # for its derivative alone
+        return torch.where(ordered, target * base[:, None] - value, torch.where(free, zero - zero.detach(), 0.0))
 
-    def slope(base):
-        return _slope(base, orders, target, impact, quadratic, rules)
+    def newton(base):
+        """A step towards base + Σ cost = equity, and the slope of the left side."""
+        order = orders(base)
+        rise = 1 + torch.where(ordered, slope(order) * target, 0.0).sum(1)
+        return (base + torch.where(ordered, cost(order), 0.0).sum(1) - equity) / rise, rise
 
     base = equity
     if rules.sizing == POST_FEE:
-        beyond = torch.zeros_like(base, dtype=torch.bool)  # costs exceed the equity, so there is no root
-        with torch.no_grad():
-            for _ in range(50):
-                rise = slope(base)
-                beyond |= rise <= 0
-                base = torch.where(beyond, equity, base - _excess(base, equity, orders, cost, trades) / rise)
+        with (
+            torch.no_grad()
+        ):  # a sell that raises less than its own cost is not made, so it has no part in the equation
+            beyond = forced[:, 0].clone()
+            while True:
+                order = orders(base)
+                unpaid = (order < 0) & (order + cost(order) >= 0) & ~beyond[:, None]
+                if base is not equity and not unpaid.any():
+                    break
+                ordered, free = ordered & ~unpaid, free & ~unpaid
+                base, beyond = equity.clone(), forced[:, 0].clone()
+                for _ in range(50):
+                    step, rise = newton(base)
+                    beyond |= rise <= 0
+                    base = torch.where(beyond, equity, base - step)
+                beyond |= base <= 0  # costs exceed the equity
+        base = base.detach()
         for _ in range(2):  # two more Newton steps, with gradient, give the first and second derivatives
-            base = base - _excess(base, equity, orders, cost, trades) / slope(base)
-        base = torch.where(beyond, 0.0, base)
-    order = torch.where(base[:, None] > 0, orders(base), 0.0)
+            base = base - newton(base)[0]
+        base = torch.where(forced[:, 0], equity, torch.where(beyond, 0.0, base))
+    possible = (base[:, None] > 0) | (target == 0)  # if costs exceed the equity, positions can still be closed
+    ordered, free = ordered & possible, free & possible
+    order = orders(base)
     paid = torch.where(order != 0, cost(order), 0.0)
-    order = torch.where((order < 0) & (order + paid >= 0), 0.0, order)
-    paid = torch.where(order != 0, paid, 0.0)
-    sells, buys = order.clamp(max=0), order.clamp(min=0)
-    cash = cash - (sells + torch.where(order < 0, paid, 0.0)).sum(1)
-    need = buys + torch.where(order > 0, paid, 0.0)
+    unmade = (order < 0) & (order + paid >= 0) & ~forced
+    order = torch.where(unmade, 0.0, order)
+    sells, buys, zeros = (torch.where(side, order, 0.0) for side in (order < 0, order > 0, order == 0))
+    cash = cash - torch.where(order <= 0, order + cost(order), 0.0).sum(1)
+    need = torch.where(buys > 0, buys + cost(buys), 0.0)
     if not rules.borrowing:
-        short = (need.sum(1) > cash)[:, None]
-        buys = torch.where(short, _cut(cash, buys, need, impact, quadratic, rules), buys)
-        need = torch.where(buys > 0, buys + torch.where(buys > 0, cost(buys), 0.0), 0.0)
+        short = (need.sum(1) > cash)[:, None] & ~forced
+        if rules.smallest_first:
+            cut = _cut_largest(cash, buys, need, impact, quadratic, rules)
+        else:
+            cut = _cut_alike(cash, buys, value, cost, slope)
+        buys = torch.where(short, cut, buys)
+        need = torch.where(buys > 0, buys + cost(buys), 0.0)
     cash = cash - need.sum(1)
-    order = sells + buys
-    held = shares + torch.where(order != 0, order / torch.where(price > 0, price, 1.0), 0.0)
-    dust = trades & (target == 0) & ((held * price).abs() <= DUST * order.abs())
+    order = sells + buys + zeros
+    held = shares + torch.where(price > 0, order / torch.where(price > 0, price, 1.0), 0.0)
+    dust = ordered & (target == 0) & ((held * price).abs() <= DUST * order.abs())
     return cash, torch.where(dust, held - held.detach(), held)
 
 
-def _scale(free, stuck, rules):
-    scale = torch.ones_like(free[:, 0])
-    if rules.gross < np.inf:
-        gross, held = free.abs().sum(1), stuck.abs().sum(1)
-        over = (gross + held > rules.gross * (1 + TOLERANCE)) & (gross > 0)
-        scale = torch.where(over, (rules.gross - held).clamp(min=0) / torch.where(over, gross, 1.0), scale)
-    if rules.net < np.inf:
-        net, held = free.sum(1), stuck.sum(1)
-        total = scale * net + held
-        headroom = ((_choose(total > 0, rules.net, -rules.net) - held) / torch.where(net != 0, net, 1.0)).clamp(min=0)
-        binds = (total.abs() > rules.net * (1 + TOLERANCE)) & (headroom < scale) & (net != 0)
-        scale = torch.where(binds, headroom, scale)
-    return scale[:, None]
+def _scale(weight, rules):
+    """Factor (B, 1) that makes weights keep to the gross and net limits by themselves."""
+    gross, net = weight.abs().sum(1, keepdim=True), weight.sum(1, keepdim=True).abs()
+    over = gross > rules.gross * (1 + TOLERANCE)
+    scale = torch.where(over, rules.gross / torch.where(over, gross, 1.0), 1.0)
+    over = scale * net > rules.net * (1 + TOLERANCE)
+    return torch.where(over, rules.net / torch.where(over, net, 1.0), scale)
+
+
+def _cut_increases(target, current, limit, size):
+    """Cut the orders that add to Σ size by one fraction, to keep it within `limit`; see the kernel of the same name."""
+    before, after = size(current), size(target)
+    adds = after > before
+    headroom = limit - torch.where(adds, before, after).sum(1, keepdim=True)
+    added = torch.where(adds, after - before, 0.0).sum(1, keepdim=True)
+    share = torch.where(headroom > 0, headroom / torch.where(added > 0, added, 1.0), 0.0).clamp(max=1)
+    over = after.sum(1, keepdim=True) > limit * (1 + TOLERANCE)
+    return torch.where(over & adds, current + share * (target - current), target)
 
 
 def _choose(condition, yes, no):
@@ -240,28 +284,37 @@ def _choose(condition, yes, no):
     return torch.full(condition.shape, no, dtype=torch.float64, device=condition.device).masked_fill(condition, yes)
 
 
-def _excess(base, equity, orders, cost, trades):
-    order = orders(base)
-    return base + torch.where(trades, cost(order), 0.0).sum(1) - equity
+def _cut_alike(cash, buys, value, cost, slope):
+    """Buys cut to `cash` by one fraction f, after covers of short positions; see the kernel of the same name."""
+    cover = torch.where(buys <= -value, buys, torch.where(value < 0, -value, 0.0))
+    covering = (torch.where(cover > 0, cover + cost(cover), 0.0).sum(1) > cash)[:, None]
+    first = torch.where(covering, 0.0, cover)
+    rest = torch.where(covering, cover, buys) - first
+
+    def newton(share):
+        order = first + share[:, None] * rest
+        need = torch.where(order > 0, order + cost(order), 0.0).sum(1)
+        rise = torch.where(order > 0, rest * (1 + slope(order)), 0.0).sum(1)
+        return share - (need - cash) / torch.where(rise > 0, rise, 1.0)
+
+    with torch.no_grad():
+        share = torch.ones_like(cash)
+        for _ in range(50):
+            share = torch.where(share > 0, newton(share), share)
+    share = torch.where(share > TOLERANCE, share, 0.0)
+    for _ in range(2):  # with gradient, as above
+        share = torch.where(share > 0, newton(share), 0.0)
+    return first + share[:, None] * rest
 
 
-def _slope(base, orders, target, impact, quadratic, rules):
-    order = orders(base)
-    size = order.abs()
-    root = torch.where(size > 0, torch.where(size > 0, size, 1.0).sqrt(), 0.0)
-    rising = 1.5 * impact * root + 2 * quadratic * size
-    slope = torch.where(order > 0, rules.buy + rising, -rules.sell - rising)
-    return 1 + torch.where(order != 0, slope * target, 0.0).sum(1)
-
-
-def _cut(cash, buys, need, impact, quadratic, rules):
+def _cut_largest(cash, buys, need, impact, quadratic, rules):
     """Buys cut to `cash`: filled from the smallest to the largest; the first that does not fit takes the remaining cash."""
     index = buys.argsort(dim=1, stable=True)
     sorted_need, sorted_buys, k = (x.gather(1, index) for x in (need, buys, impact))
     total = sorted_need.cumsum(1)
     fits = total <= cash[:, None]
     left = cash[:, None] - (total - sorted_need)
-    partial = ((left - rules.fixed) / (1 + rules.buy)).clamp(min=0)
+    partial = torch.where(left > rules.fixed * (1 + TOLERANCE), (left - rules.fixed) / (1 + rules.buy), 0.0)
     for _ in range(12):  # Newton's method, for square-root and quadratic impact
         root = torch.where(partial > 0, torch.where(partial > 0, partial, 1.0).sqrt(), 0.0)
         excess = partial * (1 + rules.buy) + (k * root + quadratic * partial) * partial + rules.fixed - left

@@ -10,6 +10,11 @@ events). For each symbol i, in the notation of the code::
     q_i ← q_i + d_i / p_i,   cash ← cash − Σ (d_i + cost(d_i))
     cost(d) = k |d| + fixed + impact |d|^1.5 + quadratic d² / V      k is `rules.buy` or `rules.sell`
 
+Limits and cash change the orders; `_targets` and `_cut_alike` state how. The cost has a kink at d = 0. The adjoint takes the
+mean of the slopes of a buy and of a sell there, as central differences would: a plan that asks for exactly what is held
+must be able to learn, and the slope of one side would pull it to the other. At an edge of a no-trade zone it takes the
+slope of the side that trades; that of the other side is zero.
+
 All kernels are in this one module because numba's cache does not notice a changed callee in another file. They release
 the GIL, so callers may run paths in threads.
 """
@@ -29,8 +34,8 @@ _kernel = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 _inlined = njit(cache=True, nogil=True, error_model="numpy", _nrt=False, inline="always")
 
 # Rows of the workspace. First: inputs and results of a fill, which the adjoint reads. Second: used by the adjoint only.
-VALUE, CURRENT, WANTED, TARGET, ORDER, FREE, HEAP, ZERO, ONE = range(9)
-G_TARGET, G_CURRENT, G_VALUE, HELD, G_SHARES, UNUSED = range(9, 15)
+VALUE, CURRENT, WANTED, TARGET, MOVES, FREE, ORDER, COVER, HEAP, ZERO, ONE = range(11)
+G_TARGET, G_CURRENT, G_VALUE, HELD, G_SHARES, UNUSED = range(11, 17)
 # Rounding can put holdings slightly over a limit; that must not cause a trade.
 TOLERANCE = 1e-9
 # A change of weight below this is rounding, not an order, and must not be charged a fixed fee.
@@ -55,6 +60,7 @@ class Records(NamedTuple):
     traded: np.ndarray
     orders: np.ndarray
     filled: np.ndarray
+    scaled: np.ndarray
 
 
 class BarEnd(NamedTuple):
@@ -66,6 +72,20 @@ class BarEnd(NamedTuple):
     traded: float
     limited: bool  # whether the plan exceeded the limits
     filled: bool  # whether there was a fill: false for an account that is closed, or ruined by the gap to the fill
+    scaled: float  # gross weight that limits and cash left, as a fraction of the plan's; 1 if they left all
+
+
+class Limits(NamedTuple):
+    """What the limits of `_targets` did to the plan's weights."""
+
+    scale: float  # factor on the weights, so that the plan itself keeps to the gross and net limits
+    by_net: bool  # whether the net limit was the binding one
+    gross: float  # fraction made of the orders that add to the gross weight
+    net: float  # fraction made of the orders that add to the net weight
+    side: float  # sign of the net weight that is limited
+    pace: float  # fraction made of all orders, from the turnover limit
+    hit: bool  # whether the plan exceeded any limit
+    left: float  # gross weight that they left, as a fraction of the plan's
 
 
 class Notes(NamedTuple):
@@ -73,13 +93,13 @@ class Notes(NamedTuple):
 
     equity: float  # V
     base: float  # U
-    scale: float  # factor on the weights, from the gross and net limits
-    by_net: bool  # whether the net limit was the binding one
-    pace: float  # factor on the trades, from the turnover limit
-    cut: int  # symbol whose buy was cut to the available cash, or -1
+    limits: Limits
+    share: float  # fraction of the buys that the cash allowed, when all are cut alike
+    covering: bool  # whether the cash did not even allow all covers of short positions
+    cut: int  # symbol whose buy took the last cash, when the smallest buys come first; or -1
     cost: float
     traded: float
-    limited: bool  # whether the plan exceeded the limits
+    scaled: float  # as in `BarEnd`
 
 
 # ---------------------------------------------------------------------------------------------------- forward
@@ -104,7 +124,9 @@ def _cost(order, impact, quadratic, rules):
 
 @_inlined
 def _cost_slope(order, impact, quadratic, rules):
-    """Derivative of `_cost` with respect to the signed order."""
+    """Derivative of `_cost` with respect to the signed order; at 0 the mean of that of a buy and that of a sell."""
+    if order == 0:
+        return 0.5 * (rules.buy - rules.sell)
     slope = rules.buy if order > 0 else rules.sell
     if impact > 0:
         slope += 1.5 * impact * np.sqrt(abs(order))
@@ -127,47 +149,102 @@ def _accrue(market, t, cash, shares, rules):
 
 @_inlined
 def _targets(market, t, equity, plan, rules, work):
-    """Write target weights after band, rate and limits to `work`; returns (scale, by_net, pace, whether a limit was hit)."""
+    """Write target weights after band, rate and limits to `work`; returns `Limits`.
+
+    Limits bind the plan's orders. What it leaves alone, inside a no-trade zone or at a rate of 0, keeps its weight even if
+    prices carried it over a limit, as an untradable symbol does. The other weights are scaled until they keep to the limits
+    by themselves. If the account exceeds a limit with what is kept, orders that add to the excess are cut alike, if need
+    be to nothing.
+    """
     n, state = plan.aim.size, market.open
-    gross, net, stuck_gross, stuck_net, change = 0.0, 0.0, 0.0, 0.0, 0.0
-    inverse, limited = 1.0 / equity, False
+    gross, net, kept_gross, kept_net, change, planned = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    inverse, hit = 1.0 / equity, False
     for i in range(n):
         c = work[VALUE, i] * inverse
-        work[CURRENT, i] = c
-        w = c
+        w, moves, free = c, 0.0, 0.0
         if state[t, i] == OPEN:
-            edged = _edged(c, plan.aim[i], plan.band[i], plan.rate[i])
+            aim, band = plan.aim[i], plan.band[i]
+            free = 0.0 if aim - band < c and c < aim + band else 1.0
+            w = _edged(c, aim, band, plan.rate[i])
+            moves = 1.0 if abs(w - c) > DUST else 0.0
+        if moves != 0:
+            planned += abs(w)
+            edged = w
             w = _clipped(edged, rules.lowest, rules.highest)
-            limited |= w != edged
+            hit |= w != edged
             gross += abs(w)
             net += w
             change += abs(w - c)
         else:
-            stuck_gross += abs(c)
-            stuck_net += c
+            w = c
+            kept_gross += abs(c)
+            kept_net += c
+        work[CURRENT, i] = c
         work[WANTED, i] = w
         work[TARGET, i] = w
-    scale, by_net, pace = 1.0, False, 1.0
-    if gross + stuck_gross > rules.gross * (1 + TOLERANCE):
-        scale = max(rules.gross - stuck_gross, 0.0) / gross if gross > 0 else 1.0
-    if abs(scale * net + stuck_net) > rules.net * (1 + TOLERANCE):
-        side = 1.0 if scale * net + stuck_net > 0 else -1.0
-        # if holdings that cannot trade already fill the limit, nothing more is added on the same side
-        headroom = max((side * rules.net - stuck_net) / net, 0.0) if net != 0 else 1.0
-        if headroom < scale:
-            scale, by_net = headroom, True
+        work[MOVES, i] = moves
+        work[FREE, i] = free
+    scale, by_net, by_gross_share, by_net_share, side, pace = 1.0, False, 1.0, 1.0, 1.0, 1.0
+    if gross > rules.gross * (1 + TOLERANCE):
+        scale = rules.gross / gross
+    if scale * abs(net) > rules.net * (1 + TOLERANCE):
+        scale, by_net = rules.net / abs(net), True
     if scale < 1:
-        change = 0.0
         for i in range(n):
-            if state[t, i] == OPEN:
+            if work[MOVES, i] != 0:
                 work[TARGET, i] = work[WANTED, i] * scale
-                change += abs(work[TARGET, i] - work[CURRENT, i])
-    if change > rules.turnover * (1 + TOLERANCE):
-        pace = rules.turnover / change
+    if scale * gross + kept_gross > rules.gross * (1 + TOLERANCE):
+        by_gross_share = _cut_increases(rules.gross, 0.0, work)
+    if (rules.net < np.inf) and abs(_net(work)) > rules.net * (1 + TOLERANCE):
+        side = 1.0 if _net(work) > 0 else -1.0
+        by_net_share = _cut_increases(rules.net, side, work)
+    if scale < 1 or by_gross_share < 1 or by_net_share < 1:
+        hit, change = True, 0.0
         for i in range(n):
-            if state[t, i] == OPEN:
+            change += abs(work[TARGET, i] - work[CURRENT, i])
+    if change > rules.turnover * (1 + TOLERANCE):
+        hit, pace = True, rules.turnover / change
+        for i in range(n):
+            if work[MOVES, i] != 0:
                 work[TARGET, i] = work[CURRENT, i] + pace * (work[TARGET, i] - work[CURRENT, i])
-    return scale, by_net, pace, limited or scale < 1 or pace < 1
+    left = 1.0
+    if hit and planned > 0:
+        left = 0.0
+        for i in range(n):
+            left += abs(work[TARGET, i]) * work[MOVES, i] / planned
+    return Limits(scale, by_net, by_gross_share, by_net_share, side, pace, hit, left)
+
+
+@_inlined
+def _net(work):
+    net = 0.0
+    for i in range(work.shape[1]):
+        net += work[TARGET, i]
+    return net
+
+
+@_inlined
+def _size(weight, side):
+    """What a weight adds to the gross weight (`side` is 0), or to the net weight on one `side`."""
+    return abs(weight) if side == 0 else side * weight
+
+
+@_kernel
+def _cut_increases(limit, side, work):
+    """Cut the orders that add to the total `_size` of the account by one fraction, to keep it within `limit`.
+
+    Returns the fraction: (limit − Σ size of all, without these orders) / Σ size that they add, or 0 if that is negative.
+    """
+    headroom, added = limit, 0.0
+    for i in range(work.shape[1]):
+        before, after = _size(work[CURRENT, i], side), _size(work[TARGET, i], side)
+        headroom -= min(before, after)
+        added += max(after - before, 0.0)
+    share = _clipped(headroom / added, 0.0, 1.0) if added > 0 else 1.0
+    for i in range(work.shape[1]):
+        if _size(work[TARGET, i], side) > _size(work[CURRENT, i], side):
+            work[TARGET, i] = work[CURRENT, i] + share * (work[TARGET, i] - work[CURRENT, i])
+    return share
 
 
 @_inlined
@@ -184,9 +261,41 @@ def _clipped(x, low, high):
     return high if x > high else x
 
 
+@_inlined
+def _sized(work, i):
+    """Whether symbol i has an order; a smaller change of weight is rounding."""
+    return abs(work[TARGET, i] - work[CURRENT, i]) > DUST
+
+
 @_kernel
 def _equity_after_costs(market, t, equity, rules, work):
-    """U of ``post_fee``: the root of U + Σ cost(w_i U − q_i p_i) = V by Newton's method; 0 if costs exceed the equity.
+    """U of ``post_fee``: the largest root of U + Σ cost(w_i U − q_i p_i) = V; 0 if costs exceed the equity.
+
+    A sell that would raise less than its own cost is not made, so it has no part in the sum: neither one that does not pay
+    at U = V, nor one that does not pay at the root of the others.
+    """
+    _drop_unpaid_sells(market, t, equity, equity, rules, work)
+    base = _root_after_costs(market, t, equity, rules, work)
+    while _drop_unpaid_sells(market, t, base, equity, rules, work):
+        base = _root_after_costs(market, t, equity, rules, work)
+    return base
+
+
+@_kernel
+def _drop_unpaid_sells(market, t, base, equity, rules, work):
+    """Take the sells that would raise less than their own cost out of the targets; returns whether there were any."""
+    dropped, impact, quadratic = False, market.impact, rules.quadratic / equity
+    for i in range(work.shape[1]):
+        if base > 0 and _sized(work, i):
+            order = work[TARGET, i] * base - work[VALUE, i]
+            if order < 0 and order + _cost(order, impact[t, i] if impact.size else 0.0, quadratic, rules) >= 0:
+                work[TARGET, i], work[FREE, i], dropped = work[CURRENT, i], 0.0, True
+    return dropped
+
+
+@_kernel
+def _root_after_costs(market, t, equity, rules, work):
+    """The largest root of `_equity_after_costs` for given orders, by Newton's method from U = V.
 
     The left side is convex in U and at least V at U = V, so the steps descend to the root without overshooting. If the
     slope stops being positive, there is no root.
@@ -195,7 +304,7 @@ def _equity_after_costs(market, t, equity, rules, work):
     for _ in range(50):
         value, slope = base - equity, 1.0
         for i in range(work.shape[1]):
-            if abs(work[TARGET, i] - work[CURRENT, i]) > DUST:
+            if _sized(work, i):
                 order = work[TARGET, i] * base - work[VALUE, i]
                 k = impact[t, i] if impact.size else 0.0
                 value += _cost(order, k, quadratic, rules)
@@ -206,13 +315,13 @@ def _equity_after_costs(market, t, equity, rules, work):
         base -= move
         if abs(move) <= 1e-15 * equity:
             break
-    return base
+    return max(base, 0.0)
 
 
 @_kernel
 def _largest_buy(cash, impact, quadratic, rules):
     """The buy order whose value plus cost equals `cash`."""
-    if cash <= rules.fixed:
+    if cash <= rules.fixed * (1 + TOLERANCE):
         return 0.0
     order = (cash - rules.fixed) / (1 + rules.buy)
     if impact > 0 or quadratic > 0:
@@ -226,110 +335,133 @@ def _largest_buy(cash, impact, quadratic, rules):
 
 
 @_kernel
-def _whole(order, price, shares, lot):
-    """An order rounded to whole lots so that the resulting position, long or short, is rounded towards zero."""
-    lots = order / (price * lot)
-    down = shares > 0 or (shares == 0 and order > 0)
-    # a number of lots within rounding error of a whole number counts as whole
-    lots = np.floor(lots + 1e-9) if down else np.ceil(lots - 1e-9)
-    return lots * lot * price
+def _outlay_order(change, value, impact, rules):
+    """The order whose value plus cost equals `change`, from a holding worth `value`.
 
-
-@_kernel
-def _outlay_order(change, impact, rules):
-    """The order whose value plus cost equals `change`. (`make_rules` refuses quadratic costs here.)"""
+    A sell must be larger than `change` to raise it after costs. Where that would go beyond the whole holding, or no sell
+    raises so much, the order is `change` itself. (`make_rules` refuses quadratic costs here.)
+    """
     if change > 0:
         return _largest_buy(change, impact, 0.0, rules)
     order = (change - rules.fixed) / (1 - rules.sell)
     if impact > 0:
-        for _ in range(50):
-            move = (order + _cost(order, impact, 0.0, rules) - change) / (1 + _cost_slope(order, impact, 0.0, rules))
+        for _ in range(50):  # from the smaller sells: what a sell raises is concave in its size, so no step overshoots
+            slope = 1 + _cost_slope(order, impact, 0.0, rules)
+            if slope <= 0 or order < -value:
+                return change
+            move = (order + _cost(order, impact, 0.0, rules) - change) / slope
             order -= move
             if abs(move) <= 1e-15 * abs(change):
                 break
-    return order
+    return change if order < -value else order
+
+
+@_kernel
+def _whole_lots(order, price, shares, lot):
+    """The order that leads to whole lots: the position that `order` leads to, rounded towards zero."""
+    lots = (shares + order / price) / lot
+    # a number of lots within rounding error of a whole number counts as whole
+    lots = np.floor(lots + 1e-9) if lots > 0 else np.ceil(lots - 1e-9)
+    return (lots * lot - shares) * price
 
 
 @_inlined
-def _moved(shares, order, price, target):
-    """Shares after an order; a closed position is exactly zero, so that no rounding residue is left to trade."""
+def _moved(shares, order, price, target, lot):
+    """Shares after an order, without rounding residue that would be traded later: zero if closed, else whole lots."""
     shares += order / price
+    if lot > 0:
+        return np.rint(shares / lot) * lot
     return 0.0 if target == 0.0 and abs(shares * price) <= DUST * abs(order) else shares
 
 
 @_inlined
-def _odd_order(order, price, shares, impact, rules):
-    """`order` resized by the rule of ``outlay`` or ``whole_lots``."""
-    order = _outlay_order(order, impact, rules)
-    return _whole(order, price, shares, rules.lot) if rules.lot > 0 else order
-
-
-@_inlined
-def _plain_orders(market, t, cash, base, shares, rules, work):
-    """Branch-free version of the rest of `_fill`, for proportional costs when there is enough cash.
+def _plain_orders(market, t, cash, base, shares, forced, rules, work):
+    """Short version of the rest of `_fill`, for proportional costs, unless the order of buys or covers matters.
 
     Which symbols are sold is unpredictable, and branch mispredictions would cost more than the arithmetic.
-    Returns (whether it was done, cash, cost, traded value).
+    Returns (whether it was done, cash, cost, traded value, share of the buys that the cash allowed).
     """
-    sold, bought = 0.0, 0.0
+    sold, bought, covers = 0.0, 0.0, False
     for i in range(shares.size):
-        order = work[TARGET, i] * base - work[VALUE, i]
-        order = order if abs(work[TARGET, i] - work[CURRENT, i]) > DUST and base > 0 else 0.0
+        ordered = _sized(work, i) and (base > 0 or work[TARGET, i] == 0)
+        order = work[TARGET, i] * base - work[VALUE, i] if ordered else 0.0
         work[ORDER, i] = order
-        work[FREE, i] = order
+        work[FREE, i] = work[FREE, i] if base > 0 or work[TARGET, i] == 0 else 0.0
         sold -= order if order < 0 else 0.0
         bought += order if order > 0 else 0.0
-    after = cash + sold * (1 - rules.sell) - bought * (1 + rules.buy)
-    if after < 0 and bought > 0 and not rules.borrowing:
-        return False, cash, 0.0, 0.0
+        covers |= order > 0 and shares[i] < 0
+    raised = cash + sold * (1 - rules.sell)
+    after, share = raised - bought * (1 + rules.buy), 1.0
+    if after < 0 and bought > 0 and not rules.borrowing and not forced:
+        if covers or rules.smallest_first:
+            return False, cash, 0.0, 0.0, 1.0
+        share = max(raised, 0.0) / (bought * (1 + rules.buy))
+        after = min(raised, 0.0)
+        bought *= share
+        for i in range(shares.size):
+            work[ORDER, i] *= share if work[ORDER, i] > 0 else 1.0
     for i in range(shares.size):
         if work[ORDER, i] != 0:
-            shares[i] = _moved(shares[i], work[ORDER, i], market.fill[t, i], work[TARGET, i])
-    return True, after, sold * rules.sell + bought * rules.buy, sold + bought
+            shares[i] = _moved(shares[i], work[ORDER, i], market.fill[t, i], work[TARGET, i], 0.0)
+    return True, after, sold * rules.sell + bought * rules.buy, sold + bought, share
 
 
 @_inlined
-def _fill(market, t, cash, shares, plan, rules, work):
-    """Trade `shares` (in place) towards the plan; returns (cash, Notes). With equity at or below zero, nothing is traded."""
+def _fill(market, t, cash, shares, plan, forced, rules, work):
+    """Trade `shares` (in place) towards the plan; returns (cash, Notes). With equity at or below zero, nothing is traded.
+
+    `forced` orders, those of a margin call, are made whatever they cost, even if cash goes below zero.
+    """
     n, price, impact = shares.size, market.fill, market.impact
     equity = cash
     for i in range(n):
         work[VALUE, i] = shares[i] * price[t, i]
         equity += work[VALUE, i]
     if equity <= 0:
-        return cash, Notes(equity, equity, 1.0, False, 1.0, -1, 0.0, 0.0, False)
-    scale, by_net, pace, limited = _targets(market, t, equity, plan, rules, work)
+        limits = Limits(1.0, False, 1.0, 1.0, 1.0, 1.0, False, 1.0)
+        return cash, Notes(equity, equity, limits, 1.0, False, -1, 0.0, 0.0, 1.0)
+    limits = _targets(market, t, equity, plan, rules, work)
     base = equity
-    if rules.sizing == POST_FEE:
+    if rules.sizing == POST_FEE and not forced:
         base = _equity_after_costs(market, t, equity, rules, work)
 
     if rules.fixed == 0 and impact.size == 0 and rules.quadratic == 0 and rules.sizing != OUTLAY:
-        done, cash, cost, traded = _plain_orders(market, t, cash, base, shares, rules, work)
+        done, cash, cost, traded, share = _plain_orders(market, t, cash, base, shares, forced, rules, work)
         if done:
-            return cash, Notes(equity, base, scale, by_net, pace, -1, cost, traded, limited)
+            left = limits.left * _afforded(equity, work) if share < 1 else limits.left
+            return cash, Notes(equity, base, limits, share, False, -1, cost, traded, left)
     cost, traded, wanted, quadratic = 0.0, 0.0, 0.0, rules.quadratic / equity
     for i in range(n):  # sells first
         order, target = 0.0, work[TARGET, i]
         k = impact[t, i] if impact.size else 0.0
-        if abs(target - work[CURRENT, i]) > DUST and base > 0:  # no orders if costs would exceed the equity
+        # if costs exceed the equity, positions can be closed, but no other weight can hold
+        if base <= 0 and target != 0:
+            work[FREE, i] = 0.0
+        elif _sized(work, i):
             order = target * base - work[VALUE, i]
             if rules.sizing == OUTLAY and target != 0.0:
-                order = _odd_order(order, price[t, i], shares[i], k, rules)
+                order = _outlay_order(order, work[VALUE, i], k, rules)
+                if rules.lot > 0:
+                    order = _whole_lots(order, price[t, i], shares[i], rules.lot)
         paid = _cost(order, k, quadratic, rules)
-        if order < 0 and order + paid >= 0:  # a sell that raises less than its own cost is skipped
+        if order < 0 and order + paid >= 0 and not forced:  # a sell that raises less than its own cost is not made
             order = 0.0
+            work[FREE, i] = 0.0
         work[ORDER, i] = order
-        work[FREE, i] = order
         if order > 0:
             wanted += order + paid
         elif order < 0:
             cash -= order + paid
             cost += paid
             traded -= order
-            shares[i] = _moved(shares[i], order, price[t, i], target)
-    cut = -1
-    if wanted > cash and not rules.borrowing:
-        cut = _cut(market, t, cash, quadratic, rules, work)
+            shares[i] = _moved(shares[i], order, price[t, i], target, rules.lot)
+    share, covering, cut, left = 1.0, False, -1, limits.left
+    if wanted > cash and not rules.borrowing and not forced:
+        if rules.smallest_first or rules.lot > 0:
+            cut = _cut_largest(market, t, cash, shares, quadratic, rules, work)
+        else:
+            share, covering = _cut_alike(market, t, cash, quadratic, rules, work)
+        left *= _afforded(equity, work)
     if wanted > 0:
         for i in range(n):
             order = work[ORDER, i]
@@ -338,15 +470,66 @@ def _fill(market, t, cash, shares, plan, rules, work):
                 cash -= order + paid
                 cost += paid
                 traded += order
-                shares[i] = _moved(shares[i], order, price[t, i], work[TARGET, i])
-    if cut >= 0:
+                shares[i] = _moved(shares[i], order, price[t, i], work[TARGET, i], rules.lot)
+    if cut >= 0 or 0 < share < 1:
         cash = 0.0  # removes the rounding error
-    return cash, Notes(equity, base, scale, by_net, pace, cut, cost, traded, limited)
+    return cash, Notes(equity, base, limits, share, covering, cut, cost, traded, left)
+
+
+@_kernel
+def _afforded(equity, work):
+    """Gross weight that the orders lead to, as a fraction of that of the targets, for the symbols that the plan trades."""
+    reached, wanted = 0.0, 0.0
+    for i in range(work.shape[1]):
+        if work[MOVES, i] != 0:
+            reached += abs(work[VALUE, i] + work[ORDER, i]) / equity
+            wanted += abs(work[TARGET, i])
+    return reached / wanted if wanted > 0 else 1.0
+
+
+@_kernel
+def _cut_alike(market, t, cash, quadratic, rules, work):
+    """Cut buys to the available cash, all by the same fraction; returns (share f, whether only covers are bought).
+
+    A buy b_i consists of a cover c_i, up to the value of a short position, and of the rest. Covers come first: if the cash
+    does not allow them all, the orders are f c_i, else c_i + f (b_i − c_i). In both cases f is the root of
+    Σ order_i + cost(order_i) = cash, or 0 if the fixed fees alone exceed the cash.
+    """
+    impact, need = market.impact, 0.0
+    for i in range(work.shape[1]):
+        cover = max(min(work[ORDER, i], -work[VALUE, i]), 0.0)
+        work[COVER, i] = cover
+        if cover > 0:
+            need += cover + _cost(cover, impact[t, i] if impact.size else 0.0, quadratic, rules)
+    covering, share = need > cash, 1.0
+    for _ in range(50):  # Newton's method, from above: the left side is convex in f
+        need, slope = 0.0, 0.0
+        for i in range(work.shape[1]):
+            if work[ORDER, i] > 0:
+                first = 0.0 if covering else work[COVER, i]
+                rest = (work[COVER, i] if covering else work[ORDER, i]) - first
+                order = first + share * rest
+                if order > 0:
+                    k = impact[t, i] if impact.size else 0.0
+                    need += order + _cost(order, k, quadratic, rules)
+                    slope += rest * (1 + _cost_slope(order, k, quadratic, rules))
+        move = (need - cash) / slope
+        share -= move
+        if share <= 0 or abs(move) <= 1e-15:
+            break
+    share = share if share > TOLERANCE else 0.0
+    for i in range(work.shape[1]):
+        if work[ORDER, i] > 0:
+            first = 0.0 if covering else work[COVER, i]
+            work[ORDER, i] = first + share * ((work[COVER, i] if covering else work[ORDER, i]) - first)
+    return share, covering
 
 
 @_inlined
 def _comes_later(work, a, b):
-    """Whether buy `a` is larger than buy `b`; between equal buys, whether `a` is the later symbol."""
+    """Whether buy `a` comes after buy `b`: covers first, then by size; between equal buys, by symbol."""
+    if work[COVER, a] != work[COVER, b]:
+        return work[COVER, a] < work[COVER, b]
     return work[ORDER, a] > work[ORDER, b] or (work[ORDER, a] == work[ORDER, b] and a > b)
 
 
@@ -364,15 +547,17 @@ def _sift(work, top, size):
 
 
 @_kernel
-def _cut(market, t, cash, quadratic, rules, work):
+def _cut_largest(market, t, cash, shares, quadratic, rules, work):
     """Cut buys to the available cash: fill them from the smallest to the largest until the cash is used up.
 
+    Whole lots are cut so, since they cannot all be cut alike; there, covers of short positions come first.
     Returns the symbol whose buy was cut to the remaining cash, or -1 if there is none. (A heap, since sorting would
     allocate.)
     """
     cut, size, price, impact = -1, 0, market.fill, market.impact
     for i in range(work.shape[1]):
         if work[ORDER, i] > 0:
+            work[COVER, i] = 1.0 if shares[i] < 0 and not rules.smallest_first else 0.0
             work[HEAP, size] = i
             size += 1
     for top in range(size // 2 - 1, -1, -1):
@@ -415,14 +600,14 @@ def _called(market, t, equity, shares, rules):
     gross = 0.0
     for i in range(shares.size):
         gross += abs(shares[i]) * market.mark[t, i]
-    return equity < rules.maintenance * gross
+    return equity < rules.maintenance * gross * (1 - TOLERANCE)
 
 
 @_inlined
 def _advance(market, t, cash, equity, shares, plan, rules, work):
     """Advance one bar from row t, trading towards the plan's row `plan`; changes `shares` in place. Returns a `BarEnd`."""
     if equity <= 0:  # closed for good
-        return BarEnd(cash, equity, 0.0, 0.0, False, False)
+        return BarEnd(cash, equity, 0.0, 0.0, False, False, 1.0)
     called = rules.maintenance > 0 and _called(market, t, equity, shares, rules)
     if rules.lagged:
         cash = _accrue(market, t, cash, shares, rules)
@@ -432,9 +617,9 @@ def _advance(market, t, cash, equity, shares, plan, rules, work):
                 cash += shares[i] * market.fill[t, i]
                 shares[i] = 0.0
     if called:  # margin call: liquidate instead of following the plan
-        cash, notes = _fill(market, t, cash, shares, PlanRows(work[ZERO], work[ZERO], work[ONE]), rules, work)
+        cash, notes = _fill(market, t, cash, shares, PlanRows(work[ZERO], work[ZERO], work[ONE]), True, rules, work)
     else:
-        cash, notes = _fill(market, t, cash, shares, plan, rules, work)
+        cash, notes = _fill(market, t, cash, shares, plan, False, rules, work)
     equity = notes.equity
     filled = equity > 0
     if filled:
@@ -444,7 +629,7 @@ def _advance(market, t, cash, equity, shares, plan, rules, work):
     if equity <= 0:  # ruined at the mark or by the gap to the fill: the account closes with this equity
         cash = equity
         shares[:] = 0.0
-    return BarEnd(cash, equity, notes.cost, notes.traded, notes.limited, filled)
+    return BarEnd(cash, equity, notes.cost, notes.traded, notes.limits.hit, filled, notes.scaled)
 
 
 # Rows of the two tables of accounts of `step_kernel`: integers (first line) and money (second line).
@@ -539,8 +724,8 @@ def _observe(features, mark, row, equity, shares, seen, width):
 def _unpacked(p):
     """`Rules` from `Rules.packed`."""
     return Rules(
-        p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7] != 0, int(p[8]), p[9], p[10] != 0, p[11], p[12], p[13], p[14], p[15],
-        p[16], p[17] != 0,
+        p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7] != 0, int(p[8]), p[9], p[10] != 0, p[11] != 0, p[12], p[13], p[14],
+        p[15], p[16], p[17], p[18] != 0,
     )  # fmt: skip
 
 
@@ -574,6 +759,7 @@ def path_kernel(market, rules, start, plan, out, held, work):
             end = _advance(market, start[b] + t, out.cash[b, t], out.equity[b, t], held, row, rules, work)
             out.cash[b, t + 1], out.equity[b, t + 1] = end.cash, end.equity
             out.cost[b, t + 1], out.traded[b, t + 1] = end.cost, end.traded
+            out.scaled[b, t + 1] = end.scaled
             if orders:
                 _copy(work[ORDER], out.orders[b, t + 1])
                 out.filled[b, t + 1] = end.filled
@@ -598,52 +784,53 @@ def _accrue_adjoint(market, t, cash, shares, rules, g_cash, g_shares):
 
 
 @_kernel
-def _targets_adjoint(market, t, notes, plan, rules, work, g_target, g_current, g_plan):
+def _targets_adjoint(limits, plan, rules, work, g_target, g_current, g_plan):
     """Adjoint of `_targets`: from `g_target` to `g_plan` (`PlanRows`, added to) and `g_current`."""
-    n, state = g_target.size, market.open
-    scale, pace = notes.scale, notes.pace
-    if pace < 1:  # target = current + pace (scaled - current), pace = turnover / Σ|scaled - current|
+    n = g_target.size
+    if limits.pace < 1:  # target = current + pace (before - current), pace = turnover / Σ|before - current|
+        pace = limits.pace
         g_pace, change = 0.0, rules.turnover / pace
         for i in range(n):
-            if state[t, i] == OPEN:
-                g_pace += g_target[i] * (work[WANTED, i] * scale - work[CURRENT, i])
+            if work[MOVES, i] != 0:
+                g_pace += g_target[i] * (_limited_weight(limits, work, i, 2) - work[CURRENT, i])
         for i in range(n):
-            if state[t, i] == OPEN:
-                side = np.sign(work[WANTED, i] * scale - work[CURRENT, i])
+            if work[MOVES, i] != 0:
+                side = np.sign(_limited_weight(limits, work, i, 2) - work[CURRENT, i])
                 g_move = pace * g_target[i] - g_pace * pace / change * side
                 g_current[i] += g_target[i] - g_move
                 g_target[i] = g_move
-    if scale < 1:  # scaled = scale · wanted
-        g_scale, total, stuck = 0.0, 0.0, 0.0
+    if limits.net < 1:
+        _cut_increases_adjoint(limits, True, work, g_target, g_current)
+    if limits.gross < 1:
+        _cut_increases_adjoint(limits, False, work, g_target, g_current)
+    if limits.scale < 1:  # scaled = scale · wanted, scale = limit / total
+        g_scale, total = 0.0, 0.0
         for i in range(n):
-            if state[t, i] == OPEN:
+            if work[MOVES, i] != 0:
                 g_scale += g_target[i] * work[WANTED, i]
-                total += work[WANTED, i] if notes.by_net else abs(work[WANTED, i])
-            elif not notes.by_net:
-                stuck += abs(work[CURRENT, i])
-        if scale == 0:
-            g_scale = 0.0  # clipped at zero: the scale does not depend on the weights
+                total += work[WANTED, i] if limits.by_net else abs(work[WANTED, i])
         for i in range(n):
-            if state[t, i] == OPEN:
-                side = 1.0 if notes.by_net else np.sign(work[WANTED, i])
-                g_target[i] = scale * g_target[i] - g_scale * scale / total * side
-            else:
-                side = 1.0 if notes.by_net else np.sign(work[CURRENT, i])
-                g_current[i] -= g_scale / total * side
+            if work[MOVES, i] != 0:
+                side = 1.0 if limits.by_net else np.sign(work[WANTED, i])
+                g_target[i] = limits.scale * g_target[i] - g_scale * limits.scale / total * side
     for i in range(n):
-        if state[t, i] != OPEN:
+        if work[FREE, i] == 0 and work[MOVES, i] == 0:
+            g_current[i] += g_target[i]
             continue
         g, c, rate = g_target[i], work[CURRENT, i], plan.rate[i]
         low, high = plan.aim[i] - plan.band[i], plan.aim[i] + plan.band[i]
         edged = _edged(c, plan.aim[i], plan.band[i], rate)
-        if edged < rules.lowest or edged > rules.highest:
+        if work[MOVES, i] != 0 and (edged < rules.lowest or edged > rules.highest):
             continue
-        if c < low:
+        if c == low and c == high:  # the plan asks for exactly what is held, and both sides trade
+            g_plan.aim[i] += g * rate
+            g_current[i] += g * (1 - rate)
+        elif c <= low:
             g_plan.rate[i] += g * (low - c)
             g_plan.aim[i] += g * rate
             g_plan.band[i] -= g * rate
             g_current[i] += g * (1 - rate)
-        elif c > high:
+        elif c >= high:
             g_plan.rate[i] += g * (high - c)
             g_plan.aim[i] += g * rate
             g_plan.band[i] += g * rate
@@ -652,45 +839,115 @@ def _targets_adjoint(market, t, notes, plan, rules, work, g_target, g_current, g
             g_current[i] += g
 
 
+@_inlined
+def _limited_weight(limits, work, i, cuts):
+    """Target weight of symbol i after the plan was scaled, and after none, one or both of the cuts by gross and net limit."""
+    c = work[CURRENT, i]
+    weight = work[WANTED, i] * limits.scale if work[MOVES, i] != 0 else c
+    if cuts > 0 and abs(weight) > abs(c):
+        weight = c + limits.gross * (weight - c)
+    if cuts > 1 and limits.side * weight > limits.side * c:
+        weight = c + limits.net * (weight - c)
+    return weight
+
+
+@_kernel
+def _cut_increases_adjoint(limits, net, work, g_target, g_current):
+    """Adjoint of `_cut_increases`: target = current + share (before - current) for the orders that add."""
+    side, share = (limits.side, limits.net) if net else (0.0, limits.gross)
+    g_share, added = 0.0, 0.0
+    for i in range(g_target.size):
+        c, w = work[CURRENT, i], _limited_weight(limits, work, i, 1 if net else 0)
+        if _size(w, side) > _size(c, side):
+            g_share += g_target[i] * (w - c)
+            added += _size(w, side) - _size(c, side)
+    g_headroom = g_share / added if share > 0 else 0.0  # at 0, the share does not depend on the weights
+    for i in range(g_target.size):
+        c, w = work[CURRENT, i], _limited_weight(limits, work, i, 1 if net else 0)
+        slope_c, slope_w = (np.sign(c), np.sign(w)) if side == 0 else (side, side)
+        if _size(w, side) > _size(c, side):
+            g_current[i] += (1 - share) * g_target[i] + (share - 1) * g_headroom * slope_c
+            g_target[i] = share * (g_target[i] - g_headroom * slope_w)
+        else:
+            g_target[i] -= g_headroom * slope_w
+
+
+@_inlined
+def _marginal(market, t, i, plan, quadratic, rules, work):
+    """1 + derivative of the cost of symbol i's order. An order of 0 at an edge of a no-trade zone could only grow inwards."""
+    order, k = work[ORDER, i], market.impact[t, i] if market.impact.size else 0.0
+    if order == 0 and plan.band[i] > 0:
+        return 1 + rules.buy if work[CURRENT, i] <= plan.aim[i] - plan.band[i] else 1 - rules.sell
+    return 1 + _cost_slope(order, k, quadratic, rules)
+
+
+@_inlined
+def _wanted(work, notes, i):
+    """Symbol i's order before it was cut to the available cash, and the part of it that covers a short position."""
+    order = work[TARGET, i] * notes.base - work[VALUE, i] if _sized(work, i) else 0.0
+    return order, max(min(order, -work[VALUE, i]), 0.0)
+
+
 @_kernel
 def _fill_adjoint(market, t, notes, plan, rules, work, g_cash, g_shares, g_plan):
     """Adjoint of `_fill`; updates `g_shares` in place and returns the gradient with respect to the cash before it."""
-    n, price, impact = g_shares.size, market.fill, market.impact
+    n, price = g_shares.size, market.fill
     g_target, g_current, g_value = work[G_TARGET], work[G_CURRENT], work[G_VALUE]
     quadratic = rules.quadratic / notes.equity
-    if notes.cut >= 0:  # the cut buy took all remaining cash: its size changes by d(cash) / (1 + marginal cost)
+    if notes.cut >= 0:  # the cut buy took all remaining cash: its size changes by d(cash) / marginal
         i = notes.cut
-        marginal = _cost_slope(work[ORDER, i], impact[t, i] if impact.size else 0.0, quadratic, rules)
-        g_cash = g_shares[i] / price[t, i] / (1 + marginal)
-    g_base = 0.0
+        g_cash = g_shares[i] / price[t, i] / _marginal(market, t, i, plan, quadratic, rules, work)
+    if 0 < notes.share < 1:  # the cut buys took all remaining cash: d(share) = d(cash) / Σ rest · marginal
+        g_share, slope = 0.0, 0.0
+        for i in range(n):
+            if work[ORDER, i] > 0:
+                order, cover = _wanted(work, notes, i)
+                rest = cover if notes.covering else order - cover
+                g_share += rest * g_shares[i] / price[t, i]
+                slope += rest * _marginal(market, t, i, plan, quadratic, rules, work)
+        g_cash = g_share / slope
+    g_base, g_equity = 0.0, 0.0
     for i in range(n):
         g_target[i], g_current[i], g_value[i] = 0.0, 0.0, 0.0
         if work[FREE, i] != 0:  # order = target · base - value
-            marginal = _cost_slope(work[ORDER, i], impact[t, i] if impact.size else 0.0, quadratic, rules)
-            g_order = g_shares[i] / price[t, i] - g_cash * (1 + marginal)
-            g_target[i] = g_order * notes.base
-            g_base += g_order * work[TARGET, i]
-            g_value[i] = -g_order
-    g_equity = g_base
-    if rules.sizing == POST_FEE and notes.base > 0:  # implicit: base + Σ cost(target · base - value) = equity
-        slope, spared = 1.0, 0.0
-        for i in range(n):
-            if abs(work[TARGET, i] - work[CURRENT, i]) > DUST:
-                order = work[TARGET, i] * notes.base - work[VALUE, i]
-                slope += _cost_slope(order, impact[t, i] if impact.size else 0.0, quadratic, rules) * work[TARGET, i]
-                spared += quadratic * order * order
-        g_root = g_base / slope
-        g_equity = g_root * (1 + spared / notes.equity)
-        for i in range(n):
-            if abs(work[TARGET, i] - work[CURRENT, i]) > DUST:
-                order = work[TARGET, i] * notes.base - work[VALUE, i]
-                marginal = _cost_slope(order, impact[t, i] if impact.size else 0.0, quadratic, rules)
-                g_target[i] -= g_root * marginal * notes.base
-                g_value[i] += g_root * marginal
+            g_order = g_shares[i] / price[t, i] - g_cash * _marginal(market, t, i, plan, quadratic, rules, work)
+            if notes.share < 1:
+                order, cover = _wanted(work, notes, i)
+                if order > 0:  # share · cover, or cover + share · (order - cover)
+                    g_cover = g_order * (notes.share if notes.covering else 1 - notes.share)
+                    g_order *= 0.0 if notes.covering else notes.share
+                    if cover == order:
+                        g_order += g_cover
+                    elif cover > 0:  # the whole short position
+                        g_value[i] -= g_cover
+            g_value[i] -= g_order
+            if _sized(work, i):
+                g_target[i] = g_order * notes.base
+                g_base += g_order * work[TARGET, i]
+            else:  # the order is 0, before any cost
+                g_target[i] = g_order * notes.equity
+                g_equity += g_order * work[TARGET, i]
+    if rules.sizing != POST_FEE:
+        g_equity += g_base
     if quadratic > 0:  # quadratic costs are over V: more equity lowers them
         for i in range(n):
             g_equity += g_cash * quadratic * work[ORDER, i] * work[ORDER, i] / notes.equity
-    _targets_adjoint(market, t, notes, plan, rules, work, g_target, g_current, g_plan)
+    if rules.sizing == POST_FEE and notes.base > 0:  # implicit: base + Σ cost(target · base - value) = equity
+        slope, spared, impact = 1.0, 0.0, market.impact
+        for i in range(n):
+            if _sized(work, i):
+                order, _ = _wanted(work, notes, i)
+                slope += _cost_slope(order, impact[t, i] if impact.size else 0.0, quadratic, rules) * work[TARGET, i]
+                spared += quadratic * order * order
+        g_root = g_base / slope
+        g_equity += g_root * (1 + spared / notes.equity)
+        for i in range(n):
+            if _sized(work, i):
+                order, _ = _wanted(work, notes, i)
+                marginal = _cost_slope(order, impact[t, i] if impact.size else 0.0, quadratic, rules)
+                g_target[i] -= g_root * marginal * notes.base
+                g_value[i] += g_root * marginal
+    _targets_adjoint(notes.limits, plan, rules, work, g_target, g_current, g_plan)
     inverse = 1.0 / notes.equity
     for i in range(n):  # current = value / equity, equity = cash + Σ value
         g_value[i] += g_current[i] * inverse
@@ -701,7 +958,7 @@ def _fill_adjoint(market, t, notes, plan, rules, work, g_cash, g_shares, g_plan)
 
 
 @_kernel
-def _advance_adjoint(market, t, cash, equity, shares, plan, rules, work, g_end, g_cash, g_shares, g_plan):
+def _advance_adjoint(market, t, cash, equity, shares, plan, forced, rules, work, g_end, g_cash, g_shares, g_plan):
     """Adjoint of `_advance`; recomputes the bar from the state before it.
 
     Parameters
@@ -709,6 +966,8 @@ def _advance_adjoint(market, t, cash, equity, shares, plan, rules, work, g_end, 
     cash, equity : float
     shares : ndarray of shape (A,)
         The state before the bar.
+    forced : bool
+        Whether the bar's orders are those of a margin call, and `plan` closes all positions.
     g_end : float
         Gradient with respect to the equity after the bar.
     g_cash : float
@@ -735,7 +994,7 @@ def _advance_adjoint(market, t, cash, equity, shares, plan, rules, work, g_end, 
             if market.open[t, i] == GONE:
                 money += held[i] * market.fill[t, i]
                 held[i] = 0.0
-    after, notes = _fill(market, t, money, held, plan, rules, work)
+    after, notes = _fill(market, t, money, held, plan, forced, rules, work)
     if notes.equity <= 0:  # the account closed at the fill
         g_cash += g_end
         for i in range(held.size):
@@ -801,10 +1060,21 @@ def adjoint_kernel(market, rules, start, plan, states, g_equity, g_held, g_plan,
                 g_plan.band[b, t] if g_plan.band.size else unused,
                 g_plan.rate[b, t] if g_plan.rate.size else unused,
             )
-            if rules.maintenance > 0 and _called(
-                market, row, equity, shares, rules
-            ):  # margin call: the plan is ignored
+            called = rules.maintenance > 0 and _called(market, row, equity, shares, rules)
+            if called:  # margin call: the plan is ignored
                 ours, g_ours = PlanRows(zero, zero, one), PlanRows(unused, unused, unused)
             g_cash = _advance_adjoint(
-                market, row, cash, equity, shares, ours, rules, work, g_equity[b, t + 1], g_cash, g_shares, g_ours
+                market,
+                row,
+                cash,
+                equity,
+                shares,
+                ours,
+                called,
+                rules,
+                work,
+                g_equity[b, t + 1],
+                g_cash,
+                g_shares,
+                g_ours,
             )

@@ -8,6 +8,7 @@ import numpy as np
 
 from markets.accounting.costs import Costs, Execution
 from markets.bars.bars import Bars, carried
+from markets.bars.traded import TradedBars
 from markets.common.errors import InputError
 
 SECONDS_PER_YEAR = 365.25 * 86400
@@ -32,6 +33,7 @@ class Rules(NamedTuple):
     sizing: int
     lot: float  # 0 if fractions of shares are allowed
     borrowing: bool
+    smallest_first: bool  # whether the smallest buys come first when cash is short; else all are cut alike
     lowest: float  # smallest weight of one symbol
     highest: float  # largest weight of one symbol
     gross: float
@@ -94,6 +96,7 @@ def make_rules(costs: Costs, execution: Execution, fill: str, delistings: bool =
         sizing=_SIZING[execution.sizing],
         lot=float(execution.lot) if execution.sizing == "whole_lots" else 0.0,
         borrowing=bool(execution.borrowing),
+        smallest_first=execution.shortfall == "smallest_first",
         lowest=0.0 if execution.long_only else -float(execution.max_weight),
         highest=float(execution.max_weight),
         gross=float(execution.gross),
@@ -156,17 +159,19 @@ def make_market(bars: Bars, costs: Costs, execution: Execution) -> tuple[Market,
 
 
 def _impact(bars: Bars, costs: Costs, window: int = 20) -> np.ndarray:
-    """``k·σ / sqrt(ADV)`` of each bar, over the `window` bars up to it."""
+    """``k·σ / sqrt(ADV)`` of each bar, over the symbol's own `window` bars up to it; in a gap as on the last of them."""
     held = bars.with_past()
     if held.volume is None:
         raise InputError(f"impact needs volume, and {bars.name} has none; use data with volume or set impact to 0")
     import pandas as pd
 
-    returns = pd.DataFrame(held.marks).pct_change(fill_method=None)
-    value = pd.DataFrame(held.marks * np.nan_to_num(held.volume))
+    traded = TradedBars(held.close)
+    close, volume = traded.packed(held.close), traded.packed(held.volume)
+    returns = pd.DataFrame(close).pct_change(fill_method=None)
+    value = pd.DataFrame(close * np.nan_to_num(volume))
     sigma = returns.rolling(window, min_periods=2).std().fillna(0.0)
     average = value.rolling(window, min_periods=1).mean()
     coefficient = pd.DataFrame(costs.impact * sigma / np.sqrt(average.where(average > 0)))
     # Without any volume in the window the ratio is undefined: use the largest coefficient so far.
     coefficient = coefficient.fillna(coefficient.cummax().ffill()).fillna(0.0)
-    return np.ascontiguousarray(coefficient.to_numpy()[bars.past :])
+    return np.ascontiguousarray(np.nan_to_num(traded.unpacked(coefficient.to_numpy()))[bars.past :])

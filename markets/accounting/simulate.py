@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads
+from numba import config
 from numpy.typing import ArrayLike
 
 from markets.accounting.costs import Costs, Execution
@@ -40,6 +40,10 @@ class Paths(NamedTuple):
     filled : ndarray of bool, shape (B, T)
         Whether there was a fill: false for an account that is closed, or ruined by the gap to the fill. Size 0 with
         ``orders=False``.
+    scaled : ndarray of shape (B, T)
+        Gross weight that the limits of `Execution` and the cash left of the plan's, as a fraction, for the symbols that the
+        plan trades: 0.5 if the plan wanted a gross weight of 2 and 1 is allowed, 0.999 if costs of 10 bp were not left in
+        cash, 1 where nothing was cut. Decisions of bar t are at index t + 1.
     """
 
     equity: np.ndarray
@@ -49,6 +53,7 @@ class Paths(NamedTuple):
     traded: np.ndarray
     orders: np.ndarray
     filled: np.ndarray
+    scaled: np.ndarray
 
 
 def simulate(
@@ -118,7 +123,7 @@ def run_paths(
     holdings: bool = True,
     orders: bool = False,
 ) -> Paths:
-    """Simulate B plans of T bars by A symbols from rows `start` of the panel, in up to as many threads as numba uses.
+    """Simulate B plans of T bars by A symbols from rows `start` of the panel, in up to ``NUMBA_NUM_THREADS`` threads.
 
     Parameters
     ----------
@@ -141,6 +146,7 @@ def run_paths(
         traded=np.empty((paths, bars)),
         orders=np.zeros((paths, bars, n)) if orders else np.zeros((0, 0, 0)),
         filled=np.zeros((paths, bars) if orders else (0, 0), dtype=bool),
+        scaled=np.ones((paths, bars)),
     )
     out.cash[:, 0] = out.equity[:, 0] = money
     out.cost[:, 0] = out.traded[:, 0] = 0.0
@@ -151,7 +157,7 @@ def run_paths(
         path_kernel(market, rules, start[rows], part, records, np.empty(n), workspace(n))
 
     in_threads(run, paths, plan.aim.size)
-    return Paths(out.equity, out.cash, out.shares, out.cost, out.traded, out.orders, out.filled)
+    return Paths(out.equity, out.cash, out.shares, out.cost, out.traded, out.orders, out.filled, out.scaled)
 
 
 def some(array: np.ndarray, rows: slice) -> np.ndarray:
@@ -168,7 +174,8 @@ def read_only(array: np.ndarray) -> np.ndarray:
 
 def in_threads(run: Callable[[slice], None], paths: int, work: int) -> None:
     """Call `run` on slices that cover all paths: one per thread if `work` is large, else one. Kernels release the GIL."""
-    count = min(get_num_threads(), paths) if work > LEAST_WORK else 1
+    # numba.get_num_threads would start numba's threads, and with OpenMP change the number of threads of torch as well
+    count = min(config.NUMBA_NUM_THREADS, paths) if work > LEAST_WORK else 1
     if count == 1:
         run(slice(0, paths))
         return

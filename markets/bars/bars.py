@@ -17,14 +17,13 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
+from markets.bars.listing import Listing, sessions
 from markets.bars.resampling import resampled
 from markets.bars.time_spans import Span, moment
 from markets.common.errors import InputError
 from markets.common.statistics import bars_per_year
 
 FIELDS = ("open", "high", "low", "close", "volume")
-# After this many bars without a close, a symbol counts as unlisted until it trades again: one month of daily bars.
-STALE = 21
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,9 @@ class Bars:
         Shares or contracts.
     tradable : ndarray of bool, shape (T, A)
         Whether a symbol can be traded at this bar.
+    external : ndarray of bool, shape (A,)
+        Whether a symbol is never tradable in the data set: a series to read (`markets.Exogenous`), such as VIX beside stocks.
+        It is never listed, so it gets no weight, and takes no part in ranks, means or the market's return.
     name : str
         Name of the data set, for titles and logs.
     past : int
@@ -78,6 +80,7 @@ class Bars:
     name: str = "bars"
     past: int = 0  # rows held before the first visible one
     _delisted_from: tuple[pd.Timestamp | None, ...] = ()  # by symbol; empty when none is delisted
+    _external: tuple[bool, ...] = ()  # by symbol; empty when none is external
     source: Source = Source()
 
     # ------------------------------------------------------------------ construction
@@ -144,7 +147,10 @@ class Bars:
             mask &= np.asarray(tradable, dtype=bool)
         for array in (*fields.values(), mask):
             array.setflags(write=False)
-        return cls(index, symbols, fields, mask, name, 0, _check_delisted(index, symbols, mask, delisted), source)
+        never = ~mask.any(axis=0)
+        external = tuple(never.tolist()) if never.any() else ()
+        gone = _check_delisted(index, symbols, mask, delisted)
+        return cls(index, symbols, fields, mask, name, 0, gone, external, source)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -157,7 +163,7 @@ class Bars:
 
     @property
     def index(self) -> pd.DatetimeIndex:
-        return self._index[self.past :]
+        return self._index[self.past :] if self.past else self._index  # slicing an index is slow
 
     @property
     def fields(self) -> dict[str, np.ndarray]:
@@ -191,6 +197,11 @@ class Bars:
     @property
     def tradable(self) -> np.ndarray:
         return self._tradable[self.past :]
+
+    @property
+    def external(self) -> np.ndarray:
+        """Whether a symbol is never tradable in the whole data set, bool of shape (A,): it is there to be read only."""
+        return np.array(self._external, dtype=bool) if self._external else np.zeros(len(self.symbols), dtype=bool)
 
     @property
     def delisted(self) -> np.ndarray:
@@ -241,12 +252,24 @@ class Bars:
     def listed(self) -> np.ndarray:
         """Whether a symbol is listed, as known at each bar; bool of shape (T, A).
 
-        True from its first close on, unless it is delisted or its last close is more than `STALE` bars old.
+        True from its first close on, unless it is delisted, or its last close is stale: older than 30 days and than three times
+        the usual time between its closes (`markets.bars.listing`). An external series is never listed.
         """
-        close = self._fields["close"]
-        listed = _recent(close, np.empty(close.shape, dtype=np.bool_))[self.past :] & ~self.delisted
+        listed = Listing(len(self.symbols)).take(self._index, self._fields["close"])
+        listed = listed[self.past :] & ~self.delisted & ~self.external
         listed.setflags(write=False)
         return listed
+
+    @cached_property
+    def sessions(self) -> np.ndarray:
+        """Whether a bar is a session of the market, as known at each bar; bool of shape (T,).
+
+        By a session, at least half of the listed symbols have traded since the session before.
+        """
+        held = self.with_past()
+        found = sessions(held.close, held.listed)[self.past :]
+        found.setflags(write=False)
+        return found
 
     @cached_property
     def hash(self) -> str:
@@ -320,11 +343,32 @@ class Bars:
         return self.rows(0, len(self._index))
 
     def without_past(self, keep: int = 0) -> Bars:
-        """The same visible rows with at most `keep` rows of history."""
+        """The same visible rows with as little history as holds the last `keep` bars of every symbol that is not delisted."""
         cut = max(self.past - keep, 0)
-        fields = {field: values[cut:] for field, values in self._fields.items()}
-        mask = self._tradable[cut:]
-        return replace(self, _index=self._index[cut:], _fields=fields, _tradable=mask, past=self.past - cut)
+        if keep:
+            there = np.isfinite(self._fields["close"][: self.past])
+            for closes, gone in zip(there.T, self.delisted[0], strict=True):
+                if not (gone or closes[cut:].all()):
+                    rows = np.flatnonzero(closes)
+                    cut = min(cut, int(rows[-min(keep, len(rows))])) if len(rows) else cut
+        return self._kept(slice(cut, None), self.past - cut)
+
+    def warm_from(self, count: int) -> int:
+        """First row of ``with_past()`` before which some symbol has had `count` bars of its own; their number if none has."""
+        most = np.isfinite(self._fields["close"]).cumsum(axis=0).max(axis=1)
+        return min(int(np.searchsorted(most, count)) + 1, len(most)) if count else 0
+
+    def without_empty(self) -> Bars:
+        """The bars without the rows on which no symbol has a close; they may then have no visible row."""
+        there = np.isfinite(self._fields["close"]).any(axis=1)
+        return self if there.all() else self._kept(there, int(there[: self.past].sum()))
+
+    def _kept(self, rows: slice | np.ndarray, past: int) -> Bars:
+        """Some of the rows of ``with_past()``, of which the first `past` are history."""
+        fields, mask = {field: values[rows] for field, values in self._fields.items()}, self._tradable[rows]
+        for array in (*fields.values(), mask):
+            array.setflags(write=False)
+        return replace(self, _index=self._index[rows], _fields=fields, _tradable=mask, past=past)
 
     def with_values(self, **fields: np.ndarray) -> Bars:
         """Bars with the same times, symbols and delistings but other values, each of the shape of ``with_past()``.
@@ -336,7 +380,7 @@ class Bars:
             self._index, self.symbols, **fields, tradable=self._tradable, delisted=self.delisted_from, name=self.name,
             source=source,
         )  # fmt: skip
-        return built.rows(self.past, len(built))
+        return replace(built, past=self.past, _external=self._external)
 
     def select(self, symbols: Sequence[str]) -> Bars:
         """The same rows for some of the symbols, in the given order.
@@ -357,7 +401,10 @@ class Bars:
         for array in (*fields.values(), mask):
             array.setflags(write=False)
         gone = tuple(self._delisted_from[i] for i in columns) if self._delisted_from else ()
-        return replace(self, symbols=tuple(symbols), _fields=fields, _tradable=mask, _delisted_from=gone)
+        external = tuple(self._external[i] for i in columns) if self._external else ()
+        return replace(
+            self, symbols=tuple(symbols), _fields=fields, _tradable=mask, _delisted_from=gone, _external=external
+        )
 
     # ------------------------------------------------------------------ resampling
 
@@ -394,8 +441,13 @@ class Bars:
         rows = resampled(
             self._index, self._fields, self._tradable, self._delisted_from, self.past, rule, incomplete, self.name
         )
-        return Bars(
-            rows.times, self.symbols, rows.fields, rows.tradable, self.name, rows.past, rows.delisted_from, self.source
+        return replace(
+            self,
+            _index=rows.times,
+            _fields=rows.fields,
+            _tradable=rows.tradable,
+            past=rows.past,
+            _delisted_from=rows.delisted_from,
         )
 
 
@@ -412,18 +464,6 @@ def carried(close):
         for i in range(close.shape[1]):
             gap = t > 0 and np.isnan(close[t, i])
             out[t, i] = out[t - 1, i] if gap else close[t, i]
-    return out
-
-
-@njit(cache=True)
-def _recent(close, out):
-    """Fill `out` with whether a symbol had a close within the last `STALE` bars, and return it."""
-    last = np.full(close.shape[1], -STALE - 1)
-    for t in range(close.shape[0]):
-        for i in range(close.shape[1]):
-            if not np.isnan(close[t, i]):
-                last[i] = t
-            out[t, i] = t - last[i] <= STALE
     return out
 
 

@@ -224,13 +224,12 @@ def _rows(data: bytes, delimiter: str, faults: Faults) -> tuple[np.ndarray, np.n
     odd = np.flatnonzero(cells != cells[0])
     if len(odd) and len(odd) == len(cells) - 1 and cells[0] == 1:
         raise InputError(f"row {lines[0]} is a title; the first line should name the columns: remove it")
-    for row in odd.tolist():
-        what = "it is cut short" if cells[row] < cells[0] else "a delimiter inside a cell needs quotes"
-        line = f"row {lines[row]} has {cells[row]} cells, but the header has {cells[0]}; {what}; fix or remove it"
-        report(faults, line)
+    for k in odd.tolist():
+        what = "it is cut short" if cells[k] < cells[0] else "a delimiter inside a cell needs quotes"
+        report(faults, f"row {lines[k]} has {cells[k]} cells, but the header has {cells[0]}; {what}; fix or remove it")
     if len(odd):
         stops = np.append(starts[1:], len(raw))
-        rows = [data[starts[row] : stops[row]] for row in np.flatnonzero(cells == cells[0])]
+        rows = [data[starts[k] : stops[k]] for k in np.flatnonzero(cells == cells[0])]
         data, lines = b"".join(rows), lines[cells == cells[0]]
         starts, raw = np.cumsum([0, *map(len, rows)])[:-1], np.frombuffer(data, dtype=np.uint8)
     return lines, np.append(starts, len(raw)), data

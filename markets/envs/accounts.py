@@ -273,7 +273,8 @@ def _spans(bars: Bars, config: EnvConfig) -> tuple[pd.Timestamp | None, list[tup
         fitted_until = held.index[fitted - 1] if fitted else None
         label = path.label(config.regime)
         found = [(max(first, bars.past, fitted), last) for first, last, k in stretches(path) if k == label]
-    warm = [(max(first, lookback), last) for first, last in found]
+    known = held.warm_from(lookback + 1) - 1  # first row on which a symbol's features are known
+    warm = [(max(first, known), last) for first, last in found]
     least = min(LEAST_STEPS, config.episode_bars) + 1
     usable = [(first, last) for first, last in warm if last - first >= least]
     if not usable:

@@ -134,7 +134,7 @@ class Features:
 
     @property
     def lookback(self) -> int:
-        """Number of bars needed before the first bar on which all features are defined."""
+        """Number of own bars that a symbol needs before the first one on which all features are defined."""
         return lookback(self.parts)
 
     @property
@@ -154,7 +154,8 @@ class Features:
         Returns
         -------
         ndarray of float64, shape (T, A, F)
-            NaN for a symbol's first `lookback` bars and while it is not listed. In gaps the last close is carried forward.
+            NaN for a symbol's first `lookback` own bars and while it is not listed. In its gaps a symbol's features keep their
+            values, so that a closed market is no news.
 
         Raises
         ------
@@ -189,7 +190,11 @@ class Features:
 
     def require(self, bars: Bars, more: int = 0) -> None:
         """Raise `InputError` unless `bars` have all fields, and enough rows for one row of features and `more` after it."""
-        held, needed = len(bars) + bars.past, self.lookback + 1 + more
+        needed, held = self.lookback + 1 + more, int(np.isfinite(bars.with_past().close).sum(axis=0).max())
+        if (
+            held > self.lookback
+        ):  # rows that passed before the features of some symbol were known count as its own bars do
+            held = len(bars) + bars.past - bars.warm_from(self.lookback + 1) + self.lookback + 1
         if held < needed:
             raise InputError(
                 f"{bars.name} has {held} bars, but {needed} are needed ({self.lookback} to warm up the features)"

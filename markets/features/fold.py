@@ -7,12 +7,14 @@ beforehand; the result for a row does not depend on the other rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from markets.bars.bars import FIELDS, Bars
+from markets.bars.listing import Listing
 from markets.common.errors import InputError
 from markets.features import kernels as kernel
 from markets.features.parts import Part, check_fields, lookback, needs
@@ -36,12 +38,18 @@ class Fold:
         self.columns = program.column
         self.steps = np.array(program.steps, dtype=np.int64)
         self.windows = np.array(program.windows, dtype=np.int64)
-        self.state = program.start(len(bars.symbols))
+        self.state, self.listing = program.start(len(bars.symbols)), Listing(len(bars.symbols))
 
     def custom(self, bars: Bars) -> np.ndarray:
-        """Values of the user-defined features on all of `bars`, shape (T, A, C)."""
-        found = [part.values(bars) for part in self.parts if part.by_function]
-        return np.stack(found, axis=-1) if found else _NOTHING[..., None]
+        """Values of the features by function on all of `bars`, shape (T, A, C); NaN on rows without any close."""
+        parts = [part for part in self.parts if part.by_function]
+        if not parts:
+            return _NOTHING[..., None]
+        out = np.full((*bars.shape, len(parts)), np.nan)
+        traded = bars.without_empty()  # such rows are no bars to a function that counts bars
+        if len(traded):
+            out[np.isfinite(bars.close).any(axis=1)] = np.stack([part.values(traded) for part in parts], axis=-1)
+        return out
 
     def take(self, piece: Bars, custom: np.ndarray, out: np.ndarray) -> None:
         """Update the state with the visible rows of `piece`, and write their features unless `out` has no rows."""
@@ -50,9 +58,15 @@ class Fold:
             high, low = (getattr(piece, name) if name in self.needs else None for name in ("high", "low"))
             ranges = _NOTHING if high is None or low is None else np.log(high / low) ** 2
         volume = np.array(piece.volume) if "volume" in self.needs else _NOTHING
-        gone = piece.delisted if piece.delisted_from else _NOTHING.astype(bool)
+        listed = self.listing.take(piece.index, piece.close)
+        if piece._external:
+            listed &= ~piece.external
+        if piece._delisted_from:
+            listed &= ~piece.delisted
         clock = _clock(piece.index) if kernel.CALENDAR in self.steps[:, 0] else _NOTHING
-        kernel.fold(logs, ranges, volume, clock, custom, gone, self.steps, self.windows, self.lookback, self.state, out)
+        kernel.fold(
+            logs, ranges, volume, clock, custom, listed, self.steps, self.windows, self.lookback, self.state, out
+        )
 
     def blocks(self, bars: Bars, size: int, out: np.ndarray | None) -> Iterator[np.ndarray]:
         """Fold the history without output, then the visible rows in blocks, into `out` or into new arrays."""
@@ -149,7 +163,8 @@ class FeatureStream:
             if name not in rows and name in {"close", *self._fold.needs}:
                 raise InputError(f"the bar of {when} is without the {name}, which a feature reads")
         index = pd.DatetimeIndex([when]).as_unit(kept.index.unit)
-        return Bars(index, symbols, rows, np.isfinite(rows["close"]), kept.name, 0, kept._delisted_from)
+        tradable = np.isfinite(rows["close"]) & ~kept.external
+        return Bars(index, symbols, rows, tradable, kept.name, 0, kept._delisted_from, kept._external)
 
 
 def _grown(bars: Bars, bar: Bars) -> Bars:
@@ -157,7 +172,7 @@ def _grown(bars: Bars, bar: Bars) -> Bars:
     missing = np.full((1, len(bars.symbols)), np.nan)
     fields = {name: np.vstack([values, bar.fields.get(name, missing)]) for name, values in bars.fields.items()}
     index, tradable = pd.DatetimeIndex(bars.index.append(bar.index)), np.vstack([bars.tradable, bar.tradable])
-    return Bars(index, bars.symbols, fields, tradable, bars.name, 0, bars._delisted_from)
+    return replace(bars, _index=index, _fields=fields, _tradable=tradable)
 
 
 def _clock(index: pd.DatetimeIndex) -> np.ndarray:

@@ -5,8 +5,9 @@ bit-identical. A composition of features is a small program: rows of (code, colu
 interpreted bar by bar; each step is a loop over the symbols. A ring buffer holds the last log closes. Any other state of a
 feature is in rows of `State.workspace`, starting at its `place`.
 
-In the notation of the code, l is the log of the last known close, and the age of a symbol is the number of bars since its
-first close. A bar without a close has no return.
+In the notation of the code, l is the log of the last known close, and the age of a symbol is the number of its own bars
+since its first close. A gap is no bar of the symbol: its state stands still, and its features keep their values. Only a rank,
+which moves with the others, the calendar, and series that do not depend on the symbol go on.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-
-from markets.bars.bars import STALE
 
 # Floor of the volatility, so that a price that never moves does not lead to a division by zero.
 SMALLEST_VOLATILITY = 1e-6
@@ -40,24 +39,24 @@ _kernel = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 class State(NamedTuple):
     """State carried from bar to bar, by symbol."""
 
-    bars: np.ndarray  # (1,) number of bars so far
-    age: np.ndarray  # (A,) bars since the first close; -1 before it
-    since: np.ndarray  # (A,) bars since the last close
+    age: np.ndarray  # (A,) own bars since the first close; -1 before it
+    at: np.ndarray  # (A,) row of the last close in the ring buffer of log closes
+    traded: np.ndarray  # (A,) whether this bar is one of the symbol's own
     known: np.ndarray  # (A,) whether this bar's features are defined
     base: np.ndarray  # (A,) log of the first close; sums of l − base stay small, which keeps rounding errors small
     logs: np.ndarray  # (depth, A) ring buffer of l
     squares: np.ndarray  # (S, A) sum of squared returns over each volatility window
     sigma: np.ndarray  # (S, A) root mean square of these returns
     workspace: np.ndarray  # (R, A) sums, averages and ring buffers of the features
-    peaks: np.ndarray  # (P, A) bar of the highest close in the window of each drawdown
+    peaks: np.ndarray  # (P, A) age at the highest close in the window of each drawdown
 
 
 def make_state(symbols: int, depth: int, windows: int, rows: int, peaks: int) -> State:
     """The state before the first bar."""
     return State(
-        bars=np.zeros(1, dtype=np.int64),
         age=np.full(symbols, -1),
-        since=np.zeros(symbols, dtype=np.int64),
+        at=np.full(symbols, -1),
+        traded=np.zeros(symbols, dtype=np.bool_),
         known=np.zeros(symbols, dtype=np.bool_),
         base=np.zeros(symbols),
         logs=np.zeros((depth, symbols)),
@@ -69,7 +68,7 @@ def make_state(symbols: int, depth: int, windows: int, rows: int, peaks: int) ->
 
 
 @_kernel
-def fold(logs, ranges, volume, clock, custom, gone, steps, windows, lookback, s, out):
+def fold(logs, ranges, volume, clock, custom, listed, steps, windows, lookback, s, out):
     """Update the state with T more bars and write their features, unless `out` has no rows.
 
     Parameters
@@ -82,15 +81,14 @@ def fold(logs, ranges, volume, clock, custom, gone, steps, windows, lookback, s,
     clock : ndarray of shape (T, 4)
         Columns of `Calendar`.
     custom : ndarray of shape (T, A, C)
-        Values of user-defined features.
-    gone : ndarray of bool, shape (T, A)
-        Whether a symbol is delisted; size 0 if none ever is.
+        Values of features by function.
+    listed : ndarray of bool, shape (T, A)
     steps : ndarray of int, shape (P, 6)
         Code, column, n, m, volatility slot, place.
     windows : ndarray of int, shape (S,)
         Lengths of the volatility windows.
     lookback : int
-        Bars before a symbol's first row of features.
+        Own bars before a symbol's first row of features.
     s : State
         Updated in place.
     out : ndarray of shape (T or 0, A, F)
@@ -98,49 +96,43 @@ def fold(logs, ranges, volume, clock, custom, gone, steps, windows, lookback, s,
     """
     wanted = out.shape[0] > 0
     for row in range(logs.shape[0]):
-        t = s.bars[0]
-        _take(logs, row, t, s)
+        _take(logs, row, s)
         for k in range(windows.size):
-            _volatility(windows[k], k, t, s)
+            _volatility(windows[k], k, s)
         for a in range(s.age.size):
-            listed = s.age[a] >= 0 and s.since[a] <= STALE and not (gone.shape[0] > 0 and gone[row, a])
-            s.known[a] = wanted and listed and s.age[a] >= lookback
+            s.known[a] = wanted and listed[row, a] and s.age[a] >= lookback
             if wanted and not s.known[a]:
                 for f in range(out.shape[2]):
                     out[row, a, f] = np.nan
         for k in range(steps.shape[0]):
             code, f, n, m, slot, place = steps[k, 0], steps[k, 1], steps[k, 2], steps[k, 3], steps[k, 4], steps[k, 5]
             if code == RETURN:
-                _return(n, slot, t, s, row, f, out)
+                _return(n, slot, s, row, f, out)
             elif code == ABOVE:
-                _above_average(n, slot, place, t, s, row, f, out)
+                _above_average(n, slot, place, s, row, f, out)
             elif code == RATIO:
                 for a in range(s.age.size):
                     if s.known[a]:
                         out[row, a, f] = _bounded(np.log(s.sigma[m, a] / s.sigma[slot, a]))
             elif code == VOLATILITY:
-                _symbol_level(n, m, slot, place, t, s, row, f, out)
+                _symbol_level(n, m, slot, place, s, row, f, out)
             elif code == TREND:
-                _trend(n, m, place, t, s, row, f, out)
+                _trend(n, m, place, s, row, f, out)
             elif code == DRAWDOWN:
-                _drawdown(n, slot, place, t, s, row, f, out)
+                _drawdown(n, slot, place, s, row, f, out)
             elif code == RANGE:
-                _range(ranges, n, slot, place, t, s, row, f, out)
+                _range(ranges, n, slot, place, s, row, f, out)
             elif code == VOLUME:
-                _volume(volume, n, place, t, s, row, f, out)
+                _volume(volume, n, place, s, row, f, out)
             elif code == RANK:
-                _rank(gone, n, place, t, s, row, f, out)
+                _rank(listed, n, place, s, row, f, out)
             elif code == CALENDAR:
                 for a in range(s.age.size):
                     if s.known[a]:
                         for j in range(4):
                             out[row, a, f + j] = clock[row, j]
             elif code == CUSTOM:
-                for a in range(s.age.size):
-                    if s.known[a]:
-                        x = custom[row, a, n]
-                        out[row, a, f] = x if np.isnan(x) else _bounded(x)
-        s.bars[0] = t + 1
+                _custom(custom, n, m, place, s, row, f, out)
 
 
 @_kernel
@@ -149,71 +141,76 @@ def _bounded(x):
 
 
 @_kernel
-def _take(logs, row, t, s):
-    """Add the new log close to the ring buffer; in a gap the last one is repeated."""
+def _before(at, back, depth):
+    """Row of a ring buffer `back` rows before row `at`; a comparison is faster than a remainder."""
+    return at - back if at >= back else at - back + depth
+
+
+@_kernel
+def _take(logs, row, s):
+    """Add the new log closes to the ring buffer."""
     depth = s.logs.shape[0]
-    now, before = t % depth, (t - 1) % depth
     for a in range(s.age.size):
         x = logs[row, a]
-        if s.age[a] >= 0:
-            s.age[a] += 1
-        if not np.isnan(x):
+        s.traded[a] = not np.isnan(x)
+        if s.traded[a]:
             if s.age[a] < 0:
-                s.age[a] = 0
                 s.base[a] = x
-            s.since[a] = 0
-            s.logs[now, a] = x
-        elif s.age[a] >= 0:
-            s.since[a] += 1
-            s.logs[now, a] = s.logs[before, a]
+            s.age[a] += 1
+            s.at[a] = s.at[a] + 1 if s.at[a] + 1 < depth else 0
+            s.logs[s.at[a], a] = x
 
 
 @_kernel
-def _volatility(n, k, t, s):
+def _volatility(n, k, s):
     depth = s.logs.shape[0]
-    now, before, old, older = t % depth, (t - 1) % depth, (t - n) % depth, (t - n - 1) % depth
     for a in range(s.age.size):
-        if s.age[a] > 0:
-            s.squares[k, a] += (s.logs[now, a] - s.logs[before, a]) ** 2
-        if s.age[a] > n:
-            s.squares[k, a] -= (s.logs[old, a] - s.logs[older, a]) ** 2
-        s.sigma[k, a] = max(np.sqrt(max(s.squares[k, a], 0.0) / n), SMALLEST_VOLATILITY)
+        if s.traded[a]:
+            now = s.at[a]
+            if s.age[a] > 0:
+                s.squares[k, a] += (s.logs[now, a] - s.logs[_before(now, 1, depth), a]) ** 2
+            if s.age[a] > n:
+                old = _before(now, n, depth)
+                s.squares[k, a] -= (s.logs[old, a] - s.logs[_before(old, 1, depth), a]) ** 2
+            s.sigma[k, a] = max(np.sqrt(max(s.squares[k, a], 0.0) / n), SMALLEST_VOLATILITY)
 
 
 @_kernel
-def _return(n, slot, t, s, row, f, out):
-    depth = s.logs.shape[0]
-    now, old, scale = t % depth, (t - n) % depth, np.sqrt(n)
+def _return(n, slot, s, row, f, out):
+    depth, scale = s.logs.shape[0], np.sqrt(n)
     for a in range(s.age.size):
         if s.known[a]:
-            out[row, a, f] = _bounded((s.logs[now, a] - s.logs[old, a]) / (s.sigma[slot, a] * scale))
+            now = s.at[a]
+            move = s.logs[now, a] - s.logs[_before(now, n, depth), a]
+            out[row, a, f] = _bounded(move / (s.sigma[slot, a] * scale))
 
 
 @_kernel
-def _above_average(n, slot, place, t, s, row, f, out):
-    depth = s.logs.shape[0]
-    now, old, scale = t % depth, (t - n) % depth, np.sqrt(n)
+def _above_average(n, slot, place, s, row, f, out):
+    depth, scale = s.logs.shape[0], np.sqrt(n)
     for a in range(s.age.size):
-        if s.age[a] >= 0:
+        now = s.at[a]
+        if s.traded[a]:
             s.workspace[place, a] += s.logs[now, a] - s.base[a]
             if s.age[a] >= n:
-                s.workspace[place, a] -= s.logs[old, a] - s.base[a]
+                s.workspace[place, a] -= s.logs[_before(now, n, depth), a] - s.base[a]
         if s.known[a]:
             distance = s.logs[now, a] - s.base[a] - s.workspace[place, a] / n
             out[row, a, f] = _bounded(distance / (s.sigma[slot, a] * scale))
 
 
 @_kernel
-def _symbol_level(n, m, slot, place, t, s, row, f, out):
+def _symbol_level(n, m, slot, place, s, row, f, out):
     """Log σ_n less its mean over m bars. Workspace: a sum, then a ring buffer of m."""
-    ring = place + 1 + t % m
     for a in range(s.age.size):
         if s.age[a] >= n:
             level = np.log(s.sigma[slot, a])
-            s.workspace[place, a] += level
-            if s.age[a] >= n + m:
-                s.workspace[place, a] -= s.workspace[ring, a]
-            s.workspace[ring, a] = level
+            if s.traded[a]:
+                ring = place + 1 + s.age[a] % m
+                s.workspace[place, a] += level
+                if s.age[a] >= n + m:
+                    s.workspace[place, a] -= s.workspace[ring, a]
+                s.workspace[ring, a] = level
             if s.known[a]:
                 out[row, a, f] = _bounded(level - s.workspace[place, a] / m)
 
@@ -236,10 +233,9 @@ def _deviation(squares, n):
 
 
 @_kernel
-def _average(workspace, place, a, x, old, full, n):
+def _average(workspace, place, a, x, old, full, n, lost):
     """Exponential average of decay 1 − 1/n over the last CUT · n values; if `full`, `old` is the value that leaves."""
     decay = 1 - 1 / n
-    lost = decay ** (CUT * n)
     workspace[place, a] = decay * workspace[place, a] + x
     if full:
         workspace[place, a] -= lost * old
@@ -247,96 +243,94 @@ def _average(workspace, place, a, x, old, full, n):
 
 
 @_kernel
-def _trend(fast, slow, place, t, s, row, f, out):
+def _trend(fast, slow, place, s, row, f, out):
     depth = s.logs.shape[0]
-    now, old = t % depth, (t - PRICES) % depth
-    old_fast, old_slow = (t - CUT * fast) % depth, (t - CUT * slow) % depth
-    ring = place + TREND_ROWS + t % SIGNALS
+    lost_fast, lost_slow = (1 - 1 / fast) ** (CUT * fast), (1 - 1 / slow) ** (CUT * slow)
     ready = max(CUT * slow, PRICES) - 1  # age of the first signal
     for a in range(s.age.size):
-        age, base = s.age[a], s.base[a]
-        if age < 0:
-            continue
-        x = s.logs[now, a] - base
-        quick = _average(s.workspace, place + _FAST, a, x, s.logs[old_fast, a] - base, age >= CUT * fast, fast)
-        steady = _average(s.workspace, place + _SLOW, a, x, s.logs[old_slow, a] - base, age >= CUT * slow, slow)
-        _slide(s.workspace, place + _MEAN, place + _SQUARES, a, x, s.logs[old, a] - base, age + 1, PRICES)
-        if age < ready:
-            continue
-        signal = (quick - steady) / _deviation(s.workspace[place + _SQUARES, a], PRICES)
-        seen = age - ready + 1
-        _slide(
-            s.workspace, place + _SIGNAL_MEAN, place + _SIGNAL_SQUARES, a, signal, s.workspace[ring, a], seen, SIGNALS
-        )
-        s.workspace[ring, a] = signal
+        age, base, now = s.age[a], s.base[a], s.at[a]
+        if s.traded[a]:
+            x = s.logs[now, a] - base
+            old = s.logs[_before(now, CUT * fast, depth), a] - base
+            quick = _average(s.workspace, place + _FAST, a, x, old, age >= CUT * fast, fast, lost_fast)
+            old = s.logs[_before(now, CUT * slow, depth), a] - base
+            steady = _average(s.workspace, place + _SLOW, a, x, old, age >= CUT * slow, slow, lost_slow)
+            old = s.logs[_before(now, PRICES, depth), a] - base
+            _slide(s.workspace, place + _MEAN, place + _SQUARES, a, x, old, age + 1, PRICES)
+            if age >= ready:
+                ring, seen = place + TREND_ROWS + age % SIGNALS, age - ready + 1
+                signal = (quick - steady) / _deviation(s.workspace[place + _SQUARES, a], PRICES)
+                old = s.workspace[ring, a]
+                _slide(s.workspace, place + _SIGNAL_MEAN, place + _SIGNAL_SQUARES, a, signal, old, seen, SIGNALS)
+                s.workspace[ring, a] = signal
         if s.known[a]:
+            signal = s.workspace[place + TREND_ROWS + age % SIGNALS, a]
             out[row, a, f] = _bounded(signal / _deviation(s.workspace[place + _SIGNAL_SQUARES, a], SIGNALS))
 
 
 @_kernel
-def _drawdown(n, slot, place, t, s, row, f, out):
-    depth = s.logs.shape[0]
-    now, scale = t % depth, np.sqrt(n)
+def _drawdown(n, slot, place, s, row, f, out):
+    depth, scale = s.logs.shape[0], np.sqrt(n)
     for a in range(s.age.size):
         if s.age[a] < 0:
             continue
-        peak = s.peaks[place, a]
-        if s.age[a] == 0 or s.logs[now, a] >= s.logs[peak % depth, a]:
-            peak = t
-        elif peak <= t - n:  # the peak left the window: search for the new one
-            peak = max(t - n + 1, t - s.age[a])
-            for other in range(peak + 1, t + 1):
-                if s.logs[other % depth, a] >= s.logs[peak % depth, a]:
-                    peak = other
-        s.peaks[place, a] = peak
+        age, now, peak = s.age[a], s.at[a], s.peaks[place, a]
+        if s.traded[a]:
+            if age == 0 or s.logs[now, a] >= s.logs[_before(now, age - peak, depth), a]:
+                peak = age
+            elif peak <= age - n:  # the peak left the window: search for the new one
+                peak = max(age - n + 1, 0)
+                for other in range(peak + 1, age + 1):
+                    if s.logs[_before(now, age - other, depth), a] >= s.logs[_before(now, age - peak, depth), a]:
+                        peak = other
+            s.peaks[place, a] = peak
         if s.known[a]:
-            out[row, a, f] = _bounded((s.logs[now, a] - s.logs[peak % depth, a]) / (s.sigma[slot, a] * scale))
+            fall = s.logs[now, a] - s.logs[_before(now, age - peak, depth), a]
+            out[row, a, f] = _bounded(fall / (s.sigma[slot, a] * scale))
 
 
 @_kernel
-def _window_sum(workspace, place, a, x, age, n, t):
+def _window_sum(workspace, place, a, x, age, n):
     """Sum of the last n values. Workspace: the sum, then a ring buffer of n."""
-    ring = place + 1 + t % n
+    ring = place + 1 + age % n
     workspace[place, a] += x
     if age >= n:
         workspace[place, a] -= workspace[ring, a]
     workspace[ring, a] = x
-    return workspace[place, a]
 
 
 @_kernel
-def _range(ranges, n, slot, place, t, s, row, f, out):
+def _range(ranges, n, slot, place, s, row, f, out):
     for a in range(s.age.size):
-        if s.age[a] < 0:
-            continue
-        x = 0.0 if np.isnan(ranges[row, a]) else ranges[row, a]
-        total = _window_sum(s.workspace, place, a, x, s.age[a], n, t)
+        if s.traded[a]:
+            x = 0.0 if np.isnan(ranges[row, a]) else ranges[row, a]
+            _window_sum(s.workspace, place, a, x, s.age[a], n)
         if s.known[a]:
-            by_range = max(np.sqrt(max(total, 0.0) / (_PARKINSON * n)), SMALLEST_VOLATILITY)
+            total = max(s.workspace[place, a], 0.0)
+            by_range = max(np.sqrt(total / (_PARKINSON * n)), SMALLEST_VOLATILITY)
             out[row, a, f] = _bounded(np.log(by_range / s.sigma[slot, a]))
 
 
 @_kernel
-def _volume(volume, n, place, t, s, row, f, out):
+def _volume(volume, n, place, s, row, f, out):
+    """Workspace: the last ratio, then the sum and the ring buffer of `_window_sum`."""
     for a in range(s.age.size):
-        if s.age[a] < 0:
-            continue
-        x = 0.0 if np.isnan(volume[row, a]) else volume[row, a]
-        usual = max(s.workspace[place, a], 0.0) / n
-        _window_sum(s.workspace, place, a, x, s.age[a], n, t)
+        if s.traded[a]:
+            x = 0.0 if np.isnan(volume[row, a]) else volume[row, a]
+            usual = max(s.workspace[place + 1, a], 0.0) / n
+            _window_sum(s.workspace, place + 1, a, x, s.age[a], n)
+            s.workspace[place, a] = x / usual if x > 0 else 0.0
         if s.known[a]:
-            ratio = x / usual if x > 0 else 0.0
-            out[row, a, f] = _bounded(np.log(0.5 + 0.5 * ratio))
+            out[row, a, f] = _bounded(np.log(0.5 + 0.5 * s.workspace[place, a]))
 
 
 @_kernel
-def _rank(gone, n, place, t, s, row, f, out):
-    depth = s.logs.shape[0]
-    now, old = t % depth, (t - n) % depth
-    ranked = 0
+def _rank(listed, n, place, s, row, f, out):
+    depth, ranked = s.logs.shape[0], 0
     for a in range(s.age.size):
-        there = s.age[a] >= n and s.since[a] <= STALE and not (gone.shape[0] > 0 and gone[row, a])
-        s.workspace[place, a] = s.logs[now, a] - s.logs[old, a] if there else np.nan
+        there = s.age[a] >= n and listed[row, a]
+        now = s.at[a]
+        s.workspace[place, a] = s.logs[now, a] - s.logs[_before(now, n, depth), a] if there else np.nan
         ranked += there
     for a in range(s.age.size):
         if s.known[a]:
@@ -345,3 +339,14 @@ def _rank(gone, n, place, t, s, row, f, out):
             for other in range(s.age.size):
                 balance += int(s.workspace[place, other] < mine) - int(s.workspace[place, other] > mine)
             out[row, a, f] = balance / max(ranked - 1, 1)
+
+
+@_kernel
+def _custom(custom, n, follows, place, s, row, f, out):
+    """A value by function; in a gap the last one, unless the feature `follows` something else than the symbol."""
+    for a in range(s.age.size):
+        x = custom[row, a, n]
+        if s.traded[a] or (follows and not np.isnan(x)):
+            s.workspace[place, a] = x if np.isnan(x) else _bounded(x)
+        if s.known[a]:
+            out[row, a, f] = s.workspace[place, a]

@@ -13,7 +13,7 @@ from markets.features.parts import ByFunction
 
 @dataclass(frozen=True)
 class UnitReturn(ByFunction):
-    """Simple return in a fixed unit, ``(P_t / P_{t-1} − 1) / unit``.
+    """Simple return in a fixed unit, ``(P_t / P_{t-1} − 1) / unit``; bars are the symbol's own.
 
     Attributes
     ----------
@@ -56,6 +56,10 @@ class Exogenous(ByFunction):
     """
 
     symbol: str
+
+    @property
+    def follows(self) -> bool:
+        return True
 
     @property
     def names(self) -> tuple[str, ...]:

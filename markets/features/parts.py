@@ -3,8 +3,8 @@
 Nearly all are scaled by the symbol's own volatility, so that one policy can trade symbols of very different volatility.
 `markets.features.composition` combines them; their arithmetic is in `markets.features.kernels`.
 
-In the formulas P_t is the close of bar t (the last known close in a gap), and σ_t the root mean square log return over the
-`volatility` bars up to t.
+All bars are a symbol's own: bars on which it has a close. A gap is not a return of 0; in it, features keep their values. In
+the formulas P_t is the close of own bar t, and σ_t the root mean square log return over the `volatility` own bars up to t.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Part:
 
     @property
     def lookback(self) -> int:
-        """Number of bars needed before the first bar on which the feature is defined."""
+        """Number of own bars that a symbol needs before the first one on which the feature is defined."""
         return max(self._parameters.values(), default=0)
 
     @property
@@ -90,15 +90,24 @@ class Part:
 
 
 class ByFunction(Part, abstract=True):
-    """Base class of features that are computed by a function of whole panels (`Part.values`)."""
+    """Base class of features that are computed by a function of whole panels (`Part.values`).
+
+    In a symbol's gaps the value of its last own bar is kept, unless the feature `follows` something else, such as another
+    symbol, which may trade then.
+    """
 
     by_function: ClassVar[bool] = True
+
+    @property
+    def follows(self) -> bool:
+        """Whether the feature may move in a symbol's gaps."""
+        return False
 
     def __post_init__(self) -> None:
         """Skip the check of `Part`: parameters need not be windows."""
 
     def _plan(self, program: Program) -> None:
-        program.add(kernel.CUSTOM, program.functions)
+        program.add(kernel.CUSTOM, program.functions, m=int(self.follows), place=program.reserve(1))
         program.functions += 1
 
 
@@ -213,7 +222,7 @@ class Range(Part):
 class VolumeSurprise(Part):
     """Volume relative to its recent mean, ``log(½ + ½ V_t / mean volume of the n bars before)``.
 
-    It is 0 at the mean and −0.69 without any volume. A gap counts as a bar without volume.
+    It is 0 at the mean and −0.69 without any volume.
     """
 
     window: int = 63
@@ -223,7 +232,7 @@ class VolumeSurprise(Part):
         return ("volume",)
 
     def _plan(self, program: Program) -> None:
-        program.add(kernel.VOLUME, self.window, place=program.reserve(1 + self.window))
+        program.add(kernel.VOLUME, self.window, place=program.reserve(2 + self.window))
 
 
 @dataclass(frozen=True)
@@ -231,7 +240,7 @@ class Rank(Part):
     """Rank of the log return over h bars among the listed symbols, from −1 (lowest) to 1 (highest).
 
     Cross-sectional momentum (Jegadeesh and Titman, "Returns to buying winners and selling losers", Journal of Finance 1993).
-    Ties get the mean of their ranks. With a single symbol the rank is 0.
+    Ties get the mean of their ranks. With a single symbol the rank is 0. A symbol in a gap is ranked by its last return.
     """
 
     horizon: int
@@ -270,7 +279,7 @@ class AboveAverage(Part):
 
 
 def lookback(parts: Sequence[Part]) -> int:
-    """Number of bars needed before the first bar on which all features are defined."""
+    """Number of own bars that a symbol needs before the first one on which all features are defined."""
     return max(part.lookback for part in parts)
 
 

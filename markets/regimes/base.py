@@ -27,7 +27,7 @@ from markets.common.errors import InputError
 from markets.common.files import replacing
 from markets.common.formats import FORMAT, check_format
 from markets.common.kinds import find, register
-from markets.common.statistics import deviation
+from markets.common.statistics import bars_per_year, deviation
 from markets.common.words import count
 
 # An hour of the day has a season of its own if the fit has this many returns in it; this share of the largest returns is cut.
@@ -103,6 +103,8 @@ class RegimePath:
     def table(self, bars: Bars) -> pd.DataFrame:
         """Statistics of the market in each regime, one row per regime.
 
+        Only sessions of the market count (`Bars.sessions`): other bars carry no news, and keep the regime before them.
+
         Parameters
         ----------
         bars : Bars
@@ -116,18 +118,20 @@ class RegimePath:
             ``episodes``, their number; and ``duration``, the expected number of bars of an episode,
             ``1 / (1 - transitions[k, k])``.
         """
-        returns, labels = market_returns(bars), self.labels
-        per_year = bars.bars_per_year
-        stay = np.diag(self.transitions)
+        here = bars.sessions
+        path = RegimePath(self.index[here], self.probabilities[here], self.names)
+        returns, labels = market_returns(bars)[here], path.labels
+        per_year = bars_per_year(path.index)
+        stay = np.diag(path.transitions)
         rows = {}
         for k, name in enumerate(self.names):
-            here = returns[(labels == k) & np.isfinite(returns)]
+            known = returns[(labels == k) & np.isfinite(returns)]
             rows[name] = {
                 "bars": int((labels == k).sum()),
-                "share": float((labels == k).mean()),
-                "mean": float(here.mean() * per_year) if len(here) else np.nan,
-                "volatility": deviation(here) * np.sqrt(per_year),
-                "drawdown": _deepest_fall(returns, labels == k) if len(here) else np.nan,
+                "share": float((labels == k).mean()) if len(labels) else np.nan,
+                "mean": float(known.mean() * per_year) if len(known) else np.nan,
+                "volatility": deviation(known) * np.sqrt(per_year),
+                "drawdown": _deepest_fall(returns, labels == k) if len(known) else np.nan,
                 "episodes": int(((labels == k) & (np.append(-1, labels[:-1]) != k)).sum()),
                 "duration": float(1 / (1 - stay[k])) if stay[k] < 1 else np.nan,
             }
@@ -364,6 +368,16 @@ class RegimeDetector(ABC):
         returns[known[_bad_prices(returns[known], self.largest)]] = np.nan
         return returns / self.season[np.asarray(held.index.hour)]
 
+    def _news(self, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
+        """`_returns` without NaN, and for each row the number of the last one.
+
+        That number is -1 before the first return. A bar without a return is no news: whatever a filter says of the last
+        return holds there too.
+        """
+        returns = self._returns(bars)
+        known = np.isfinite(returns)
+        return returns[known], known.cumsum() - 1
+
     def _warn_of_degenerate(self, bars: Bars, path: RegimePath) -> None:
         """Warn, in the name of the caller of `fit`, of regimes that are none in `path`, which is live, of all rows of `bars`."""
         returns, names = self._returns(bars), path.names
@@ -412,10 +426,15 @@ def load_detector(path: str | Path) -> RegimeDetector:
     return RegimeDetector.load(path)
 
 
-def market_returns(bars: Bars) -> np.ndarray:
-    """Return of the market: mean simple return over the listed symbols, shape (T,); NaN on the first row of the history."""
+def market_returns(bars: Bars, *, log: bool = False) -> np.ndarray:
+    """Return of the market at its sessions, shape (T,): since the session before, the mean over the symbols that traded.
+
+    Of the listed symbols, simple or log returns. A symbol that missed sessions counts with what its return has in excess of the
+    market's over these, which would otherwise be counted twice. NaN where the market has no session (`Bars.sessions`), which is
+    no news and not a return of 0, and at the first session of the history.
+    """
     held = bars.with_past()
-    return _mean_returns(held.marks, held.listed)[bars.past :]
+    return _mean_returns(held.close, held.marks, held.listed, held.sessions, log)[bars.past :]
 
 
 def _typical_size(returns: np.ndarray) -> float:
@@ -443,16 +462,29 @@ def _season(returns: np.ndarray, hours: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _mean_returns(marks, listed):
-    out = np.full(marks.shape[0], np.nan)
-    for t in range(1, marks.shape[0]):
+def _mean_returns(close, marks, listed, sessions, log):
+    out = np.full(close.shape[0], np.nan)
+    before = -1  # row of the session before
+    last = np.full(close.shape[1], -1)  # row of each symbol's last close
+    missed = np.ones(close.shape[1])  # growth of the market over the sessions that a symbol missed since
+    for t in range(close.shape[0]):
         total, count = 0.0, 0
-        for a in range(marks.shape[1]):
-            if listed[t, a] and marks[t - 1, a] > 0:  # false for NaN
-                total += marks[t, a] / marks[t - 1, a] - 1
+        for a in range(close.shape[1]):
+            if not np.isnan(close[t, a]):
+                last[a] = t
+            if sessions[t] and before >= 0 and listed[t, a] and last[a] > before and marks[before, a] > 0:  # no NaN
+                growth = marks[t, a] / marks[before, a] / missed[a]
+                total += np.log(growth) if log else growth - 1
                 count += 1
         if count:
             out[t] = total / count
+        if sessions[t]:
+            for a in range(close.shape[1]):
+                if last[a] > before:
+                    missed[a] = 1.0
+                elif count:
+                    missed[a] *= np.exp(out[t]) if log else 1 + out[t]
+            before = t
     return out
 
 

@@ -168,17 +168,19 @@ class HiddenMarkovRegimes(RegimeDetector):
 
     def filter(self, bars: Bars) -> RegimePath:
         """Regime probabilities at each visible bar, from this and earlier bars only."""
-        return self._path(bars, self._known(bars)[1])
+        returns, last = self._news(bars)
+        return self._path(bars, self._forward(returns)[1], last)
 
     def score(self, bars: Bars) -> float:
         """Log-likelihood of the returns (in per cent) of all rows of `bars`; for the fitted bars, it equals `log_likelihood`."""
-        return self._known(bars)[2]
+        return self._forward(self._news(bars)[0])[2]
 
     def hindsight(self, bars: Bars) -> RegimePath:
         """Smoothed regime probabilities, ``P(s_t | all returns)``, which use later bars too."""
-        density, alpha, _ = self._known(bars)
+        returns, last = self._news(bars)
+        density, alpha, _ = self._forward(returns)
         _smooth(self.transition, density, alpha)
-        return self._path(bars, alpha)
+        return self._path(bars, alpha, last)
 
     @property
     def _scale_of_one(self) -> float:
@@ -193,15 +195,9 @@ class HiddenMarkovRegimes(RegimeDetector):
         total += _forward(self.start, self.transition, density, alpha, np.empty(len(returns)))
         return density, alpha, float(total)
 
-    def _known(self, bars: Bars) -> tuple[np.ndarray, np.ndarray, float]:
-        """`_forward` of all bars that have a return."""
-        returns = self._returns(bars)
-        return self._forward(returns[np.isfinite(returns)])
-
-    def _path(self, bars: Bars, probabilities: np.ndarray) -> RegimePath:
-        """Path of the visible bars; a bar without a return keeps the probabilities of the bar before."""
-        last = np.cumsum(np.isfinite(self._returns(bars)))
-        return RegimePath(bars.index, np.vstack([self.start, probabilities])[last][bars.past :], self.names)
+    def _path(self, bars: Bars, probabilities: np.ndarray, last: np.ndarray) -> RegimePath:
+        """Path of the visible bars: of the last return, or `start` before the first."""
+        return RegimePath(bars.index, np.vstack([probabilities, self.start])[last][bars.past :], self.names)
 
 
 class _Workspace:

@@ -120,7 +120,8 @@ class JumpRegimes(RegimeDetector):
         features = self._features(returns)[self.warmup :]
         self.location, self.scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-12)
         model = self._model()
-        model.fit(self._standardised(features), ret_ser=returns[self.warmup :], sort_by="vol")
+        with np.errstate(divide="ignore", invalid="ignore"):  # as the library would set for the whole process
+            model.fit(self._standardised(features), ret_ser=returns[self.warmup :], sort_by="vol")
         labels = np.asarray(model.labels_)
         held = np.bincount(labels, minlength=k)
         if not held.all() or not np.isfinite(model.centers_).all():
@@ -148,23 +149,23 @@ class JumpRegimes(RegimeDetector):
         return self._path(bars, online=False)
 
     def _path(self, bars: Bars, online: bool) -> RegimePath:
-        returns = self._returns(bars)
-        known = np.isfinite(returns)
-        # the library's recursion cannot handle NaN: bars without a return keep the previous regime
-        seen = np.cumsum(known) - 1
+        returns, seen = self._news(bars)
         warm = seen >= self.warmup
-        probabilities = np.broadcast_to(self.shares, (len(returns), self.n_regimes)).copy()
+        probabilities = np.broadcast_to(self.shares, (len(seen), self.n_regimes)).copy()
         if warm.any():
-            features = self._standardised(self._features(returns[known])[self.warmup :])
+            features = self._standardised(self._features(returns)[self.warmup :])
             model = self._model()
             model.centers_, model.feat_weights = self.centers, None
             model.check_jump_penalty_mx()
-            found = model.predict_online(features) if online else model.predict(features)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found = model.predict_online(features) if online else model.predict(features)
             probabilities[warm] = np.eye(self.n_regimes)[np.asarray(found)[seen[warm] - self.warmup]]
         return RegimePath(bars.index, probabilities[bars.past :], self.names)
 
     def _model(self) -> JumpModel:
-        from jumpmodels.jump import JumpModel  # imports scikit-learn and matplotlib, which nothing else here needs
+        # Imported here, since it brings scikit-learn and matplotlib; and it sets numpy's and pandas' options at import.
+        with np.errstate(), pd.option_context("display.width", pd.get_option("display.width")):
+            from jumpmodels.jump import JumpModel
 
         return JumpModel(self.n_regimes, self.penalty, n_init=self.restarts, random_state=self.seed)
 

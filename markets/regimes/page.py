@@ -6,6 +6,7 @@ The page is one self-contained file that works without a network.
 from __future__ import annotations
 
 import html
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from plotly.subplots import make_subplots
 
 from markets.bars.bars import Bars
 from markets.common.pages import rows_to_draw, segments_to_draw, table, write_page
-from markets.common.statistics import growth_per_year, max_drawdown, sharpe
+from markets.common.statistics import bars_per_year, growth_per_year, max_drawdown, sharpe
 from markets.regimes.base import RegimeDetector, RegimePath, market_returns, recovery
 from markets.regimes.colours import shade
 
@@ -42,15 +43,16 @@ def look_ahead(bars: Bars, live: RegimePath, others: dict[str, RegimePath]) -> p
         precedes the live one, over switches that the live labels follow; ``missed``: fraction of switches that they do not
         follow. ``Sharpe`` (annualised), ``growth`` (per year) and ``drawdown`` (largest) of the rule.
     """
-    returns, per_year = market_returns(bars), bars.bars_per_year
+    at = bars.sessions  # other bars carry no news: the rule earns from session to session
+    returns, per_year = market_returns(bars)[at], bars_per_year(bars.index[at])
     rows: dict[str, dict[str, float]] = {}
-    rows["always in the market"] = {"switches": 0} | _rule(returns, np.ones(len(bars), dtype=bool), per_year)
+    rows["always in the market"] = {"switches": 0} | _rule(returns, np.ones(at.sum(), dtype=bool), per_year)
     for name, path in ({"seen live": live} | others).items():
         rows[name] = {"switches": int((np.diff(path.labels) != 0).sum())}
         if path is not live:
             found = recovery(live.labels, path.labels)
             rows[name] |= {"agreement": found.accuracy, "earlier": found.delay, "missed": found.missed}
-        rows[name] |= _rule(returns, path.labels < len(path.names) - 1, per_year)
+        rows[name] |= _rule(returns, path.labels[at] < len(path.names) - 1, per_year)
     return pd.DataFrame(rows).T[["switches", "agreement", "earlier", "missed", "Sharpe", "growth", "drawdown"]]
 
 
@@ -90,7 +92,9 @@ def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: st
     """
     live, after = detector.filter(bars), detector.hindsight(bars)
     rest = bars[len(past) :]
-    fitted_on_all = type(detector)(**detector.get_params()).fit(bars)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a fit that serves to compare with
+        fitted_on_all = type(detector)(**detector.get_params()).fit(bars)
     seen = detector.filter(rest)
     others = {
         "in hindsight": detector.hindsight(rest),

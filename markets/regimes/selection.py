@@ -12,8 +12,10 @@ from markets.bars.bars import Bars
 from markets.common.errors import InputError
 from markets.regimes.hidden_markov import HiddenMarkovRegimes
 
+# EM may stop here when a step gains less per bar: more regimes than there are converge slowly, to no other answer.
+TOLERANCE = 1e-7
 # Longer histories are judged by this many of their last bars.
-MOST_BARS = 20_000
+MOST_BARS = 10_000
 
 
 class Supported(NamedTuple):
@@ -32,11 +34,11 @@ def supported_regimes(bars: Bars, most: int = 5, detector: HiddenMarkovRegimes |
     Parameters
     ----------
     bars : Bars
-        Pass only past bars if the answer is to decide about later ones. Of more than 20,000 bars, the last 20,000 are used.
+        Pass only past bars if the answer is to decide about later ones. Of more than 10,000 bars, the last 10,000 are used.
     most : int
         Largest number to try.
     detector : HiddenMarkovRegimes, optional
-        Its parameters but `n_regimes` are used; by default those of ``HiddenMarkovRegimes()``.
+        Its parameters but `n_regimes` are used; by default those of ``HiddenMarkovRegimes()``, with less exact convergence.
 
     Returns
     -------
@@ -52,7 +54,7 @@ def supported_regimes(bars: Bars, most: int = 5, detector: HiddenMarkovRegimes |
         raise InputError(f"most is {most}; it must be at least 1")
     held = bars.with_past()
     held = held[-MOST_BARS:] if len(held) > MOST_BARS else held
-    parameters = (detector or HiddenMarkovRegimes()).get_params()
+    parameters = (detector or HiddenMarkovRegimes(tolerance=TOLERANCE)).get_params()
     rows: dict[int, dict[str, float]] = {}
     for k in range(1, most + 1):
         try:

@@ -110,12 +110,8 @@ class VolatilityTrendRegimes(RegimeDetector):
         return self._path(bars, True)
 
     def _path(self, bars: Bars, centred: bool) -> RegimePath:
-        returns = self._returns(bars)
-        known = np.isfinite(returns)
-        labels = np.full(len(returns), -1)
-        # a bar without a return keeps the label before it
-        last = np.cumsum(known) - 1
-        labels[last >= 0] = self._labels(returns[known], centred)[last[last >= 0]]
+        returns, last = self._news(bars)
+        labels = np.append(self._labels(returns, centred), -1)[last]  # -1, the last, before the first return
         probabilities = np.where(labels[:, None] < 0, self.shares, np.eye(self.n_regimes)[labels])
         return RegimePath(bars.index, probabilities[bars.past :], self.names)
 

@@ -14,8 +14,9 @@ bar. Prices are then rebuilt from the ratios, so low ≤ open, close ≤ high co
 `flip`       price paths mirrored, so that rises become falls
 ===========  =================================================================================================
 
-`bootstrap`, `switching` and `garch` draw from the visible bars only. Their result has no history and no dates of its own: it
-gets the dates of the bars, continued with the same steps if it is longer. A symbol without a close in any drawn bar gets its
+`bootstrap`, `switching` and `garch` draw from the visible bars only: from those with a close, and `garch` from sessions of the
+market (`Bars.sessions`). Their result has no history and no dates of its own: it gets the dates of the bars, continued with the
+same steps if it is longer. A symbol without a close in any drawn bar gets its
 last mark as the close of the first bar. All randomness comes from `seed`, an int or a generator (which is advanced).
 """
 
@@ -136,9 +137,9 @@ def garch(bars: Bars, path: RegimePath, transition: np.ndarray, *, length: int |
     """
     rng = np.random.default_rng(seed)
     labels = _labels(path, transition, _length(bars, length), rng)
-    there = _rows(bars, path, labels, FEWEST_GARCH)
-    rows = _draw(there, labels, 1, rng)
     returns = np.log1p(market_returns(bars)) * 100
+    there = _rows(bars, path, labels, FEWEST_GARCH, np.isfinite(returns))
+    rows = _draw(there, labels, 1, rng)
     fits = {k: _fit_garch(returns[found], path.names[k]) for k, found in there.items()}
     fitted = np.full(len(bars), np.nan)
     for k, found in there.items():
@@ -231,13 +232,16 @@ def _labels(path: RegimePath, transition: np.ndarray, length: int, rng: np.rando
     return labels
 
 
-def _rows(bars: Bars, path: RegimePath, labels: np.ndarray, fewest: int) -> dict[int, np.ndarray]:
-    """Visible rows of each regime in `labels`, without rows that have no return."""
+def _rows(
+    bars: Bars, path: RegimePath, labels: np.ndarray, fewest: int, usable: np.ndarray | None = None
+) -> dict[int, np.ndarray]:
+    """Visible rows of each regime in `labels` that are `usable`; by default, those with a close and a row before them."""
     if not path.index.equals(bars.index):
         raise InputError(
             f"the regime path has {len(path.index)} bars that are not those of {bars.name}; pass the path of these bars"
         )
-    usable = np.isfinite(market_returns(bars))
+    if usable is None:
+        usable = np.isfinite(bars.close).any(axis=1) & (np.arange(len(bars)) + bars.past > 0)
     rows = {int(k): np.flatnonzero((path.labels == k) & usable) for k in np.unique(labels)}
     for k, found in rows.items():
         if len(found) < fewest:
@@ -299,7 +303,14 @@ def _strung(bars: Bars, rows: np.ndarray, scale: np.ndarray, name: str) -> Bars:
     fields["close"][0, absent] = bars.marks[-1, absent]
     if bars.volume is not None:
         fields["volume"] = held.fields["volume"][rows]
-    return _built_bars(_times(bars.index, len(rows)), bars.symbols, fields, held.tradable[rows], {}, name)
+    return _built_bars(
+        _times(bars.index, len(rows)),
+        bars.symbols,
+        fields,
+        held.tradable[rows],
+        {},
+        name,
+    )
 
 
 def _rebuilt(bars: Bars, factor: float, name: str) -> Bars:

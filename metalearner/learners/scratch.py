@@ -59,7 +59,8 @@ class RollingRetrain(Scratch):
         if isinstance(tasks, TaskSet):  # the window starts long before the regime
             features = policy.settings.features
             features.require(tasks.bars.with_past(), more=self.inner.support)
-            first = (max(task.cut - self.inner.support, features.lookback) for task in tasks)
+            known = tasks.bars.warm_from(features.lookback + 1) - 1  # first row with features
+            first = (max(task.cut - self.inner.support, known) for task in tasks)
             tasks = TaskSet(
                 tuple(replace(task, start=min(at, task.start)) for at, task in zip(first, tasks, strict=True))
             )

@@ -130,9 +130,11 @@ class Pathwise(Objective):
         """
         if not isinstance(bars, Bars):
             raise InputError(f"adapting needs Bars, not {type(bars).__name__}; for a Task, pass `task.support`")
-        settings = policy.settings
+        settings, bars = policy.settings, bars.without_empty()  # as `TaskSet` and `PolicyStrategy` leave such rows out
         held = bars.with_past()
-        support = support or max(len(held) - settings.features.lookback - 1, 1)  # 0 is all that there is
+        support = support or max(
+            len(held) - held.warm_from(settings.features.lookback + 1), 1
+        )  # 0 is all that there is
         settings.features.require(held, more=support)
         held = bars.without_past(keep=settings.features.lookback + 2 * support).with_past()
         rows = len(held)
@@ -245,6 +247,7 @@ class WindowSampler(TaskSampler):
         self.market, rules = make_market(held, objective.costs, objective.execution)
         self.delistings = rules.delistings
         self.features = torch.from_numpy(settings.features.compute(held)).float()
+        _check_known(self.features, tasks, settings.features.lookback)
         self.base = torch.from_numpy(base_weights(settings, held))
         starts, cuts, stops = (np.array([getattr(t, what) for t in tasks]) for what in ("start", "cut", "stop"))
         begin = np.maximum(starts, cuts - support) if support else starts
@@ -366,10 +369,25 @@ def _spans(first: np.ndarray, stop: np.ndarray, context: int, bars: int) -> tupl
 
 
 def _volatility(bars: Bars, cuts: np.ndarray, context: int) -> np.ndarray:
-    """Volatility per bar of the market (the mean return over symbols) over the bars before each cut, shape (tasks,)."""
-    returns = np.nan_to_num(market_returns(bars))
+    """Volatility of the market's return over the sessions (`Bars.sessions`) before each cut, shape (tasks,)."""
+    returns = market_returns(bars)
+    at = np.flatnonzero(np.isfinite(returns))
     window = max(context, 20)
-    return np.array([max(returns[max(cut - window, 1) : cut].std(), 1e-5) for cut in cuts])
+    before = np.searchsorted(at, cuts)
+    recent = (returns[at[max(count - window, 0) : count]] for count in before.tolist())
+    return np.array([max(moves.std(), 1e-5) if len(moves) else 1e-5 for moves in recent])
+
+
+def _check_known(features: Tensor, tasks: TaskSet, lookback: int) -> None:
+    """Refuse a task whose support or query has no row with known features: it would be trained on as if it had some."""
+    known = torch.isfinite(features).all(-1).any(-1).numpy()
+    for number, task in enumerate(tasks):
+        for part, first, last in (("support", task.start, task.cut), ("query", task.cut, task.stop)):
+            if last > first and not known[first:last].any():
+                raise InputError(
+                    f"task {number}, from {task.times[0]}: no features are known in its {part}, since they look back {lookback} "
+                    "bars; cut the tasks with TaskSet.from_regimes or from_windows(..., features=...), which begin after that"
+                )
 
 
 def _universes(rng: np.random.Generator, paths: int, symbols: int, few: int) -> np.ndarray | None:

@@ -130,8 +130,7 @@ def _descend(algorithm, tasks, total, rng, optimizer, training, state, ranks) ->
             optimizer.zero_grad()
             loss.backward()
             value = ranks.add_up(algorithm.module, loss.detach())
-            _check_gradients(algorithm.module)
-            torch.nn.utils.clip_grad_norm_(algorithm.module.parameters(), training.largest_gradient)
+            _clip_gradients(algorithm.module, training.largest_gradient)
             optimizer.step()
             state.recent.append(-value)
     except FloatingPointError as error:
@@ -174,10 +173,18 @@ def _finished_first() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _check_gradients(module: nn.Module) -> None:
-    for name, parameter in module.named_parameters():
-        if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
-            raise FloatingPointError(f"the gradient of {name} is not finite; lower the learning rate")
+def _clip_gradients(module: nn.Module, largest: float) -> None:
+    """Clip the gradients to the norm `largest`. To read their norm, the CPU waits for the device, once and not per parameter."""
+    parameters = [p for p in module.parameters() if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])  # type: ignore[misc]
+    if not math.isfinite(float(norm)):
+        wrong = [n for n, p in module.named_parameters() if p.grad is not None and not torch.isfinite(p.grad).all()]
+        raise FloatingPointError(
+            f"the gradient of {wrong[0]} is not finite; lower the learning rate"
+            if wrong
+            else "the norm of the gradients is beyond the largest float32; lower the learning rate"
+        )
+    torch.nn.utils.clip_grads_with_norm_(parameters, largest, norm)
 
 
 def _fingerprint(config: Any, training: Training, *identities: str) -> str:

@@ -70,10 +70,11 @@ class Demo(LearningOptions, TradingOptions, DataOptions):
             console.rule("3. Meta-training", align="left")
             built = {}
             for kind, learner in learners.items():
-                built[kind] = steps.train(
-                    learner, tasks, validation, out / "models" / f"{plain}-{kind}", resume=False,
-                    log=lambda values, step, of=kind: tracking.log_metrics({f"{of}/{k}": v for k, v in values.items()}, step),
-                )  # fmt: skip
+                with tracking.child(f"train {kind}", f"Training of {kind}; the curves are utilities per bar."):
+                    folder = out / "models" / f"{plain}-{kind}"
+                    built[kind] = steps.train(
+                        learner, tasks, validation, folder, resume=False, log=tracking.log_metrics
+                    )
             regimes.save(out / "models" / name / "regimes.json")
 
             console.rule("4. Walk-forward on the test years, on which nothing was fitted", align="left")

@@ -7,12 +7,13 @@ from strategies.optimal.hidden_markov import (
     HiddenMarkovJointFilter,
     hidden_markov_log_odds,
     hidden_markov_threshold,
+    hidden_markov_value,
     hidden_markov_worth,
 )
 from strategies.optimal.hindsight import Hindsight, hindsight
-from strategies.optimal.linear_cost import LinearCostOptimum, linear_cost_threshold
+from strategies.optimal.linear_cost import LinearCostOptimum, linear_cost_threshold, linear_cost_value
 from strategies.optimal.optimum import Optimum
-from strategies.optimal.switching import worth_of_switching
+from strategies.optimal.switching import value_of_switching, worth_of_switching
 
 __all__ = [
     "DriftMomentumFilter",
@@ -24,9 +25,12 @@ __all__ = [
     "Optimum",
     "hidden_markov_log_odds",
     "hidden_markov_threshold",
+    "hidden_markov_value",
     "hidden_markov_worth",
     "hindsight",
     "linear_cost_threshold",
+    "linear_cost_value",
     "partial_adjustment",
+    "value_of_switching",
     "worth_of_switching",
 ]

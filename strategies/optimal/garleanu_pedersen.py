@@ -83,13 +83,16 @@ class GarleanuPedersenOptimum(Optimum):
 
     def __init__(self, family: GarleanuPedersen | None = None):
         f = self.family = family or GarleanuPedersen()
-        a = 0.5 * (-f.risk_aversion + np.sqrt(f.risk_aversion**2 + 4 * f.risk_aversion * f.impact))
-        self.rate = a / f.impact
-        self.aim = f.slope / (f.risk_aversion * f.variance * (1 + a * f.reversion / f.risk_aversion))
-        curvature = f.variance * (f.impact + f.risk_aversion + a)
-        keep = 1 - f.reversion
-        factor = (f.slope + a * f.variance * self.aim * keep) ** 2 / (curvature * (1 - keep**2))
-        self.value = 0.5 * factor * f.shock
+        self._a = 0.5 * (-f.risk_aversion + np.sqrt(f.risk_aversion**2 + 4 * f.risk_aversion * f.impact))
+        self.rate = self._a / f.impact
+        self.aim = f.slope / (f.risk_aversion * f.variance * (1 + self._a * f.reversion / f.risk_aversion))
+
+    @property
+    def value(self) -> float:
+        f, keep = self.family, 1 - self.family.reversion
+        curvature = f.variance * (f.impact + f.risk_aversion + self._a)
+        factor = (f.slope + self._a * f.variance * self.aim * keep) ** 2 / (curvature * (1 - keep**2))
+        return 0.5 * factor * f.shock
 
     def weights(self, returns: np.ndarray, signal: np.ndarray) -> np.ndarray:
         held, out = np.zeros(len(signal)), np.empty_like(signal)

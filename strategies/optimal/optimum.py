@@ -19,6 +19,11 @@ class Optimum(Strategy):
 
     family: Family
 
+    @property
+    def value(self) -> float:
+        """Long-run mean reward per bar, where it is known without sampling; NaN elsewhere."""
+        return float("nan")
+
     @abstractmethod
     def weights(self, returns: np.ndarray, signal: np.ndarray) -> np.ndarray:
         """Optimal weights.

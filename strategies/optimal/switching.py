@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numba import njit
 from scipy.special import ndtr
@@ -40,6 +42,36 @@ def worth_of_switching(gain: np.ndarray, move: np.ndarray, cost: float) -> np.nd
         if np.abs(worth - before).max() < 1e-12:
             return worth
     raise InputError("the value of switching does not converge; is every parameter finite and in its range?")
+
+
+def value_of_switching(worth: np.ndarray, move: np.ndarray, cost: float) -> float:
+    """Long-run mean reward per bar of the optimum whose W is `worth`.
+
+    Let h₊ and h₋ be the relative values of arriving at a bar long and short, and g the mean reward per bar. Ending the bar long
+    or short earns opposite rewards. Adding the two Bellman equations removes them, and leaves what the right to switch is worth::
+
+        h₊ + h₋ = −2 g + E[h₊' + h₋'] + (|W| − 2 cost)⁺,   hence   g = ½ E[(|W| − 2 cost)⁺]
+
+    with the last expectation over the stationary distribution of the state. Without costs it is E|expected next return|.
+
+    Parameters
+    ----------
+    worth : ndarray of shape (P,)
+        As returned by `worth_of_switching`.
+    move : ndarray of shape (P, P)
+        Transition matrix of the grid.
+    cost : float
+        Cost of a change of weight by 1.
+    """
+    balance = move.T - np.eye(len(move))
+    balance[-1] = 1  # one of the balance equations follows from the others; instead, probabilities add up to 1
+    stationary = np.linalg.solve(balance, np.eye(len(move))[-1])
+    return float(0.5 * stationary @ np.maximum(np.abs(worth) - 2 * cost, 0))
+
+
+def extrapolated(on_grid: Callable[[int], float], points: int) -> float:
+    """Richardson's extrapolation to spacing 0 of what a grid of so many points gives, where the error falls with its square."""
+    return (4 * on_grid(2 * points - 1) - on_grid(points)) / 3
 
 
 def moves(grid: np.ndarray, mean: np.ndarray, std: float) -> np.ndarray:

@@ -24,7 +24,7 @@ def later(bars):
 
 @pytest.fixture(scope="module")
 def contract(bars):
-    return DataContract(bars[-100:].without_past(), WARMUP, bars.hash)
+    return DataContract.of(bars[-100:], WARMUP)
 
 
 def changed(bars, row, column, value):
@@ -100,7 +100,7 @@ def mixed():
 
 
 def test_gaps_are_gaps_where_there_were_gaps_at_registration(mixed):
-    contract = DataContract(mixed[:1180].without_past(), WARMUP, mixed.hash)
+    contract = DataContract.of(mixed[:1180], WARMUP)
     for stop in range(1180, 1200):
         contract.check(mixed[stop - 400 : stop].without_past())
     with pytest.raises(InputError, match="COIN has no close"):
@@ -158,10 +158,19 @@ def test_a_malformed_request_is_refused_in_a_line(part, message):
 
 
 def test_on_disk(mixed, tmp_path):
-    contract = DataContract(mixed, WARMUP, mixed.hash)
+    contract = DataContract.of(mixed, WARMUP)
     contract.save(tmp_path / "contract.json")
     again = DataContract.load(tmp_path / "contract.json")
     assert (again.bars.hash, again.needed, again.data_hash) == (mixed.hash, WARMUP + 1, mixed.hash)
+    assert (again.gaps, again.silence) == (contract.gaps, contract.silence)
+
+
+def test_what_gaps_are_usual_is_judged_on_a_year(mixed):
+    """Minute bars: the bars that a decision reads may lie within one session, of a stock that is closed at night."""
+    contract = DataContract.of(mixed[1190:1196], 5)
+    assert np.isfinite(contract.bars.close).all()
+    assert contract.gaps == (False, True, False)
+    assert contract.silence[1] == 66 * 3600  # over a weekend
 
 
 def test_a_series_that_is_never_tradable_stays_one(bars, tmp_path):
@@ -169,7 +178,7 @@ def test_a_series_that_is_never_tradable_stays_one(bars, tmp_path):
     mask = np.ones(bars.shape, dtype=bool)
     mask[:, 1] = False
     external = Bars.make(bars.index, bars.symbols, bars.close, tradable=mask)
-    contract = DataContract(external[-100:].without_past(), WARMUP, external.hash)
+    contract = DataContract.of(external[-100:], WARMUP)
     contract.save(tmp_path / "contract.json")
     for known in (contract, DataContract.load(tmp_path / "contract.json")):
         assert known.tradable.tolist() == [True, False, True]

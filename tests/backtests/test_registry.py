@@ -43,7 +43,10 @@ def random_strategy(seed=0, context=20, name="random", **options):
 def root(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield tmp_path_factory.mktemp("registry") / "mlruns"
+        root = tmp_path_factory.mktemp("registry") / "mlruns"
+        mlflow.set_tracking_uri(tracking.connect(root))  # for what the tests ask MLflow
+        yield root
+        mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture(scope="module")

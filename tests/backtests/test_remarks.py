@@ -18,14 +18,14 @@ class Constant(Strategy):
 def test_regression_leverage_is_not_removed_in_silence(bars, tmp_path):
     """Aims of 3.0 on three symbols printed equal weight's row, and nothing else."""
     result = walk_forward([Constant("three", 3.0), EqualWeight()], bars[1300:], costs="0", progress=False)
-    np.testing.assert_allclose(result["three"].kept, 1 / 9)
+    np.testing.assert_allclose(result["three"].scaled[1:], 1 / 9)
     sentences = remarks(result.backtests)
     assert sentences[0] == "Same as three: equal weight."
     assert (
         sentences[1]
-        == "three: limits cut what it wanted on 199 of 199 bars, to 0.11 of its gross weight in the mean (median 0.11)."
+        == "three: limits or cash cut what it wanted on 199 of 199 bars, to 0.11 of its gross weight in the mean (median 0.11)."
     )
-    assert "limits cut what it wanted on 199 of 199 bars" in result.report(tmp_path / "r.html").read_text()
+    assert "limits or cash cut what it wanted on 199 of 199 bars" in result.report(tmp_path / "r.html").read_text()
     free = walk_forward(
         [Constant("three", 3.0)], bars[1300:], execution=Execution(gross=9, borrowing=True), progress=False
     )
@@ -33,7 +33,7 @@ def test_regression_leverage_is_not_removed_in_silence(bars, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("weight", "execution", "kept"),
+    ("weight", "execution", "scaled"),
     [
         (-0.1, Execution(long_only=True), 0.0),
         (0.5, Execution(gross=9), 1 / 1.5),  # without borrowing, cash is used up at a net weight of 1
@@ -44,9 +44,10 @@ def test_regression_leverage_is_not_removed_in_silence(bars, tmp_path):
         (1 / 3, Execution(), 1.0),
     ],
 )
-def test_every_limit_on_weights_counts(bars, weight, execution, kept):
-    found = walk_forward([Constant("it", weight)], bars[1400:], execution=execution, progress=False)[0]
-    np.testing.assert_allclose(found.kept, kept)
+def test_every_limit_on_weights_counts(bars, weight, execution, scaled):
+    found = walk_forward([Constant("it", weight)], bars[1400:], costs="0", execution=execution, progress=False)[0]
+    np.testing.assert_allclose(found.scaled[1:], scaled, rtol=1e-6)
+    assert found.scaled[0] == 1
 
 
 def test_equal_accounts_are_one_group_with_the_rule_at_its_head(bars, meta):

@@ -1,42 +1,204 @@
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+
 import mlflow
 import pytest
 
-from backtests import tracking, walk_forward
+from backtests import registry, tracking, walk_forward
 from markets import InputError
-from strategies import EqualWeight
+from strategies import BuyAndHold, EqualWeight
 
 
-def test_a_run_records_all_that_it_depended_on(bars, tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """An empty MLflow database: its migrations take seconds, and every test starts with a copy."""
+    path = tmp_path_factory.mktemp("database") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def store(tmp_path, database, monkeypatch):
+    """A working directory with an empty store in ``mlruns``, and MLflow as in a new process."""
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(database, tmp_path / "mlruns")
+    for key in [key for key in os.environ if key.startswith("MLFLOW_")]:
+        monkeypatch.delenv(key)
     monkeypatch.chdir(tmp_path)
-    result = walk_forward([EqualWeight()], bars, progress=False)
-    report = result.report(tmp_path / "r.html")
+
+    def forget():
+        while mlflow.active_run():
+            mlflow.end_run()
+        mlflow.set_tracking_uri(None)
+        mlflow.tracking._model_registry.utils._registry_uri = mlflow.tracking.fluent._active_experiment_id = None
+        mlflow.tracking.fluent._last_active_run_id.set(None)
+
+    forget()
+    yield tmp_path
+    forget()
+
+
+def test_a_run_records_all_that_it_depended_on(bars, store):
+    result = walk_forward([EqualWeight(), BuyAndHold()], bars, progress=False)
+    report = result.report(store / "r.html")
     with tracking.run("test", seed=3, training={"steps": 5}) as active:
         tracking.log_bars(bars, "test")
         tracking.log_metrics({"train/max drawdown": 0.5, "undefined": float("nan")}, step=7)
         tracking.log_result(result, report)
-    assert (tmp_path / "mlruns" / "mlflow.db").exists()
-    run = mlflow.get_run(active.info.run_id)
+    client = mlflow.MlflowClient(tracking.connect())
+    run = client.get_run(active.info.run_id)
     assert run.data.params == {"seed": "3", "training.steps": "5"}
-    assert run.data.metrics["equal_weight/Sharpe"] == pytest.approx(result[0].metrics["Sharpe"])
-    assert run.data.metrics["train/max_drawdown"] == 0.5
+    assert run.data.metrics == {"train/max_drawdown": 0.5}
     assert run.data.tags["git_commit"]
     assert run.inputs.dataset_inputs[0].dataset.digest == bars.hash[:36]
-    found = {a.path for a in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    found = {a.path for a in client.list_artifacts(run.info.run_id)}
     assert {"metrics.csv", "equity.csv", "r.html", "packages.json", "data"} <= found
-    assert {p.name for p in tmp_path.iterdir()} == {"mlruns", "r.html"}
-    assert {p.name for p in (tmp_path / "mlruns").iterdir()} == {"mlflow.db", "artifacts", ".lock"}
+    assert {p.name for p in store.iterdir()} == {"mlruns", "r.html"}
+    assert {p.name for p in (store / "mlruns").iterdir()} == {"mlflow.db", "artifacts", "mlflow.db.lock"}
 
 
-def test_an_address_that_is_set_is_respected(tmp_path, monkeypatch):
-    address = f"sqlite:///{tmp_path}/other.db"
+def test_regression_strategies_can_be_sorted_and_pages_say_what_they_show(bars, store):
+    """There were 84 metrics with the strategy in their name in one run, no description, and pages for language models."""
+    result = walk_forward([EqualWeight(), BuyAndHold()], bars, progress=False)
+    with tracking.run("test") as parent:
+        tracking.log_result(result)
+    client = mlflow.MlflowClient(tracking.connect())
+    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    assert "regimeshift" in experiment.tags[tracking.NOTE]
+    query = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    runs = client.search_runs([experiment.experiment_id], query, order_by=["metrics.sharpe DESC"])
+    best = sorted(result, key=lambda b: -b.metrics["Sharpe"])
+    assert [run.info.run_name for run in runs] == [b.name for b in best]
+    for run, backtest in zip(runs, best, strict=True):
+        assert run.data.metrics["sharpe"] == pytest.approx(backtest.metrics["Sharpe"])
+        assert run.data.metrics["max_drawdown"] == pytest.approx(backtest.metrics["max drawdown"])
+        assert run.data.params["costs"] == str(result.costs)
+        assert backtest.name in run.data.tags[tracking.NOTE]
+    note = client.get_run(parent.info.run_id).data.tags[tracking.NOTE]
+    assert f"| {best[0].name} | {best[0].metrics['Sharpe']:.2f} |" in note
+    assert not client.get_run(parent.info.run_id).data.metrics
+
+
+def test_a_description_of_the_users_is_kept_and_an_older_experiment_gets_its_kind(store):
+    client = mlflow.MlflowClient(f"sqlite:///{store}/mlruns/mlflow.db")
+    number = client.create_experiment(tracking.EXPERIMENT, tags={tracking.NOTE: "mine"})
+    tracking.connect()
+    found = client.get_experiment(number)
+    assert found.tags[tracking.NOTE] == "mine"
+    assert found.tags["mlflow.experimentKind"] == "custom_model_development"
+    client.delete_experiment(number)
+    with pytest.raises(InputError, match=f"was deleted; restore it with: .*--experiment-id {number}"):
+        tracking.connect()
+
+
+def test_regression_an_address_overrides_the_folder_and_says_so(store, monkeypatch):
+    address = f"sqlite:///{store}/other/mine.db"
+    (store / "mlruns").rename(store / "other")
+    (store / "other" / "mlflow.db").rename(store / "other" / "mine.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    assert tracking.connect(tmp_path / "unused") == address
-    assert not (tmp_path / "unused").exists()
+    with pytest.warns(UserWarning, match=rf"MLFLOW_TRACKING_URI is {address}, so root='.*unused' is not used"):
+        assert tracking.connect(store / "unused") == address
+    assert tracking.connect() == address
+    assert {p.name for p in store.rglob("*")} == {"other", "mine.db", "mine.db.lock"}, (
+        "nothing in the working directory"
+    )
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    (tmp_path / "file").write_text("")
+def test_a_folder_that_cannot_be_made_is_named(store):
+    (store / "file").write_text("")
     with pytest.raises(InputError, match="MLflow's folder cannot be written to"):
-        tracking.connect(tmp_path / "file" / "mlruns")
+        tracking.connect(store / "file" / "mlruns")
+
+
+def state():
+    """What of the process MLflow's functions, or ours, could have changed."""
+    loggers = {name: logging.getLogger(name).level for name in ("", "mlflow", "alembic")}
+    return (
+        mlflow.get_tracking_uri(),
+        mlflow.get_registry_uri(),
+        mlflow.tracking.fluent._active_experiment_id,
+        mlflow.active_run() and mlflow.active_run().info.run_id,
+        mlflow.last_active_run() and mlflow.last_active_run().info.run_id,
+        {k: v for k, v in os.environ.items() if k != "_MLFLOW_TELEMETRY_SESSION_ID"},  # comes and goes by itself
+        list(warnings.filters),
+        loggers,
+        list(logging.getLogger().handlers),
+    )
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["no run", "an open run"])
+@pytest.mark.parametrize("configured", [False, True], ids=["our store", "the user's store"])
+def test_regression_the_users_mlflow_is_as_it_was(configured, opened, meta, bars, store, database):
+    """After register, a run of the user's landed in our experiment; after load, their pickled models no longer loaded."""
+    shutil.copy(database, store)  # where MLflow logs by default
+    if configured:
+        mlflow.set_tracking_uri(f"sqlite:///{store}/mlflow.db")
+        mlflow.set_registry_uri(mlflow.get_tracking_uri())
+    mlflow.set_experiment("mine")
+    if opened:
+        mlflow.start_run()
+    before = state()
+    tracking.connect()
+    assert state() == before
+    result = walk_forward([meta], bars[1300:], progress=False)
+    with tracking.run("ours") as active:
+        assert mlflow.active_run().info.run_id == active.info.run_id
+        assert mlflow.get_tracking_uri() == tracking.connect()
+        tracking.log_result(result)
+    assert state() == before
+    version = registry.register("m", meta, result)
+    assert state() == before
+    assert registry.load("m/1").unwrap_python_model().strategy
+    assert state() == before
+    with pytest.raises(InputError, match="cannot be loaded"):
+        registry.load("none")
+    assert state() == before
+    registered = mlflow.MlflowClient(tracking.connect()).get_model_version("m", str(version.number))
+    assert registered.tags["data"] == bars.name
+    with mlflow.start_run(nested=True) as run:
+        pass
+    assert mlflow.get_experiment(mlflow.get_run(run.info.run_id).info.experiment_id).name == "mine"
+
+
+def test_the_card_says_what_a_version_is(meta, bars, store):
+    result = walk_forward([meta], bars[1300:], progress=False)
+    version = registry.register("m", meta, result)
+    client = mlflow.MlflowClient(tracking.connect())
+    found = client.get_model_version("m", str(version.number))
+    assert found.description.startswith("# m, version 1\n")
+    sharpe = found.tags["backtest_Sharpe"]
+    for text in (found.tags["fingerprint"], f"| Sharpe | `{sharpe}` |", "| torch |", "models:/m/1"):
+        assert text in found.description
+    assert "champion" in client.get_registered_model("m").description
+    client.update_registered_model("m", "mine")
+    second = registry.register("m", meta, bars=bars)
+    assert "without a backtest" in client.get_model_version("m", str(second.number)).description
+    assert client.get_registered_model("m").description == "mine"
+
+
+@pytest.mark.process
+def test_regression_processes_may_create_a_store_at_once(tmp_path):
+    """Four at once on a fresh SQLite store, named by MLFLOW_TRACKING_URI, failed in its migrations."""
+    code = (
+        "import os, mlflow.store.tracking.sqlalchemy_store\n"
+        "from backtests import tracking\n"
+        "children = []\n"
+        "for _ in range(4):\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        tracking.connect()\n"
+        "        os._exit(0)\n"
+        "    children.append(child)\n"
+        "raise SystemExit(sum(os.waitpid(child, 0)[1] != 0 for child in children))\n"
+    )
+    address = f"sqlite:///{tmp_path}/store/m.db"
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": address}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert mlflow.MlflowClient(address).get_experiment_by_name(tracking.EXPERIMENT)

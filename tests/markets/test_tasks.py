@@ -3,10 +3,12 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+import samples
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from markets import Bars, HiddenMarkovRegimes, InputError, RegimePath, TaskSet
+from markets import Bars, Features, HiddenMarkovRegimes, InputError, RegimePath, TaskSet
+from markets.features import Return
 from markets.tasks import stretches
 
 
@@ -140,3 +142,42 @@ def test_regression_a_split_at_a_timestamp_works_in_any_zone(zone):
     at = pd.Timestamp(index[500].date())
     training, validation = tasks.split(validation=at)
     assert training[-1].times[2] < index[500] <= validation[0].times[0]
+
+
+def test_regression_tasks_begin_after_the_lookback_of_what_reads_them(bars):
+    """They began after 253 bars whatever read them: with a longer lookback, windows held no known feature."""
+    features = Features((Return(600),))
+    known = np.isfinite(features.compute(bars)).all(axis=-1).any(axis=1)
+    windows = TaskSet.from_windows(bars, support=30, query=20, features=features)
+    assert windows[0].start == 601
+    assert windows.lookback == 600
+    regimes = HiddenMarkovRegimes(2, restarts=3).fit(bars[:900])
+    for found in (windows, TaskSet.from_regimes(bars, regimes, features=features)):
+        assert all(known[task.start : task.stop].all() for task in found)
+    assert TaskSet.from_windows(bars)[0].start == Features().lookback + 1
+    with pytest.raises(InputError, match="warmup is -1"):
+        TaskSet.from_windows(bars, warmup=-1)
+
+
+def test_rows_on_which_nothing_trades_are_in_no_task(bars):
+    more, _ = samples.with_empty_rows(bars, np.random.default_rng(0))
+    ours, others = (TaskSet.from_windows(some, warmup=100) for some in (bars, more))
+    assert [task.times for task in ours] == [task.times for task in others]
+    assert np.isfinite(others.bars.close).all()
+
+
+def test_warm_up_counts_the_bars_of_a_symbol(bars):
+    close = np.full((3000, 3), np.nan)
+    close[::2, :2] = bars.close[:, :2]
+    close[1::2, 2] = bars.close[:, 2]
+    sparse = Bars.make(pd.date_range("2001", periods=3000, freq="12h"), bars.symbols, close)
+    assert TaskSet.from_windows(sparse, warmup=100)[0].start == 199
+
+
+def test_the_embargo_is_the_lookback_of_what_reads_the_tasks(bars):
+    features = Features((Return(40, volatility=20),))
+    found = TaskSet.from_windows(bars, support=20, query=20, features=features)
+    span = bars.index[400], bars.index[500]
+    training, _ = found.split(span)
+    assert min(t.start for t in training if t.start > 500) >= 501 + 40
+    assert training.lookback == 40

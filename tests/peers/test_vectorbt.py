@@ -38,7 +38,7 @@ def ours(close, weights, costs):
     index = pd.date_range("2020-01-01", periods=len(close) + 1)
     bars = Bars.make(index, [f"S{i}" for i in range(close.shape[1])], np.vstack([close, close[-1:]]))
     rules = Costs(commission=costs["fees"], fixed=costs["fixed_fees"], spread=2 * costs["slippage"])
-    execution = Execution(fill="same_close", cash=1e4, gross=np.inf)
+    execution = Execution(fill="same_close", cash=1e4, gross=np.inf, shortfall="smallest_first")
     paths = simulate(bars, np.vstack([weights, weights[-1:]]), costs=rules, execution=execution)
     return paths.cash[0, 1:] + (paths.shares[0, 1:] * bars.marks[:-1]).sum(axis=1), paths.shares[0, 1:]
 

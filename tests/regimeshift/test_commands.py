@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import samples
-from command import SCRIPT, call, refused
+from command import COMMAND, call, refused
 
 FAST = ["--steps", "4"]
 
@@ -122,7 +123,7 @@ def test_ctrl_c_and_resume_end_in_the_same_bits(trained):
     steps = ["--steps", "60"]
     assert call("train", "my.csv", *steps, "--out", "models/whole", cwd=trained).returncode == 0
     process = subprocess.Popen(
-        [SCRIPT, "train", "my.csv", *steps, "--out", "models/cut"], cwd=trained, stderr=subprocess.PIPE
+        [*COMMAND, "train", "my.csv", *steps, "--out", "models/cut"], cwd=trained, stderr=subprocess.PIPE
     )
     checkpoint = trained / "models/cut/checkpoint.safetensors"
     while not checkpoint.exists() and process.poll() is None:
@@ -149,6 +150,11 @@ def test_regimes_of_every_detector_come_with_a_page(detector, desk):
     assert "What hindsight would have flattered" in (desk / f"{detector}.html").read_text()
 
 
+def test_regimes_says_how_many_the_data_support(desk):
+    done = call("regimes", "my.csv", "--fit-until", "2003", cwd=desk)
+    assert re.search(r"The fitted bars support \d regimes? by BIC \(above it, \d: \+", done.stdout)
+
+
 def test_regimes_that_cannot_be_are_one_line(desk):
     refused(call("regimes", "my.csv", "--detector", "jump", "--n-regimes", "0", cwd=desk), "n_regimes is 0")
     refused(call("regimes", "my.csv", "--fit-until", "2035", cwd=desk), "--fit-until 2035", "leave some bars")
@@ -160,7 +166,7 @@ def test_regimes_that_cannot_be_are_one_line(desk):
 @pytest.mark.process
 def test_two_at_once_do_not_disturb_each_other(desk):
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    command = [SCRIPT, "train", "my.csv", *FAST, "--out"]
+    command = [*COMMAND, "train", "my.csv", *FAST, "--out"]
     both = [
         subprocess.Popen([*command, f"models/at-once-{i}"], cwd=desk, env=environment, stderr=subprocess.PIPE)
         for i in (0, 1)
@@ -247,7 +253,7 @@ def test_two_models_of_one_name_stand_in_one_table(trained):
 def test_a_server_that_is_none_is_one_line(trained):
     environment = {**os.environ, "MLFLOW_TRACKING_URI": "garbage://x"}
     done = subprocess.run(
-        [SCRIPT, "backtest", "my.csv"], cwd=trained, env=environment, capture_output=True, text=True, check=False
+        [*COMMAND, "backtest", "my.csv"], cwd=trained, env=environment, capture_output=True, text=True, check=False
     )
     refused(done, "MLflow at garbage://x", "MLFLOW_TRACKING_URI")
 

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from markets.synthetic import FAMILIES, DriftMomentum, GarleanuPedersen, HiddenMarkov
+from markets.synthetic import FAMILIES, DriftMomentum, GarleanuPedersen, HiddenMarkov, LinearCost
 from strategies.ladder import ladder
+from strategies.optimal import LinearCostOptimum
 
 
 def agrees(table, row, value, error=0.0):
@@ -24,16 +25,21 @@ def test_drift_momentum():
 
 @pytest.mark.parametrize(
     ("mean", "stay", "cost", "known", "filtered", "sign", "hindsight"),
-    [(0.1, 0.99, 0.1, 0.098, 0.0316, 0.0242, 0.71), (0.2, 0.99, 0.1, 0.198, 0.1114, 0.1070, 0.72),
-     (0.1, 0.995, 0.5, 0.095, 0.0380, 0.0085, 0.47)],
+    [(0.1, 0.99, 0.1, 0.098, 0.03130, 0.02393, 0.71), (0.2, 0.99, 0.1, 0.198, 0.11103, 0.10678, 0.72),
+     (0.1, 0.995, 0.5, 0.095, 0.03848, 0.00906, 0.47)],
 )  # fmt: skip
 def test_hidden_markov(mean, stay, cost, known, filtered, sign, hindsight):
-    """4 million bars, without the first 200 of each 10,000; the values have a standard error of 0.0003."""
+    """4 million bars, without the first 200 of each 10,000; only the values of hindsight have errors of their own."""
     table = ladder(HiddenMarkov(mean, stay, cost, length=10_000), 400, seed=2, skip=200)
-    agrees(table, "filter", filtered, 0.0003)
-    agrees(table, "sign of the belief", sign, 0.0003)
-    agrees(table, "next state known", known, 0.0005)
+    agrees(table, "filter", filtered)
+    agrees(table, "sign of the belief", sign)
+    agrees(table, "next state known", known)
     agrees(table, "hindsight", hindsight, 0.00125)
+
+
+def test_linear_cost():
+    family = LinearCost(length=5000)
+    agrees(ladder(family, 200, seed=3, skip=500), "threshold", LinearCostOptimum(family).value)
 
 
 def test_garleanu_pedersen():

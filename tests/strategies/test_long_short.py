@@ -5,7 +5,8 @@ import samples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from markets import Bars, InputError
+from markets import Bars, InputError, simulate
+from strategies import long_short
 from strategies.long_short import VOLATILITY, ResidualMomentum, Reversal, windowed
 
 SMALL = [Reversal((1, 3), 2), ResidualMomentum(8, 2, 2)]
@@ -85,3 +86,49 @@ def test_windows_are_checked():
         ResidualMomentum(252, 300)
     with pytest.raises(InputError, match="halflife is 0"):
         Reversal(halflife=0)
+
+
+@pytest.mark.parametrize("rule", SMALL, ids=lambda r: r.name)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_rows_on_which_nothing_trades_change_no_weight(rule, seed):
+    rng = np.random.default_rng(seed)
+    bars = samples.gappy_bars(rng, 90, 4)
+    more, at = samples.with_empty_rows(bars, rng)
+    found = rule.plan(more).aim
+    np.testing.assert_array_equal(found[at], rule.plan(bars).aim)
+    for t in range(at[0] + 1, len(more)):
+        if t not in at:
+            np.testing.assert_array_equal(found[t], found[t - 1])
+
+
+def test_regression_one_missing_close_is_no_signal():
+    """`Reversal` covered at the gap and resold after it: turnover 150 times the money instead of 57."""
+    close = priced(np.random.default_rng(0).normal(0, 0.01, (400, 6))).close.copy()
+    index, names = pd.bdate_range("2001-01-01", periods=400), [f"S{i}" for i in range(6)]
+
+    def traded(values, rule):
+        bars = Bars.make(index, names, values)
+        paths = simulate(bars, rule.plan(bars), costs="0bp")
+        return paths.traded[0].sum() / paths.equity[0].mean()
+
+    missing = close.copy()
+    missing[100::7, 2] = np.nan
+    for rule in (Reversal(), ResidualMomentum(60, 5, 5)):
+        aim, whole = (rule.plan(Bars.make(index, names, values)).aim for values in (missing, close))
+        at = np.arange(107, 400, 7)
+        assert (np.sign(aim[at, 2]) == np.sign(aim[at - 1, 2])).mean() > 0.9
+        assert np.abs(aim[at, 2] - aim[at - 1, 2]).mean() < 1.1 * np.abs(np.diff(whole[107:, 2])).mean()
+        assert traded(missing, rule) < 1.05 * traded(close, rule)
+
+
+def test_the_market_of_a_residual_is_over_the_same_time():
+    """A symbol that misses a bar has a return over two, as has the market that it is compared with."""
+    rng = np.random.default_rng(0)
+    market = rng.normal(0, 0.02, 300)
+    close = priced(market[:, None] + rng.normal(0, 1e-6, (300, 4))).close.copy()
+    close[50::3, 0] = np.nan
+    there = np.isfinite(close[:, 0])
+    bars = Bars.make(pd.bdate_range("2001-01-01", periods=300), list("ABCD"), close)
+    expected = np.diff(market.cumsum()[there])
+    np.testing.assert_allclose(long_short._market(bars)[1 : there.sum(), 0], expected, atol=1e-5)
+    assert np.abs(ResidualMomentum(100, 0, 1).plan(bars).aim[-1]).sum() == pytest.approx(1)

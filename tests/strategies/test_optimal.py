@@ -1,6 +1,7 @@
 """All check values of CEILINGS.md, sections 1 to 5, within Monte Carlo error, and properties of every optimum."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,9 +25,11 @@ from strategies.optimal import (
     Hindsight,
     LinearCostOptimum,
     hidden_markov_threshold,
+    hidden_markov_value,
     hidden_markov_worth,
     hindsight,
     linear_cost_threshold,
+    linear_cost_value,
     partial_adjustment,
 )
 
@@ -56,6 +59,48 @@ def test_hidden_markov_thresholds(mean, stay, cost, switch):
     assert hidden_markov_threshold(mean, stay, cost, 401) == pytest.approx(
         hidden_markov_threshold(mean, stay, cost, 1201), abs=5e-4
     )
+
+
+VALUES = [(0.1, 0.99, 0.1, 0.03130), (0.2, 0.99, 0.1, 0.11103), (0.1, 0.995, 0.5, 0.03848)]
+
+
+@pytest.mark.parametrize(("mean", "stay", "cost", "value"), VALUES)
+def test_regression_hidden_markov_ceilings_are_exact(mean, stay, cost, value):
+    """The docs said .0316, .1114 and .0380, which were sample means. A grid of a quarter of the points agrees to 1e-5."""
+    assert HiddenMarkovFilter(HiddenMarkov(mean, stay, cost)).value == pytest.approx(value, abs=6e-6)
+    assert hidden_markov_value(mean, stay, cost, 101) == pytest.approx(value, abs=1.5e-5)
+    page = Path(__file__).parents[2] / "docs" / "ceilings.md"
+    assert f"**{value:.5f}**" in page.read_text()
+
+
+@pytest.mark.parametrize(("mean", "stay", "cost", "value"), VALUES[:2])
+def test_the_ceiling_is_that_of_plain_value_iteration(mean, stay, cost, value):
+    """Relative value iteration on (belief, position): no difference of values, no stationary distribution, another grid."""
+    node, mass = np.polynomial.hermite_e.hermegauss(31)
+    mass = mass / mass.sum()
+
+    def reward(points):
+        belief = np.clip((1 - np.cos(np.pi * np.linspace(0, 1, points))) / 2, 1e-9, 1 - 1e-9)  # denser near certainty
+        up = stay * belief + (1 - stay) * (1 - belief)
+        returns = np.concatenate([mean + node, node - mean])
+        likely = np.hstack([up[:, None] * mass, (1 - up)[:, None] * mass])
+        after = 1 / (1 + ((1 - up) / up)[:, None] * np.exp(-2 * mean * returns))
+        earned, arriving = mean * (2 * up - 1), np.zeros((2, points))  # long, short
+        for _ in range(2000):
+            ending = np.array([earned, -earned]) + [(likely * np.interp(after, belief, x)).sum(1) for x in arriving]
+            before, arriving = arriving, np.maximum(ending, ending[::-1] - 2 * cost)
+            if np.ptp(arriving - before) < 1e-6:
+                return (arriving - before).mean()
+        raise AssertionError("value iteration does not converge")
+
+    assert (4 * reward(401) - reward(201)) / 3 == pytest.approx(value, abs=1e-5)
+
+
+def test_ceilings_at_the_ends():
+    """Without costs the ceiling is E|expected next return|; with costs that no switch repays it is 0."""
+    p = 0.05 / np.sqrt(1 - 0.9**2)
+    assert linear_cost_value(0.1, 0.05, 0.0) == pytest.approx(p * np.sqrt(2 / np.pi), rel=1e-4)
+    assert hidden_markov_value(0.1, 0.99, 50.0) == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize(("speed", "std", "cost", "value"), [(0.01, 0.01, 0.05, 0.01382), (0.01, 0.01, 1, 0.04956),

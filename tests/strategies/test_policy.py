@@ -159,3 +159,30 @@ def test_the_window_of_the_base_is_a_setting(bars):
     assert "holds its base (inverse volatility)" in short.remark
     with pytest.raises(InputError, match="base_window is 1; it must be at least 2"):
         PolicySettings(base_window=1)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=15)
+def test_rows_on_which_nothing_trades_change_no_weight(seed):
+    rng = np.random.default_rng(seed)
+    bars = samples.gappy_bars(rng, 70, 3)
+    more, at = samples.with_empty_rows(bars, rng)
+    for trades in ("band", "rate", "at_once"):
+        ours = strategy(trades=trades)
+        whole, found = ours.plan(bars), ours.plan(more)
+        for field in ("aim", "band", "rate"):
+            if (expected := getattr(whole, field)) is not None:
+                np.testing.assert_array_equal(getattr(found, field)[at], expected)
+        late = more[int(at[40]) + 1 :]
+        np.testing.assert_allclose(ours.plan(late).aim, found.aim[-len(late) :], atol=1e-6)
+
+
+def test_regression_a_policy_gives_an_external_series_no_weight(bars):
+    vix = np.random.default_rng(0).uniform(10, 30, (len(bars), 1))
+    mask = np.tile([True, True, True, False], (len(bars), 1))
+    both = Bars.make(bars.index, [*bars.symbols, "VIX"], np.hstack([bars.close, vix]), tradable=mask)
+    for base in ("inverse_volatility", "equal_weight", "flat"):
+        aim = strategy(base=base).plan(both).aim
+        assert not aim[:, 3].any()
+        if base != "flat":  # whose weights are a share of all symbols
+            np.testing.assert_allclose(aim[:, :3], strategy(base=base).plan(bars).aim, atol=1e-6)

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-SCRIPT = str(Path(sys.executable).with_name("regimeshift"))
+import pytest
+
+COMMAND = (sys.executable, "-P", "-m", "regimeshift")  # in a process of its own, whether it is installed or not
+
+
+def script() -> Path:
+    """The installed console script; a test that needs it is skipped without it."""
+    found = Path(sys.executable).with_name("regimeshift")
+    if not found.exists():
+        pytest.skip("needs the console script regimeshift: pip install -e .")
+    return found
 
 
 class Done(NamedTuple):

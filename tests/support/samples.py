@@ -46,6 +46,40 @@ def gappy_bars(
     return Bars.make(index, names, close, open=open_, high=high, low=low, volume=volume, delisted=delisted)
 
 
+def with_empty_rows(bars: Bars, rng: np.random.Generator) -> tuple[Bars, np.ndarray]:
+    """The bars with rows put between them on which no symbol trades, and where the rows of `bars` are among them."""
+    between = rng.integers(0, 4, len(bars))  # empty rows before each bar
+    at = np.cumsum(between) + np.arange(len(bars))
+    length = at[-1] + 1 + rng.integers(0, 4)
+    ticks = np.interp(np.arange(length), at, bars.index.as_unit("us").asi8)
+    index = pd.DatetimeIndex(pd.to_datetime(ticks.astype(np.int64), unit="us"))
+    step = pd.Timedelta("1min")  # `interp` is flat beyond its ends
+    head, tail = index[: at[0]], index[at[-1] + 1 :]
+    index = (
+        (head - step * np.arange(len(head), 0, -1))
+        .append(index[at[0] : at[-1] + 1])
+        .append(tail + step * np.arange(1, len(tail) + 1))
+    )
+    fields = {}
+    for name, values in bars.fields.items():
+        fields[name] = np.full((length, bars.shape[1]), np.nan)
+        fields[name][at] = values
+    tradable = np.zeros((length, bars.shape[1]), dtype=bool)
+    tradable[at] = bars.tradable
+    return Bars.make(index, bars.symbols, tradable=tradable, delisted=bars.delisted_from, **fields), at
+
+
+def coin_and_stocks(days: int, stocks: int, seed: int = 0) -> Bars:
+    """A coin that trades every day beside stocks with weekends, in alternating calm and volatile regimes."""
+    index = pd.date_range("2001-01-01", periods=days)
+    week = regime_bars(days, stocks, seed).close
+    closed = index.day_of_week >= 5
+    close = np.full((days, stocks), np.nan)
+    close[~closed] = week[: (~closed).sum()]
+    coin = 100 * np.exp(np.random.default_rng(seed + 1).normal(0, 0.03, days).cumsum())
+    return Bars.make(index, [*(f"S{i}" for i in range(stocks)), "coin"], np.column_stack([close, coin]))
+
+
 @st.composite
 def cases(draw, sizings=("pre_fee", "post_fee"), paths=3):
     """(bars, costs, execution, aim, band, rate): any input that the account must handle."""
@@ -60,7 +94,7 @@ def cases(draw, sizings=("pre_fee", "post_fee"), paths=3):
     costs = Costs(
         commission=either(0.0, 0.002),
         sell_tax=either(0.0, 0.001),
-        fixed=either(0.0, 0.5),
+        fixed=either(0.0, 0.5, 40.0),
         spread=either(0.0, 0.001),
         impact=either(0.0, 0.3),
         quadratic=either(0.0, 0.05, 2.0) if sizing in ("pre_fee", "post_fee") else 0.0,
@@ -75,6 +109,7 @@ def cases(draw, sizings=("pre_fee", "post_fee"), paths=3):
         lot=either(1.0, 10.0),
         cash=1e4,
         borrowing=either(True, False),
+        shortfall=either("pro_rata", "smallest_first"),
         long_only=either(True, False),
         max_weight=either(0.4, np.inf),
         gross=either(1.0, 2.5, np.inf),
@@ -85,4 +120,7 @@ def cases(draw, sizings=("pre_fee", "post_fee"), paths=3):
     shape = (draw(st.integers(1, paths)), length, symbols)
     aim = rng.normal(0, either(0.3, 1.0), shape)
     aim[rng.random(shape) < 0.1] = 0.0
-    return bars, costs, execution, aim, rng.uniform(0, 0.2, shape), rng.uniform(0.1, 1, shape)
+    band, rate = rng.uniform(0, 0.2, shape), rng.uniform(0.1, 1, shape)
+    band[rng.random(shape) < 0.3] = 0.0  # with an aim of 0 the plan may ask for exactly what is held
+    rate[rng.random(shape) < 0.1] = 0.0
+    return bars, costs, execution, aim, band, rate

@@ -121,7 +121,7 @@ def test_listed_is_known_at_each_bar():
     bars = Bars.make(index, ["late", "gone", "delisted"], close, delisted={"delisted": index[30]})
     listed = bars.listed
     assert np.flatnonzero(listed[:, 0]).tolist() == list(range(10, 60))
-    assert np.flatnonzero(listed[:, 1]).tolist() == list(range(19 + 21 + 1))
+    assert np.flatnonzero(listed[:, 1]).tolist() == list(range(19 + 30 + 1))  # 30 days after its last close
     assert np.flatnonzero(listed[:, 2]).tolist() == list(range(30))
     np.testing.assert_array_equal(bars[:25].listed, listed[:25])
     np.testing.assert_array_equal(bars[35:].listed, listed[35:])

@@ -9,7 +9,7 @@ import samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from markets import Bars, Features, InputError
+from markets import Bars, Exogenous, Features, InputError, UnitReturn
 from markets.features import (
     AboveAverage,
     Calendar,
@@ -231,6 +231,64 @@ def test_constant_and_exploding_prices_stay_finite():
         found = features.compute(bars)[features.lookback :]
         assert np.isfinite(found).all()
         assert np.abs(found).max() <= 8
+
+
+# -------------------------------------------------------------------------------------------- gaps
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_rows_on_which_nothing_trades_change_no_feature(seed, delist):
+    rng = np.random.default_rng(seed)
+    bars = samples.gappy_bars(rng, 60, 3, delist=delist)
+    more, at = samples.with_empty_rows(bars, rng)
+    whole, found = SHORT.compute(bars), SHORT.compute(more)
+    np.testing.assert_array_equal(found[at], whole)
+    same = [k for k, name in enumerate(SHORT.names) if "sine" not in name]  # the calendar goes on
+    for t in range(1, len(more)):
+        if t not in at:
+            np.testing.assert_array_equal(found[t][:, same], found[t - 1][:, same])
+
+
+def test_regression_a_gap_is_not_a_return_of_zero():
+    """Of a symbol that prints on some rows, the features are those of its own bars, held in between."""
+    bars = ohlcv(400, 2)
+    rng = np.random.default_rng(0)
+    there = rng.random(400) < 0.4
+    there[0] = True
+    fields = {name: values.copy() for name, values in bars.fields.items()}
+    for values in fields.values():
+        values[~there, 1] = np.nan
+    close = fields.pop("close")
+    found = SHORT.compute(Bars.make(bars.index, bars.symbols, close, **fields))
+    alone = {name: values[there, 1:] for name, values in bars.fields.items()}
+    itself = Bars.make(bars.index[there], ["S1"], alone.pop("close"), **alone)
+    columns = [k for k, name in enumerate(SHORT.names) if name != "rank_3" and "sine" not in name]
+    expected = SHORT.compute(itself)[there.cumsum() - 1]
+    np.testing.assert_array_equal(found[:, 1][:, columns], expected[:, 0][:, columns])
+    np.testing.assert_array_equal(found[:, 0][:, columns], SHORT.compute(bars)[:, 0][:, columns])
+
+
+def test_regression_an_external_series_has_no_rank_and_no_features():
+    bars = ohlcv(120, 4)
+    tradable = np.tile([True, True, True, False], (120, 1))
+    fields = bars.fields
+    close = fields.pop("close")
+    with_vix = Bars.make(bars.index, ["A", "B", "C", "VIX"], close, tradable=tradable, **fields)
+    found = SHORT.compute(with_vix)
+    assert np.isnan(found[:, 3]).all()
+    np.testing.assert_array_equal(found[:, :3], SHORT.compute(with_vix.select(["A", "B", "C"])))
+    stream = SHORT.stream(with_vix[:100])
+    row = (x[100] for x in (with_vix.open, with_vix.high, with_vix.low, with_vix.close, with_vix.volume))
+    np.testing.assert_array_equal(stream.push(*row, with_vix.index[100]), found[100])
+
+
+def test_what_follows_another_symbol_goes_on_in_a_gap():
+    index = pd.date_range("2020", periods=6)
+    close = np.array([[1.0, 2, np.nan, np.nan, 3, 4], [20.0, 21, 22, np.nan, 23, 24]]).T
+    bars = Bars.make(index, ["A", "VIX"], close, tradable=np.tile([True, False], (6, 1)))
+    found = Features((Exogenous("VIX"), UnitReturn(1.0))).compute(bars)[:, 0]
+    np.testing.assert_allclose(found[1:, 0], np.log([21, 22, 22, 23, 24]))
+    np.testing.assert_allclose(found[1:, 1], [1, 1, 1, 0.5, 1 / 3])
 
 
 # --------------------------------------------------------------------------------------------------- memory

@@ -8,7 +8,7 @@ import samples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from markets import Features, InputError, feature
+from markets import Bars, Features, InputError, feature
 from markets.features import Return, VolatilityRatio
 
 
@@ -110,3 +110,60 @@ def test_the_decorator_needs_a_lookback():
         @feature
         def bare(bars):
             return bars.close
+
+
+def test_regression_a_feature_that_names_a_symbol_says_so():
+    """It died when it was defined: 'VIX' is not in list."""
+
+    def fear(bars):
+        vix = np.log(bars.marks[:, bars.symbols.index("VIX")])
+        return np.repeat(vix[:, None], bars.shape[1], axis=1)
+
+    with pytest.raises(
+        InputError, match=r"fails on the test bars, of A, B, C .* @feature\(lookback=20, symbols=\('VIX',\)\)"
+    ):
+        feature(lookback=0)(fear)
+    with pytest.raises(InputError, match=r"has no symbol 'VIX'.*symbols="):
+        feature(lookback=0)(lambda bars: np.repeat(bars.select(["VIX"]).marks, bars.shape[1], axis=1))
+    with pytest.raises(InputError, match=r"write a tuple, as in symbols=\('VIX',\)"):
+        feature(lookback=0, symbols="VIX")
+    part = feature(lookback=0, symbols=("VIX",))(fear)
+    features = Features((part, Return(2, volatility=3)))
+    assert Features.from_dict(json.loads(json.dumps(asdict(features)))) == features
+    close = np.random.default_rng(0).uniform(10, 20, (30, 2))
+    index = pd.date_range("2020", periods=30)
+    bars = Bars.make(index, ["A", "VIX"], close, tradable=np.tile([True, False], (30, 1)))
+    np.testing.assert_array_equal(features.compute(bars)[3:, 0, 0], np.log(close[3:, 1]))
+    assert np.isnan(features.compute(bars)[:, 1]).all()
+    with pytest.raises(InputError, match="fear reads 'VIX', but bars has no such symbol"):
+        features.compute(bars.select(["A"]))
+
+
+TABLE = pd.Series(20.0, index=pd.date_range("2010", "2019-12-31"))
+
+
+@pytest.mark.parametrize(
+    "look_up",
+    [
+        lambda bars: TABLE.reindex(bars.index),
+        lambda bars: TABLE.loc[bars.index],
+        lambda bars: pd.Series([TABLE[time] for time in bars.index]),
+    ],
+)
+@pytest.mark.parametrize("needs", [(), ("index",)])
+def test_regression_a_table_of_dates_is_refused_with_what_to_do(look_up, needs):
+    """The message was about the lookback."""
+    with pytest.raises(
+        InputError, match=r"looks dates up in a table of its own.* untradable symbol.* Exogenous"
+    ) as refused:
+        feature(lookback=0, needs=needs)(lambda bars: np.tile(look_up(bars).to_numpy()[:, None], bars.shape[1]))
+    assert "\n" not in str(refused.value)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_rows_on_which_nothing_trades_change_no_feature(seed):
+    rng = np.random.default_rng(seed)
+    bars = samples.gappy_bars(rng, 40, 3)
+    more, at = samples.with_empty_rows(bars, rng)
+    features = Features((swing, overnight))
+    np.testing.assert_array_equal(features.compute(more)[at], features.compute(bars))

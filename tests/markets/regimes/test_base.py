@@ -1,3 +1,4 @@
+import copy
 import json
 
 import numpy as np
@@ -311,3 +312,73 @@ def test_a_symbol_that_never_trades_is_one_line():
             type(detector)(**detector.get_params()).fit(bars)
         with pytest.raises(InputError, match="returns are too few"):
             type(detector)(**detector.get_params()).fit(bars[:2])
+
+
+# ------------------------------------------------------------------------------------------------ sessions
+
+
+def on_calendar_days(bars: Bars) -> Bars:
+    index = pd.date_range(bars.index[0], bars.index[-1])
+    return Bars.make(index, bars.symbols, pd.DataFrame(bars.close, index=bars.index).reindex(index).to_numpy())
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_regression_stocks_on_calendar_days_have_the_regimes_of_their_sessions(name, bars):
+    """Weekends were returns of 0: on 20 stocks a calm of .009 %, and .352 switches per bar instead of .035."""
+    daily = on_calendar_days(bars)
+    np.testing.assert_array_equal(market_returns(daily)[daily.sessions], market_returns(bars))
+    assert np.isnan(market_returns(daily)[~daily.sessions]).all()
+    past = bars.index[999]
+    detector, other = (copy.deepcopy(DETECTORS[name]).fit(b.until(past)) for b in (bars, daily))
+    path, found = detector.filter(bars), other.filter(daily)
+    np.testing.assert_array_equal(found.probabilities[daily.sessions], path.probabilities)
+    closed = np.flatnonzero(~daily.sessions)
+    np.testing.assert_array_equal(found.probabilities[closed], found.probabilities[closed - 1])
+    assert (np.diff(found.labels) != 0).sum() == (np.diff(path.labels) != 0).sum()
+    pd.testing.assert_frame_equal(found.table(daily), path.table(bars), check_exact=False)
+    look = detector.hindsight(daily).probabilities
+    np.testing.assert_array_equal(look[daily.sessions], detector.hindsight(bars).probabilities)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=15)
+def test_rows_on_which_nothing_trades_change_no_regime(fitted, name, seed):
+    rng = np.random.default_rng(seed)
+    bars = samples.gappy_bars(rng, 90, 3)
+    more, at = samples.with_empty_rows(bars, rng)
+    detector = fitted[name]
+    np.testing.assert_array_equal(detector.filter(more).probabilities[at], detector.filter(bars).probabilities)
+
+
+def test_regression_a_coin_beside_ten_stocks_leaves_calm_tasks():
+    """The weekends of the coin alone were the market's: no calm task was left."""
+    bars = samples.coin_and_stocks(2100, 10)
+    stocks = bars.select([s for s in bars.symbols if s != "coin"])
+    np.testing.assert_array_equal(bars.sessions, stocks.sessions)
+    detector = HiddenMarkovRegimes(2, restarts=3).fit(bars[:1400])
+    counts = TaskSet.from_regimes(bars, detector, warmup=20).table()["tasks"]
+    assert counts["calm"] >= counts["crisis"]
+    wild = (np.arange(bars.sessions.sum()) // 110) % 3 == 2
+    assert (detector.filter(bars).labels[bars.sessions] == wild).mean() > 0.9
+
+
+def test_the_markets_return_is_since_the_session_before():
+    nan = np.nan
+    close = np.array([[10, 10, 10], [11, 10, 12], [nan, nan, 12], [11, 11, 18], [11, nan, 18], [11, 22, 18.0]])
+    found = market_returns(Bars.make(pd.date_range("2020", periods=6), list("ABC"), close))
+    # row 2 has one of three. In row 4 B misses a session on which the others stand still, and row 5 has both its days.
+    np.testing.assert_allclose(found, [nan, 0.1, nan, 0.2, 0, 1 / 3])
+    tradable = np.tile([True, True, False], (6, 1))
+    some = Bars.make(pd.date_range("2020", periods=6), list("ABC"), close, tradable=tradable)
+    np.testing.assert_allclose(market_returns(some), [nan, 0.05, nan, 0.05, 0, 0.5])  # C is an external series
+
+
+def test_a_missed_session_is_not_counted_twice():
+    market = np.random.default_rng(0).normal(0, 0.02, 200)
+    close = np.tile(50 * np.cumprod(1 + market)[:, None], (1, 4))
+    close[20::3, 0] = np.nan
+    close[20::7, 1] = np.nan
+    bars = Bars.make(pd.bdate_range("2001", periods=200), list("ABCD"), close)
+    np.testing.assert_allclose(market_returns(bars)[1:], market[1:], atol=1e-12)
+    np.testing.assert_allclose(market_returns(bars, log=True)[1:], np.log1p(market[1:]), atol=1e-12)

@@ -22,9 +22,8 @@ def detector(bars, request):
 
 def peer(bars, k):
     """The model of statsmodels on the same returns, in per cent."""
-    from statsmodels.tsa.regime_switching.markov_regression import MarkovRegression
-
-    return MarkovRegression(market_returns(bars)[1:] * 100, k_regimes=k, trend="c", switching_variance=True)
+    switching = pytest.importorskip("statsmodels.tsa.regime_switching.markov_regression")
+    return switching.MarkovRegression(market_returns(bars)[1:] * 100, k_regimes=k, trend="c", switching_variance=True)
 
 
 def peer_parameters(detector):

@@ -20,7 +20,7 @@ def test_features_are_exponential_averages(bars, detector):
     features = detector._features(returns)
     for f, half_life in enumerate(detector.deviations):
         below = np.sqrt((series.clip(upper=0) ** 2).ewm(halflife=half_life).mean())
-        np.testing.assert_allclose(features[50:, f], np.log(below)[50:], rtol=1e-9)
+        np.testing.assert_allclose(features[50:, f], np.log(below[50:]), rtol=1e-9)
     for f, half_life in enumerate(detector.sortinos, start=len(detector.deviations)):
         below = np.sqrt((series.clip(upper=0) ** 2).ewm(halflife=half_life).mean())
         np.testing.assert_allclose(features[50:, f], (series.ewm(halflife=half_life).mean() / below)[50:], rtol=1e-9)

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from markets import Bars, ChangePoints, HiddenMarkovRegimes, InputError, JumpRegimes, RegimePath, VolatilityTrendRegimes
-from markets.regimes.page import _ticks, _towers, look_ahead, write_regime_page
+from markets.common.pages import COLUMNS
+from markets.regimes.colours import shade
+from markets.regimes.page import _figure, _ticks, _towers, look_ahead, write_regime_page
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -88,3 +90,33 @@ def test_shades_cover_each_bar_once():
 
 def test_ticks_are_round():
     assert _ticks(np.array([0.9, 3.0, np.nan, 11.0])) == [0.5, 1, 2, 5, 10, 20]
+
+
+def test_regression_a_page_holds_what_a_screen_can_show():
+    rng = np.random.default_rng(0)
+    index = pd.date_range("2022-01-01", periods=200_000, freq="min")
+    bars = Bars.make(index, ["A"], np.exp(np.cumsum(1e-4 * rng.standard_normal(len(index))))[:, None], name="minutes")
+    labels = (rng.random(len(index)) < 0.3).astype(int)  # tens of thousands of switches
+    path = RegimePath(index, np.eye(2)[labels], ("calm", "crisis"))
+    figure = _figure(bars, path, path, index[60_000])
+    curves = [trace for trace in figure.data if trace.fill is None]
+    assert max(len(trace.x) for trace in curves) <= 4 * COLUMNS
+    assert min(curves[0].y) == bars.close.min()
+    assert max(curves[0].y) == bars.close.max()
+    assert max(len(trace.x) for trace in figure.data) <= 4 * COLUMNS
+    assert len(figure.to_json()) < 2_500_000
+
+
+def test_a_regime_is_drawn_in_the_colour_of_its_name(bars):
+    path = RegimePath(bars.index, np.eye(2)[np.arange(len(bars)) // 100 % 2], ("calm", "crisis"))
+    figure = _figure(bars, path, path, bars.index[600])
+    fills = {trace.name: trace.fillcolor for trace in figure.data if trace.fill}
+    assert fills == {name: shade(name, ("calm", "normal", "crisis")) for name in ("calm", "crisis")}
+
+
+def test_a_fit_for_comparison_alone_warns_of_nothing(bars, tmp_path):
+    """The page also fits on everything; what is wrong with that is none of the user's concern."""
+    detector = HiddenMarkovRegimes(2, restarts=2).fit(bars[:600])
+    close = bars.close.copy()
+    close[1000] *= 100
+    write_regime_page(Bars.make(bars.index, bars.symbols, close), bars[:600], detector, tmp_path / "r.html")

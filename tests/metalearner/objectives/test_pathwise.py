@@ -2,14 +2,16 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from markets import Costs, Execution, InputError, Plan, TaskSet, simulate
+from markets import Bars, Costs, Execution, Features, InputError, Plan, TaskSet, simulate
+from markets.features import Return
 from markets.synthetic import DriftMomentum, GarleanuPedersen
 from metalearner import CostCurriculum, HeldRisk, LogWealth, MeanVariance, Pathwise, PowerUtility
 from metalearner.learners.inner_loop import ADAPTS, Inner, adapted
-from metalearner.objectives.pathwise import WindowBatch
+from metalearner.objectives.pathwise import WindowBatch, _volatility
 from strategies import Policy, PolicySettings
 from strategies.networks import named_params
 from strategies.optimal import GarleanuPedersenOptimum
@@ -290,3 +292,23 @@ def test_truncation_cuts_the_memory_alone(tasks):
 def test_log_wealth_is_power_utility_of_one():
     growth, counted, unit = torch.randn(3, 5) * 0.01, torch.ones(3, 5, dtype=torch.bool), torch.full((3, 1), 0.01)
     torch.testing.assert_close(LogWealth()(growth, counted, unit), PowerUtility(1.0)(growth, counted, unit))
+
+
+def test_regression_tasks_without_a_known_feature_are_refused(bars):
+    """They were trained on in silence: 3 of 14 windows had no feature at all."""
+    policy = Policy(PolicySettings(features=Features((Return(600),))))
+    with pytest.raises(
+        InputError, match=r"task 0, from .*: no features are known in its support, since they look back 600 bars"
+    ):
+        Pathwise().sampler(TaskSet.from_windows(bars), policy, 5)
+    windows = TaskSet.from_windows(bars, features=policy.settings.features)
+    assert len(Pathwise().sampler(windows, policy, 5)) == len(windows)
+
+
+def test_regression_the_unit_of_returns_is_of_sessions(bars):
+    """Weekends counted as returns of 0."""
+    index = pd.date_range(bars.index[0], bars.index[-1])
+    close = pd.DataFrame(bars.close, index=bars.index).reindex(index).to_numpy()
+    daily = Bars.make(index, bars.symbols, close)
+    cut = index.get_indexer([bars.index[700]])
+    np.testing.assert_array_equal(_volatility(daily, cut, 50), _volatility(bars, np.array([700]), 50))

@@ -10,12 +10,25 @@ import numpy as np
 import pytest
 import samples
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from markets import InputError, TaskSet
-from metalearner import RL2, MeanVariance, Pathwise, Training, load_meta
+from metalearner import (
+    MAML,
+    RL2,
+    FineTune,
+    Latent,
+    MeanVariance,
+    Pathwise,
+    Reptile,
+    Scratch,
+    Training,
+    load_meta,
+)
 from metalearner.distributed import Ranks
 from metalearner.learners.base import select_shrinkage
 from metalearner.learners.rl2 import QueryUtility
+from metalearner.training.loop import _clip_gradients
 from strategies import Policy, PolicySettings
 
 SHORT = Training(steps=9, evaluate_every=3, evidence=-1e9)
@@ -87,7 +100,11 @@ def test_training_runs_in_the_threads_it_is_given_and_gives_them_back(tasks):
 @pytest.mark.process
 @pytest.mark.parametrize("wanted", [1, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
 def test_kill_minus_nine_loses_nothing(tmp_path, wanted):
-    """A real process is killed at random moments until it is done; its weights equal those of an uninterrupted run."""
+    """A real process is killed at random moments until it is done; its weights equal those of an uninterrupted run.
+
+    It prints each step, and waits for a line before its last one: however fast the machine, it is not done before it is killed.
+    """
+    steps = 30 * wanted
     script = tmp_path / "train.py"
     script.write_text(
         "import sys, samples\n"
@@ -96,35 +113,34 @@ def test_kill_minus_nine_loses_nothing(tmp_path, wanted):
         "bars = samples.regime_bars(1500, 3, seed=1)\n"
         "regimes = HiddenMarkovRegimes(2, restarts=3).fit(bars[:900])\n"
         "tasks = TaskSet.from_regimes(bars[:1300], regimes).split(bars.index[900])\n"
-        "training = Training(steps=int(sys.argv[3]), evaluate_every=1, evidence=-1e9)\n"
-        "print('ready', flush=True)\n"
-        "meta = RL2(context=20, training=training).fit(*tasks, checkpoint=sys.argv[1], resume=True, progress=False)\n"
+        f"training = Training(steps={steps}, evaluate_every=1, evidence=-1e9)\n"
+        "def log(values, step):\n"
+        "    print(step, flush=True)\n"
+        f"    if step == {steps - 1}:\n"
+        "        sys.stdin.readline()\n"
+        "meta = RL2(context=20, training=training).fit(*tasks, checkpoint=sys.argv[1], resume=True, progress=False, log=log)\n"
         "meta.save(sys.argv[2])\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(samples.__file__).parent)}
+    path = os.pathsep.join((str(Path(samples.__file__).parent), os.environ["PYTHONPATH"]))
 
     def start(name):
-        command = [
-            sys.executable,
-            str(script),
-            str(tmp_path / f"{name}.safetensors"),
-            str(tmp_path / name),
-            str(30 * wanted),
-        ]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+        command = [sys.executable, str(script), str(tmp_path / f"{name}.safetensors"), str(tmp_path / name)]
+        return subprocess.Popen(
+            command, env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
 
-    assert start("whole").wait() == 0
-    rng, kills = np.random.default_rng(0), 0
-    while True:
+    start("whole").communicate(b"\n")
+    rng = np.random.default_rng(0)
+    for _ in range(wanted):
         process = start("killed")
-        process.stdout.readline()
-        time.sleep(rng.uniform(0.05, 0.35) if kills < wanted else 0)
-        if process.poll() is None and kills < wanted:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        if process.wait() == 0:
-            break
-    assert kills == wanted
+        for _ in range(rng.integers(1, 20)):
+            process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.02))  # at any moment of a step
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    process = start("killed")
+    process.communicate(b"\n")
+    assert process.returncode == 0
     for name in ("weights.safetensors", "history.csv", "strategy.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
 
@@ -151,11 +167,96 @@ def judged(policy, tasks):
     return QueryUtility(policy, Pathwise().sampler(tasks, policy, 20))
 
 
-def test_the_best_weights_on_validation_are_kept(tasks):
-    meta = fit(tasks, Training(steps=30, evaluate_every=5, evidence=-1e9, learning_rate=3e-2))
+ROUNDING = {"cpu": 1e-9, "cuda": 1e-6}  # how far a score is from the same one on a CPU
+
+
+def test_the_best_weights_on_validation_are_kept(tasks, device):
+    """Training judges them on its device; what it returns is on the CPU, where float32 sums up in another order."""
+    meta = fit(tasks, Training(steps=30, evaluate_every=5, evidence=-1e9, learning_rate=3e-2, device=device))
     choosing = TaskSet(tasks[1].tasks[: (len(tasks[1]) + 1) // 2])
     found = judged(meta.policy, choosing).scores(np.random.default_rng(0)).mean().item()
-    assert float(meta.policy.shrink) < 1 or found == pytest.approx(meta.history["validation"].max(), abs=1e-9)
+    assert next(meta.policy.parameters()).device.type == "cpu"
+    assert float(meta.policy.shrink) < 1 or found == pytest.approx(
+        meta.history["validation"].max(), abs=ROUNDING[device]
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("learner", [RL2, MAML, Latent, Reptile, FineTune, Scratch])
+def test_every_learner_trains_on_a_gpu_as_on_a_cpu(tasks, learner):
+    """From the same initial weights on the same tasks: the first validation agrees, and training moves the weights."""
+    found = {}
+    for device in ("cpu", "cuda"):
+        training = Training(steps=2, evaluate_every=1, evidence=None, device=device)
+        found[device] = learner(training=training).fit(*tasks, progress=False)
+    assert all(torch.isfinite(weights(meta)).all() for meta in found.values())
+    assert next(found["cuda"].policy.parameters()).device.type == "cpu"
+    if len(found["cpu"].history):  # Scratch trains when it adapts
+        first = [meta.history["validation"].iloc[0] for meta in found.values()]
+        assert first[1] == pytest.approx(first[0], abs=10 * ROUNDING["cuda"])
+
+
+@pytest.mark.gpu
+def test_a_training_on_a_gpu_resumes(tasks, tmp_path):
+    def interrupt(_, step):
+        if step == 3:
+            raise Stop
+
+    training, path = replace(SHORT, device="cuda"), tmp_path / "c.safetensors"
+    whole = fit(tasks, training)
+    with pytest.raises(Stop):
+        fit(tasks, training, checkpoint=path, log=interrupt)
+    torch.testing.assert_close(
+        weights(fit(tasks, training, checkpoint=path, resume=True)), weights(whole), atol=1e-5, rtol=0
+    )
+
+
+class Reads(TorchDispatchMode):
+    """Counts what makes the CPU wait for the device: reading a number out of a tensor."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_regression_the_gradients_are_read_once_an_update_not_once_a_parameter():
+    module = torch.nn.Sequential(*(torch.nn.Linear(3, 3) for _ in range(20)))
+    module(torch.ones(1, 3)).sum().backward()
+    expected = torch.cat([p.grad.flatten() for p in module.parameters()])
+    with Reads() as reads:
+        _clip_gradients(module, 1e-3)
+    assert reads.count == 1
+    found = torch.cat([p.grad.flatten() for p in module.parameters()])
+    torch.testing.assert_close(found, expected * 1e-3 / expected.norm())
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_a_gradient_that_is_not_finite_is_named(wrong):
+    module = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+    module(torch.ones(1, 3)).sum().backward()
+    module[1].weight.grad[0, 0] = wrong
+    with pytest.raises(FloatingPointError, match=r"the gradient of 1\.weight is not finite"):
+        _clip_gradients(module, 1.0)
+    module[1].weight.grad.fill_(1e30)
+    with pytest.raises(FloatingPointError, match="norm of the gradients is beyond"):
+        _clip_gradients(module, 1.0)
+
+
+@pytest.mark.parametrize(("devices", "backend"), [(0, "gloo"), (1, "gloo"), (2, "cpu:gloo,cuda:nccl")])
+def test_regression_two_processes_on_one_gpu_do_not_ask_for_nccl(monkeypatch, devices, backend):
+    """NCCL refuses them: "Duplicate GPU detected"."""
+    for name, value in (("WORLD_SIZE", "2"), ("LOCAL_WORLD_SIZE", "2"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    asked = []
+    monkeypatch.setattr("torch.cuda.device_count", lambda: devices)
+    monkeypatch.setattr("torch.cuda.set_device", lambda number: asked.append(number))
+    monkeypatch.setattr("torch.distributed.init_process_group", asked.append)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 1)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    assert Ranks.join() == Ranks(1, 2)
+    assert asked == [*([1 % devices] if devices else []), backend]
 
 
 def test_patience_stops_early(tasks):
@@ -198,7 +299,7 @@ def test_processes_that_share_the_tasks_learn_the_same(tmp_path):
         "pathwise = Pathwise(f.costs, f.execution, MeanVariance(1.0), CostCurriculum(0, 0), f.scale, symbols=0)\n"
         "for kind, memory in ((RL2, 'gru'), (Latent, 'belief'), (MAML, 'none'), (Reptile, 'none')):\n"
         "    policy = PolicySettings(memory=memory, base='flat', trades='at_once', features=f.features)\n"
-        "    training = Training(steps=4, batch=6, evaluate_every=4, evidence=None)\n"
+        "    training = Training(steps=4, batch=6, evaluate_every=4, evidence=None, device='cpu')\n"
         "    learner = kind(policy=policy, objective=pathwise, training=training)\n"
         "    meta = learner.fit(f.sample(40, 1).tasks(), f.sample(10, 2).tasks(), progress=False)\n"
         "    meta.save(f'{sys.argv[1]}-{kind.__name__}')\n"
