@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from backtests.served import ServedStrategy
 
 CHAMPION = "champion"
+NAME = re.compile(r"[\w .-]+")  # of a registered model
 TOLERANCE = 1e-6
 ARTIFACT = "artifacts/strategy"  # where MLflow puts the strategy among a version's files
 _PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
@@ -162,7 +163,7 @@ def register(
 
     from backtests.deployment import bars_needed, deployable, make_contract
 
-    if not name or not re.fullmatch(r"[\w .-]+", name):
+    if not name or not NAME.fullmatch(name):
         raise InputError(f"model name {name!r}: use letters, digits, spaces, dots, hyphens and underscores")
     if bars is None:
         if result is None:
@@ -403,8 +404,8 @@ def load(name: str, *, root: str | Path = "mlruns") -> RegisteredStrategy:
     InputError
         When the model cannot be loaded; the message lists the registered models.
     """
-    name = name.removeprefix("models:/")
-    model, _, number = name.partition("/")
+    short = name.removeprefix("models:/")
+    model, _, number = short.partition("/")
     model, _, alias = model.partition("@")
     found = lookup.find(model, number, alias or CHAMPION, root)
     if not found:  # that is left to MLflow, whose import takes seconds
@@ -419,16 +420,15 @@ def _load(name: str, *, root: str | Path) -> RegisteredStrategy:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    with tracking.connected_to(root):
-        try:
-            version = _version(name)
-            return RegisteredStrategy(version, _verified(version))
-        except MlflowException as error:
-            known = ", ".join(m.name for m in mlflow.MlflowClient().search_registered_models()) or "none yet"
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"model {name!r} cannot be loaded ({reason}); registered models: {known}; make one with: regimeshift register"
-            ) from None
+    try:
+        version = _version(name.removeprefix("models:/"))
+        return RegisteredStrategy(version, _verified(version))
+    except MlflowException as error:
+        known = ", ".join(m.name for m in mlflow.MlflowClient().search_registered_models()) or "none yet"
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"model {name!r} cannot be loaded ({reason}); registered models: {known}; make one with: regimeshift register"
+        ) from None
 
 
 def _version(name: str) -> Version:

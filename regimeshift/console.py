@@ -70,9 +70,9 @@ def _print_whole(table: Table) -> None:
     if console.is_terminal:
         console.print(table)
         return
-    wide = Console(width=_width(table), file=io.StringIO())
-    wide.print(table)
-    lines = wide.file.getvalue().splitlines()
+    out = io.StringIO()
+    Console(width=_width(table), file=out).print(table)
+    lines = out.getvalue().splitlines()
     console.print("\n".join(line.rstrip() for line in lines).strip("\n"), markup=False)
 
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from markets.common.words import count
 from regimeshift.console import console, show, step
@@ -53,7 +53,8 @@ def fit_regimes(bars: Bars, where: Spans, n_regimes: int | None, seed: int) -> R
 
     past = bars[: _before(bars, where.validation)]
     with step("fitting regimes"):
-        return HiddenMarkovRegimes(n_regimes or usual_regimes(past), seed=seed).fit(past)
+        n_regimes = usual_regimes(past) if n_regimes is None else n_regimes
+        return HiddenMarkovRegimes(n_regimes, seed=seed).fit(past)
 
 
 def usual_regimes(past: Bars) -> int:
@@ -112,16 +113,19 @@ def build_learner(
 ) -> MetaLearner:
     """A learner by its name, with windows that suit the bars."""
     from metalearner import LEARNERS, Pathwise, Training
+    from metalearner.learners.inner_loop import GradientLearner
+    from strategies import PolicySettings
 
     learner = LEARNERS[name](
         training=Training(steps=steps, seed=seed, device=device, evidence=learning.evidence),
         objective=Pathwise(costs=trading.charged(), execution=trading.limits()),
     )
+    assert isinstance(learner.policy, PolicySettings)
     policy = replace(
         learner.policy, base=learning.base, base_window=windows.volatility, features=windows.features, limit=trading.leverage
     )  # fmt: skip
-    options = {"policy": policy, "context": windows.of_daily(learner.context, 12)}
-    if hasattr(learner, "inner"):
+    options: dict[str, Any] = {"policy": policy, "context": windows.of_daily(learner.context, 12)}
+    if isinstance(learner, GradientLearner):
         options["inner"] = replace(learner.inner, support=windows.of_daily(learner.inner.support, 24))
     return replace(learner, **options)
 

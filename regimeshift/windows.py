@@ -21,10 +21,13 @@ class Windows:
         Bars in a year: 252 for daily and shorter bars, 52 for weekly, 12 for monthly ones.
     lookback : int
         Longest window of the features.
+    task : int
+        Support bars and query bars of a task: 60 daily bars, and fewer where there are not enough for twelve such stretches.
     """
 
     year: int
     lookback: int
+    task: int
 
     @classmethod
     def of(cls, bars: Bars, lookback: int | None = None) -> Windows:
@@ -32,7 +35,10 @@ class Windows:
         from markets.features.composition import bars_in_year
 
         year = bars_in_year(bars)
-        return cls(year, lookback or max(year, 4))
+        lookback = lookback or max(year, 4)
+        usual = cls(year, lookback, 0).usual_task
+        enough = (len(bars) + bars.past - lookback) // 12
+        return cls(year, lookback, max(min(usual, enough), min(usual, 12)))
 
     def of_daily(self, bars: int, least: int) -> int:
         """The window that is `bars` on daily bars, but at least `least` where that is shorter."""
@@ -56,8 +62,8 @@ class Windows:
         return self.of_daily(63, 12)
 
     @property
-    def task(self) -> int:
-        """Support bars and query bars of a task, and bars of memory."""
+    def usual_task(self) -> int:
+        """Support bars and query bars of a task, where there are enough bars."""
         return self.of_daily(60, 12)
 
     @property
@@ -67,5 +73,5 @@ class Windows:
 
     @property
     def needed(self) -> int:
-        """Bars without which training, validation and test cannot all have any: the warm-up and five tasks."""
-        return self.lookback + 1 + 5 * self.task
+        """Bars without which training, validation and test cannot all have any: the warm-up and five usual stretches."""
+        return self.lookback + 1 + 5 * self.usual_task

@@ -106,7 +106,7 @@ def test_regression_too_few_bars_name_an_option_that_the_command_has(tmp_path):
     assert done.returncode == 0, done.stderr
     wide(tmp_path / "short.csv", pd.bdate_range("2018-01-01", periods=500), walk(500, 2, 0.01), ["A", "B"])
     refused(call("train", "short.csv", cwd=tmp_path), "use --lookback 199 or less, or more bars")
-    done = call("train", "short.csv", "--lookback", "60", "--steps", "2", cwd=tmp_path)
+    done = call("train", "short.csv", "--lookback", "60", "--n-regimes", "1", "--steps", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

@@ -28,6 +28,7 @@ from markets.common.files import replacing
 from markets.common.formats import FORMAT, check_format
 from markets.common.kinds import find, register
 from markets.common.statistics import bars_per_year, deviation
+from markets.common.words import count
 
 # An hour of the day has a season of its own if the fit has this many returns in it; this share of the largest returns is cut.
 SEASON_RETURNS = 20
@@ -341,7 +342,8 @@ class RegimeDetector(ABC):
         known = np.isfinite(returns)
         returns, hours, k = returns[known], np.asarray(held.index.hour)[known], self.n_regimes
         if len(returns) < needed:
-            raise InputError(f"{bars.name}: {len(returns)} returns are too few for {k} regimes; give at least {needed}")
+            have, wanted = count(len(returns), "return"), count(k, "regime")
+            raise InputError(f"{bars.name}: {have} are too few for {wanted}; give at least {needed}")
         if returns.std() < 1e-9:
             raise InputError(f"{bars.name}: prices do not move, so there are no regimes to find")
         if (different := len(np.unique(returns.round(9)))) < 2 * k:

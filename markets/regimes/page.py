@@ -163,7 +163,8 @@ def _percent(value: float) -> str:
 
 
 def _number(value: float, digits: int, unit: str = "") -> str:
-    return f"{value:,.{digits}f}{unit}" if np.isfinite(value) else "–"
+    text = f"{value:,.{digits}f}" if np.isfinite(value) else "–"
+    return text if text == "–" else text + (unit.removesuffix("s") if text == "1" else unit)
 
 
 def _table(text: pd.DataFrame) -> str:

@@ -52,7 +52,9 @@ class Regimes(DataOptions):
                 f"--fit-until {self.fit_until}: the fit would use all of {bars.name}; leave some bars after it"
             )
         with step("fitting regimes"):
-            n_regimes = self.n_regimes or (usual_regimes(past) if self.detector == "hmm" else None)
+            n_regimes = self.n_regimes
+            if n_regimes is None and self.detector == "hmm":
+                n_regimes = usual_regimes(past)
             regimes = detector_from_name(self.detector, n_regimes, self.seed).fit(past)
         after = bars[len(past) :]
         show_regimes(past, regimes, f"Fitted on {past.index[0]:%Y-%m-%d} to {past.index[-1]:%Y-%m-%d}")

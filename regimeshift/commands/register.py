@@ -43,7 +43,8 @@ class Register(DataOptions):
 
             meta = load_meta(self.model)
         bars = self.load(self.source)
-        name = self.name or plain_name(Path(self.model).resolve().name)
+        folder = Path(self.model).resolve().name
+        name = self.name or (folder if registry.NAME.fullmatch(folder) else plain_name(folder))
         with step(f"adapting {meta.name} and registering it as {name}"):
             version = registry.register(name, meta, bars=bars)
             span = registry.tags_of(version).get("backtest_span")

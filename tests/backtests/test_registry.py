@@ -404,3 +404,14 @@ def test_regression_signal_refuses_a_symbol_that_no_longer_trades(version, bars,
     close[-40:, 2] = np.nan
     with pytest.raises(InputError, match="S2 no longer trades"):
         registry.target_weights(registry.load("test-rl2", root=root), Bars.make(bars.index, bars.symbols, close))
+
+
+@pytest.mark.process
+def test_regression_a_decision_does_not_wait_for_mlflow(version, root):
+    """`signal` took eight seconds, most of them to import MLflow and to open its store."""
+    code = (
+        f"import sys; from backtests import registry; model = registry.load('test-rl2', root={str(root)!r})\n"
+        "print(model.version.number, 'mlflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(version.number), "False"]

@@ -290,7 +290,7 @@ def test_check_lookahead_passes_what_is_clean(tmp_path):
 def test_regimes_of_a_short_file_says_how_many_bars_it_needs(tmp_path):
     bars = samples.regime_bars(60, 1, seed=1)
     pd.DataFrame(bars.close, index=bars.index.rename("date"), columns=["A"]).to_csv(tmp_path / "short.csv")
-    refused(call("regimes", "short.csv", cwd=tmp_path), "returns are too few for 3 regimes")
+    refused(call("regimes", "short.csv", cwd=tmp_path), "17 returns are too few for 1 regime; give at least 20")
 
 
 def test_bench_ceilings_prints_a_ladder_of_each_family(tmp_path):

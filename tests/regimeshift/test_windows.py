@@ -6,7 +6,7 @@ from markets import Bars, Features, InputError
 from regimeshift.windows import Windows
 
 
-def every(freq, length=200):
+def every(freq, length=1000):
     close = np.exp(np.random.default_rng(0).normal(0, 0.01, (length, 1)).cumsum(axis=0))
     return Bars.make(pd.date_range("2000-01-31", periods=length, freq=freq), ["A"], close)
 
@@ -37,6 +37,7 @@ def test_windows_are_of_the_same_time_for_longer_bars(freq, year, quarter, volat
 def test_a_lookback_shortens_the_features_alone():
     found = Windows.of(every("D"), lookback=50)
     assert (found.year, found.task, found.features.lookback) == (252, 60, 50)
+    assert Windows.of(every("D", 500), lookback=50).task == 37  # a twelfth of what is left
     assert found.needed == 50 + 1 + 5 * 60
 
 

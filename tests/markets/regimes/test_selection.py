@@ -35,7 +35,7 @@ def test_the_criterion_is_bic():
 def test_few_bars_support_few_regimes_and_none_is_an_error():
     bars = bars_of(np.random.default_rng(0).standard_normal(50))
     assert list(supported_regimes(bars).table.index) == [1, 2]
-    with pytest.raises(InputError, match="too few for 1 regimes"):
+    with pytest.raises(InputError, match="too few for 1 regime"):
         supported_regimes(bars[:10])
     with pytest.raises(InputError, match="most is 0"):
         supported_regimes(bars, most=0)
