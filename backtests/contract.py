@@ -220,7 +220,7 @@ class DataContract:
     @cached_property
     def tradable(self) -> np.ndarray:
         """Whether each symbol is ever tradable, bool of shape (A,)."""
-        return self.bars.tradable.any(axis=0)
+        return np.asarray(self.bars.tradable.any(axis=0))
 
     @cached_property
     def _listing(self) -> list[pd.Timestamp]:
