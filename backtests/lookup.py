@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from backtests import tracking
+
 
 class Found(NamedTuple):
     """A registered version: its number, its tags, and the folder of its files."""
@@ -35,9 +37,9 @@ def find(model: str, number: str, alias: str, root: str | Path) -> Found | None:
     Found or None
         None if there is no such version, or MLflow has to be asked: its store is a server, or its tables or places are others.
     """
-    address = os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI")
-    file = Path(root) / "mlflow.db" if not address else Path(address.removeprefix("sqlite:///"))
-    if (address and not address.startswith("sqlite:///")) or not file.is_file():
+    address = os.environ.get("MLFLOW_REGISTRY_URI") or tracking.address_of(root)
+    file = Path(address.removeprefix("sqlite:///"))
+    if not address.startswith("sqlite:///") or not file.is_file():
         return None
     try:
         with contextlib.closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:

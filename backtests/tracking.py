@@ -68,9 +68,7 @@ def connect(root: str | Path = ROOT) -> str:
         import mlflow
         from mlflow.exceptions import MlflowException
 
-        ours = f"sqlite:///{Path(root).resolve()}/mlflow.db"
-        address = os.environ.get("MLFLOW_TRACKING_URI") or ours
-        overridden = address != ours and str(root) != ROOT
+        address = address_of(root)
         lock, artifacts = _place(address)
         try:
             with lock:
@@ -90,8 +88,15 @@ def connect(root: str | Path = ROOT) -> str:
             f"MLflow's experiment {EXPERIMENT} was deleted; restore it with: MLFLOW_TRACKING_URI={address} "
             f"mlflow experiments restore --experiment-id {found.experiment_id}"
         )
-    if overridden:
-        warnings.warn(f"MLFLOW_TRACKING_URI is {address}, so root={str(root)!r} is not used", stacklevel=2)
+    return address
+
+
+def address_of(root: str | Path) -> str:
+    """Tracking URI for `root`; that of ``MLFLOW_TRACKING_URI`` goes before it, with a warning if `root` was chosen."""
+    ours = f"sqlite:///{Path(root).resolve()}/mlflow.db"
+    address = os.environ.get("MLFLOW_TRACKING_URI") or ours
+    if address != ours and str(root) != ROOT:
+        warnings.warn(f"MLFLOW_TRACKING_URI is {address}, so root={str(root)!r} is not used", stacklevel=3)
     return address
 
 
