@@ -230,13 +230,7 @@ class PolicyStrategy(Strategy):
 
         A symbol with gaps needs more bars than others, so that a row of the plan is the same wherever the bars start.
         """
-        row = bars.past + 1
-        closes = np.isfinite(bars.with_past().close[:row])
-        later = closes[::-1].cumsum(axis=0)[::-1]  # closes from each row on
-        first = np.where(later[0] > self.warmup, (later > self.warmup).sum(axis=0) - 1, closes.argmax(axis=0))
-        return bars.without_past(
-            keep=max(self.warmup, bars.past - int(first[closes.any(axis=0)].min(initial=bars.past)))
-        )
+        return bars.without_past(keep=self.warmup + 1)  # one more, for a symbol without a close at that row
 
     def plan(self, bars: Bars) -> Plan:
         traded = np.isfinite(bars.with_past().close).any(axis=1)
