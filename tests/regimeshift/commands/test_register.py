@@ -33,7 +33,7 @@ def desk(tmp_path_factory):
     for words in (
         ("train", "my data.csv", "--steps", 4, "--out", "models/my model"),
         ("backtest", "my data.csv", "--models", "models/my model"),
-        ("register", "my data.csv", "--model", "models/my model"),
+        ("register", "my data.csv", "--model", "models/my model", "--name", "my model"),
     ):
         done = call(*words, cwd=folder)
         assert done.returncode == 0, done.stderr
@@ -98,12 +98,27 @@ def test_regression_other_bars_get_no_signal(desk):
 def test_regression_a_champion_is_not_replaced_by_mistake(desk):
     """With the data forgotten, the model was made for 20 US stocks, and became the champion."""
     before = tags(desk, 2)
-    refused(call("register", "--model", "models/my model", cwd=desk), "name the data that the model is made for")
-    refused(call("register", "stocks", "--model", "models/my model", cwd=desk), "champion of my model was made for S0")
-    refused(call("register", "two.csv", "--model", "models/my model", cwd=desk), "register it under another name")
-    refused(call("register", "hourly.csv", "--model", "models/my model", cwd=desk), "in bars 1 hour apart")
+    refused(
+        call("register", "--model", "models/my model", "--name", "my model", cwd=desk),
+        "name the data that the model is made for",
+    )
+    refused(
+        call("register", "stocks", "--model", "models/my model", "--name", "my model", cwd=desk),
+        "champion of my model was made for S0",
+    )
+    refused(
+        call("register", "two.csv", "--model", "models/my model", "--name", "my model", cwd=desk),
+        "register it under another name",
+    )
+    refused(
+        call("register", "hourly.csv", "--model", "models/my model", "--name", "my model", cwd=desk),
+        "in bars 1 hour apart",
+    )
     write(samples.regime_bars(900, 3, seed=1), desk / "short.csv")
-    refused(call("register", "short.csv", "--model", "models/my model", cwd=desk), "has learnt from bars up to")
+    refused(
+        call("register", "short.csv", "--model", "models/my model", "--name", "my model", cwd=desk),
+        "has learnt from bars up to",
+    )
     assert tags(desk, 2) == before == {}
 
 
@@ -117,7 +132,5 @@ def test_regression_champion_and_challenger_stand_in_one_table(desk):
     assert done.returncode == 0, done.stderr
     for name in ("my model/1", "my model/2", "RL2", "RL2, unadapted"):
         assert name in done.stdout
-    refused(
-        call("backtest", "my data.csv", "--models", "models:/none", cwd=desk), "model 'models:/none' cannot be loaded"
-    )
+    refused(call("backtest", "my data.csv", "--models", "models:/none", cwd=desk), "model 'none' cannot be loaded")
     refused(call("backtest", "two.csv", "--models", models[0], cwd=desk), "two is without S2")
