@@ -316,9 +316,11 @@ def _restricted(bars: Bars, tradable: np.ndarray) -> Bars:
     """`bars` in which only some symbols, bool of shape (A,), can be traded."""
     held = bars.with_past()
     mask = held.tradable & tradable
+    fields: dict[str, Any] = held.fields
     built = Bars.make(
-        held.index, held.symbols, **held.fields, tradable=mask, delisted=held.delisted_from, name=held.name
-    )
+        held.index, held.symbols, **fields, tradable=mask, delisted=held.delisted_from, name=held.name,
+        source=held.source,
+    )  # fmt: skip
     return built.rows(bars.past, len(built))
 
 

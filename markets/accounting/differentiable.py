@@ -173,10 +173,11 @@ def _fill(cash, shares, equity, price, is_open, impact, aim, band, rate, forced,
     wanted = torch.where(moves, wanted.clamp(rules.lowest, rules.highest), torch.where(is_open, kept, current))
     target = torch.where(moves, wanted * _scale(torch.where(moves, wanted, 0.0), rules), wanted)
     if rules.gross < np.inf:
-        target = _cut_increases(target, current, rules.gross, torch.abs)
+        target = _cut_increases(target, current, rules.gross, torch.abs, target.sign())
     if rules.net < np.inf:
         side = torch.where(target.sum(1, keepdim=True) > 0, 1.0, -1.0)
-        target = _cut_increases(target, current, rules.net, lambda weight: side * weight)
+        cut = _cut_increases(target, current, rules.net, lambda weight: side * weight, side)
+        target = torch.where(forced, target, cut)
     if rules.turnover < np.inf:
         change = torch.where(moves, (target - current).abs(), 0.0).sum(1, keepdim=True)
         slow = change > rules.turnover * (1 + TOLERANCE)
@@ -230,7 +231,7 @@ def _fill(cash, shares, equity, price, is_open, impact, aim, band, rate, forced,
                     step, rise = newton(base)
                     beyond |= rise <= 0
                     base = torch.where(beyond, equity, base - step)
-                beyond |= base <= 0  # costs exceed the equity
+                beyond |= base <= TOLERANCE * equity  # costs exceed the equity
         base = base.detach()
         for _ in range(2):  # two more Newton steps, with gradient, give the first and second derivatives
             base = base - newton(base)[0]
@@ -268,7 +269,7 @@ def _scale(weight, rules):
     return torch.where(over, rules.net / torch.where(over, net, 1.0), scale)
 
 
-def _cut_increases(target, current, limit, size):
+def _cut_increases(target, current, limit, size, sign):
     """Cut the orders that add to Σ size by one fraction, to keep it within `limit`; see the kernel of the same name."""
     before, after = size(current), size(target)
     adds = after > before
@@ -276,7 +277,7 @@ def _cut_increases(target, current, limit, size):
     added = torch.where(adds, after - before, 0.0).sum(1, keepdim=True)
     share = torch.where(headroom > 0, headroom / torch.where(added > 0, added, 1.0), 0.0).clamp(max=1)
     over = after.sum(1, keepdim=True) > limit * (1 + TOLERANCE)
-    return torch.where(over & adds, current + share * (target - current), target)
+    return torch.where(over & adds, sign * (before + share * (after - before)), target)
 
 
 def _choose(condition, yes, no):

@@ -148,13 +148,13 @@ def _accrue(market, t, cash, shares, rules):
 
 
 @_inlined
-def _targets(market, t, equity, plan, rules, work):
+def _targets(market, t, equity, plan, forced, rules, work):
     """Write target weights after band, rate and limits to `work`; returns `Limits`.
 
     Limits bind the plan's orders. What it leaves alone, inside a no-trade zone or at a rate of 0, keeps its weight even if
     prices carried it over a limit, as an untradable symbol does. The other weights are scaled until they keep to the limits
     by themselves. If the account exceeds a limit with what is kept, orders that add to the excess are cut alike, if need
-    be to nothing.
+    be to nothing. They do not bind a margin call (`forced`).
     """
     n, state = plan.aim.size, market.open
     gross, net, kept_gross, kept_net, change, planned = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -195,7 +195,7 @@ def _targets(market, t, equity, plan, rules, work):
                 work[TARGET, i] = work[WANTED, i] * scale
     if scale * gross + kept_gross > rules.gross * (1 + TOLERANCE):
         by_gross_share = _cut_increases(rules.gross, 0.0, work)
-    if (rules.net < np.inf) and abs(_net(work)) > rules.net * (1 + TOLERANCE):
+    if rules.net < np.inf and not forced and abs(_net(work)) > rules.net * (1 + TOLERANCE):
         side = 1.0 if _net(work) > 0 else -1.0
         by_net_share = _cut_increases(rules.net, side, work)
     if scale < 1 or by_gross_share < 1 or by_net_share < 1:
@@ -229,6 +229,13 @@ def _size(weight, side):
     return abs(weight) if side == 0 else side * weight
 
 
+@_inlined
+def _part_way(before, after, share, side):
+    """The weight on the side of `after` whose `_size` is the fraction `share` of the way from that of `before`."""
+    sign = side if side != 0 else np.sign(after)
+    return sign * (_size(before, side) + share * (_size(after, side) - _size(before, side)))
+
+
 @_kernel
 def _cut_increases(limit, side, work):
     """Cut the orders that add to the total `_size` of the account by one fraction, to keep it within `limit`.
@@ -243,7 +250,7 @@ def _cut_increases(limit, side, work):
     share = _clipped(headroom / added, 0.0, 1.0) if added > 0 else 1.0
     for i in range(work.shape[1]):
         if _size(work[TARGET, i], side) > _size(work[CURRENT, i], side):
-            work[TARGET, i] = work[CURRENT, i] + share * (work[TARGET, i] - work[CURRENT, i])
+            work[TARGET, i] = _part_way(work[CURRENT, i], work[TARGET, i], share, side)
     return share
 
 
@@ -315,7 +322,7 @@ def _root_after_costs(market, t, equity, rules, work):
         base -= move
         if abs(move) <= 1e-15 * equity:
             break
-    return max(base, 0.0)
+    return base if base > TOLERANCE * equity else 0.0
 
 
 @_kernel
@@ -420,7 +427,7 @@ def _fill(market, t, cash, shares, plan, forced, rules, work):
     if equity <= 0:
         limits = Limits(1.0, False, 1.0, 1.0, 1.0, 1.0, False, 1.0)
         return cash, Notes(equity, equity, limits, 1.0, False, -1, 0.0, 0.0, 1.0)
-    limits = _targets(market, t, equity, plan, rules, work)
+    limits = _targets(market, t, equity, plan, forced, rules, work)
     base = equity
     if rules.sizing == POST_FEE and not forced:
         base = _equity_after_costs(market, t, equity, rules, work)
@@ -845,28 +852,29 @@ def _limited_weight(limits, work, i, cuts):
     c = work[CURRENT, i]
     weight = work[WANTED, i] * limits.scale if work[MOVES, i] != 0 else c
     if cuts > 0 and abs(weight) > abs(c):
-        weight = c + limits.gross * (weight - c)
+        weight = _part_way(c, weight, limits.gross, 0.0)
     if cuts > 1 and limits.side * weight > limits.side * c:
-        weight = c + limits.net * (weight - c)
+        weight = _part_way(c, weight, limits.net, limits.side)
     return weight
 
 
 @_kernel
 def _cut_increases_adjoint(limits, net, work, g_target, g_current):
-    """Adjoint of `_cut_increases`: target = current + share (before - current) for the orders that add."""
+    """Adjoint of `_cut_increases`: target = sign (size before + share (size after - size before)) for orders that add."""
     side, share = (limits.side, limits.net) if net else (0.0, limits.gross)
     g_share, added = 0.0, 0.0
     for i in range(g_target.size):
         c, w = work[CURRENT, i], _limited_weight(limits, work, i, 1 if net else 0)
         if _size(w, side) > _size(c, side):
-            g_share += g_target[i] * (w - c)
+            sign = side if net else np.sign(w)
+            g_share += g_target[i] * sign * (_size(w, side) - _size(c, side))
             added += _size(w, side) - _size(c, side)
     g_headroom = g_share / added if share > 0 else 0.0  # at 0, the share does not depend on the weights
     for i in range(g_target.size):
         c, w = work[CURRENT, i], _limited_weight(limits, work, i, 1 if net else 0)
         slope_c, slope_w = (np.sign(c), np.sign(w)) if side == 0 else (side, side)
         if _size(w, side) > _size(c, side):
-            g_current[i] += (1 - share) * g_target[i] + (share - 1) * g_headroom * slope_c
+            g_current[i] += (1 - share) * slope_c * (g_target[i] * slope_w - g_headroom)
             g_target[i] = share * (g_target[i] - g_headroom * slope_w)
         else:
             g_target[i] -= g_headroom * slope_w

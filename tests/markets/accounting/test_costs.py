@@ -349,6 +349,30 @@ def test_regression_a_kept_position_over_the_limit_does_not_reverse_other_orders
     assert paths.shares[0, 3].tolist() == pytest.approx([0.3 * 750 / 10, -50])  # reductions are made in full
 
 
+def test_regression_an_order_that_flips_is_cut_in_proportion_to_what_it_adds():
+    """From -.5 an aim of .5 was filled, and one of .6 was not: it was cut towards -.5."""
+    bars = moving([10, 10, 10, 10], [10, 10, 10, 10])
+    aim = np.array([[-0.5, 0.5], [-0.5, 0.5], [0.5, 0.5], [0.5, 0.5]])
+    band = np.array([[0.0, 0.0], [0.0, 0.0], [0.0, np.inf], [0.0, np.inf]])
+    for weight, held in ((0.5, 50), (0.6, 60), (0.61, 60)):
+        aim[2:, 0] = weight
+        execution = Execution(cash=1000, gross=1.1, borrowing=True)
+        assert simulate(bars, Plan(aim, band), costs=Costs(), execution=execution).shares[0, 3, 0] == pytest.approx(
+            held
+        )
+
+
+def test_regression_a_margin_call_knows_no_limits():
+    """Closing the short while the long was halted adds to the net weight: the limit of .1 left a short of 633."""
+    close = np.array([[1.0, 1.0], [1.0, 1.0], [1.5, np.nan], [1.5, np.nan], [1.5, 1.0]])
+    bars = Bars.make(pd.date_range("2020-01-01", periods=5), ["A", "B"], close)
+    plan = Plan(np.tile([-1.0, 1.0], (5, 1)), np.vstack([[0.0, 0.0], np.full((4, 2), np.inf)]))
+    execution = Execution(cash=1000, gross=2, net=0.1, maintenance=0.25, borrowing=True)
+    paths = simulate(bars, plan, costs=Costs(), execution=execution)
+    assert paths.equity[0, 2] < 0.25 * 2500
+    assert paths.shares[0, 3].tolist() == pytest.approx([0, 1000])
+
+
 def test_regression_a_margin_of_exactly_the_requirement_is_enough():
     """Gross 4 at a requirement of a quarter: rounding liquidated 61 of 300 accounts."""
     execution = Execution(gross=4, borrowing=True, maintenance=0.25)
