@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from backtests import tracking
+ROOT = "mlruns"
 
 
 class Found(NamedTuple):
@@ -21,6 +22,15 @@ class Found(NamedTuple):
     number: int
     tags: dict[str, str]
     folder: Path
+
+
+def address_of(root: str | Path) -> str:
+    """Tracking URI for `root`; that of ``MLFLOW_TRACKING_URI`` goes before it, with a warning if `root` was chosen."""
+    ours = f"sqlite:///{Path(root).resolve()}/mlflow.db"
+    address = os.environ.get("MLFLOW_TRACKING_URI") or ours
+    if address != ours and str(root) != ROOT:
+        warnings.warn(f"MLFLOW_TRACKING_URI is {address}, so root={str(root)!r} is not used", stacklevel=3)
+    return address
 
 
 def find(model: str, number: str, alias: str, root: str | Path) -> Found | None:
@@ -37,7 +47,7 @@ def find(model: str, number: str, alias: str, root: str | Path) -> Found | None:
     Found or None
         None if there is no such version, or MLflow has to be asked: its store is a server, or its tables or places are others.
     """
-    address = os.environ.get("MLFLOW_REGISTRY_URI") or tracking.address_of(root)
+    address = os.environ.get("MLFLOW_REGISTRY_URI") or address_of(root)
     file = Path(address.removeprefix("sqlite:///"))
     if not address.startswith("sqlite:///") or not file.is_file():
         return None

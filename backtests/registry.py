@@ -404,8 +404,8 @@ def load(name: str, *, root: str | Path = "mlruns") -> RegisteredStrategy:
     InputError
         When the model cannot be loaded; the message lists the registered models.
     """
-    short = name.removeprefix("models:/")
-    model, _, number = short.partition("/")
+    name = name.removeprefix("models:/")
+    model, _, number = name.partition("/")
     model, _, alias = model.partition("@")
     found = lookup.find(model, number, alias or CHAMPION, root)
     if not found:  # that is left to MLflow, whose import takes seconds
@@ -421,7 +421,7 @@ def _load(name: str, *, root: str | Path) -> RegisteredStrategy:
     from mlflow.exceptions import MlflowException
 
     try:
-        version = _version(name.removeprefix("models:/"))
+        version = _version(name)
         return RegisteredStrategy(version, _verified(version))
     except MlflowException as error:
         known = ", ".join(m.name for m in mlflow.MlflowClient().search_registered_models()) or "none yet"

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import pandas as pd
 from filelock import FileLock
 
+from backtests import lookup
 from backtests.metrics import SHORT, formatted
 from backtests.results import Backtest
 from backtests.walk_forward import WalkForward
@@ -34,7 +35,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 EXPERIMENT = "regimeshift"
-ROOT = "mlruns"
+ROOT = lookup.ROOT
 BACKTEST = "backtest."  # before a model's fingerprint: tag of a run that holds its backtest
 PACKAGES = ("regimeshift", "torch", "numba", "numpy", "pandas", "gymnasium", "mlflow")
 NOTE = "mlflow.note.content"  # MLflow shows this tag as the description
@@ -68,7 +69,7 @@ def connect(root: str | Path = ROOT) -> str:
         import mlflow
         from mlflow.exceptions import MlflowException
 
-        address = address_of(root)
+        address = lookup.address_of(root)
         lock, artifacts = _place(address)
         try:
             with lock:
@@ -88,15 +89,6 @@ def connect(root: str | Path = ROOT) -> str:
             f"MLflow's experiment {EXPERIMENT} was deleted; restore it with: MLFLOW_TRACKING_URI={address} "
             f"mlflow experiments restore --experiment-id {found.experiment_id}"
         )
-    return address
-
-
-def address_of(root: str | Path) -> str:
-    """Tracking URI for `root`; that of ``MLFLOW_TRACKING_URI`` goes before it, with a warning if `root` was chosen."""
-    ours = f"sqlite:///{Path(root).resolve()}/mlflow.db"
-    address = os.environ.get("MLFLOW_TRACKING_URI") or ours
-    if address != ours and str(root) != ROOT:
-        warnings.warn(f"MLFLOW_TRACKING_URI is {address}, so root={str(root)!r} is not used", stacklevel=3)
     return address
 
 
@@ -148,7 +140,7 @@ def connected_to(root: str | Path = ROOT) -> Iterator[str]:
         if mlflow.get_tracking_uri() != address:
             mlflow.tracking.fluent._active_run_stack.set([])
             os.environ.pop("MLFLOW_RUN_ID", None)
-            if not os.environ.get("MLFLOW_TRACKING_URI"):
+            if not os.environ.get("MLFLOW_TRACKING_URI") and not os.environ.get("MLFLOW_REGISTRY_URI"):
                 mlflow.set_registry_uri(address)
         mlflow.set_tracking_uri(address)
         mlflow.set_experiment(EXPERIMENT)

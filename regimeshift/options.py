@@ -18,6 +18,31 @@ Source = Annotated[
     ),
 ]
 
+# Where a model is given there is no default: it would be run on data that it was not made for.
+NamedSource = Annotated[
+    str | None,
+    tyro.conf.Positional,
+    tyro.conf.arg(
+        help="Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h. "
+        "With a model it must be named."
+    ),
+]
+
+
+def named(source: str | None, command: str) -> str:
+    """`source`, which must have been given to `command`.
+
+    Raises
+    ------
+    InputError
+        When it was not.
+    """
+    from markets import InputError
+
+    if source is None:
+        raise InputError(f"name the data that the model is made for, as in: regimeshift {command}")
+    return source
+
 
 @dataclass(kw_only=True)
 class DataOptions:

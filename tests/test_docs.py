@@ -46,7 +46,7 @@ def shortened(text: str) -> str:
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
     """The environment in which pages run, and the address of a process that has imported what they import."""
-    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     with tempfile.TemporaryDirectory() as folder:  # the address of a socket must be short
         address = f"{folder}/socket"
         script = Path(folder) / "regimeshift"

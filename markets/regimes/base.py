@@ -342,8 +342,8 @@ class RegimeDetector(ABC):
         known = np.isfinite(returns)
         returns, hours, k = returns[known], np.asarray(held.index.hour)[known], self.n_regimes
         if len(returns) < needed:
-            have, wanted = count(len(returns), "return"), count(k, "regime")
-            raise InputError(f"{bars.name}: {have} are too few for {wanted}; give at least {needed}")
+            wanted = count(k, "regime")
+            raise InputError(f"{bars.name}: {len(returns)} returns are too few for {wanted}; give at least {needed}")
         if returns.std() < 1e-9:
             raise InputError(f"{bars.name}: prices do not move, so there are no regimes to find")
         if (different := len(np.unique(returns.round(9)))) < 2 * k:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from regimeshift.options import DataOptions, Source
+from regimeshift.options import DataOptions, NamedSource, named
 
 
 @dataclass
@@ -14,7 +14,7 @@ class Adapt(DataOptions):
     Costs and limits are those that the model was trained with.
     """
 
-    source: Source = "stocks"
+    source: NamedSource = None
     model: str = "models/stocks-rl2"
     """Folder of a model trained by `regimeshift train`."""
     out: str | None = None
@@ -25,11 +25,12 @@ class Adapt(DataOptions):
 
         from regimeshift.console import console, show, step, writable
 
+        source = named(self.source, f"adapt FILE.csv --model {self.model}")
         with step("loading the model"):
             from metalearner import load_meta
 
             meta = load_meta(self.model)
-        bars = self.load(self.source)
+        bars = self.load(source)
         folder = writable(self.out or f"{self.model}/adapted")
         with step(f"adapting {meta.name}"):
             strategy = meta.adapt(bars)

@@ -6,14 +6,14 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from regimeshift.options import DataOptions, Source, TradingOptions
+from regimeshift.options import DataOptions, NamedSource, TradingOptions, named
 
 
 @dataclass
 class Backtest(TradingOptions, DataOptions):
     """Run walk-forward backtests of trained models and rules, net of costs; print a table, write a report, log an MLflow run."""
 
-    source: Source = "stocks"
+    source: NamedSource = None
     models: list[str] = field(default_factory=list)
     """Folders of models trained by `regimeshift train`; each is backtested with and without adaptation.
     Also models:/NAME@ALIAS or models:/NAME/VERSION: registered versions, as they were adapted then."""
@@ -35,6 +35,9 @@ class Backtest(TradingOptions, DataOptions):
         from regimeshift.console import console, page_file, step, writable
         from regimeshift.windows import Windows
 
+        if self.models:
+            self.source = named(self.source, f"backtest FILE.csv --models {' '.join(self.models)}")
+        self.source = self.source or "stocks"
         page_file(self.report, "--report")
         trades = writable(self.ledgers) if self.ledgers else None
         costs, execution = self.charged(), self.limits()

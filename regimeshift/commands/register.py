@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-import tyro
-
-from regimeshift.options import DataOptions
+from regimeshift.options import DataOptions, NamedSource, named
 
 
 @dataclass
 class Register(DataOptions):
     """Adapt a trained model to all bars, register it, check that a new process reproduces it, and make it the champion."""
 
-    source: Annotated[str | None, tyro.conf.Positional] = None
-    """Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h.
-    The model is made for its symbols and bars, and answers for no others; so it must be named."""
+    source: NamedSource = None
     model: str = "models/stocks-rl2"
     """Folder of a model trained by `regimeshift train`."""
     name: str | None = None
@@ -27,22 +22,17 @@ class Register(DataOptions):
     def run(self) -> None:
         from pathlib import Path
 
-        from markets import InputError
-
-        if self.source is None:
-            raise InputError(
-                f"name the data that the model is made for, as in: regimeshift register FILE.csv --model {self.model}"
-            )
-
         from regimeshift.console import console, step
         from regimeshift.steps import plain_name
+
+        source = named(self.source, f"register FILE.csv --model {self.model}")
 
         with step(f"loading {self.model}"):
             from backtests import registry
             from metalearner import load_meta
 
             meta = load_meta(self.model)
-        bars = self.load(self.source)
+        bars = self.load(source)
         folder = Path(self.model).resolve().name
         name = self.name or (folder if registry.NAME.fullmatch(folder) else plain_name(folder))
         with step(f"adapting {meta.name} and registering it as {name}"):

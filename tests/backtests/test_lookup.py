@@ -43,8 +43,10 @@ def test_what_is_not_as_expected_is_left_to_mlflow(root, monkeypatch):
         assert find(model, number, alias, root) is None
     assert find("mine", "2", "", root / "nowhere") is None
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
-    assert find("mine", "2", "", root) is None
+    with pytest.warns(UserWarning, match="MLFLOW_TRACKING_URI is http://127.0.0.1:1, so root=.* is not used"):
+        assert find("mine", "2", "", root) is None
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
-    assert find("mine", "2", "", "elsewhere").number == 2
+    with pytest.warns(UserWarning, match="is not used"):
+        assert find("mine", "2", "", "elsewhere").number == 2
     (root / "mlflow.db").write_bytes(b"no database")
     assert find("mine", "2", "", root) is None

@@ -20,7 +20,9 @@ CALLER = "import os, sys; from regimeshift.tied import run_tied; sys.exit(run_ti
 
 
 def start(code, **options):
-    command = [sys.executable, "-c", CALLER, sys.executable, "-c", code]
+    # a shell starts commands in its background with SIGINT ignored, and so would be what they start
+    reset = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", reset + CALLER, sys.executable, "-c", code]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options)
 
 

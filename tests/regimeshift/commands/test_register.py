@@ -81,7 +81,7 @@ def test_the_signal_says_how_old_the_last_bar_is(desk):
     assert ordered["target_weight"] == pytest.approx(answer["target_weight"], abs=1e-12)
     request = json.loads(signal(desk, "my data.csv", "--request").stdout)["dataframe_records"][0]
     assert request["symbols"] == ["S0", "S1", "S2"]
-    assert len(request["times"]) == len(request["bars"]) == 313
+    assert len(request["times"]) == len(request["bars"]) == 314
 
 
 def test_regression_other_bars_get_no_signal(desk):
@@ -93,6 +93,15 @@ def test_regression_other_bars_get_no_signal(desk):
     refused(signal(desk, "exchanged.csv"), "of S0", "those of S1: are columns exchanged?")
     refused(signal(desk, "hourly.csv"), "1 hour apart; the model was made for bars 1 day apart")
     refused(signal(desk, "silent.csv"), "S2 no longer trades: its last close is of 2006-09-01")
+
+
+def test_regression_a_model_is_not_run_on_data_that_nobody_named(desk):
+    """`adapt` and `backtest` took the 20 US stocks."""
+    refused(call("adapt", "--model", "models/my model", cwd=desk), "name the data that the model is made for")
+    refused(
+        call("backtest", "--models", "models/my model", cwd=desk),
+        "regimeshift backtest FILE.csv --models models/my model",
+    )
 
 
 def test_regression_a_champion_is_not_replaced_by_mistake(desk):
