@@ -8,8 +8,8 @@ import numpy as np
 
 from backtests.results import Backtest
 
-# Costs that were not left in cash, and the edges of no-trade zones, cut many orders a little; that is not worth a remark.
-NOTABLE = 0.95
+# Cuts that are worth a remark. Costs that were not left in cash cut most buys a little, which is not.
+BY_LIMITS, BY_CASH = 0.99, 0.95
 
 
 def grouped(backtests: Sequence[Backtest]) -> list[tuple[Backtest, list[Backtest]]]:
@@ -40,12 +40,16 @@ def remarks(backtests: Sequence[Backtest]) -> list[str]:
     sentences = [
         f"Same as {head.name}: {'; '.join(b.name for b in rest)}." for head, rest in grouped(backtests) if rest
     ]
-    for backtest in backtests:
-        scaled = np.ones(1) if backtest.scaled is None else backtest.scaled[1:]
-        cut = scaled[scaled < NOTABLE]
-        if len(cut):
-            sentences.append(
-                f"{backtest.name}: limits or cash cut what it wanted on {len(cut):,} of {len(scaled):,} bars, to "
-                f"{cut.mean():.2f} of its gross weight in the mean (median {np.median(cut):.2f})."
-            )
+    for backtest, _ in grouped(backtests):
+        for what, kept, notable in (
+            ("limits", backtest.scaled, BY_LIMITS),
+            ("the available cash", backtest.afforded, BY_CASH),
+        ):
+            filled = np.ones(1) if kept is None else kept[1:]
+            cut = filled[filled < notable]
+            if len(cut):
+                sentences.append(
+                    f"{backtest.name}: {what} cut what it wanted on {len(cut):,} of {len(filled):,} bars, to "
+                    f"{cut.mean():.2f} of its gross weight in the mean (median {np.median(cut):.2f})."
+                )
     return [*sentences, *dict.fromkeys(b.remark for b in backtests if b.remark)]

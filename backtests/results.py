@@ -29,7 +29,9 @@ class Backtest:
     fingerprint : str or None
         SHA-256 of the model; None for strategies without one.
     scaled : ndarray of shape (T,)
-        Fraction of the wanted gross weight that limits and cash left; see `markets.accounting.simulate.Paths`.
+        Fraction of the wanted gross weight that the limits left; see `markets.accounting.simulate.Paths`.
+    afforded : ndarray of shape (T,)
+        Fraction of that which the cash allowed.
     remark : str
         What the strategy says of itself, such as why a policy holds its base; may be empty.
     """
@@ -44,6 +46,7 @@ class Backtest:
     plan: Plan
     fingerprint: str | None = None
     scaled: np.ndarray | None = None
+    afforded: np.ndarray | None = None
     remark: str = ""
 
     @property

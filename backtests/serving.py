@@ -20,14 +20,14 @@ from pathlib import Path
 import mlflow
 
 # MLflow's server puts the working directory first on the import path, where a user may have a folder called `markets`.
-_path = sys.path
-sys.path = [place for place in _path if Path(place).resolve() != Path.cwd()]
+_here = [place for place in sys.path if Path(place).resolve() == Path.cwd()]
+sys.path[:] = [place for place in sys.path if place not in _here]
 try:
     from backtests.served import ServedStrategy
 except ModuleNotFoundError:  # the working directory is where this package is
-    sys.path = _path
+    sys.path[:0] = _here
     from backtests.served import ServedStrategy
-finally:
-    sys.path = _path
+else:
+    sys.path[:0] = _here
 
 mlflow.models.set_model(ServedStrategy())

@@ -1,7 +1,8 @@
 """MLflow tracking: the store, and logging runs, data and results.
 
 The process belongs to the user: after each call MLflow's tracking URI, registry URI, experiment, active run and environment
-variables are what they were before it.
+variables are what they were before it. This state is MLflow's, and one for the whole process: calls from several threads at
+once would restore each other's.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def _run(strategy: Adaptive, bars: Bars, costs: Costs, execution: Execution, eve
     cost, traded = paths.cost[0], paths.traded[0]
     return Backtest(
         strategy.name, bars.index, bars.symbols, equity, cost, traded, weights, plan, fingerprint,
-        paths.scaled[0], getattr(strategy, "remark", ""),
+        paths.scaled[0], paths.afforded[0], getattr(strategy, "remark", ""),
     )  # fmt: skip
 
 

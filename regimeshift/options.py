@@ -98,7 +98,7 @@ class TradingOptions:
     leverage: float = 1.0
     """Largest gross weight, as a multiple of equity. Above 1, cash may be borrowed. Targets beyond it are scaled down, and the
     table says on how many bars."""
-    borrow_fee: str = "0"
+    borrow: str = "0"
     """Interest per year on borrowed cash."""
     short_fee: str = "0"
     """Fee per year on the value of short positions."""
@@ -121,7 +121,7 @@ class TradingOptions:
         return Costs(
             commission=Costs.parse(self.costs).commission,
             spread=fraction(self.spread, "--spread") + 2 * fraction(self.slippage, "--slippage"),
-            financing_rate=fraction(self.borrow_fee, "--borrow-fee"),
+            financing_rate=fraction(self.borrow, "--borrow"),
             borrow_rate=fraction(self.short_fee, "--short-fee"),
         )
 

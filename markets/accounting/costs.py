@@ -6,12 +6,14 @@ The order of events from one bar's close to the next is the same in training, en
    before the fill.
 2. Fill at price p: ``V = cash + Σ shares·p``, current weight ``c = shares·p / V``, target
    ``w = c + rate·(clip(c, aim − band, aim + band) − c)``. Then the limits apply. Untradable symbols keep their holdings.
-3. Orders are sized. Sells are filled first, then buys from the smallest to the largest. Buys are cut to the available cash
-   unless borrowing is allowed.
+3. Orders are sized. Sells are filled first, then covers of short positions, then other buys. Buys are cut alike to the available
+   cash unless borrowing is allowed.
 4. Each order pays commission and half the bid–ask spread (fractions of its value), a fixed fee, and square-root and
-   quadratic impact. A sell that would raise less than its own cost is skipped.
+   quadratic impact. A sell that would raise less than its own cost is not made.
 5. With ``same_close``, interest and fees accrue now. The account is then marked at the next close.
 6. If equity is at or below zero, the account is closed for good with that equity.
+
+`docs/execution.md` states every rule.
 """
 
 from __future__ import annotations
@@ -191,7 +193,8 @@ class Execution:
     max_weight : float
         Largest absolute weight of one symbol; targets beyond it are clipped.
     gross, net : float
-        Largest sum of absolute weights, and largest absolute sum of weights; all targets are scaled down to them.
+        Largest sum of absolute weights, and largest absolute sum of weights. Targets are scaled down to them, and orders cut
+        that would exceed them together with what the plan leaves alone; nothing is sold because prices carried it over.
     turnover : float
         Largest sum of absolute weight changes per bar; all trades are scaled down to it.
     maintenance : float

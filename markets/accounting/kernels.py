@@ -61,6 +61,7 @@ class Records(NamedTuple):
     orders: np.ndarray
     filled: np.ndarray
     scaled: np.ndarray
+    afforded: np.ndarray
 
 
 class BarEnd(NamedTuple):
@@ -72,7 +73,8 @@ class BarEnd(NamedTuple):
     traded: float
     limited: bool  # whether the plan exceeded the limits
     filled: bool  # whether there was a fill: false for an account that is closed, or ruined by the gap to the fill
-    scaled: float  # gross weight that limits and cash left, as a fraction of the plan's; 1 if they left all
+    scaled: float  # gross weight that the limits left, as a fraction of the plan's; 1 if they left all
+    afforded: float  # gross weight that the cash allowed, as a fraction of what the limits left
 
 
 class Limits(NamedTuple):
@@ -99,7 +101,7 @@ class Notes(NamedTuple):
     cut: int  # symbol whose buy took the last cash, when the smallest buys come first; or -1
     cost: float
     traded: float
-    scaled: float  # as in `BarEnd`
+    afforded: float  # as in `BarEnd`
 
 
 # ---------------------------------------------------------------------------------------------------- forward
@@ -208,10 +210,10 @@ def _targets(market, t, equity, plan, forced, rules, work):
             if work[MOVES, i] != 0:
                 work[TARGET, i] = work[CURRENT, i] + pace * (work[TARGET, i] - work[CURRENT, i])
     left = 1.0
-    if hit and planned > 0:
+    if hit and planned + kept_gross > 0:
         left = 0.0
         for i in range(n):
-            left += abs(work[TARGET, i]) * work[MOVES, i] / planned
+            left += abs(work[TARGET, i]) / (planned + kept_gross)
     return Limits(scale, by_net, by_gross_share, by_net_share, side, pace, hit, left)
 
 
@@ -435,8 +437,8 @@ def _fill(market, t, cash, shares, plan, forced, rules, work):
     if rules.fixed == 0 and impact.size == 0 and rules.quadratic == 0 and rules.sizing != OUTLAY:
         done, cash, cost, traded, share = _plain_orders(market, t, cash, base, shares, forced, rules, work)
         if done:
-            left = limits.left * _afforded(equity, work) if share < 1 else limits.left
-            return cash, Notes(equity, base, limits, share, False, -1, cost, traded, left)
+            afforded = _afforded(equity, work) if share < 1 else 1.0
+            return cash, Notes(equity, base, limits, share, False, -1, cost, traded, afforded)
     cost, traded, wanted, quadratic = 0.0, 0.0, 0.0, rules.quadratic / equity
     for i in range(n):  # sells first
         order, target = 0.0, work[TARGET, i]
@@ -462,13 +464,13 @@ def _fill(market, t, cash, shares, plan, forced, rules, work):
             cost += paid
             traded -= order
             shares[i] = _moved(shares[i], order, price[t, i], target, rules.lot)
-    share, covering, cut, left = 1.0, False, -1, limits.left
+    share, covering, cut, afforded = 1.0, False, -1, 1.0
     if wanted > cash and not rules.borrowing and not forced:
         if rules.smallest_first or rules.lot > 0:
             cut = _cut_largest(market, t, cash, shares, quadratic, rules, work)
         else:
             share, covering = _cut_alike(market, t, cash, quadratic, rules, work)
-        left *= _afforded(equity, work)
+        afforded = _afforded(equity, work)
     if wanted > 0:
         for i in range(n):
             order = work[ORDER, i]
@@ -480,17 +482,16 @@ def _fill(market, t, cash, shares, plan, forced, rules, work):
                 shares[i] = _moved(shares[i], order, price[t, i], work[TARGET, i], rules.lot)
     if cut >= 0 or 0 < share < 1:
         cash = 0.0  # removes the rounding error
-    return cash, Notes(equity, base, limits, share, covering, cut, cost, traded, left)
+    return cash, Notes(equity, base, limits, share, covering, cut, cost, traded, afforded)
 
 
 @_kernel
 def _afforded(equity, work):
-    """Gross weight that the orders lead to, as a fraction of that of the targets, for the symbols that the plan trades."""
+    """Gross weight that the orders lead to, as a fraction of that of the targets."""
     reached, wanted = 0.0, 0.0
     for i in range(work.shape[1]):
-        if work[MOVES, i] != 0:
-            reached += abs(work[VALUE, i] + work[ORDER, i]) / equity
-            wanted += abs(work[TARGET, i])
+        reached += abs(work[VALUE, i] + work[ORDER, i]) / equity
+        wanted += abs(work[TARGET, i])
     return reached / wanted if wanted > 0 else 1.0
 
 
@@ -614,7 +615,7 @@ def _called(market, t, equity, shares, rules):
 def _advance(market, t, cash, equity, shares, plan, rules, work):
     """Advance one bar from row t, trading towards the plan's row `plan`; changes `shares` in place. Returns a `BarEnd`."""
     if equity <= 0:  # closed for good
-        return BarEnd(cash, equity, 0.0, 0.0, False, False, 1.0)
+        return BarEnd(cash, equity, 0.0, 0.0, False, False, 1.0, 1.0)
     called = rules.maintenance > 0 and _called(market, t, equity, shares, rules)
     if rules.lagged:
         cash = _accrue(market, t, cash, shares, rules)
@@ -636,7 +637,7 @@ def _advance(market, t, cash, equity, shares, plan, rules, work):
     if equity <= 0:  # ruined at the mark or by the gap to the fill: the account closes with this equity
         cash = equity
         shares[:] = 0.0
-    return BarEnd(cash, equity, notes.cost, notes.traded, notes.limits.hit, filled, notes.scaled)
+    return BarEnd(cash, equity, notes.cost, notes.traded, notes.limits.hit, filled, notes.limits.left, notes.afforded)
 
 
 # Rows of the two tables of accounts of `step_kernel`: integers (first line) and money (second line).
@@ -766,7 +767,7 @@ def path_kernel(market, rules, start, plan, out, held, work):
             end = _advance(market, start[b] + t, out.cash[b, t], out.equity[b, t], held, row, rules, work)
             out.cash[b, t + 1], out.equity[b, t + 1] = end.cash, end.equity
             out.cost[b, t + 1], out.traded[b, t + 1] = end.cost, end.traded
-            out.scaled[b, t + 1] = end.scaled
+            out.scaled[b, t + 1], out.afforded[b, t + 1] = end.scaled, end.afforded
             if orders:
                 _copy(work[ORDER], out.orders[b, t + 1])
                 out.filled[b, t + 1] = end.filled

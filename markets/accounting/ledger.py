@@ -53,7 +53,7 @@ class Ledger(NamedTuple):
             raise InputError(f"a ledger needs one plan of shape (T, A); this one has shape {plan.aim.shape}")
         paths = simulate(bars, plan, costs=costs, execution=execution, orders=True)
         market, rules = make_market(bars, costs, execution)
-        equity, cash, shares, cost, traded, orders, filled, _ = (values[0] for values in paths)
+        equity, cash, shares, cost, traded, orders, filled, *_ = (values[0] for values in paths)
         paid_out = np.zeros(bars.shape)  # shares of delisted symbols
         alive = equity[:-1, None] > 0
         paid_out[1:] = np.where(alive & (market.open[:-1] == GONE), shares[:-1], 0.0)

@@ -41,9 +41,10 @@ class Paths(NamedTuple):
         Whether there was a fill: false for an account that is closed, or ruined by the gap to the fill. Size 0 with
         ``orders=False``.
     scaled : ndarray of shape (B, T)
-        Gross weight that the limits of `Execution` and the cash left of the plan's, as a fraction, for the symbols that the
-        plan trades: 0.5 if the plan wanted a gross weight of 2 and 1 is allowed, 0.999 if costs of 10 bp were not left in
-        cash, 1 where nothing was cut. Decisions of bar t are at index t + 1.
+        Gross weight that the limits of `Execution` left of the plan's, as a fraction: 0.5 if the plan wanted a gross weight of
+        2 and 1 is allowed. Decisions of bar t are at index t + 1.
+    afforded : ndarray of shape (B, T)
+        Likewise, what the cash allowed of that: 0.999 if costs of 10 bp were not left in cash.
     """
 
     equity: np.ndarray
@@ -54,6 +55,7 @@ class Paths(NamedTuple):
     orders: np.ndarray
     filled: np.ndarray
     scaled: np.ndarray
+    afforded: np.ndarray
 
 
 def simulate(
@@ -147,6 +149,7 @@ def run_paths(
         orders=np.zeros((paths, bars, n)) if orders else np.zeros((0, 0, 0)),
         filled=np.zeros((paths, bars) if orders else (0, 0), dtype=bool),
         scaled=np.ones((paths, bars)),
+        afforded=np.ones((paths, bars)),
     )
     out.cash[:, 0] = out.equity[:, 0] = money
     out.cost[:, 0] = out.traded[:, 0] = 0.0
@@ -157,7 +160,9 @@ def run_paths(
         path_kernel(market, rules, start[rows], part, records, np.empty(n), workspace(n))
 
     in_threads(run, paths, plan.aim.size)
-    return Paths(out.equity, out.cash, out.shares, out.cost, out.traded, out.orders, out.filled, out.scaled)
+    return Paths(
+        out.equity, out.cash, out.shares, out.cost, out.traded, out.orders, out.filled, out.scaled, out.afforded
+    )
 
 
 def some(array: np.ndarray, rows: slice) -> np.ndarray:

@@ -334,7 +334,7 @@ def test_what_is_left_alone_counts_towards_the_limits_of_what_moves():
     band = np.array([[0.0, 0.0], [np.inf, 0.0], [np.inf, 0.0], [np.inf, 0.0]])
     paths = simulate(bars, Plan(aim, band), costs=Costs(), execution=Execution(cash=1000, gross=0.9, borrowing=True))
     assert paths.shares[0, 3].tolist() == pytest.approx([50, (0.9 - 0.75) * 2000 / 10])
-    assert paths.scaled[0].tolist() == pytest.approx([1, 1, 1, 0.3])
+    assert paths.scaled[0].tolist() == pytest.approx([1, 1, 1, 0.9 / 1.25])
 
 
 def test_regression_a_kept_position_over_the_limit_does_not_reverse_other_orders():
