@@ -48,7 +48,7 @@ class Ledger(NamedTuple):
         InputError
             When there is more than one plan.
         """
-        plan, costs, execution = Plan.of(plan), Costs.parse(costs), execution or Execution()
+        plan, costs, execution = Plan.of(plan, bars), Costs.parse(costs), execution or Execution()
         if plan.aim.ndim != 2:
             raise InputError(f"a ledger needs one plan of shape (T, A); this one has shape {plan.aim.shape}")
         paths = simulate(bars, plan, costs=costs, execution=execution, orders=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
+from markets.bars.bars import Bars
 from markets.common.errors import InputError
 
 _LARGEST = float(np.finfo(float).max)
@@ -37,7 +39,8 @@ class Plan:
     Raises
     ------
     InputError
-        When shapes differ or a value is out of range. Its ``cell`` is (row, symbol number, part).
+        When shapes differ or a value is out of range, whose ``cell`` is (row, symbol number, part), or when a part is a table,
+        whose names an array does not have; see `Plan.of`.
     """
 
     aim: np.ndarray
@@ -49,6 +52,8 @@ class Plan:
             values = getattr(self, name)
             if values is None:
                 continue
+            if isinstance(values, (pd.DataFrame, pd.Series)):
+                raise InputError(f"plan: {name} is a table; Plan.of(table, bars) reads it by its times and symbols")
             values = np.array(values, dtype=np.float64, order="C")  # a copy: the caller may use its array again
             if values.ndim not in (2, 3):
                 raise InputError(f"plan: {name} has shape {values.shape}; it must be (bars, symbols)")
@@ -63,9 +68,34 @@ class Plan:
             object.__setattr__(self, name, values)
 
     @classmethod
-    def of(cls, plan: Plan | ArrayLike) -> Plan:
-        """Return `plan` itself, or make a plan from an array of target weights."""
-        return plan if isinstance(plan, Plan) else cls(np.asarray(plan, dtype=np.float64))
+    def of(cls, plan: Plan | ArrayLike | pd.DataFrame, bars: Bars | None = None) -> Plan:
+        """Return `plan` itself, or make a plan from target weights.
+
+        Parameters
+        ----------
+        plan : Plan, array_like of shape (T, A), or DataFrame
+            A table has a row for each of the visible `bars`, and a column for each symbol, in any order.
+        bars : Bars, optional
+            What the rows and columns of a table stand for.
+
+        Raises
+        ------
+        InputError
+            When a table has other times or symbols than the bars.
+        """
+        if isinstance(plan, Plan):
+            return plan
+        if isinstance(plan, pd.DataFrame) and bars is not None:
+            for what, given, wanted in (("symbol", plan.columns, bars.symbols), ("time", plan.index, bars.index)):
+                other = given.symmetric_difference(pd.Index(wanted))
+                if len(other) or not given.is_unique:
+                    name = other[0] if len(other) else given[given.duplicated()][0]
+                    raise InputError(
+                        f"plan: the table and the bars differ in the {what} {name}; give a column for each symbol and a row for "
+                        "each bar, once"
+                    )
+            plan = plan.loc[bars.index, list(bars.symbols)].to_numpy(dtype=np.float64)
+        return cls(plan if isinstance(plan, pd.DataFrame) else np.asarray(plan, dtype=np.float64))
 
     def __getitem__(self, rows: slice) -> Plan:
         """The plan of some of the bars, as a slice of rows."""

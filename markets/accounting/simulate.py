@@ -73,7 +73,7 @@ def simulate(
     ----------
     bars : Bars of shape (T, A)
     plan : Plan, or array_like of target weights
-        Row t is decided at the close of bar t; the last row is never filled.
+        Row t is decided at the close of bar t; the last row is never filled. A DataFrame is read by its times and symbols.
     costs : Costs or str
         A string such as ``"10bp"`` is a commission per side.
     execution : Execution, optional
@@ -95,7 +95,7 @@ def simulate(
     """
     costs, execution = Costs.parse(costs), execution or Execution()
     try:
-        plan = Plan.of(plan)
+        plan = Plan.of(plan, bars)
     except InputError as error:
         if error.cell is None or error.cell[0] >= len(bars) or error.cell[1] >= len(bars.symbols):
             raise

@@ -1,7 +1,8 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from markets import InputError, Plan, simulate
+from markets import InputError, Ledger, Plan, simulate
 
 
 def test_regression_a_plan_keeps_its_own_numbers(bars):
@@ -35,3 +36,20 @@ def test_a_missing_band_is_zero_and_a_missing_rate_is_one():
 def test_a_plan_of_another_shape_is_refused(aim):
     with pytest.raises(InputError, match=r"it must be \(bars, symbols\)"):
         Plan(aim)
+
+
+def test_regression_a_table_is_read_by_its_names(bars):
+    """The columns of a frame were taken in their order: "all in S0" bought S2."""
+    weights = np.random.default_rng(0).uniform(0, 0.3, bars.shape)
+    table = pd.DataFrame(weights, index=bars.index, columns=list(bars.symbols))
+    expected = simulate(bars, weights).equity
+    for given in (table, table[table.columns[::-1]], table.iloc[::-1]):
+        np.testing.assert_array_equal(simulate(bars, given).equity, expected)
+        np.testing.assert_array_equal(Ledger.of(bars, given).account["equity"], expected[0])
+        np.testing.assert_array_equal(Plan.of(given, bars).aim, weights)
+    with pytest.raises(InputError, match="differ in the symbol S1"):
+        simulate(bars, table.rename(columns={"S1": "S9"}))
+    with pytest.raises(InputError, match="differ in the time 20"):
+        simulate(bars, table.iloc[1:])
+    with pytest.raises(InputError, match=r"aim is a table; Plan.of\(table, bars\) reads it"):
+        Plan(table)
