@@ -38,7 +38,8 @@ class DataContract:
     Attributes
     ----------
     bars : Bars of shape (T, A)
-        The last bars at registration, closes alone, with the symbols in the model's order. A symbol that is never tradable is
+        The last bars at registration, closes alone, with the symbols in the model's order and times in the zone that it
+        decides in. A symbol that is never tradable is
         there to be read only.
     warmup : int
         Closes of each symbol that a decision reads before its last one.
@@ -96,7 +97,9 @@ class DataContract:
         return 1 / SPACING <= spacing / self.spacing <= SPACING
 
     def ordered(self, bars: Bars) -> Bars:
-        """`bars` with the symbols in the model's order, those untradable that were never tradable at registration.
+        """`bars` with the symbols in the model's order and the times in its zone, those untradable that were never tradable.
+
+        The zone matters to features that read the calendar: midnight in Berlin is another day in UTC.
 
         Raises
         ------
@@ -109,6 +112,8 @@ class DataContract:
             what = f"{bars.name} is without {few(missing)}" if missing else f"{bars.name} has {few(others)} besides"
             raise InputError(f"{what}; the model was made for {few(self.symbols)}, and needs the bars of just these")
         bars = bars if bars.symbols == self.symbols else bars.select(self.symbols)
+        zone = self.bars.index.tz
+        bars = bars.in_zone(zone) if zone is not None and bars.index.tz is not None else bars
         return bars if self.tradable.all() else _restricted(bars, self.tradable)
 
     def check(self, bars: Bars) -> Bars:
@@ -240,6 +245,7 @@ class DataContract:
             "format": FORMAT,
             "data_hash": self.data_hash,
             "warmup": self.warmup,
+            "zone": None if self.bars.index.tz is None else str(self.bars.index.tz),
             "tradable": self.tradable.tolist(),
             "gaps": self.gaps,
             "silence": self.silence,
@@ -258,6 +264,8 @@ class DataContract:
         config = json.loads(path.read_text())
         check_format(config, path, "register the model again")
         bars = from_request(config["symbols"], config["times"], config["bars"], "the bars at registration")
+        if config.get("zone"):  # contracts of earlier versions do not say; their models decided in UTC
+            bars = bars.in_zone(config["zone"])
         bars, gaps, silence = _restricted(bars, np.array(config["tradable"])), config["gaps"], config["silence"]
         return cls(bars, config["warmup"], config["data_hash"], tuple(gaps), tuple(silence))
 
