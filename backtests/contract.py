@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 
 from markets import Bars, InputError
+from markets.bars.time_spans import duration, median_spacing, same_spacing
 from markets.common.formats import FORMAT, check_format
 
 # Generous, since prices, volatilities and sessions change; what is refused is another unit, instrument or bar length.
-SPACING = 1.5  # largest ratio of the median time between bars to that at registration
 PRICE = 30.0  # largest ratio of a close to the last one at registration, and to the one before it
 VOLATILITY = 10.0  # largest ratio of the median absolute return to that at registration
 SILENCE = 2.0  # longest silence at the end, in multiples of the longest between two closes at registration
@@ -72,7 +72,7 @@ class DataContract:
         year = held.rows(min(int(held.index.searchsorted(held.index[-1] - USUAL)), bars.past), len(held))
         there, seconds = np.isfinite(year.close).T, year.index.as_unit("us").asi8 / 1e6
         gaps = tuple(bool((~closes[int(np.argmax(closes)) :]).any()) for closes in there)
-        silence = tuple(float(np.diff(seconds[closes]).max(initial=_spacing(year))) for closes in there)
+        silence = tuple(float(np.diff(seconds[closes]).max(initial=median_spacing(year.index))) for closes in there)
         kept = Bars.make(bars.index, bars.symbols, bars.close, tradable=bars.tradable, name=bars.name)
         return cls(kept, warmup, bars.hash, gaps, silence)
 
@@ -88,13 +88,13 @@ class DataContract:
     @cached_property
     def spacing(self) -> float:
         """Median time between bars, in seconds."""
-        return _spacing(self.bars)
+        return median_spacing(self.bars.index)
 
     # ------------------------------------------------------------------ checks
 
     def same_spacing(self, spacing: float) -> bool:
         """Whether bars `spacing` seconds apart are of the model's length."""
-        return 1 / SPACING <= spacing / self.spacing <= SPACING
+        return same_spacing(spacing, self.spacing)
 
     def ordered(self, bars: Bars) -> Bars:
         """`bars` with the symbols in the model's order and the times in its zone, those untradable that were never tradable.
@@ -150,7 +150,7 @@ class DataContract:
             raise InputError(
                 f"the times of {name} {zones[0]}, and those of the bars that the model was made for {zones[1]}"
             )
-        if not self.same_spacing(given := _spacing(bars)):
+        if not self.same_spacing(given := median_spacing(bars.index)):
             raise InputError(
                 f"the bars of {name} are {duration(given)} apart; the model was made for bars {duration(self.spacing)} apart"
             )
@@ -316,10 +316,6 @@ def from_request(symbols: Any, times: Any, rows: Any, name: str = "the request")
     return Bars.make(index, list(symbols), close, name=name)
 
 
-def _spacing(bars: Bars) -> float:
-    return float(np.median(np.diff(bars.index.as_unit("us").asi8))) / 1e6
-
-
 def _restricted(bars: Bars, tradable: np.ndarray) -> Bars:
     """`bars` in which only some symbols, bool of shape (A,), can be traded."""
     held = bars.with_past()
@@ -350,12 +346,3 @@ def _same(given: np.ndarray, before: np.ndarray) -> bool:
 def few(names: Sequence[str]) -> str:
     """The first five names, and how many more there are."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def duration(seconds: float) -> str:
-    """A time span in its largest fitting unit: "1 hour", "4 days"."""
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
-        if seconds >= length or unit == "second":
-            count = seconds / length
-            return f"{count:.3g} {unit}{'' if count == 1 else 's'}"
-    raise AssertionError

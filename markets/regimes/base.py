@@ -185,7 +185,8 @@ class RegimeDetector(ABC):
 
     - It is divided by its `season`, the typical absolute return in each hour of the day (in UTC if times have a zone)
       relative to the whole day, of shape (24,) (Andersen and Bollerslev, "Intraday periodicity and volatility persistence
-      in financial markets", Journal of Empirical Finance 1997). Otherwise the regimes of intraday bars would be day and night. On daily bars it is 1.
+      in financial markets", Journal of Empirical Finance 1997). Otherwise the regimes of intraday bars would be day and
+      night. On daily bars it is 1.
     - A return beyond `largest` per cent, forty times the typical size, is taken for a split or a bad price, and the bar for one
       without a return. A bad price makes two such returns, out and back. A third in a row is news, and counts.
 

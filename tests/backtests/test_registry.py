@@ -416,6 +416,26 @@ def test_regression_a_decision_does_not_wait_for_mlflow(version, root):
     assert done.stdout.split() == [str(version.number), "False"]
 
 
+def test_regression_a_model_trained_on_times_without_a_zone_is_registered_on_bars_with_one(bars, root):
+    """`TypeError: Cannot compare tz-naive and tz-aware datetime-like objects`."""
+    strategy = random_strategy()
+    strategy.seen_until = bars.index[-5]
+    aware = Bars.make(bars.index.tz_localize("America/New_York"), bars.symbols, bars.close)
+    with pytest.raises(InputError, match="has learnt from bars up to"):
+        registry.register("zones", strategy, bars=aware[:-10], root=root)
+    assert registry.register("zones", strategy, bars=aware, root=root).number == 1
+    strategy.seen_until = aware.index[-5]
+    with pytest.raises(InputError, match=r"seen_until .* has a UTC offset, but the times of the data have none"):
+        registry.register("zones", strategy, bars=bars, root=root)
+
+
+def test_regression_a_model_is_not_registered_on_bars_of_another_length(meta, bars, root):
+    """Trained on daily bars, it became version 1 on hourly ones: there was no champion to compare with."""
+    hourly = Bars.make(pd.date_range("2026-01-01", periods=len(bars), freq="h"), bars.symbols, bars.close, name="fx")
+    with pytest.raises(InputError, match="bars of fx are 1 hour apart; RL2 was trained on bars 1 day apart"):
+        registry.register("fx", meta, bars=hourly, root=root)
+
+
 @pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin", "UTC+05:30"])
 @pytest.mark.parametrize("freq", ["h", "B"])
 def test_regression_a_policy_that_reads_the_calendar_decides_in_the_zone_of_its_bars(zone, freq, tmp_path):
