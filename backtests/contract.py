@@ -26,6 +26,7 @@ from markets.common.formats import FORMAT, check_format
 PRICE = 30.0  # largest ratio of a close to the last one at registration, and to the one before it
 VOLATILITY = 10.0  # largest ratio of the median absolute return to that at registration
 SILENCE = 2.0  # longest silence at the end, in multiples of the longest between two closes at registration
+RECENT = 5  # last bars on which a symbol that had no gaps may lack one close, and not the last
 REVISED = 0.5  # largest median difference of a return known at registration, in median absolute returns
 USUAL = pd.Timedelta("366D")  # gaps are usual if there were any in so long before registration
 _COMMON = 5  # fewest common returns that can tell two series apart
@@ -170,11 +171,11 @@ class DataContract:
                     f"and until registration it was never silent for more than {duration(self.silence[column])}; register a "
                     "model without it"
                 )
-            absent = ~there[:, column] & ~np.asarray(index < listing)
-            if not self.gaps[column] and absent.any():
-                raise InputError(
-                    f"{symbol} has no close at {index[int(np.argmax(absent))]}; it had no gaps when the model was registered"
-                )
+            # an older hole is a gap, over which the backtest holds the symbol as well
+            absent = (~there[:, column] & ~np.asarray(index < listing))[-RECENT:]
+            if not self.gaps[column] and (absent[-1] or absent.sum() > 1):
+                first = index[-len(absent) :][int(np.argmax(absent))]
+                raise InputError(f"{symbol} has no close at {first}; it had no gaps when the model was registered")
             # a symbol that was listed late is judged on what there is of it, as in the backtest
             if len(rows) < self.needed and not (self._late[column] and index[rows[0]] <= listing):
                 raise InputError(
@@ -299,6 +300,10 @@ def from_request(symbols: Any, times: Any, rows: Any, name: str = "the request")
             raise InputError(
                 f"{name} is without {what}: send symbols (names), times (ISO 8601) and bars (one row of closes per time)"
             )
+    if not all(isinstance(symbol, str) for symbol in symbols):
+        raise InputError(f"{name}: symbols must be names, each a text in quotes")
+    if not all(isinstance(time, str) for time in times):
+        raise InputError(f"{name}: times must be ISO 8601, each a text in quotes")
     try:
         index = pd.DatetimeIndex(pd.to_datetime(list(times), format="ISO8601", utc=_aware(times[0])))
     except (ValueError, TypeError, AttributeError) as error:
@@ -310,7 +315,12 @@ def from_request(symbols: Any, times: Any, rows: Any, name: str = "the request")
         for a, value in enumerate(row):
             if value is not None and (isinstance(value, (bool, str)) or not np.isscalar(value)):
                 raise InputError(f"{name}: the close of {symbols[a]} in row {t} is {value!r}, which is not a number")
-            close[t, a] = np.nan if value is None else value
+            try:
+                close[t, a] = np.nan if value is None else value
+            except (OverflowError, TypeError, ValueError):
+                raise InputError(
+                    f"{name}: the close of {symbols[a]} in row {t} is not a number that a price can be"
+                ) from None
     if len(index) != len(close):
         raise InputError(f"{name} has {len(index)} times and {len(close)} rows of bars; there must be one time per row")
     return Bars.make(index, list(symbols), close, name=name)
