@@ -31,7 +31,7 @@ from metalearner.training.loop import train
 from strategies import PolicySettings
 from strategies.networks import Parameters, Shape
 from strategies.policy import with_shrink
-from strategies.serialization import replacing_files, settle, write_config
+from strategies.serialization import replacing_files, settled, write_config
 
 
 @dataclass(frozen=True)
@@ -544,11 +544,11 @@ def load_meta(folder: str | Path) -> MetaPolicy:
     """
     folder = Path(folder)
     kinds = MetaPolicy.kinds
-    settle(folder)
     try:
-        config: dict[str, Any] = json.loads((folder / "meta.json").read_text())
-        check_format(config, folder / "meta.json", "train it again")
-        return find(kinds, config["learner"], f"{folder}: learner").load(config, folder)
+        with settled(folder):
+            config: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+            check_format(config, folder / "meta.json", "train it again")
+            return find(kinds, config["learner"], f"{folder}: learner").load(config, folder)
     except InputError:
         raise  # its message is specific already
     except (OSError, SafetensorError) as error:
