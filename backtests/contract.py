@@ -19,13 +19,14 @@ import numpy as np
 import pandas as pd
 
 from markets import Bars, InputError
+from markets.bars.time_spans import duration, median_spacing, same_spacing
 from markets.common.formats import FORMAT, check_format
 
 # Generous, since prices, volatilities and sessions change; what is refused is another unit, instrument or bar length.
-SPACING = 1.5  # largest ratio of the median time between bars to that at registration
 PRICE = 30.0  # largest ratio of a close to the last one at registration, and to the one before it
 VOLATILITY = 10.0  # largest ratio of the median absolute return to that at registration
 SILENCE = 2.0  # longest silence at the end, in multiples of the longest between two closes at registration
+RECENT = 5  # last bars on which a symbol that had no gaps may lack one close, and not the last
 REVISED = 0.5  # largest median difference of a return known at registration, in median absolute returns
 USUAL = pd.Timedelta("366D")  # gaps are usual if there were any in so long before registration
 _COMMON = 5  # fewest common returns that can tell two series apart
@@ -38,7 +39,8 @@ class DataContract:
     Attributes
     ----------
     bars : Bars of shape (T, A)
-        The last bars at registration, closes alone, with the symbols in the model's order. A symbol that is never tradable is
+        The last bars at registration, closes alone, with the symbols in the model's order and times in the zone that it
+        decides in. A symbol that is never tradable is
         there to be read only.
     warmup : int
         Closes of each symbol that a decision reads before its last one.
@@ -71,7 +73,7 @@ class DataContract:
         year = held.rows(min(int(held.index.searchsorted(held.index[-1] - USUAL)), bars.past), len(held))
         there, seconds = np.isfinite(year.close).T, year.index.as_unit("us").asi8 / 1e6
         gaps = tuple(bool((~closes[int(np.argmax(closes)) :]).any()) for closes in there)
-        silence = tuple(float(np.diff(seconds[closes]).max(initial=_spacing(year))) for closes in there)
+        silence = tuple(float(np.diff(seconds[closes]).max(initial=median_spacing(year.index))) for closes in there)
         kept = Bars.make(bars.index, bars.symbols, bars.close, tradable=bars.tradable, name=bars.name)
         return cls(kept, warmup, bars.hash, gaps, silence)
 
@@ -87,16 +89,18 @@ class DataContract:
     @cached_property
     def spacing(self) -> float:
         """Median time between bars, in seconds."""
-        return _spacing(self.bars)
+        return median_spacing(self.bars.index)
 
     # ------------------------------------------------------------------ checks
 
     def same_spacing(self, spacing: float) -> bool:
         """Whether bars `spacing` seconds apart are of the model's length."""
-        return 1 / SPACING <= spacing / self.spacing <= SPACING
+        return same_spacing(spacing, self.spacing)
 
     def ordered(self, bars: Bars) -> Bars:
-        """`bars` with the symbols in the model's order, those untradable that were never tradable at registration.
+        """`bars` with the symbols in the model's order and the times in its zone, those untradable that were never tradable.
+
+        The zone matters to features that read the calendar: midnight in Berlin is another day in UTC.
 
         Raises
         ------
@@ -109,6 +113,8 @@ class DataContract:
             what = f"{bars.name} is without {few(missing)}" if missing else f"{bars.name} has {few(others)} besides"
             raise InputError(f"{what}; the model was made for {few(self.symbols)}, and needs the bars of just these")
         bars = bars if bars.symbols == self.symbols else bars.select(self.symbols)
+        zone = self.bars.index.tz
+        bars = bars.in_zone(zone) if zone is not None and bars.index.tz is not None else bars
         return bars if self.tradable.all() else _restricted(bars, self.tradable)
 
     def check(self, bars: Bars) -> Bars:
@@ -145,7 +151,7 @@ class DataContract:
             raise InputError(
                 f"the times of {name} {zones[0]}, and those of the bars that the model was made for {zones[1]}"
             )
-        if not self.same_spacing(given := _spacing(bars)):
+        if not self.same_spacing(given := median_spacing(bars.index)):
             raise InputError(
                 f"the bars of {name} are {duration(given)} apart; the model was made for bars {duration(self.spacing)} apart"
             )
@@ -165,11 +171,11 @@ class DataContract:
                     f"and until registration it was never silent for more than {duration(self.silence[column])}; register a "
                     "model without it"
                 )
-            absent = ~there[:, column] & ~np.asarray(index < listing)
-            if not self.gaps[column] and absent.any():
-                raise InputError(
-                    f"{symbol} has no close at {index[int(np.argmax(absent))]}; it had no gaps when the model was registered"
-                )
+            # an older hole is a gap, over which the backtest holds the symbol as well
+            absent = (~there[:, column] & ~np.asarray(index < listing))[-RECENT:]
+            if not self.gaps[column] and (absent[-1] or absent.sum() > 1):
+                first = index[-len(absent) :][int(np.argmax(absent))]
+                raise InputError(f"{symbol} has no close at {first}; it had no gaps when the model was registered")
             # a symbol that was listed late is judged on what there is of it, as in the backtest
             if len(rows) < self.needed and not (self._late[column] and index[rows[0]] <= listing):
                 raise InputError(
@@ -240,6 +246,7 @@ class DataContract:
             "format": FORMAT,
             "data_hash": self.data_hash,
             "warmup": self.warmup,
+            "zone": None if self.bars.index.tz is None else str(self.bars.index.tz),
             "tradable": self.tradable.tolist(),
             "gaps": self.gaps,
             "silence": self.silence,
@@ -258,6 +265,8 @@ class DataContract:
         config = json.loads(path.read_text())
         check_format(config, path, "register the model again")
         bars = from_request(config["symbols"], config["times"], config["bars"], "the bars at registration")
+        if config.get("zone"):  # contracts of earlier versions do not say; their models decided in UTC
+            bars = bars.in_zone(config["zone"])
         bars, gaps, silence = _restricted(bars, np.array(config["tradable"])), config["gaps"], config["silence"]
         return cls(bars, config["warmup"], config["data_hash"], tuple(gaps), tuple(silence))
 
@@ -291,6 +300,10 @@ def from_request(symbols: Any, times: Any, rows: Any, name: str = "the request")
             raise InputError(
                 f"{name} is without {what}: send symbols (names), times (ISO 8601) and bars (one row of closes per time)"
             )
+    if not all(isinstance(symbol, str) for symbol in symbols):
+        raise InputError(f"{name}: symbols must be names, each a text in quotes")
+    if not all(isinstance(time, str) for time in times):
+        raise InputError(f"{name}: times must be ISO 8601, each a text in quotes")
     try:
         index = pd.DatetimeIndex(pd.to_datetime(list(times), format="ISO8601", utc=_aware(times[0])))
     except (ValueError, TypeError, AttributeError) as error:
@@ -302,14 +315,15 @@ def from_request(symbols: Any, times: Any, rows: Any, name: str = "the request")
         for a, value in enumerate(row):
             if value is not None and (isinstance(value, (bool, str)) or not np.isscalar(value)):
                 raise InputError(f"{name}: the close of {symbols[a]} in row {t} is {value!r}, which is not a number")
-            close[t, a] = np.nan if value is None else value
+            try:
+                close[t, a] = np.nan if value is None else value
+            except (OverflowError, TypeError, ValueError):
+                raise InputError(
+                    f"{name}: the close of {symbols[a]} in row {t} is not a number that a price can be"
+                ) from None
     if len(index) != len(close):
         raise InputError(f"{name} has {len(index)} times and {len(close)} rows of bars; there must be one time per row")
     return Bars.make(index, list(symbols), close, name=name)
-
-
-def _spacing(bars: Bars) -> float:
-    return float(np.median(np.diff(bars.index.as_unit("us").asi8))) / 1e6
 
 
 def _restricted(bars: Bars, tradable: np.ndarray) -> Bars:
@@ -342,12 +356,3 @@ def _same(given: np.ndarray, before: np.ndarray) -> bool:
 def few(names: Sequence[str]) -> str:
     """The first five names, and how many more there are."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def duration(seconds: float) -> str:
-    """A time span in its largest fitting unit: "1 hour", "4 days"."""
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
-        if seconds >= length or unit == "second":
-            count = seconds / length
-            return f"{count:.3g} {unit}{'' if count == 1 else 's'}"
-    raise AssertionError

@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backtests import lookup, tracking
-from backtests.contract import DataContract, duration, few
+from backtests.contract import DataContract, few
 from backtests.walk_forward import Adaptive, WalkForward
 from markets import Bars, InputError
+from markets.bars.time_spans import duration, moment
 from strategies import Blend, Plan, PolicyStrategy, Strategy
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def register(
             raise InputError("register needs bars to adapt the model to: pass a result or bars")
         bars = result.bars
     seen = getattr(model, "seen_until", None)
-    if seen is not None and bars.index[-1] < seen:
+    if seen is not None and bars.index[-1] < moment(f"{model.name}: seen_until", seen, bars.index.tz):
         raise InputError(
             f"{bars.name} ends at {bars.index[-1]}, and {model.name} has learnt from bars up to {seen}; register it on bars that "
             "end then or later"

@@ -24,6 +24,7 @@ import pandas as pd
 from filelock import FileLock
 
 from backtests import lookup
+from backtests.contract import few
 from backtests.metrics import SHORT, formatted
 from backtests.results import Backtest
 from backtests.walk_forward import WalkForward
@@ -249,16 +250,17 @@ def log_bars(bars: Bars, context: str, whole: Bars | None = None) -> None:
     context : str
         How the data are used, such as "training".
     whole : Bars, optional
-        The data set that `bars` is a span of, as it was loaded; by default `bars` with their history.
+        The bars as they were loaded, which `bars` are a part of; their hashes are logged, as `regimeshift data` prints them.
     """
     import mlflow
 
     frame = pd.DataFrame(bars.close, index=bars.index, columns=list(bars.symbols)).tail(5).reset_index(drop=True)
     # The frame is a sample for MLflow's page; the digest is of all values.
-    data = mlflow.data.from_pandas(frame, name=bars.name, digest=bars.span_hash[:36])
+    loaded = bars if whole is None else whole
+    data = mlflow.data.from_pandas(frame, name=bars.name, digest=loaded.span_hash[:36])
     mlflow.log_input(data, context=context)
     mlflow.log_dict(
-        {"name": bars.name, "data_hash": (whole or bars).hash, "span_hash": bars.span_hash, "bars": len(bars),
+        {"name": bars.name, "data_hash": loaded.hash, "span_hash": loaded.span_hash, "bars": len(bars),
          "symbols": list(bars.symbols), "first": str(bars.index[0]), "last": str(bars.index[-1])},
         f"data/{context}.json",
     )  # fmt: skip
@@ -350,6 +352,9 @@ def model_card(name: str, number: str | int, tags: dict[str, Any]) -> str:
         return _markdown(pd.DataFrame({"": {k: f"`{v}`" for k, v in values.items()}}), "")
 
     rest = {k: v for k, v in tags.items() if not k.startswith(("backtest_", "package_")) and k != "files"}
+    if "symbols" in rest:  # the tag names all; MLflow's database holds 5,000 characters of a description
+        symbols = json.loads(rest["symbols"])
+        rest["symbols"] = few(symbols) + (f" ({len(symbols)} in all)" if len(symbols) > 5 else "")
     backtest = part("backtest_")
     return "\n\n".join(
         (

@@ -2,12 +2,14 @@
 
 The files of a model are replaced together. `replacing_files` has them written into a hidden folder, and one rename of that folder
 to ``.saved`` decides: before it the model is the old one, after it the new one. The files are then moved to their places;
-`settle` finishes that for a process that was killed meanwhile.
+`settled` finishes that for a process that was killed meanwhile. The folder itself is locked (``flock``, which ends with the
+process, leaves no file and needs no right to write): by the writer during the moves, and by readers, who share it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -63,7 +65,6 @@ def replacing_files(folder: str | Path) -> Iterator[Path]:
     beside = folder / f"{_SAVING}{os.getpid()}-{threading.get_ident()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        settle(folder)
         for left in folder.glob(f"{_SAVING}*"):  # by a process that was killed
             if not _alive(int(left.suffix[1:].partition("-")[0])):
                 shutil.rmtree(left, ignore_errors=True)
@@ -71,9 +72,11 @@ def replacing_files(folder: str | Path) -> Iterator[Path]:
         yield beside
         for path in (*beside.rglob("*"), beside):
             _flush(path)
-        beside.rename(folder / _SAVED)
-        _flush(folder)
-        settle(folder)
+        with _locked(folder, fcntl.LOCK_EX):
+            _finish(folder)
+            beside.rename(folder / _SAVED)
+            _flush(folder)
+            _finish(folder)
     except OSError as error:
         raise InputError(
             f"{folder}: the model cannot be saved ({error.strerror or error}); what was there before is unchanged"
@@ -82,31 +85,61 @@ def replacing_files(folder: str | Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def settle(folder: str | Path) -> None:
-    """Finish a save that was interrupted after its files were complete.
+@contextlib.contextmanager
+def settled(folder: str | Path) -> Iterator[None]:
+    """Context manager in which the files of a model are read: they are all of one save, and no other is put in their place.
+
+    A save that was interrupted after its files were complete is finished first.
 
     Raises
     ------
     InputError
-        When the folder cannot be written to.
+        When it cannot be, since the folder cannot be written to.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        yield  # whoever reads says what is missing
+        return
+    while True:
+        with _locked(folder, fcntl.LOCK_SH):
+            if not (folder / _SAVED).is_dir():
+                yield
+                return
+        try:
+            with _locked(folder, fcntl.LOCK_EX):
+                _finish(folder)
+        except OSError as error:
+            raise InputError(
+                f"{folder}: a save was interrupted, and cannot be finished ({error.strerror}); allow writing there once"
+            ) from None
+
+
+def _finish(folder: Path) -> None:
+    """Move the files of a complete save to their places; the folder is locked by this thread alone."""
     saved = folder / _SAVED
     if not saved.is_dir():
         return
+    for path in sorted(saved.rglob("*")):
+        place = folder / path.relative_to(saved)
+        if path.is_dir():
+            place.mkdir(exist_ok=True)
+        else:
+            with contextlib.suppress(FileNotFoundError):  # moved by another one, where folders cannot be locked
+                path.replace(place)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(saved)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """Hold a lock on `folder`, shared or exclusive; without effect on a file system that has no locks."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        for path in sorted(saved.rglob("*")):
-            place = folder / path.relative_to(saved)
-            if path.is_dir():
-                place.mkdir(exist_ok=True)
-            else:
-                with contextlib.suppress(FileNotFoundError):  # another reader has moved it
-                    path.replace(place)
-        shutil.rmtree(saved, ignore_errors=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: a save was interrupted, and cannot be finished ({error.strerror}); allow writing there once"
-        ) from None
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, how)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _flush(path: Path) -> None:
@@ -173,10 +206,9 @@ def reading(folder: str | Path, file: str, what: str) -> Iterator[dict[str, Any]
     InputError
         When files are missing or inconsistent with each other; errors raised in the block are converted too.
     """
-    settle(folder)
     try:
         # The initial weights are overwritten, so drawing them must not advance the caller's random state.
-        with torch.random.fork_rng(devices=[]):
+        with settled(folder), torch.random.fork_rng(devices=[]):
             config = json.loads((Path(folder) / file).read_text())
             check_format(config, Path(folder) / file, "train it, or adapt it, again")
             yield config

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 from functools import cached_property
 from typing import Any, Literal
 
@@ -405,6 +406,10 @@ class Bars:
         return replace(
             self, symbols=tuple(symbols), _fields=fields, _tradable=mask, _delisted_from=gone, _external=external
         )
+
+    def in_zone(self, zone: tzinfo | str) -> Bars:
+        """The same bars with their times, which must have a time zone, in another one."""
+        return replace(self, _index=self._index.tz_convert(zone))
 
     # ------------------------------------------------------------------ resampling
 

@@ -1,4 +1,4 @@
-"""`Span`: a requested time span, which may or may not have a UTC offset."""
+"""`Span`: a requested time span, which may or may not have a UTC offset; and the time between bars."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import re
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 
+import numpy as np
 import pandas as pd
 
 from markets.common.errors import InputError
+
+SPACING = 1.5  # largest ratio of the median times between bars of the same length; holidays and sessions differ
 
 
 class NoRows(InputError):
@@ -81,6 +84,26 @@ def moment(name: str, value: str | date, zone: tzinfo | None) -> pd.Timestamp:
     found = _on(first, zone)
     assert found is not None
     return found
+
+
+def median_spacing(index: pd.DatetimeIndex) -> float:
+    """Median time between the times of `index`, in seconds; NaN for a single one."""
+    steps = np.diff(index.as_unit("us").asi8)
+    return float(np.median(steps)) / 1e6 if len(steps) else np.nan
+
+
+def same_spacing(one: float, other: float) -> bool:
+    """Whether bars `one` and `other` seconds apart are of the same length, within a factor of `SPACING`, or it is not known."""
+    return not (one > SPACING * other or other > SPACING * one)
+
+
+def duration(seconds: float) -> str:
+    """A time span in its largest fitting unit: "1 hour", "4 days"."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        if seconds >= length or unit == "second":
+            count = seconds / length
+            return f"{count:.3g} {unit}{'' if count == 1 else 's'}"
+    raise AssertionError
 
 
 def _ends(name: str, value: str | date) -> tuple[pd.Timestamp, pd.Timestamp]:

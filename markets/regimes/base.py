@@ -183,9 +183,10 @@ class RegimeDetector(ABC):
 
     Detectors whose `_shapes` include `_SHARED`, as all here do, see the market's return in per cent, with two changes:
 
-    - It is divided by its `season`, the typical absolute return in each hour of the day relative to the whole day, of shape
-      (24,) (Andersen and Bollerslev, "Intraday periodicity and volatility persistence in financial markets", Journal of
-      Empirical Finance 1997). Otherwise the regimes of intraday bars would be day and night. On daily bars it is 1.
+    - It is divided by its `season`, the typical absolute return in each hour of the day (in UTC if times have a zone)
+      relative to the whole day, of shape (24,) (Andersen and Bollerslev, "Intraday periodicity and volatility persistence
+      in financial markets", Journal of Empirical Finance 1997). Otherwise the regimes of intraday bars would be day and
+      night. On daily bars it is 1.
     - A return beyond `largest` per cent, forty times the typical size, is taken for a split or a bad price, and the bar for one
       without a return. A bad price makes two such returns, out and back. A third in a row is news, and counts.
 
@@ -340,7 +341,7 @@ class RegimeDetector(ABC):
         held = bars.with_past()
         returns = market_returns(held) * 100
         known = np.isfinite(returns)
-        returns, hours, k = returns[known], np.asarray(held.index.hour)[known], self.n_regimes
+        returns, hours, k = returns[known], _hours(held.index)[known], self.n_regimes
         if len(returns) < needed:
             wanted = count(k, "regime")
             raise InputError(f"{bars.name}: {len(returns)} returns are too few for {wanted}; give at least {needed}")
@@ -366,7 +367,7 @@ class RegimeDetector(ABC):
         returns = market_returns(held) * 100
         known = np.flatnonzero(np.isfinite(returns))
         returns[known[_bad_prices(returns[known], self.largest)]] = np.nan
-        return returns / self.season[np.asarray(held.index.hour)]
+        return returns / self.season[_hours(held.index)]
 
     def _news(self, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
         """`_returns` without NaN, and for each row the number of the last one.
@@ -449,6 +450,11 @@ def _bad_prices(returns: np.ndarray, largest: float) -> np.ndarray:
     beyond = np.abs(returns) > largest
     before = np.concatenate([np.zeros(2, dtype=bool), beyond])
     return beyond & ~(before[1:-1] & before[:-2])
+
+
+def _hours(index: pd.DatetimeIndex) -> np.ndarray:
+    """Hour of the day of each time: in UTC if the times have a zone, so that the same bars in another zone are the same."""
+    return np.asarray((index if index.tz is None else index.tz_convert("UTC")).hour)
 
 
 def _season(returns: np.ndarray, hours: np.ndarray) -> np.ndarray:

@@ -17,7 +17,8 @@ from rich.progress import track
 from safetensors import SafetensorError
 from torch import nn
 
-from markets import InputError, TaskSet
+from markets import Bars, InputError, TaskSet
+from markets.bars.time_spans import duration, median_spacing, same_spacing
 from markets.common.formats import check_format
 from markets.common.kinds import find, register
 from markets.common.progress import visible
@@ -30,7 +31,7 @@ from metalearner.training.loop import train
 from strategies import PolicySettings
 from strategies.networks import Parameters, Shape
 from strategies.policy import with_shrink
-from strategies.serialization import replacing_files, settle, write_config
+from strategies.serialization import replacing_files, settled, write_config
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,42 @@ class TiltTest:
         )
 
 
+@dataclass(frozen=True)
+class TrainingBars:
+    """What the bars of training were like; bars to adapt to must be alike.
+
+    Attributes
+    ----------
+    spacing : float
+        Median time between bars, in seconds.
+    aware : bool
+        Whether their times have a time zone.
+    """
+
+    spacing: float
+    aware: bool
+
+    @classmethod
+    def of(cls, bars: Bars) -> TrainingBars:
+        index = bars.with_past().index
+        return cls(median_spacing(index), index.tz is not None)
+
+    def check(self, bars: Bars, name: str) -> None:
+        """Raise `InputError` if `bars` are of another length, or their times have a zone and those of training had none."""
+        given = TrainingBars.of(bars)
+        if not same_spacing(given.spacing, self.spacing):
+            raise InputError(
+                f"the bars of {bars.name} are {duration(given.spacing)} apart; {name} was trained on bars "
+                f"{duration(self.spacing)} apart: train it on such bars, or resample them (--resample)"
+            )
+        if given.aware != self.aware:
+            times = ("have no time zone", "are in a time zone")
+            raise InputError(
+                f"the times of {bars.name} {times[given.aware]}, and those of the bars that {name} was trained on "
+                f"{times[self.aware]}: give both alike"
+            )
+
+
 class MetaPolicy(ABC):
     """A meta-trained policy, with its adaptation procedure.
 
@@ -81,9 +118,12 @@ class MetaPolicy(ABC):
         Last bar used by training or validation. Results up to this bar are in sample. None for environments.
     tilt_test : TiltTest or None
         How the factor on the tilt was selected; None where it was not tested.
+    trained_on : TrainingBars or None
+        What the bars of training were like, which `adapt` compares; None for environments, and models of earlier versions.
     """
 
     tilt_test: TiltTest | None = None
+    trained_on: TrainingBars | None = None
     kind: ClassVar[str]
     kinds: ClassVar[dict[str, type[MetaPolicy]]] = {}
 
@@ -149,8 +189,12 @@ class MetaPolicy(ABC):
         Raises
         ------
         InputError
-            When `task` is neither, or has too few bars.
+            When `task` is neither, has too few bars, or bars of another length than those of training.
         """
+
+    def _check_like_training(self, task: Any) -> None:
+        if self.trained_on is not None and isinstance(task, Bars):
+            self.trained_on.check(task, self.name)
 
     @abstractmethod
     def unadapted(self) -> Any:
@@ -216,6 +260,7 @@ class MetaPolicy(ABC):
                     "name": self.name,
                     "objective": objective,
                     "tilt_test": tested,
+                    "trained_on": None if self.trained_on is None else asdict(self.trained_on),
                     **self._config(),
                 },
             )
@@ -237,6 +282,7 @@ class MetaPolicy(ABC):
         meta = cls(config["name"], stored.policy, stored.context, objective, stored.seen_until)
         tested = config.get("tilt_test")  # models of earlier versions do not say
         meta.tilt_test = None if tested is None else TiltTest(**tested)
+        meta.trained_on = TrainingBars(**config["trained_on"]) if config.get("trained_on") else None
         meta._restore(config, folder)
         if (folder / "history.csv").stat().st_size > 1:  # empty for learners without meta-training
             meta.history = pd.read_csv(folder / "history.csv")
@@ -401,6 +447,8 @@ class MetaLearner(ABC):
         trained.module.cpu()
         meta = self.deploy(trained, selected, seen_until(*([tasks] if self.trains else []), validation), history)
         meta.tilt_test = tested
+        judged_on = tasks if self.trains else validation
+        meta.trained_on = TrainingBars.of(judged_on.bars) if isinstance(judged_on, TaskSet) else None
         return meta
 
     def _split(self, validation: Any) -> tuple[Any, Any]:
@@ -496,11 +544,11 @@ def load_meta(folder: str | Path) -> MetaPolicy:
     """
     folder = Path(folder)
     kinds = MetaPolicy.kinds
-    settle(folder)
     try:
-        config: dict[str, Any] = json.loads((folder / "meta.json").read_text())
-        check_format(config, folder / "meta.json", "train it again")
-        return find(kinds, config["learner"], f"{folder}: learner").load(config, folder)
+        with settled(folder):
+            config: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+            check_format(config, folder / "meta.json", "train it again")
+            return find(kinds, config["learner"], f"{folder}: learner").load(config, folder)
     except InputError:
         raise  # its message is specific already
     except (OSError, SafetensorError) as error:

@@ -261,6 +261,7 @@ class ByGradient(MetaPolicy, kind="gradient"):
         return digest.hexdigest()
 
     def adapt(self, task: Any) -> Any:
+        self._check_like_training(task)
         sampler = self.objective.recent(task, self.policy, self.inner.support)
         params = self._adapted(sampler, self.inner, np.random.default_rng(0))
         adapted_to = task.index[-1] if isinstance(task, Bars) else None  # the steps have learnt from these bars

@@ -37,6 +37,7 @@ class InContext(MetaPolicy, kind="rl2"):
         InputError
             When there are too few bars to fill the memory, or the policy has a memory but a context of 1.
         """
+        self._check_like_training(task)
         if self.context == 1 and self.policy.settings.memory != "none":
             raise InputError(
                 f"{self.name} would forget every bar: set the learner's `context`, or its `deployed`, above 1"

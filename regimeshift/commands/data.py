@@ -42,7 +42,8 @@ class Show(DataOptions):
         rate = (
             f"About {per_year:,.0f} bars per year" if np.isfinite(per_year) else "Too short to annualise: a single day"
         )
-        console.print(f"Fields: {', '.join(bars.fields)}. {rate}. SHA-256 {bars.hash}.")
+        console.print(f"Fields: {', '.join(bars.fields)}. {rate}.")
+        console.print(f"data_hash {bars.hash}\nspan_hash {bars.span_hash}")
         if bars.source.survivorship:
             console.print(f"Survivorship: {bars.source.survivorship}.")
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from regimeshift.options import DataOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHECKED = 260  # bars whose prices are checked, at least: a year of days, so that the check knows what is usual
+RECENT = 5  # last bars in which a wrong price is a reason for no signal; older ones have been decided on before
+PRICES = ("split", "spike", "outlier")  # findings about closes; gaps and silence are the contract's
 
 
 @dataclass
@@ -22,9 +29,11 @@ class Signal(DataOptions):
     """Print JSON instead of a table."""
     request: bool = False
     """Print only the JSON request to send to a model server (mlflow models serve) for the same decision."""
+    news: bool = False
+    """Decide although the check takes a close of the last bars for a split or a bad price: it was news."""
 
     def run(self) -> None:
-        from markets import InputError
+        from markets import InputError, check
 
         if self.bars is None:
             raise InputError(f"name the latest bars, as in: regimeshift signal --model {self.model} --bars FILE.csv")
@@ -38,26 +47,49 @@ class Signal(DataOptions):
         bars = self.load(self.bars)
         with step(f"loading {self.model}"):
             from backtests import registry
-            from backtests.contract import duration
 
             model = registry.load(self.model)
+        # the contract first, which says what is more basically wrong
+        asked = registry.request(model, bars)
+        found = check(bars[-max(CHECKED, model.contract.needed) :])
+        since = bars.index[-RECENT:][0]
+        wrong = [f for f in found.findings if f.severity == "error" and f.kind in PRICES and f.last >= since]
+        if wrong and not self.news:
+            raise InputError(f"{bars.name}: {wrong[0].symbol}: {wrong[0].detail}; if it was news, say --news")
         if self.request:
-            print(json.dumps({"dataframe_records": [registry.request(model, bars)]}))
+            print(json.dumps({"dataframe_records": [asked]}))
             return
-        found = registry.target_weights(model, bars)
-        last = bars.index[-1]
-        age = pd.Timestamp.now("UTC") - (last if last.tz else last.tz_localize("UTC"))
+        weights, last = registry.target_weights(model, bars), bars.index[-1]
+        hours, age = _age(bars.index, pd.Timestamp.now("UTC"))
         if self.json:
-            answer = {key: dict(zip(bars.symbols, values.tolist(), strict=True)) for key, values in found.items()}
-            print(
-                json.dumps(
-                    {"model": self.model, "after": str(last), "age_hours": round(age / pd.Timedelta("1h"), 1), **answer}
-                )
-            )
+            answer = {key: dict(zip(bars.symbols, values.tolist(), strict=True)) for key, values in weights.items()}
+            about = {"model": self.model, "after": str(last), "age_hours": round(hours, 1), "check": found.line}
+            print(json.dumps(about | answer))
             return
-        text = pd.DataFrame(found, index=list(bars.symbols)).map(lambda w: f"{w:.4%}")
+        text = pd.DataFrame(weights, index=list(bars.symbols)).map(lambda w: f"{w:.4%}")
         text.columns = ["target weight", "no-trade band ±", "rate"]
         show(text, f"{self.model}: for the bar after {last}", "symbol")
-        console.print(
-            f"In cash: {1 - found['target_weight'].sum():.2%}. The last bar is {duration(max(age.total_seconds(), 0))} old."
-        )
+        console.print(f"In cash: {1 - weights['target_weight'].sum():.2%}. {age}")
+        console.print(f"{found.line}.", markup=False)
+
+
+def _age(index: pd.DatetimeIndex, now: pd.Timestamp) -> tuple[float, str]:
+    """Hours from the last bar to `now`, and a sentence that says so.
+
+    A date stands for the end of its day. Times without a zone are taken for UTC.
+    """
+    from pandas import Timedelta
+
+    from markets.bars.time_spans import duration
+
+    last, dates = index[-1], bool((index == index.normalize()).all())
+    end = last + Timedelta("1D") if dates else last
+    age = now - (end if end.tz else end.tz_localize("UTC"))
+    what = "day of the last bar" if dates else "last bar"
+    doubt = "" if dates or end.tz else ", if its times are UTC"
+    seconds = age.total_seconds()
+    if seconds < 0:
+        text = f"The {what} {'ends' if dates else 'is'} {duration(-seconds)} from now{doubt}."
+    else:
+        text = f"The {what} {'ended' if dates else 'was'} {duration(seconds)} ago{doubt}."
+    return seconds / 3600, text

@@ -59,7 +59,7 @@ REFUSED = {
     "a time zone": (lambda b: altered(b, index=b.index.tz_localize("UTC")), "in the time zone UTC, .* have no time zone"),
     "old bars": (lambda b: altered(b, index=b.index - pd.Timedelta("1800D")), "ends at .* the model was adapted to bars up to"),
     "one day older": (lambda b: b[:-1], "give bars that end then or later"),
-    "a missing close": (lambda b: changed(b, -3, 1, np.nan), "S1 has no close at 2006-09-27"),
+    "missing closes": (lambda b: changed(b, [-3, -5], 1, np.nan), "S1 has no close at 2006-09-25"),
     "no last close": (lambda b: changed(b, -1, 1, np.nan), "S1 has no close at 2006-09-29"),
     "four weeks of silence": (lambda b: changed(b, slice(-20, None), 2, np.nan), "S2 no longer trades: .* 28 days before"),
     "an impossible close": (lambda b: changed(b, -1, 0, 1e308), r"S0 goes from .* to 1e\+308 at 2006-09-29"),
@@ -78,6 +78,17 @@ def test_regression_each_kind_of_other_bars_is_refused_in_a_line(what, contract,
     with pytest.raises(InputError, match=message) as refusal:
         contract.check(change(bars[-60:].without_past()))
     assert "\n" not in str(refusal.value)
+
+
+def test_regression_an_older_hole_is_a_gap(contract, bars, later):
+    """One missing close blocked the signal for as long as it was in the window, while the backtest held the symbol."""
+    for row in (-60, -40, -6, -2):
+        contract.check(changed(bars[-60:].without_past(), row, 1, np.nan))
+    holed = changed(later, 1650, 0, np.nan)
+    for stop in range(1652, 1700):
+        contract.check(holed[stop - 60 : stop].without_past())
+    with pytest.raises(InputError, match="S0 has no close at"):
+        contract.check(holed[1591:1651].without_past())
 
 
 def test_another_instrument_without_common_bars_is_told_by_its_volatility(contract, later):
@@ -136,6 +147,8 @@ def test_regression_whole_numbers_are_numbers_and_null_is_a_gap():
         ({"rows": []}, "is without bars"),
         ({"rows": float("nan")}, "is without bars"),
         ({"times": ["soon", "later"]}, "times must be ISO 8601"),
+        ({"times": [1, 2]}, "times must be ISO 8601"),
+        ({"times": ["2020-01-01", None]}, "times must be ISO 8601"),
         ({"times": ["2020-01-01"]}, "1 times and 2 rows"),
         ({"times": ["2020-01-02", "2020-01-01"]}, "not sorted"),
         ({"times": ["2020-01-01", "2020-01-02T00:00+01:00"]}, "times must be ISO 8601"),
@@ -144,6 +157,11 @@ def test_regression_whole_numbers_are_numbers_and_null_is_a_gap():
         ({"rows": [[1.0, 2.0], [1.0]]}, "row 1 of bars must hold 2 closes"),
         ({"rows": [[1.0, 2.0], "ab"]}, "row 1 of bars must hold 2 closes"),
         ({"rows": [[1.0, "dear"], [1.0, 2.0]]}, "the close of B in row 0 is 'dear', which is not a number"),
+        ({"rows": [[10**400, 2.0], [1.0, 2.0]]}, "the close of A in row 0 is not a number that a price can be"),
+        ({"rows": [[1 + 2j, 2.0], [1.0, 2.0]]}, "the close of A in row 0 is not a number"),
+        ({"symbols": [None, "B"]}, "symbols must be names, each a text"),
+        ({"symbols": [["A"], "B"]}, "symbols must be names, each a text"),
+        ({"symbols": [1, 2]}, "symbols must be names, each a text"),
         ({"rows": [[1.0, True], [1.0, 2.0]]}, "is True, which is not a number"),
         ({"rows": [[1.0, [2.0]], [1.0, 2.0]]}, "which is not a number"),
         ({"rows": [[1.0, -2.0], [1.0, 2.0]]}, "a price must be positive"),

@@ -21,7 +21,8 @@ import samples
 import torch
 from safetensors.torch import load_file, save_file
 
-from backtests import registry, tracking, walk_forward
+from backtests import deployment, registry, tracking, walk_forward
+from backtests.contract import from_request, to_request
 from markets import Bars, Features, InputError
 from markets.features import Calendar, Range, Return
 from strategies import Blend, EqualWeight, Policy, PolicySettings, PolicyStrategy
@@ -99,8 +100,6 @@ def weights_times(folder, factor):
     place = folder / "artifacts" / "strategy"
     weights = {k: v * factor if "last" in k else v for k, v in load_file(place / "weights.safetensors").items()}
     save_file(weights, place / "weights.safetensors")
-    from backtests import deployment  # imports MLflow's models, which warn
-
     strategy, contract = deployment.load(place)
     (place / "check.json").write_text(json.dumps(deployment.decide(strategy, contract, contract.bars)))
 
@@ -415,3 +414,46 @@ def test_regression_a_decision_does_not_wait_for_mlflow(version, root):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(version.number), "False"]
+
+
+def test_regression_a_model_trained_on_times_without_a_zone_is_registered_on_bars_with_one(bars, root):
+    """`TypeError: Cannot compare tz-naive and tz-aware datetime-like objects`."""
+    strategy = random_strategy()
+    strategy.seen_until = bars.index[-5]
+    aware = Bars.make(bars.index.tz_localize("America/New_York"), bars.symbols, bars.close)
+    with pytest.raises(InputError, match="has learnt from bars up to"):
+        registry.register("zones", strategy, bars=aware[:-10], root=root)
+    assert registry.register("zones", strategy, bars=aware, root=root).number == 1
+    strategy.seen_until = aware.index[-5]
+    with pytest.raises(InputError, match=r"seen_until .* has a UTC offset, but the times of the data have none"):
+        registry.register("zones", strategy, bars=bars, root=root)
+
+
+def test_regression_a_model_is_not_registered_on_bars_of_another_length(meta, bars, root):
+    """Trained on daily bars, it became version 1 on hourly ones: there was no champion to compare with."""
+    hourly = Bars.make(pd.date_range("2026-01-01", periods=len(bars), freq="h"), bars.symbols, bars.close, name="fx")
+    with pytest.raises(InputError, match="bars of fx are 1 hour apart; RL2 was trained on bars 1 day apart"):
+        registry.register("fx", meta, bars=hourly, root=root)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin", "UTC+05:30"])
+@pytest.mark.parametrize("freq", ["h", "B"])
+def test_regression_a_policy_that_reads_the_calendar_decides_in_the_zone_of_its_bars(zone, freq, tmp_path):
+    """Served decisions were made in UTC, the backtest's in the zone of the data; weights differed by .19."""
+    index = pd.date_range("2024-01-01", periods=400, freq=freq, tz=zone)
+    close = 50 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, (400, 3)), axis=0))
+    bars = Bars.make(index, ("A", "B", "C"), close)
+    strategy = random_strategy(features=Features((Return(5, 63), Calendar())), base="equal_weight")
+    aim = strategy.plan(bars).aim
+    contract = deployment.make_contract(strategy, bars[:380])
+    deployment.save(strategy, contract, tmp_path)
+    loaded, read = deployment.load(tmp_path)
+    assert str(read.bars.index.tz) == str(index.tz)
+    recorded = json.loads((tmp_path / "check.json").read_text())
+    again = deployment.decide(loaded, read, from_request(*to_request(read.bars).values()))
+    np.testing.assert_allclose(again["target_weight"], recorded["target_weight"], atol=1e-12)
+    for end in range(380, 401, 4):
+        elsewhere = bars[:end].in_zone("Asia/Tokyo")
+        for asked in (elsewhere, from_request(*deployment.request(loaded, read, elsewhere).values())):
+            found = deployment.decide(loaded, read, asked)
+            np.testing.assert_allclose(found["target_weight"], aim[end - 1], atol=1e-12)

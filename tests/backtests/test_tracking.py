@@ -1,3 +1,4 @@
+import json
 import logging
 import os
 import shutil
@@ -202,3 +203,26 @@ def test_regression_processes_may_create_a_store_at_once(tmp_path):
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert mlflow.MlflowClient(address).get_experiment_by_name(tracking.EXPERIMENT)
+
+
+def test_regression_the_card_of_a_model_of_many_symbols_fits_into_the_database():
+    """MLflow's database holds 5,000 characters of a description, and 500 symbols are more."""
+    symbols = [f"SYMBOL{i}.XNYS" for i in range(500)]
+    tags = {"symbols": json.dumps(symbols), "data_hash": "0" * 64, "files": "{}", "package_torch": "2.11"}
+    card = tracking.model_card("wide", 1, tags)
+    assert len(card) < 5000
+    assert "SYMBOL0.XNYS, SYMBOL1.XNYS" in card
+    assert "and 495 more (500 in all)" in card
+    assert "`A, B`" in tracking.model_card("two", 1, {"symbols": '["A", "B"]'})
+
+
+def test_regression_the_hashes_of_training_are_those_of_the_loaded_bars(bars, store):
+    """Tasks leave out bars, so the hash of theirs is none that `data` prints."""
+    loaded, used = bars[700:], bars[700:900]
+    with tracking.run("train") as active:
+        tracking.log_bars(used, "training", whole=loaded)
+    run = mlflow.MlflowClient(tracking.connect()).get_run(active.info.run_id)
+    logged = json.loads(next(store.rglob("training.json")).read_text())
+    assert (logged["data_hash"], logged["span_hash"]) == (bars.hash, loaded.span_hash)
+    assert run.inputs.dataset_inputs[0].dataset.digest == loaded.span_hash[:36]
+    assert (logged["bars"], logged["last"]) == (200, str(used.index[-1]))

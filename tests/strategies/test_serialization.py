@@ -2,6 +2,8 @@ import errno
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import pytest
 import torch
@@ -122,6 +124,40 @@ def test_regression_a_save_killed_at_any_step_leaves_the_old_or_the_new_model(tm
     assert found[-1] is True
     saving.write(tmp_path / "all" / "1", "it.json", {"inputs": 3}, new)
     assert files(tmp_path / "all" / "1") == ["it.json", "weights.safetensors"]  # what was left half-written is gone
+
+
+@pytest.mark.parametrize("writers", [1, 2])
+def test_regression_a_reader_beside_writers_reads_one_model(tmp_path, writers):
+    """It read the old configuration with the new weights."""
+    saves = [torch.nn.Linear(3, 2) for _ in range(4)]
+    for k, network in enumerate(saves):
+        network.weight.data.fill_(k)
+
+    def write(first):
+        for i in range(25):
+            k = (first + i) % 4
+            saving.write(tmp_path / "m", "it.json", {"which": k}, saves[k])
+
+    saving.write(tmp_path / "m", "it.json", {"which": 0}, saves[0])
+    with ThreadPoolExecutor(writers) as pool:
+        writing = [pool.submit(write, k) for k in range(writers)]
+        reads = 0
+        while reads < 50 or not all(save.done() for save in writing):
+            with saving.reading(tmp_path / "m", "it.json", "network") as config:
+                assert (saving.weights(tmp_path / "m")["weight"] == config["which"]).all()
+            reads += 1
+        for save in writing:
+            save.result()
+    assert files(tmp_path / "m") == ["it.json", "weights.safetensors"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_read(tmp_path, monkeypatch):
+    folder = saving.write(tmp_path / "m", "it.json", {"inputs": 3}, torch.nn.Linear(3, 2))
+    folder.chmod(0o555)
+    read(folder)
+    monkeypatch.setattr(saving.fcntl, "flock", mock.Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
+    read(folder)
+    folder.chmod(0o755)
 
 
 def test_what_else_is_in_the_folder_stays(tmp_path):

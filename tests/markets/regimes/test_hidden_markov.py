@@ -256,6 +256,19 @@ def test_night_and_day_are_no_regimes():
     assert detector.season[3] == pytest.approx(detector.season[12] / 5, rel=0.15)
 
 
+def test_regression_the_season_of_the_day_does_not_depend_on_the_zone():
+    """A detector fitted in UTC gave other labels to 6 % of the same bars in Kolkata time."""
+    index, rng = pd.date_range("2023-01-01", periods=24 * 100, freq="h", tz="UTC"), np.random.default_rng(0)
+    size = np.where((index.hour >= 8) & (index.hour < 20), 0.006, 0.002) * np.repeat([1, 2.5, 1, 2.5], 600)
+    bars = Bars.make(index, ["A"], 50 * np.exp(np.cumsum(rng.normal(0, size)))[:, None])
+    detector = HiddenMarkovRegimes(2, restarts=2).fit(bars)
+    assert detector.season[12] > 2 * detector.season[3]
+    for zone in ("Asia/Kolkata", "America/New_York"):
+        moved = bars.in_zone(zone)
+        np.testing.assert_array_equal(detector.filter(moved).probabilities, detector.filter(bars).probabilities)
+        np.testing.assert_array_equal(HiddenMarkovRegimes(2, restarts=2).fit(moved).season, detector.season)
+
+
 def test_bars_without_trade_do_not_move_the_chain(bars):
     detector = HiddenMarkovRegimes(2, restarts=2).fit(bars)
     close = 50 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, 200)))

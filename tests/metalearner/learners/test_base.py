@@ -4,12 +4,13 @@ import os
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import metalearner.learners.base
 from backtests import walk_forward
-from markets import InputError, TaskSet
+from markets import Bars, InputError, TaskSet
 from metalearner import (
     LEARNERS,
     MAML,
@@ -330,6 +331,28 @@ def test_regression_bars_that_were_adapted_to_are_in_sample(name, tasks, bars, t
     with pytest.warns(UserWarning, match=f"has learnt from bars up to {last}"):
         walk_forward([adapted], bars[1400:], progress=False)
     assert meta.adapt(bars[: meta.seen_until]).seen_until == meta.seen_until  # training saw these bars too
+
+
+@pytest.mark.parametrize("name", ["MAML", "ensemble", "RL2"])
+def test_regression_a_model_is_not_adapted_to_bars_of_another_length(name, meta, tasks, bars, tmp_path):
+    """A model of daily bars was adapted to hourly ones, and to times with a zone, without a word."""
+    meta = meta if name == "RL2" else BY_GRADIENT[name].fit(*tasks, progress=False)
+    hourly = Bars.make(pd.date_range("2026-01-01", periods=len(bars), freq="h"), bars.symbols, bars.close, name="fx")
+    aware = Bars.make(bars.index.tz_localize("UTC"), bars.symbols, bars.close, name="zoned")
+    folder = meta.save(tmp_path / "m")
+    for model in (meta, load_meta(folder)):
+        model.adapt(bars)
+        with pytest.raises(InputError, match=r"bars of fx are 1 hour apart; .* was trained on bars 1 day apart: train"):
+            model.adapt(hourly)
+        with pytest.raises(
+            InputError, match=r"times of zoned are in a time zone, and those .* trained on have no time zone"
+        ):
+            model.adapt(aware)
+    for path in folder.rglob("meta.json"):  # of earlier versions, which do not say
+        config = json.loads(path.read_text())
+        config.pop("trained_on", None)
+        path.write_text(json.dumps(config))
+    load_meta(folder).adapt(hourly)
 
 
 def test_a_memory_learns_nothing_from_what_it_reads(meta, bars):

@@ -9,6 +9,8 @@ import pytest
 import samples
 from command import call, refused
 
+from regimeshift.commands.signal import _age
+
 
 def write(bars, path):
     pd.DataFrame(bars.close, index=bars.index.rename("date"), columns=list(bars.symbols)).to_csv(path)
@@ -53,12 +55,17 @@ def signal(desk, bars, *words):
 def test_regression_the_hash_of_the_data_is_one_and_the_same(desk):
     """What `data` printed, the version and the training run each said another one."""
     found = tags(desk, 1)
-    assert f"SHA-256 {found['data_hash']}" in call("data", "my data.csv", cwd=desk).stdout
+    whole = call("data", "my data.csv", cwd=desk).stdout
+    assert f"data_hash {found['data_hash']}\nspan_hash {found['span_hash']}\n" in whole
+    part = call("data", "my data.csv", "--start", found["backtest_span"][:10], cwd=desk).stdout
+    assert f"data_hash {found['data_hash']}\nspan_hash " in part
+    assert found["span_hash"] not in part.split("span_hash")[1]
     assert found["span_hash"] == found["data_hash"]  # it was adapted to the whole
     logged = [json.loads(path.read_text()) for path in (desk / "mlruns").rglob("data/*.json")]
     assert len(logged) == 2
     assert {data["data_hash"] for data in logged} == {found["data_hash"]}
-    assert len({data["span_hash"] for data in logged} | {found["span_hash"]}) == 3
+    tested = part.split("span_hash ")[1].split()[0]
+    assert {data["span_hash"] for data in logged} == {found["span_hash"], tested}  # of training, and of the backtest
 
 
 def test_regression_a_version_from_the_command_line_carries_its_backtest(desk):
@@ -71,7 +78,9 @@ def test_regression_a_version_from_the_command_line_carries_its_backtest(desk):
 def test_the_signal_says_how_old_the_last_bar_is(desk):
     done = signal(desk, "my data.csv")
     assert done.returncode == 0, done.stderr
-    assert "days old" in done.stdout
+    assert "The day of the last bar ended" in done.stdout
+    assert "days ago." in done.stdout
+    assert "Check of my data:" in done.stdout
     answer = json.loads(signal(desk, "my data.csv", "--json").stdout)
     assert answer["after"] == "2006-09-29 00:00:00"
     assert answer["age_hours"] > 24 * 365
@@ -82,6 +91,36 @@ def test_the_signal_says_how_old_the_last_bar_is(desk):
     request = json.loads(signal(desk, "my data.csv", "--request").stdout)["dataframe_records"][0]
     assert request["symbols"] == ["S0", "S1", "S2"]
     assert len(request["times"]) == len(request["bars"]) == 314
+
+
+def test_regression_an_unadjusted_split_at_the_last_bars_gets_no_signal(desk):
+    """A split of 20:1 that was not adjusted is a fall by 95 %, and got a signal."""
+    frame = pd.read_csv(desk / "my data.csv")
+    for row in (-1, -3):
+        split = frame.copy()
+        split.loc[len(frame) + row :, "S1"] /= 20
+        split.assign(date=pd.bdate_range("2007-01-01", periods=len(frame))).to_csv(desk / "split.csv", index=False)
+        for words in ((), ("--json",), ("--request",)):
+            refused(signal(desk, "split.csv", *words), "split: S1:", "looks like an unadjusted split: 20:1")
+        assert "S1 split" in json.loads(signal(desk, "split.csv", "--json", "--news").stdout)["check"]
+    split.loc[len(frame) - 40 :, "S1"] = frame["S1"][len(frame) - 40 :] / 20  # decided on before
+    split.assign(date=pd.bdate_range("2007-01-01", periods=len(frame))).to_csv(desk / "split.csv", index=False)
+    assert "S1 split" in signal(desk, "split.csv").stdout
+
+
+@pytest.mark.parametrize(
+    ("index", "hours", "text"),
+    [
+        (["2026-01-04", "2026-01-05"], 12.0, "The day of the last bar ended 12 hours ago."),
+        (["2026-01-05", "2026-01-06"], -12.0, "The day of the last bar ends 12 hours from now."),
+        (["2026-01-06 10:00", "2026-01-06 11:00"], 1.0, "The last bar was 1 hour ago, if its times are UTC."),
+        (["2026-01-06 16:00", "2026-01-06 17:00"], -5.0, "The last bar is 5 hours from now, if its times are UTC."),
+        (["2026-01-06 10:00+01:00", "2026-01-06 11:00+01:00"], 2.0, "The last bar was 2 hours ago."),
+        (["2026-01-04 00:00+01:00", "2026-01-05 00:00+01:00"], 13.0, "The day of the last bar ended 13 hours ago."),
+    ],
+)
+def test_regression_a_date_is_the_end_of_its_day_and_times_without_a_zone_may_be_local(index, hours, text):
+    assert _age(pd.DatetimeIndex(index), pd.Timestamp("2026-01-06 12:00", tz="UTC")) == (hours, text)
 
 
 def test_regression_other_bars_get_no_signal(desk):
@@ -121,7 +160,7 @@ def test_regression_a_champion_is_not_replaced_by_mistake(desk):
     )
     refused(
         call("register", "hourly.csv", "--model", "models/my model", "--name", "my model", cwd=desk),
-        "in bars 1 hour apart",
+        "are 1 hour apart; RL2 was trained on bars 1 day apart",
     )
     write(samples.regime_bars(900, 3, seed=1), desk / "short.csv")
     refused(
