@@ -36,7 +36,7 @@ class BuyAndHold(Strategy):
 
 
 class InverseVolatility(Strategy):
-    """Weights inversely proportional to the volatility of the last `window` bars, fully invested.
+    """Weights inversely proportional to the volatility of the last `window` bars, fully invested; see `inverse_volatility`.
 
     Parameters
     ----------
@@ -101,8 +101,9 @@ class Momentum(Strategy):
 def inverse_volatility(bars: Bars, window: int = 63) -> np.ndarray:
     """Weights (T, A) inversely proportional to the volatility of the last `window` bars.
 
-    Volatility is the root mean square log return. A symbol without enough history has weight zero; rows in which no symbol
-    has enough are equally weighted.
+    Volatility is the root mean square log return of a symbol's own bars, per bar of the market: one that trades less often does
+    not look riskier. In a gap it is that of the last own bar: one that stops does not look safe. A symbol without enough history
+    has weight zero; rows in which no symbol has enough are equally weighted.
     """
     held = bars.with_past()
     traded = TradedBars(held.close)
@@ -110,8 +111,11 @@ def inverse_volatility(bars: Bars, window: int = 63) -> np.ndarray:
     squares = np.zeros(close.shape)
     with np.errstate(invalid="ignore", divide="ignore"):
         squares[1:] = np.nan_to_num(np.diff(np.log(close), axis=0)) ** 2
-    total, count = (traded.unpacked(_over_window(x, window)) for x in (squares, np.isfinite(close).astype(np.float64)))
-    volatility = np.sqrt(np.maximum(total, 0) / np.maximum(count, 1))
+    span = traded.spans(window)
+    span[:window] += 1  # the first bar has a return of 0
+    closes = _over_window(np.isfinite(close).astype(np.float64), window)
+    total, count, span = (traded.unpacked(x) for x in (_over_window(squares, window), closes, span))
+    volatility = np.sqrt(np.maximum(total, 0) / np.maximum(span, 1))
     begun = np.isfinite(held.close).any(axis=1).cumsum() > window  # bars of the market, whoever trades in them
     known = held.listed & (count >= window / 2) & begun[:, None] & (volatility > 1e-8)
     weight = np.zeros(held.shape)

@@ -21,6 +21,16 @@ class TradedBars:
         self._dense = bool(self._there.all())
         self._last = np.zeros((0, 0), dtype=np.int64) if self._dense else self._there.cumsum(axis=0) - 1
 
+    def spans(self, window: int) -> np.ndarray:
+        """Bars of the market over which the last `window` own bars reach, shape (T, A), on own bars as in `packed`.
+
+        A bar of the market is one on which any symbol has a close. Per such bar, variances of symbols that trade at different
+        times are over the same time. Without gaps, `window` bars are `window` bars. At the start it is the bars since the first.
+        """
+        rows = np.broadcast_to(self._there.any(axis=1).cumsum()[:, None].astype(np.float64), self._there.shape)
+        rows = self.packed(rows)
+        return rows - np.concatenate([np.repeat(rows[:1], min(window, len(rows)), axis=0), rows[:-window]])
+
     def packed(self, values: np.ndarray) -> np.ndarray:
         """Row k of column i is the value on the (k + 1)-th own bar of symbol i; NaN in the rows left over."""
         if self._dense:

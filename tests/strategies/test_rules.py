@@ -156,10 +156,28 @@ def test_regression_an_hourly_stock_is_held_over_the_weekend():
     assert traded(bars, EqualWeight()) < 2 * traded(in_hours, EqualWeight())  # the coin moves at night, too
     aim = InverseVolatility().plan(bars).aim
     warm = int(np.flatnonzero(hours)[63])
-    assert (aim[warm:, 1] > 0.1).all()  # its hours hold whole nights, so it is the wilder one
+    assert (aim[warm:, 1] > 0.1).all()
     assert traded(bars, InverseVolatility()) < 2 * traded(in_hours, InverseVolatility())
     orders = simulate(bars, InverseVolatility().plan(bars), orders=True).orders[0]
     assert not orders[~hours][:, 1].any()
+
+
+@pytest.mark.parametrize("every", ["half hour of minutes", "open hour", "business day"])
+def test_regression_the_same_risk_over_the_same_time_gets_the_same_weight(every):
+    """Volatility per own bar gave .17, .33 and .47 to the symbol that trades less often."""
+    freq = {"half hour of minutes": "min", "open hour": "h", "business day": "D"}[every]
+    index = pd.date_range("2022-01-03", periods=24_000, freq=freq)
+    close = prices(len(index), 2, 1e-3)
+    there = {"min": index.minute % 30 == 0, "h": (index.day_of_week < 5) & (index.hour >= 14) & (index.hour < 21)}
+    close[~there.get(freq, index.day_of_week < 5), 1] = np.nan
+    bars = Bars.make(index, ["A", "B"], close)
+    whole = InverseVolatility().plan(bars).aim
+    np.testing.assert_allclose(whole[4000:].mean(axis=0), 0.5, atol=0.015)
+    for t in (5000, 5007, 20_011):
+        known = Bars.make(index[: t + 1], bars.symbols, close[: t + 1])
+        np.testing.assert_array_equal(InverseVolatility().plan(known).aim[t], whole[t])
+        kept = known[-1:].without_past(keep=64)
+        np.testing.assert_allclose(InverseVolatility().plan(kept).aim[0], whole[t], rtol=1e-9)
 
 
 def test_windows_are_of_the_symbols_own_bars():
@@ -169,7 +187,8 @@ def test_windows_are_of_the_symbols_own_bars():
     np.testing.assert_array_equal(Momentum(50).plan(bars).aim[:, 1] > 0, rose)
     squares = np.diff(np.log(bars.close[hours, 1])) ** 2
     coin = np.diff(np.log(bars.close[:, 0])) ** 2
-    weight = 1 / np.sqrt([coin[-63:].mean(), squares[-63:].mean()])
+    reach = np.flatnonzero(hours)[[-64, -1]]  # volatility is per bar of the market
+    weight = 1 / np.sqrt([coin[-63:].mean(), squares[-63:].sum() / (reach[1] - reach[0])])
     np.testing.assert_allclose(InverseVolatility().plan(bars).aim[-1], weight / weight.sum(), rtol=1e-6)
 
 
