@@ -64,8 +64,8 @@ class Bars:
     tradable : ndarray of bool, shape (T, A)
         Whether a symbol can be traded at this bar.
     external : ndarray of bool, shape (A,)
-        Whether a symbol is never tradable in the data set: a series to read (`markets.Exogenous`), such as VIX beside stocks.
-        It is never listed, so it gets no weight, and takes no part in ranks, means or the market's return.
+        Whether a symbol has not been tradable so far: a series to read (`markets.Exogenous`), such as VIX beside stocks. It is
+        not listed, so it gets no weight, and takes no part in ranks, means or the market's return.
     name : str
         Name of the data set, for titles and logs.
     past : int
@@ -81,7 +81,6 @@ class Bars:
     name: str = "bars"
     past: int = 0  # rows held before the first visible one
     _delisted_from: tuple[pd.Timestamp | None, ...] = ()  # by symbol; empty when none is delisted
-    _external: tuple[bool, ...] = ()  # by symbol; empty when none is external
     source: Source = Source()
 
     # ------------------------------------------------------------------ construction
@@ -148,10 +147,8 @@ class Bars:
             mask &= np.asarray(tradable, dtype=bool)
         for array in (*fields.values(), mask):
             array.setflags(write=False)
-        never = ~mask.any(axis=0)
-        external = tuple(never.tolist()) if never.any() else ()
         gone = _check_delisted(index, symbols, mask, delisted)
-        return cls(index, symbols, fields, mask, name, 0, gone, external, source)
+        return cls(index, symbols, fields, mask, name, 0, gone, source)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -201,8 +198,8 @@ class Bars:
 
     @property
     def external(self) -> np.ndarray:
-        """Whether a symbol is never tradable in the whole data set, bool of shape (A,): it is there to be read only."""
-        return np.array(self._external, dtype=bool) if self._external else np.zeros(len(self.symbols), dtype=bool)
+        """Whether a symbol has closes up to the last row but was never tradable, bool of shape (A,): it is there to be read."""
+        return np.isfinite(self._fields["close"]).any(axis=0) & ~self._tradable.any(axis=0)
 
     @property
     def delisted(self) -> np.ndarray:
@@ -253,11 +250,11 @@ class Bars:
     def listed(self) -> np.ndarray:
         """Whether a symbol is listed, as known at each bar; bool of shape (T, A).
 
-        True from its first close on, unless it is delisted, or its last close is stale: older than 30 days and than three times
-        the usual time between its closes (`markets.bars.listing`). An external series is never listed.
+        True from the first bar at which it is tradable, unless it is delisted, or its last close is stale: older than 30 days
+        and than three times the usual time between its closes (`markets.bars.listing`).
         """
-        listed = Listing(len(self.symbols)).take(self._index, self._fields["close"])
-        listed = listed[self.past :] & ~self.delisted & ~self.external
+        listed = Listing(len(self.symbols)).take(self._index, self._fields["close"], self._tradable)
+        listed = listed[self.past :] & ~self.delisted
         listed.setflags(write=False)
         return listed
 
@@ -344,14 +341,18 @@ class Bars:
         return self.rows(0, len(self._index))
 
     def without_past(self, keep: int = 0) -> Bars:
-        """The same visible rows with as little history as holds the last `keep` bars of every symbol that is not delisted."""
+        """The same visible rows with as little history as holds the last `keep` bars of every symbol that is not delisted.
+
+        If `keep` is not 0, a bar at which it was tradable is among them, so that what is listed does not change.
+        """
         cut = max(self.past - keep, 0)
         if keep:
             there = np.isfinite(self._fields["close"][: self.past])
-            for closes, gone in zip(there.T, self.delisted[0], strict=True):
-                if not (gone or closes[cut:].all()):
-                    rows = np.flatnonzero(closes)
-                    cut = min(cut, int(rows[-min(keep, len(rows))])) if len(rows) else cut
+            for i in np.flatnonzero(~self.delisted[0]):
+                for wanted, least in ((there[:, i], keep), (self._tradable[: self.past, i], 1)):
+                    if not wanted[cut:].all():
+                        rows = np.flatnonzero(wanted)
+                        cut = min(cut, int(rows[-min(least, len(rows))])) if len(rows) else cut
         return self._kept(slice(cut, None), self.past - cut)
 
     def warm_from(self, count: int) -> int:
@@ -381,7 +382,7 @@ class Bars:
             self._index, self.symbols, **fields, tradable=self._tradable, delisted=self.delisted_from, name=self.name,
             source=source,
         )  # fmt: skip
-        return replace(built, past=self.past, _external=self._external)
+        return replace(built, past=self.past)
 
     def select(self, symbols: Sequence[str]) -> Bars:
         """The same rows for some of the symbols, in the given order.
@@ -402,10 +403,7 @@ class Bars:
         for array in (*fields.values(), mask):
             array.setflags(write=False)
         gone = tuple(self._delisted_from[i] for i in columns) if self._delisted_from else ()
-        external = tuple(self._external[i] for i in columns) if self._external else ()
-        return replace(
-            self, symbols=tuple(symbols), _fields=fields, _tradable=mask, _delisted_from=gone, _external=external
-        )
+        return replace(self, symbols=tuple(symbols), _fields=fields, _tradable=mask, _delisted_from=gone)
 
     def in_zone(self, zone: tzinfo | str) -> Bars:
         """The same bars with their times, which must have a time zone, in another one."""

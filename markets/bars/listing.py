@@ -2,7 +2,8 @@
 
 A symbol that does not trade for a night, a weekend or a quarter has not gone: whether it is still listed is a question of
 time, measured on its own rhythm. It is *stale* when its last close is older than `MONTH` and older than `MISSED` times its
-usual spacing, the median time between its last closes.
+usual spacing, the median time between its last closes. And it is not listed before the first bar at which it can be traded:
+until then it is a series to be read.
 
 A *session* of the market is a bar by which at least half of the listed symbols have traded since the session before. So ten
 stocks and a coin have their sessions on the stocks' days, and the coin's weekend is part of Monday.
@@ -21,7 +22,7 @@ MISSED, SPACINGS = 3, 5
 
 
 class Listing:
-    """Which symbols have closes that are not stale, as bars arrive; the state after some bars, of fixed size.
+    """Which symbols have been tradable and have closes that are not stale, as bars arrive; a state of fixed size.
 
     Parameters
     ----------
@@ -32,28 +33,30 @@ class Listing:
     def __init__(self, symbols: int):
         self._times = np.zeros((SPACINGS + 1, symbols), dtype=np.int64)  # ring of the last closes
         self._closes = np.zeros(symbols, dtype=np.int64)
+        self.begun = np.zeros(symbols, dtype=np.bool_)  # whether it has been tradable
 
-    def take(self, index: pd.DatetimeIndex, close: np.ndarray) -> np.ndarray:
-        """Go on by T bars; returns whether each symbol has a close that is not stale, bool of shape (T, A)."""
+    def take(self, index: pd.DatetimeIndex, close: np.ndarray, tradable: np.ndarray) -> np.ndarray:
+        """Go on by T bars; returns whether each symbol is listed, bool of shape (T, A)."""
         out = np.empty(close.shape, dtype=np.bool_)
-        given = [array.view() for array in (index.as_unit("us").asi8, close)]
+        given = [array.view() for array in (index.as_unit("us").asi8, close, tradable)]
         for view in given:  # read-only arrays are a type of their own, for which numba would compile again
             view.setflags(write=False)
-        _take(*given, self._times, self._closes, out)
+        _take(*given, self._times, self._closes, self.begun, out)
         return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _take(times, close, seen, closes, out):
+def _take(times, close, tradable, seen, closes, begun, out):
     for t in range(close.shape[0]):
         for i in range(close.shape[1]):
+            begun[i] |= tradable[t, i]
             if not np.isnan(close[t, i]):
                 seen[closes[i] % (SPACINGS + 1), i] = times[t]
                 closes[i] += 1
-                out[t, i] = True
+                out[t, i] = begun[i]
             elif closes[i]:
                 since = times[t] - seen[(closes[i] - 1) % (SPACINGS + 1), i]
-                out[t, i] = since <= MONTH or since <= MISSED * _usual(seen, closes[i], i)
+                out[t, i] = begun[i] and (since <= MONTH or since <= MISSED * _usual(seen, closes[i], i))
             else:
                 out[t, i] = False
 

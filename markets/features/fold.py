@@ -58,9 +58,7 @@ class Fold:
             high, low = (getattr(piece, name) if name in self.needs else None for name in ("high", "low"))
             ranges = _NOTHING if high is None or low is None else np.log(high / low) ** 2
         volume = np.array(piece.volume) if "volume" in self.needs else _NOTHING
-        listed = self.listing.take(piece.index, piece.close)
-        if piece._external:
-            listed &= ~piece.external
+        listed = self.listing.take(piece.index, piece.close, piece.tradable)
         if piece._delisted_from:
             listed &= ~piece.delisted
         clock = _clock(piece.index) if kernel.CALENDAR in self.steps[:, 0] else _NOTHING
@@ -102,11 +100,13 @@ class FeatureStream:
         self._fold = Fold(parts, held)
         (block,) = self._fold.blocks(held.rows(len(held) - 1, len(held)), 1, None)
         self.latest, self.time = block[0], held.index[-1]
+        complete = np.isfinite(held.close) & np.isfinite(held.close if held.open is None else held.open)
+        self._external = complete.any(axis=0)  # unless they are tradable
         self._by_function = any(part.by_function for part in parts)
         # otherwise only symbols, fields and delistings are needed later
         self._bars = held if self._by_function else held.rows(len(held) - 1, len(held)).without_past()
 
-    def push(self, open, high, low, close, volume, time) -> np.ndarray:
+    def push(self, open, high, low, close, volume, time, tradable=None) -> np.ndarray:
         """Add one bar and return its features.
 
         Parameters
@@ -115,6 +115,8 @@ class FeatureStream:
             In the order of the symbols; NaN where a symbol did not trade. Fields that no feature reads may be None.
         time : Timestamp or str
             Must be later than the time of the last bar.
+        tradable : array_like of bool, shape (A,), optional
+            As in `Bars.make`. By default a symbol that had bars to start with, none of them tradable, remains an external series.
 
         Returns
         -------
@@ -126,7 +128,7 @@ class FeatureStream:
         InputError
             When the bar is wrong; the message names the field and the symbol. The state is then unchanged.
         """
-        bar = self._bar(dict(zip(FIELDS, (open, high, low, close, volume), strict=True)), time)
+        bar = self._bar(dict(zip(FIELDS, (open, high, low, close, volume), strict=True)), time, tradable)
         kept = _grown(self._bars, bar) if self._by_function else self._bars
         custom = self._fold.custom(kept)[-1:]
         out = np.empty((1, *self.latest.shape))
@@ -135,7 +137,7 @@ class FeatureStream:
         self.latest, self.time = out[0], bar.index[0]
         return out[0]
 
-    def _bar(self, fields: dict[str, Any], time: Any) -> Bars:
+    def _bar(self, fields: dict[str, Any], time: Any, tradable: Any) -> Bars:
         """Validate the arrays and convert them to `Bars` of one row."""
         kept, symbols = self._bars, self._bars.symbols
         try:
@@ -163,8 +165,12 @@ class FeatureStream:
             if name not in rows and name in {"close", *self._fold.needs}:
                 raise InputError(f"the bar of {when} is without the {name}, which a feature reads")
         index = pd.DatetimeIndex([when]).as_unit(kept.index.unit)
-        tradable = np.isfinite(rows["close"]) & ~kept.external
-        return Bars(index, symbols, rows, tradable, kept.name, 0, kept._delisted_from, kept._external)
+        begun = self._fold.listing.begun
+        allowed = begun | ~self._external if tradable is None else np.array(tradable, dtype=bool)
+        if allowed.shape != (len(symbols),):
+            raise InputError(f"tradable has shape {allowed.shape}, but there are {len(symbols)} symbols")
+        mask = np.isfinite(rows["close"]) & np.isfinite(rows.get("open", rows["close"])) & allowed
+        return Bars(index, symbols, rows, mask, kept.name, 0, kept._delisted_from)
 
 
 def _grown(bars: Bars, bar: Bars) -> Bars:

@@ -130,6 +130,34 @@ def test_regression_an_external_series_is_never_listed():
     assert bars[20:].with_values(close=bars.close * 2).external.tolist() == [False, False, True]
 
 
+@pytest.mark.parametrize("by", ["mask", "open"])
+def test_regression_what_is_external_does_not_depend_on_what_comes_after(by):
+    """Equal weight at row 30 gave a symbol a third that was to become tradable at row 40, but a half to the others without."""
+    index, begun = pd.bdate_range("2020-01-01", periods=60), np.arange(60) >= 40
+    close = np.random.default_rng(0).uniform(90, 110, (60, 3))
+    late = np.column_stack([np.ones((60, 2), dtype=bool), begun])
+    more = {"tradable": late} if by == "mask" else {"open": np.where(late, close, np.nan)}
+    whole = Bars.make(index, list("ABC"), close, **more)
+    np.testing.assert_array_equal(whole.listed, late)
+    assert not whole.external.any()
+    assert whole[:40].external.tolist() == [False, False, True]
+    for last in (1, 31, 40, 41, 60):
+        known = Bars.make(
+            index[: last + 1], list("ABC"), close[: last + 1], **{k: v[: last + 1] for k, v in more.items()}
+        )
+        np.testing.assert_array_equal(known.listed[:last], whole.listed[:last])
+        assert whole[:last].hash == known[:last].hash
+
+
+def test_history_holds_that_a_symbol_was_tradable():
+    """Closes without opens are untradable, but do not make a series external that was traded before."""
+    close = np.random.default_rng(0).uniform(90, 110, (60, 2))
+    tradable = np.column_stack([np.ones(60, dtype=bool), np.arange(60) == 5])
+    bars = Bars.make(pd.bdate_range("2020-01-01", periods=60), ["A", "B"], close, tradable=tradable)[50:]
+    assert bars.without_past(keep=3).past == 45
+    np.testing.assert_array_equal(bars.without_past(keep=3).listed, bars.listed)
+
+
 def test_history_is_kept_in_bars_of_each_symbol():
     index = pd.date_range("2024-01-02 09:30", periods=600, freq="min")
     rows = np.arange(600)

@@ -282,6 +282,23 @@ def test_regression_an_external_series_has_no_rank_and_no_features():
     np.testing.assert_array_equal(stream.push(*row, with_vix.index[100]), found[100])
 
 
+def test_regression_features_begin_when_a_symbol_is_first_tradable_in_panels_blocks_and_streams():
+    bars = ohlcv(120, 4)
+    tradable = np.ones((120, 4), dtype=bool)
+    tradable[:80, 3] = False
+    fields = bars.fields
+    late = Bars.make(bars.index, bars.symbols, fields.pop("close"), tradable=tradable, **fields)
+    found = SHORT.compute(late)
+    assert np.isnan(found[:80, 3]).all()
+    assert np.isfinite(found[80:, 3]).all()
+    np.testing.assert_array_equal(found[:80, :3], SHORT.compute(late[:80].select(late.symbols[:3])))
+    np.testing.assert_array_equal(np.concatenate(list(SHORT.blocks(late, 7))), found)
+    stream = SHORT.stream(late[:70])
+    for t in range(70, 120):
+        row = (x[t] for x in (late.open, late.high, late.low, late.close, late.volume))
+        np.testing.assert_array_equal(stream.push(*row, late.index[t], tradable[t]), found[t])
+
+
 def test_what_follows_another_symbol_goes_on_in_a_gap():
     index = pd.date_range("2020", periods=6)
     close = np.array([[1.0, 2, np.nan, np.nan, 3, 4], [20.0, 21, 22, np.nan, 23, 24]]).T

@@ -52,9 +52,10 @@ def test_a_row_is_the_same_whatever_comes_later(fitted, name, seed, t):
     whole = detector.filter(bars).probabilities
     np.testing.assert_array_equal(detector.filter(bars[: t + 1]).probabilities, whole[: t + 1])
     np.testing.assert_array_equal(detector.filter(bars[t:]).probabilities, whole[t:])  # a slice keeps the history
-    scrambled = samples.gappy_bars(rng, 120, 2).close.copy()
-    scrambled[: t + 1] = bars.close[: t + 1]
-    other = Bars.make(bars.index, bars.symbols, scrambled)
+    later = samples.gappy_bars(rng, 120, 2)
+    scrambled, mask = later.close.copy(), later.tradable.copy()
+    scrambled[: t + 1], mask[: t + 1] = bars.close[: t + 1], bars.tradable[: t + 1]
+    other = Bars.make(bars.index, bars.symbols, scrambled, tradable=mask)
     np.testing.assert_array_equal(detector.filter(other).probabilities[: t + 1], whole[: t + 1])
 
 
