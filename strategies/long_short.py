@@ -5,10 +5,10 @@ Each rule scores every symbol and holds positions proportional to the score, wit
     z = score, standardised over the symbols that have one, then averaged over bars (weights halve every `halflife` bars)
     aim ∝ y − mean of y,   y = (z − mean of z) / σ
 
-σ is the root mean square log return over `VOLATILITY` bars, so that symbols carry about the same risk. Bars are a symbol's own,
-on which it has a close. A gap is no signal: in it a symbol keeps its score, and is held by it. The rules are weak on their own;
-they are meant as small tilts added to a base strategy (Brandt, Santa-Clara and Valkanov, "Parametric portfolio policies:
-exploiting characteristics in the cross-section of equity returns", Review of Financial Studies 2009).
+σ is the root mean square log return over `VOLATILITY` bars, per bar of the market, so that symbols carry about the same risk.
+Bars are a symbol's own, on which it has a close. A gap is no signal: in it a symbol keeps its score, and is held by it. The rules
+are weak on their own; they are meant as small tilts added to a base strategy (Brandt, Santa-Clara and Valkanov, "Parametric
+portfolio policies: exploiting characteristics in the cross-section of equity returns", Review of Financial Studies 2009).
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class LongShort(Strategy):
         if halflife < 1:
             raise InputError(f"{self.name}: the halflife is {halflife}; it must be at least 1 bar")
         self.halflife = halflife
-        self.warmup = max(lookback, VOLATILITY) + _CUT * halflife
+        self._scored, self._averaged = max(lookback, VOLATILITY), _CUT * halflife
+        self.warmup = self._scored + self._averaged
 
     @abstractmethod
     def scores(self, returns: np.ndarray, there: np.ndarray, market: np.ndarray) -> list[np.ndarray]:
@@ -71,23 +72,28 @@ class LongShort(Strategy):
         """
 
     def plan(self, bars: Bars) -> Plan:
-        held = bars.without_past(keep=self.warmup).with_past()
+        full = bars.with_past()
+        # A score that is averaged was standardised across all symbols on its own row, so all have their own bars before it.
+        first = bars.without_past(keep=self._averaged)
+        held = full.rows(bars.past - first.past, len(full)).without_past(keep=self._scored + 1).with_past()
         traded = TradedBars(held.close)
         close = traded.packed(held.close)
         there = np.zeros(close.shape, dtype=bool)
         there[1:] = np.isfinite(close[:-1]) & np.isfinite(close[1:])
         returns = np.zeros(close.shape)
         returns[1:][there[1:]] = np.log(close[1:][there[1:]] / close[:-1][there[1:]])
-        volatility = traded.unpacked(_volatility(returns, there))
-        live = held.listed & np.isfinite(volatility)
+        volatility = traded.unpacked(_volatility(returns, there, traded.spans(VOLATILITY)))
+        live = full.listed[-len(held) :] & np.isfinite(volatility)
+        # sessions, and what symbols missed since, go on from the first bar
+        market = traded.packed(TradedBars(full.close).unpacked(_market(full))[-len(held) :])
         z = np.zeros(close.shape)
-        for score in self.scores(returns, there, _market(held)):
+        for score in self.scores(returns, there, market):
             score = np.where(live, traded.unpacked(score), np.nan)
             live &= np.isfinite(score)
             z += standardised(score)
         z = traded.packed(standardised(np.where(live, z, np.nan)))
         smooth = np.zeros(z.shape)
-        for lag in range(min(_CUT * self.halflife, len(z))):
+        for lag in range(min(self._averaged, len(z))):
             smooth[lag:] += 0.5 ** (lag / self.halflife) * z[: len(z) - lag]
         aim = _centred(_centred(traded.unpacked(smooth), live) / np.where(live, volatility, 1.0), live)
         gross = np.abs(aim).sum(axis=1, keepdims=True)
@@ -191,10 +197,13 @@ def windowed(values: np.ndarray, window: int) -> np.ndarray:
     return total
 
 
-def _volatility(returns: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Root mean square over `VOLATILITY` bars; NaN while fewer than half of them are known, or when the price is constant."""
+def _volatility(returns: np.ndarray, there: np.ndarray, span: np.ndarray | None = None) -> np.ndarray:
+    """Root mean square over `VOLATILITY` bars; NaN while fewer than half of them are known, or when the price is constant.
+
+    It is per own bar, to compare a symbol's returns with, or per bar of the market if `span` is their number, to compare symbols.
+    """
     count = windowed(there.astype(np.float64), VOLATILITY)
-    found = np.sqrt(windowed(returns**2, VOLATILITY) / np.maximum(count, 1))
+    found = np.sqrt(windowed(returns**2, VOLATILITY) / np.maximum(count if span is None else span, 1))
     return np.where((count >= VOLATILITY / 2) & (found > 1e-8), found, np.nan)
 
 
