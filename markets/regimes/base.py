@@ -64,11 +64,14 @@ class RegimePath:
     probabilities : ndarray of shape (T, K)
     names : tuple of str, length K
         Names of the regimes, in ascending order of volatility.
+    sessions : ndarray of bool, shape (T,), optional
+        Which bars are sessions of the market (`Bars.sessions`); by default all.
     """
 
     index: pd.DatetimeIndex
     probabilities: np.ndarray
     names: tuple[str, ...]
+    sessions: np.ndarray | None = None
 
     @property
     def labels(self) -> np.ndarray:
@@ -93,10 +96,11 @@ class RegimePath:
 
     @property
     def transitions(self) -> np.ndarray:
-        """Empirical transition matrix, shape (K, K): fraction of bars of regime i followed by regime j; NaN if i never occurs."""
+        """Empirical transition matrix, shape (K, K): fraction of sessions in regime i before one in j; NaN if i never occurs."""
         k = len(self.names)
+        labels = self.labels if self.sessions is None else self.labels[self.sessions]
         counts = np.zeros((k, k))
-        np.add.at(counts, (self.labels[:-1], self.labels[1:]), 1)
+        np.add.at(counts, (labels[:-1], labels[1:]), 1)
         seen = counts.sum(axis=1, keepdims=True)
         return np.divide(counts, seen, out=np.full((k, k), np.nan), where=seen > 0)
 
@@ -116,7 +120,7 @@ class RegimePath:
             Columns ``bars``, their number; ``share``, their fraction of all bars; ``mean`` and ``volatility`` of the market's
             return, annualised; ``drawdown``, the largest drawdown within an episode (a run of bars in one regime);
             ``episodes``, their number; and ``duration``, the expected number of bars of an episode,
-            ``1 / (1 - transitions[k, k])``.
+            ``1 / (1 - transitions[k, k])``. Here and in `transitions`, bars are sessions.
         """
         here = bars.sessions
         path = RegimePath(self.index[here], self.probabilities[here], self.names)

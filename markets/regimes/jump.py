@@ -160,7 +160,7 @@ class JumpRegimes(RegimeDetector):
             with np.errstate(divide="ignore", invalid="ignore"):
                 found = model.predict_online(features) if online else model.predict(features)
             probabilities[warm] = np.eye(self.n_regimes)[np.asarray(found)[seen[warm] - self.warmup]]
-        return RegimePath(bars.index, probabilities[bars.past :], self.names)
+        return RegimePath(bars.index, probabilities[bars.past :], self.names, bars.sessions)
 
     def _model(self) -> JumpModel:
         # Imported here, since it brings scikit-learn and matplotlib; and it sets numpy's and pandas' options at import.

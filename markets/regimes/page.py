@@ -118,7 +118,7 @@ def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: st
     body = (
         f"<p>{html.escape(intro)}</p>{curves}"
         f"<div class=sides><div><h2>As seen live from {rest.index[0]:%Y-%m-%d} on</h2>{_table(described(seen.table(rest)))}</div>"
-        f"<div><h2>Transitions from bar to bar</h2>{_table(_transitions(seen))}</div></div>"
+        f"<div><h2>Transitions from session to session</h2>{_table(_transitions(seen))}</div></div>"
         f"<h2>What hindsight would have flattered</h2><p>{html.escape(worth)}</p>"
         f"{_table(_look_ahead_text(look_ahead(rest, seen, others)))}{note}"
     )
@@ -132,7 +132,7 @@ def described(table: pd.DataFrame) -> pd.DataFrame:
         text[column] = [_percent(v) for v in table[column]]
     for column in ("bars", "episodes"):
         text[column] = [f"{v:,}" for v in table[column]]
-    text["duration"] = [_number(v, 0, " bars") for v in table["duration"]]
+    text["duration"] = [_number(v, 0, " sessions") for v in table["duration"]]
     return text
 
 

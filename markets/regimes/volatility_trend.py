@@ -113,7 +113,7 @@ class VolatilityTrendRegimes(RegimeDetector):
         returns, last = self._news(bars)
         labels = np.append(self._labels(returns, centred), -1)[last]  # -1, the last, before the first return
         probabilities = np.where(labels[:, None] < 0, self.shares, np.eye(self.n_regimes)[labels])
-        return RegimePath(bars.index, probabilities[bars.past :], self.names)
+        return RegimePath(bars.index, probabilities[bars.past :], self.names, bars.sessions)
 
     def _labels(self, returns: np.ndarray, centred: bool) -> np.ndarray:
         """Label of each return, -1 where windows are not full."""

@@ -241,6 +241,19 @@ def test_the_table_says_what_the_market_did():
     assert table["duration"].tolist() == pytest.approx([1.5, 3])
 
 
+def test_regression_transitions_and_durations_are_of_sessions():
+    """On calendar days the transitions counted weekends as days on which the regime stayed, and the duration did not."""
+    path = samples.regime_bars(800, 3, seed=0).close
+    sessions = pd.bdate_range("2001-01-01", periods=800)
+    daily = pd.date_range(sessions[0], sessions[-1])
+    on_sessions = Bars.make(sessions, list("ABC"), path)
+    on_days = Bars.make(daily, list("ABC"), pd.DataFrame(path, index=sessions).reindex(daily).to_numpy())
+    detector = HiddenMarkovRegimes(2, restarts=3).fit(on_sessions)
+    expected, found = detector.filter(on_sessions), detector.filter(on_days)
+    np.testing.assert_array_equal(found.transitions, expected.transitions)
+    np.testing.assert_allclose(found.table(on_days)["duration"], 1 / (1 - np.diag(found.transitions)))
+
+
 def test_a_regime_that_is_never_seen_has_no_figures():
     bars = bars_of(np.array([0.1, -0.2, -0.1]))
     path = RegimePath(bars.index, np.eye(2)[[0, 0, 0, 0]], ("calm", "crisis"))
