@@ -44,7 +44,8 @@ class Demo(LearningOptions, TradingOptions, DataOptions):
             from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum
 
         costs, execution = self.charged(), self.limits()
-        bars = self.load(self.data)
+        whole = self.load(self.data)
+        bars = whole.without_empty()  # rows on which nothing trades are no bars to learn from
         windows = Windows.of(bars, self.lookback)
         steps.require(bars, windows)
         where = spans(bars, self.validation, self.test, windows.lookback)
@@ -55,7 +56,7 @@ class Demo(LearningOptions, TradingOptions, DataOptions):
         out, plain = writable(self.out), steps.plain_name(bars.name)
         console.rule(f"1. Data and regimes: {bars.name}", align="left")
         regimes = steps.fit_regimes(bars, where, self.n_regimes, self.seed)
-        test = bars[where.test :]
+        test = whole[where.test :]
         steps.show_regimes(past := bars[: where.validation], regimes, f"Fitted on {_span(past)}")
         steps.show_regimes(test, regimes, f"As seen live from {_span(test)}")
 
@@ -65,7 +66,7 @@ class Demo(LearningOptions, TradingOptions, DataOptions):
 
         name = f"{plain}-rl2"
         with tracking.run(f"demo {bars.name}", command="demo", **vars(self)):
-            tracking.log_bars(tasks.bars, "training", whole=bars)
+            tracking.log_bars(tasks.bars, "training", whole=whole)
             tracking.log_bars(test, "test")
             console.rule("3. Meta-training", align="left")
             built = {}

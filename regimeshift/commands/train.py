@@ -49,7 +49,8 @@ class Train(LearningOptions, TradingOptions, DataOptions):
             import metalearner  # noqa: F401
             from backtests import tracking
 
-        bars = self.load(self.source)
+        whole = self.load(self.source)
+        bars = whole.without_empty()  # rows on which nothing trades are no bars to learn from
         windows = Windows.of(bars, self.lookback)
         steps.require(bars, windows)
         where = spans(bars, self.validation, self.test, windows.lookback)
@@ -67,7 +68,7 @@ class Train(LearningOptions, TradingOptions, DataOptions):
             kept(f"progress is saved in {folder}; use --resume to continue", checkpoint),
             tracking.run(f"train {folder.name}", command="train", **vars(self)),
         ):
-            tracking.log_bars(tasks.bars, "training", whole=bars)
+            tracking.log_bars(tasks.bars, "training", whole=whole)
             steps.train(learner, tasks, validation, folder, resume=self.resume, log=tracking.log_metrics)
         regimes.save(folder / "regimes.json")
         following = command_line(
