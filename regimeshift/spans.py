@@ -49,16 +49,18 @@ def spans(bars: Bars, validation: str | None, test: str | None, lookback: int | 
 
     from markets import InputError
     from markets.bars.time_spans import moment
+    from markets.common.statistics import years
     from markets.common.words import count
     from regimeshift.windows import Windows
 
+    bars = bars.without_empty()  # rows on which nothing trades are no bars
     lookback = Windows.of(bars).lookback if lookback is None else lookback
     warm = min(max(lookback - bars.past, 0), len(bars) - 1)  # features do not exist during the warm-up
 
     def at(text: str | None, share: float, option: str) -> pd.Timestamp:
         if text is not None:
             return moment(f"--{option}", text, bars.index.tz)
-        if bars.years < 10:
+        if not years(bars.index) >= 10:  # NaN within a day
             return bars.index[warm + int(share * (len(bars) - warm))]
         # round to the nearest 1 January
         time = bars.index[0] + (bars.index[-1] - bars.index[0]) * share

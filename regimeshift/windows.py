@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from markets import Bars, Features
 
-_DAILY_YEAR = 252
-
 
 @dataclass(frozen=True)
 class Windows:
@@ -31,9 +29,13 @@ class Windows:
 
     @classmethod
     def of(cls, bars: Bars, lookback: int | None = None) -> Windows:
-        """The windows for `bars`; the features' `lookback` is a year of them by default, and at least 4 bars."""
-        from markets.features.composition import bars_in_year
+        """The windows for `bars`; the features' `lookback` is a year of them by default, and at least 4 bars.
 
+        Rows on which nothing trades are no bars.
+        """
+        from markets.bars.frequency import bars_in_year
+
+        bars = bars.without_empty()
         year = bars_in_year(bars)
         lookback = lookback or max(year, 4)
         usual = cls(year, lookback, 0).usual_task
@@ -42,7 +44,9 @@ class Windows:
 
     def of_daily(self, bars: int, least: int) -> int:
         """The window that is `bars` on daily bars, but at least `least` where that is shorter."""
-        return max(round(bars * self.year / _DAILY_YEAR), min(bars, least))
+        from markets.bars.frequency import DAILY_YEAR
+
+        return max(round(bars * self.year / DAILY_YEAR), min(bars, least))
 
     @property
     def features(self) -> Features:

@@ -289,11 +289,6 @@ class Bars:
         return self.without_past().hash
 
     @property
-    def years(self) -> float:
-        """Calendar length of the visible span, in years of 365.25 days."""
-        return max((self.index[-1] - self.index[0]).total_seconds(), 1.0) / (365.25 * 86400)
-
-    @property
     def bars_per_year(self) -> float:
         """Returns per year, to annualise by; NaN within a single day. See `markets.common.statistics`."""
         return bars_per_year(self.index)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from markets.bars.bars import Bars
+from markets.common.statistics import bars_per_year
 
 HOUR = pd.Timedelta(hours=1)
 # The shortest spacing of each frequency, and the period to resample to it.
@@ -27,6 +28,21 @@ FREQUENCIES = (
 )
 REGULAR = 0.7  # least fraction of steps near the median one; four of five from day to day are
 NEAR = 0.2  # relative distance from the median step
+DAILY_YEAR = 252  # daily bars in a year, for which default windows are; shorter bars have the same windows
+
+
+def median_step(index: pd.DatetimeIndex) -> pd.Timedelta:
+    """Median time from bar to bar."""
+    return pd.Timedelta(microseconds=float(np.median(np.diff(index.as_unit("us").asi8))))
+
+
+def bars_in_year(bars: Bars) -> int:
+    """Number of bars in a year, for windows: 252 of daily or shorter bars, and as many as there are of longer ones.
+
+    So a year is 52 weekly or 12 monthly bars.
+    """
+    index = bars.with_past().index
+    return DAILY_YEAR if median_step(index) < 36 * HOUR else max(round(bars_per_year(index)), 1)
 
 
 class Spacing(NamedTuple):
@@ -50,17 +66,16 @@ class Spacing(NamedTuple):
 
 def spacings(bars: Bars) -> dict[str, Spacing]:
     """The spacing of each symbol."""
-    times = bars.index.as_unit("us").asi8
     found = {}
     for symbol, close in zip(bars.symbols, bars.close.T, strict=True):
-        steps = np.diff(times[np.isfinite(close)])
-        if len(steps) < 3:
+        times = bars.index[np.isfinite(close)]
+        if len(times) < 4:
             found[symbol] = Spacing(None, "")
             continue
-        step = float(np.median(steps))
-        name = [name for least, name, _ in FREQUENCIES if step >= least / pd.Timedelta(microseconds=1)][-1]
-        regular = name == "intraday" or (np.abs(steps - step) <= NEAR * step).mean() >= REGULAR
-        found[symbol] = Spacing(pd.Timedelta(microseconds=step), name if regular else "")
+        step = median_step(times)
+        name = [name for least, name, _ in FREQUENCIES if step >= least][-1]
+        regular = name == "intraday" or (np.abs(np.diff(times) - step) <= NEAR * step).mean() >= REGULAR
+        found[symbol] = Spacing(step, name if regular else "")
     return found
 
 

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 
 from markets.bars.bars import Bars
+from markets.bars.frequency import DAILY_YEAR
 from markets.common.errors import InputError
 from markets.common.kinds import find
 from markets.features.fold import BLOCK, FeatureStream, Fold
 from markets.features.parts import AboveAverage, Part, Return, VolatilityRatio, check_fields, lookback, needs
-
-_YEAR = 252  # bars in a year, for which the default windows are
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,8 @@ class Features:
         Parameters
         ----------
         lookback : int
-            In bars, at least 4; 252 gives the default composition. With 12: returns over 1, 3 and 12 bars, volatilities over 3
-            and 12, averages over 3 and 10.
+            In bars, at least 4, such as `markets.bars.frequency.bars_in_year`. 252 gives the default composition. With 12:
+            returns over 1, 3 and 12 bars, volatilities over 3 and 12, averages over 3 and 10.
 
         Raises
         ------
@@ -99,18 +98,10 @@ class Features:
             raise InputError(f"features: lookback is {lookback}; it must be at least 4 bars")
 
         def windows(daily: tuple[int, ...], least: int) -> tuple[int, ...]:
-            return tuple(sorted({max(round(n * lookback / _YEAR), least) for n in daily}))
+            return tuple(sorted({max(round(n * lookback / DAILY_YEAR), least) for n in daily}))
 
         (volatility,), (short,) = windows((63,), min(12, lookback)), windows((10,), 3)
         return cls.standard(windows((1, 5, 21, 63, 252), 1), volatility, short, windows((50, 200), 3))
-
-    @classmethod
-    def for_bars(cls, bars: Bars) -> Features:
-        """The default composition with windows of the same time for longer bars: a year is 252 daily, 52 weekly, 12 monthly bars.
-
-        Bars shorter than a day get the default composition.
-        """
-        return cls.scaled(max(bars_in_year(bars), 4))
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> Features:
@@ -200,12 +191,6 @@ class Features:
                 f"{bars.name} has {held} bars, but {needed} are needed ({self.lookback} to warm up the features)"
             )
         check_fields(self.parts, bars)
-
-
-def bars_in_year(bars: Bars) -> int:
-    """Number of bars in a year, by their median spacing: 252 of daily or shorter bars, 52 weekly, 12 monthly ones."""
-    days = float(np.median(np.diff(bars.with_past().index.as_unit("us").asi8))) / 86_400e6
-    return _YEAR if days <= 4 else max(round(365.25 / days), 1)
 
 
 def _tuples(config: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import pandas as pd
 from markets.bars.bars import Bars
 from markets.bars.frequency import differing
 from markets.common.errors import InputError
+from markets.common.statistics import years
 from markets.data.loading import read
 from markets.quality.calendars import check_index, shifted
 from markets.quality.findings import SEVERITIES, Finding, counted, faults, when
@@ -203,10 +204,11 @@ def _worst_first(findings: list[Finding]) -> tuple[Finding, ...]:
 def _survivorship(bars: Bars) -> list[Finding]:
     known = bars.source.survivorship
     ended = np.isnan(bars.close[-1]) | bars.delisted[-1]
-    if not known and (ended.any() or len(bars.symbols) < _MANY or bars.years < _LONG):
+    span = years(bars.index)
+    if not known and (ended.any() or len(bars.symbols) < _MANY or not span >= _LONG):  # NaN within a day
         return []
     detail = known or (
-        f"none of {len(bars.symbols)} symbols ends in {bars.years:.0f} years: if they were chosen because they are still listed, "
+        f"none of {len(bars.symbols)} symbols ends in {span:.0f} years: if they were chosen because they are still listed, "
         "survivorship bias flatters every long-only result"
     )
     return [Finding("(all)", "survivorship", "note", bars.index[0], bars.index[-1], len(bars.symbols), detail)]

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from markets import Bars, Features, InputError
+from regimeshift.spans import spans
 from regimeshift.windows import Windows
 
 
@@ -30,8 +31,29 @@ def test_windows_are_of_the_same_time_for_longer_bars(freq, year, quarter, volat
         volatility,
         task,
     )
-    assert found.features == Features.for_bars(every(freq))
+    assert found.features == Features.scaled(year)
     assert found.features.lookback == year
+
+
+@pytest.mark.parametrize(("freq", "year"), [("1D", 252), ("2D", 183), ("3D", 122), ("4D", 91)])
+def test_regression_bars_of_some_days_have_the_windows_of_the_same_time(freq, year):
+    """Those of two and three days had 252 bars in a year."""
+    assert Windows.of(every(freq)).year == year
+
+
+def test_every_other_session_is_half_a_year_of_sessions():
+    bars = every("B", 1001)
+    other = Bars.make(bars.index[::2], ["A"], bars.close[::2])
+    assert Windows.of(other).year == pytest.approx(126, abs=5)
+
+
+def test_regression_rows_on_which_nothing_trades_are_no_bars():
+    """On calendar days a task had more rows than it had on sessions."""
+    bars = every("B", 700)
+    index = pd.date_range(bars.index[0], bars.index[-1])
+    close = pd.DataFrame(bars.close, index=bars.index).reindex(index).to_numpy()
+    assert Windows.of(Bars.make(index, ["A"], close)) == Windows.of(bars)
+    assert spans(Bars.make(index, ["A"], close), None, None) == spans(bars, None, None)
 
 
 def test_a_lookback_shortens_the_features_alone():
