@@ -178,7 +178,7 @@ def register(
         )
     strategy = deployable(model.adapt(bars), model.name)
     contract = make_contract(strategy, bars)
-    backtest = _backtest_tags(model, result)
+    backtest = _backtest_tags(model, result, bars)
     _check_market(name, contract)
     with _active_run(f"register {name}"):
         uri = _log_model(strategy, contract)
@@ -223,8 +223,8 @@ def _check_market(name: str, contract: DataContract) -> None:
         )
 
 
-def _backtest_tags(model: Adaptive, result: WalkForward | None) -> dict[str, str]:
-    """Tags with the span, costs, execution and metrics of the backtest of this model: of `result`, or as logged to MLflow.
+def _backtest_tags(model: Adaptive, result: WalkForward | None, bars: Bars) -> dict[str, str]:
+    """Tags with the span, costs, execution and metrics of this model's backtest: of `result`, or as logged for such bars.
 
     Raises
     ------
@@ -233,7 +233,7 @@ def _backtest_tags(model: Adaptive, result: WalkForward | None) -> dict[str, str
     """
     identity = getattr(model, "fingerprint", None)
     if result is None:
-        return tracking.logged_backtest(identity) if identity else {}
+        return tracking.logged_backtest(identity, bars) if identity else {}
     same = [b for b in result if b.fingerprint == identity]
     if not same:
         raise InputError(

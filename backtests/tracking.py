@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import logging
 import os
@@ -29,6 +30,7 @@ from backtests.metrics import SHORT, formatted
 from backtests.results import Backtest
 from backtests.walk_forward import WalkForward
 from markets import Bars, InputError
+from markets.bars.time_spans import median_spacing, same_spacing
 
 if TYPE_CHECKING:
     import mlflow
@@ -306,21 +308,39 @@ def log_result(result: WalkForward, report: str | Path | None = None) -> None:
 
 def backtest_tags(result: WalkForward, backtest: Backtest) -> dict[str, str]:
     """What a registered version says of its model's backtest: span, costs, execution and metrics."""
-    span = f"{result.bars.index[0]} to {result.bars.index[-1]}"
-    tags = {"backtest_span": span, "costs": str(result.costs), "execution": str(result.execution)}
+    bars = result.bars
+    tags = {
+        "backtest_span": f"{bars.index[0]} to {bars.index[-1]}",
+        "backtest_symbols": _hash_of_symbols(bars),
+        "backtest_spacing": f"{median_spacing(bars.index):g}",
+        "costs": str(result.costs),
+        "execution": str(result.execution),
+    }
     return tags | {f"backtest_{k.replace(' ', '_')}": f"{v:.6g}" for k, v in backtest.metrics.items()}
 
 
-def logged_backtest(fingerprint: str) -> dict[str, str]:
-    """The `backtest_tags` that `log_result` logged last for the model of this fingerprint, with the run's id; empty if none."""
+def _hash_of_symbols(bars: Bars) -> str:
+    return hashlib.sha256(repr(sorted(bars.symbols)).encode()).hexdigest()[:16]
+
+
+def logged_backtest(fingerprint: str, bars: Bars) -> dict[str, str]:
+    """The `backtest_tags` that `log_result` logged last for the model of this fingerprint, with the run's id; empty if none.
+
+    A backtest on other symbols than those of `bars`, or on bars of another spacing, is none.
+    """
     import mlflow
 
     key = BACKTEST + fingerprint
     runs = mlflow.search_runs(
         experiment_names=[EXPERIMENT], filter_string=f"tags.`{key}` LIKE '%'", order_by=["attributes.start_time DESC"],
-        max_results=1, output_format="list",
+        max_results=100, output_format="list",
     )  # fmt: skip
-    return json.loads(runs[0].data.tags[key]) | {"backtest_run": runs[0].info.run_id} if runs else {}
+    for run in runs:
+        tags = json.loads(run.data.tags[key])
+        spacing = float(tags.get("backtest_spacing", "nan"))
+        if tags.get("backtest_symbols") == _hash_of_symbols(bars) and same_spacing(spacing, median_spacing(bars.index)):
+            return tags | {"backtest_run": run.info.run_id}
+    return {}
 
 
 def describe_version(name: str, number: str | int, tags: dict[str, Any]) -> None:

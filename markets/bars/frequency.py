@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from markets.bars.bars import Bars
+from markets.bars.time_spans import median_spacing
 from markets.common.statistics import bars_per_year
 
 HOUR = pd.Timedelta(hours=1)
@@ -33,7 +34,7 @@ DAILY_YEAR = 252  # daily bars in a year, for which default windows are; shorter
 
 def median_step(index: pd.DatetimeIndex) -> pd.Timedelta:
     """Median time from bar to bar."""
-    return pd.Timedelta(microseconds=float(np.median(np.diff(index.as_unit("us").asi8))))
+    return pd.Timedelta(seconds=median_spacing(index))
 
 
 def bars_in_year(bars: Bars) -> int:

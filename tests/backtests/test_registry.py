@@ -277,6 +277,8 @@ def test_regression_a_version_carries_the_backtest_that_mlflow_holds_of_its_mode
     assert tags["backtest_run"] == run.info.run_id
     assert float(tags["backtest_Sharpe"]) == pytest.approx(result[1].metrics["Sharpe"], rel=1e-5)
     assert tags["backtest_span"] == f"{bars.index[1300]} to {bars.index[-1]}"
+    others = bars.select(bars.symbols[:2])  # of which it is no backtest
+    assert "backtest_Sharpe" not in registry.tags_of(registry.register("two", first, bars=others, root=root), root=root)
 
 
 def test_the_callers_setting_about_pickles_is_left_alone(version, root, monkeypatch):
