@@ -23,7 +23,11 @@ FORMATS = (
     "wide (a time column, then one column of closes per symbol), or long (columns time, symbol, open, high, low, close, "
     "volume, of which only time and close are required; without a symbol column the file holds one symbol)"
 )
-NO_SYMBOLS = ("volume", "adj close", "dividends", "stock splits", "open interest")  # fields, as columns of a wide table
+# Fields, as columns of a wide table. Words that are tickers, such as OPEN and LOW, are not among them.
+NO_SYMBOLS = (
+    *("volume", "quote volume", "open interest", "turnover", "amount", "trades", "adj close", "dividend", "dividends"),
+    *("split", "splits", "stock splits", "return", "returns", "log return", "log returns", "change", "change %"),
+)
 TIME_COLUMNS = ("date", "datetime", "timestamp", "time", "index")
 SYMBOL_COLUMNS = ("symbol", "ticker", "asset")
 ALIASES = {"adjclose": "adj close", "adj. close": "adj close", "adjusted close": "adj close", "vol": "volume"}
@@ -171,7 +175,7 @@ def read_table(frame: pd.DataFrame, name: str, where: Where, faults: Faults = No
         Returns the name of the n-th row for messages, such as ``row 3``.
     faults : list of str, optional
         Takes a line for each wrong cell and each row out of order, instead of an error at the first. Such cells are read as
-        gaps, rows without a time are left out, and of rows at the same time the first is kept.
+        gaps, rows without a time or a symbol are left out, and of rows at the same time the first is kept.
 
     Raises
     ------
@@ -223,13 +227,13 @@ def _symbols(frame: pd.DataFrame, columns: list[str]) -> list[str]:
     InputError
         When a column has no name, or is a field that does not say of which symbol.
     """
-    nameless = [c for c in columns if not c or plain(c).startswith("unnamed:")]
+    nameless = [c for c in columns if not c or plain(c) == "unnamed" or plain(c).startswith("unnamed:")]
     for column in nameless:
         values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
         if not (np.diff(values) == 1).all():
             raise InputError(f"column {column!r} has no name; name it after its symbol, or remove it")
     for column in columns:
-        if plain(column) in NO_SYMBOLS:
+        if ALIASES.get(plain(column), plain(column)) in NO_SYMBOLS:
             raise InputError(
                 f"column {column!r} is no symbol, but in a wide table each column holds the closes of one; remove it, or "
                 "write the table long (columns date, symbol, close, volume)"
@@ -251,6 +255,12 @@ def _from_long(
     symbol_column = next((known[c] for c in SYMBOL_COLUMNS if c in known), None)
     if symbol_column is None:
         frame, index, where = _in_order(frame, index, where, faults)
+    else:
+        nameless = frame[symbol_column].isna().to_numpy()
+        for row in np.flatnonzero(nameless).tolist():
+            report(faults, f"{where(row)}, column {symbol_column!r}: no symbol; complete the row or remove it")
+        named = np.flatnonzero(~nameless)
+        frame, index, where = frame.iloc[named], index[named], _renumbered(where, named)
     read = parse_numbers({known[field]: frame[known[field]] for field in present}, where, faults)
     values = {field: read[known[field]] for field in present}
 
@@ -260,9 +270,6 @@ def _from_long(
     if symbol_column is None:
         fields = {f: v[:, None] for f, v in values.items()}
         return _adjusted(Table(index, (name,), fields, lambda bar, _, field: at(bar, field)), faults)
-    nameless = frame[symbol_column].isna().to_numpy()
-    if nameless.any():
-        raise InputError(f"{where(int(np.argmax(nameless)))}, column {symbol_column!r}: no symbol")
     labels = frame[symbol_column].astype(str).str.strip().to_numpy(dtype=object)
     column_of, symbols = pd.factorize(labels, sort=True)
     every = pd.DatetimeIndex(index.unique()).sort_values()

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from markets import InputError, load
+from markets.quality import check_source
 
 DAYS = pd.date_range("2020-01-01", periods=3, name="Date")
 
@@ -69,8 +70,32 @@ def test_the_ways_in_which_a_frame_holds_its_times_and_prices(frame):
 
 
 def test_tickers_that_are_words_for_prices():
-    bars = load(pd.DataFrame({"LOW": [1.0, 2], "OPEN": [3.0, 4], "VOL": [5.0, 6]}, index=DAYS[:2]))
-    assert bars.symbols == ("LOW", "OPEN", "VOL")
+    bars = load(pd.DataFrame({"LOW": [1.0, 2], "OPEN": [3.0, 4], "V": [5.0, 6]}, index=DAYS[:2]))
+    assert bars.symbols == ("LOW", "OPEN", "V")
+
+
+@pytest.mark.parametrize(
+    "column", ["vol", "Volume", "Turnover", "amount", "returns", "Return", "AdjClose", "Open_Interest", "Change %"]
+)
+def test_regression_a_field_in_a_wide_table_is_no_symbol(column):
+    """Volumes were traded as if they were prices: equal weight grew by 361,054 % a year."""
+    with pytest.raises(InputError, match="is no symbol, but in a wide table each column holds"):
+        load(pd.DataFrame({"A": [1.0, 2], column: [5.0, 6]}, index=DAYS[:2]))
+
+
+def test_regression_a_column_called_unnamed_has_no_name():
+    with pytest.raises(InputError, match="column 'Unnamed' has no name"):
+        load(pd.DataFrame({"A": [1.0, 2], "Unnamed": [5.0, 5]}, index=DAYS[:2]))
+
+
+def test_regression_rows_without_a_symbol_are_all_listed():
+    frame = pd.DataFrame({"date": DAYS.repeat(2), "symbol": ["A", "B"] * 3, "close": np.arange(1.0, 7)})
+    frame.loc[[2, 5], "symbol"] = None
+    report = check_source(frame)
+    assert [cell.split(":")[0] for cell in report.cells] == ["row 2, column 'symbol'", "row 5, column 'symbol'"]
+    np.testing.assert_array_equal(report.bars.close, [[1, 2], [np.nan, 4], [5, np.nan]])
+    with pytest.raises(InputError, match="row 2, column 'symbol': no symbol"):
+        load(frame)
 
 
 def test_spans_and_symbols_of_any_source():
