@@ -21,6 +21,7 @@ import pandas as pd
 from markets import Bars, InputError
 from markets.bars.time_spans import duration, median_spacing, same_spacing
 from markets.common.formats import FORMAT, check_format
+from markets.common.words import few
 
 # Generous, since prices, volatilities and sessions change; what is refused is another unit, instrument or bar length.
 PRICE = 30.0  # largest ratio of a close to the last one at registration, and to the one before it
@@ -351,8 +352,3 @@ def _same(given: np.ndarray, before: np.ndarray) -> bool:
     known = np.isfinite(given) & np.isfinite(before)
     a, b = (np.diff(np.log(close[known])) for close in (given, before))
     return len(a) < _COMMON or float(np.median(np.abs(a - b))) <= REVISED * float(np.median(np.abs(b))) + 1e-9
-
-
-def few(names: Sequence[str]) -> str:
-    """The first five names, and how many more there are."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

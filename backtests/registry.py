@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backtests import lookup, tracking
-from backtests.contract import DataContract, few
+from backtests.contract import DataContract
 from backtests.walk_forward import Adaptive, WalkForward
 from markets import Bars, InputError
 from markets.bars.time_spans import duration, moment
+from markets.common.words import few
 from strategies import Blend, Plan, PolicyStrategy, Strategy
 
 if TYPE_CHECKING:

@@ -25,12 +25,12 @@ import pandas as pd
 from filelock import FileLock
 
 from backtests import lookup
-from backtests.contract import few
 from backtests.metrics import SHORT, formatted
 from backtests.results import Backtest
 from backtests.walk_forward import WalkForward
 from markets import Bars, InputError
 from markets.bars.time_spans import median_spacing, same_spacing
+from markets.common.words import few
 
 if TYPE_CHECKING:
     import mlflow

@@ -95,7 +95,11 @@ class Plan:
                         "each bar, once"
                     )
             plan = plan.loc[bars.index, list(bars.symbols)].to_numpy(dtype=np.float64)
-        return cls(plan if isinstance(plan, pd.DataFrame) else np.asarray(plan, dtype=np.float64))
+        elif isinstance(plan, pd.DataFrame):
+            raise InputError(
+                "plan: a table is read by the times and symbols of bars; give them too, as in Plan.of(table, bars)"
+            )
+        return cls(np.asarray(plan, dtype=np.float64))
 
     def __getitem__(self, rows: slice) -> Plan:
         """The plan of some of the bars, as a slice of rows."""

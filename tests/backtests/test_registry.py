@@ -256,7 +256,7 @@ def test_a_champion_is_not_replaced_by_a_model_for_other_bars(version, meta, bar
     ):
         registry.register("test-rl2", meta, bars=four, root=root)
     weekly = Bars.make(pd.date_range("2001-01-01", periods=1500, freq="W"), bars.symbols, bars.close)
-    with pytest.raises(InputError, match="bars 7 days apart; register it under another name"):
+    with pytest.raises(InputError, match="7 days apart; RL2 was trained on bars 1 day apart"):
         registry.register("test-rl2", meta, bars=weekly, root=root)
     assert registry.register("other", meta, bars=four, root=root).number == 1
     assert champion() == version.number

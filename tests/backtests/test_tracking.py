@@ -218,11 +218,11 @@ def test_regression_the_card_of_a_model_of_many_symbols_fits_into_the_database()
 
 def test_regression_the_hashes_of_training_are_those_of_the_loaded_bars(bars, store):
     """Tasks leave out bars, so the hash of theirs is none that `data` prints."""
-    loaded, used = bars[700:], bars[700:900]
+    loaded, part = bars[700:], bars[700:900]
     with tracking.run("train") as active:
-        tracking.log_bars(used, "training", whole=loaded)
+        tracking.log_bars(part, "training", whole=loaded)
     run = mlflow.MlflowClient(tracking.connect()).get_run(active.info.run_id)
     logged = json.loads(next(store.rglob("training.json")).read_text())
     assert (logged["data_hash"], logged["span_hash"]) == (bars.hash, loaded.span_hash)
     assert run.inputs.dataset_inputs[0].dataset.digest == loaded.span_hash[:36]
-    assert (logged["bars"], logged["last"]) == (200, str(used.index[-1]))
+    assert (logged["bars"], logged["last"]) == (200, str(part.index[-1]))
