@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,6 +133,7 @@ def writable(path: str | Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied")
+        tempfile.TemporaryFile(dir=folder).close()  # permission is not all: /proc is root's, and holds no files
     except OSError as error:
         raise InputError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from None
     return folder
@@ -145,15 +147,36 @@ def page_file(path: str | Path, option: str) -> Path:
     InputError
         When it is a folder, does not end in .html, or cannot be written; the message names `option`.
     """
+    return _file(path, option, "pages are HTML", ".html", ".htm")
+
+
+def table_file(path: str | Path, option: str) -> Path:
+    """As `page_file`, of a table to write, which must end in .csv."""
+    return _file(path, option, "tables are CSV", ".csv")
+
+
+def _file(path: str | Path, option: str, kind: str, *suffixes: str) -> Path:
     from markets import InputError
 
     path = Path(path)
     if path.is_dir():
-        raise InputError(f"{option} {path}: a folder; name a file in it, such as {path / 'report.html'}")
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"{option} {path}: pages are HTML; name a file that ends in .html")
-    writable(path.parent)
+        raise InputError(f"{option} {path}: a folder; name a file in it, such as {path / f'report{suffixes[0]}'}")
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"{option} {path}: {kind}; name a file that ends in {suffixes[0]}")
+    with naming(f"{option} {path}"):
+        writable(path.parent)
     return path
+
+
+@contextlib.contextmanager
+def naming(option: str) -> Iterator[None]:
+    """Context manager that puts the `option` whose value is at fault before the message of an `InputError`."""
+    from markets import InputError
+
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from None
 
 
 def command_line(*words: str, **environment: str) -> str:

@@ -84,7 +84,9 @@ def show_regimes(bars: Bars, regimes: RegimeDetector, title: str) -> None:
     """Print the regimes of `bars` as the filter saw them."""
     from markets.regimes.page import described
 
-    show(described(regimes.filter(bars).table(bars)), title, "regime")
+    path = regimes.filter(bars)
+    left_out = regimes.left_out(path)
+    show(described(path.table(bars)), f"{title}; {left_out}" if left_out else title, "regime")
 
 
 def show_supported(bars: Bars) -> None:

@@ -66,12 +66,15 @@ class RegimePath:
         Names of the regimes, in ascending order of volatility.
     sessions : ndarray of bool, shape (T,), optional
         Which bars are sessions of the market (`Bars.sessions`); by default all.
+    bad : ndarray of bool, shape (T,), or None
+        Bars whose return the detector took for a bad price; None is none.
     """
 
     index: pd.DatetimeIndex
     probabilities: np.ndarray
     names: tuple[str, ...]
     sessions: np.ndarray | None = None
+    bad: np.ndarray | None = None
 
     @property
     def labels(self) -> np.ndarray:
@@ -107,7 +110,8 @@ class RegimePath:
     def table(self, bars: Bars) -> pd.DataFrame:
         """Statistics of the market in each regime, one row per regime.
 
-        Only sessions of the market count (`Bars.sessions`): other bars carry no news, and keep the regime before them.
+        Only sessions of the market count (`Bars.sessions`): other bars carry no news, and keep the regime before them. Returns
+        taken for `bad` prices are left out.
 
         Parameters
         ----------
@@ -124,7 +128,10 @@ class RegimePath:
         """
         here = bars.sessions
         path = RegimePath(self.index[here], self.probabilities[here], self.names)
-        returns, labels = market_returns(bars)[here], path.labels
+        returns, labels = market_returns(bars), path.labels
+        if self.bad is not None:
+            returns = np.where(self.bad, np.nan, returns)
+        returns = returns[here]
         per_year = bars_per_year(path.index)
         stay = np.diag(path.transitions)
         rows = {}
@@ -383,13 +390,23 @@ class RegimeDetector(ABC):
         known = np.isfinite(returns)
         return returns[known], known.cumsum() - 1
 
+    def left_out(self, path: RegimePath) -> str:
+        """What `path.table` leaves out as bad prices, in words; empty if nothing."""
+        bad = 0 if path.bad is None else int(path.bad.sum())
+        what = "is left out as a bad price" if bad == 1 else "are left out as bad prices"
+        return f"{count(bad, 'return')} beyond {self.largest:.3g} % {what}" if bad else ""
+
+    def _path_of(self, bars: Bars, probabilities: np.ndarray) -> RegimePath:
+        """Path of the visible bars, from probabilities of all rows."""
+        bad = np.isfinite(market_returns(bars.with_past())) & ~np.isfinite(self._returns(bars))
+        return RegimePath(bars.index, probabilities[bars.past :], self.names, bars.sessions, bad[bars.past :])
+
     def _warn_of_degenerate(self, bars: Bars, path: RegimePath) -> None:
         """Warn, in the name of the caller of `fit`, of regimes that are none in `path`, which is live, of all rows of `bars`."""
         returns, names = self._returns(bars), path.names
         table, found = path.table(bars.with_past()), []
-        bad = int(np.isfinite(market_returns(bars.with_past())).sum() - np.isfinite(returns).sum())
-        if bad:
-            found.append(f"{bad:,} returns beyond {self.largest:.3g} % are left out as bad prices")
+        if left_out := self.left_out(path):
+            found.append(left_out)
         for name, row in table.iterrows():
             if row["bars"] == 0:
                 found.append(f"{name} is never seen live")

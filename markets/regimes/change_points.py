@@ -94,7 +94,7 @@ class ChangePoints(RegimeDetector):
     def filter(self, bars: Bars) -> RegimePath:
         """Regime probabilities at each visible bar, from this and earlier bars only."""
         probabilities, _, _, _ = self._online(bars)
-        return RegimePath(bars.index, probabilities[bars.past :], self.names, bars.sessions)
+        return self._path_of(bars, probabilities)
 
     def run_length(self, bars: Bars) -> np.ndarray:
         """Expected number of returns since the last change point, shape (T,), from this and earlier bars only.
@@ -113,7 +113,7 @@ class ChangePoints(RegimeDetector):
         for first, last in pairwise([*starts, len(known)]):
             level = np.searchsorted(self.edges, _estimate(returns[known[first:last]], self.prior), side="right")
             labels[known[first] :] = level  # also the gaps that follow
-        return RegimePath(bars.index, np.eye(self.n_regimes)[labels][bars.past :], self.names, bars.sessions)
+        return self._path_of(bars, np.eye(self.n_regimes)[labels])
 
     def _online(self, bars: Bars) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         return _run(self._returns(bars), self.prior, self.hazard, self.edges, SMALLEST)

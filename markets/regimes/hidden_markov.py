@@ -197,9 +197,7 @@ class HiddenMarkovRegimes(RegimeDetector):
 
     def _path(self, bars: Bars, probabilities: np.ndarray, last: np.ndarray) -> RegimePath:
         """Path of the visible bars: of the last return, or `start` before the first."""
-        return RegimePath(
-            bars.index, np.vstack([probabilities, self.start])[last][bars.past :], self.names, bars.sessions
-        )
+        return self._path_of(bars, np.vstack([probabilities, self.start])[last])
 
 
 class _Workspace:

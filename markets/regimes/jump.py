@@ -44,6 +44,7 @@ class JumpRegimes(RegimeDetector):
     Parameters
     ----------
     n_regimes : int
+        At least 2.
     penalty : float
         λ, the cost of a jump; the larger it is, the fewer the jumps.
     deviations : tuple of int
@@ -89,6 +90,8 @@ class JumpRegimes(RegimeDetector):
         self.restarts = restarts
         self.seed = seed
         self._check_counts(n_regimes=1, restarts=1, seed=0)
+        if self.n_regimes == 1:
+            raise InputError("n_regimes is 1; a jump model needs at least 2, or there is no jump")
         if not (np.isfinite(penalty) and penalty >= 0):
             raise InputError(f"penalty is {penalty}; it must be a number of at least 0")
         half_lives = self.deviations + self.sortinos
@@ -160,7 +163,7 @@ class JumpRegimes(RegimeDetector):
             with np.errstate(divide="ignore", invalid="ignore"):
                 found = model.predict_online(features) if online else model.predict(features)
             probabilities[warm] = np.eye(self.n_regimes)[np.asarray(found)[seen[warm] - self.warmup]]
-        return RegimePath(bars.index, probabilities[bars.past :], self.names, bars.sessions)
+        return self._path_of(bars, probabilities)
 
     def _model(self) -> JumpModel:
         # Imported here, since it brings scikit-learn and matplotlib; and it sets numpy's and pandas' options at import.

@@ -44,7 +44,10 @@ def look_ahead(bars: Bars, live: RegimePath, others: dict[str, RegimePath]) -> p
         follow. ``Sharpe`` (annualised), ``growth`` (per year) and ``drawdown`` (largest) of the rule.
     """
     at = bars.sessions  # other bars carry no news: the rule earns from session to session
-    returns, per_year = market_returns(bars)[at], bars_per_year(bars.index[at])
+    returns, per_year = market_returns(bars), bars_per_year(bars.index[at])
+    if live.bad is not None:
+        returns = np.where(live.bad, np.nan, returns)  # nobody earned a bad price
+    returns = returns[at]
     rows: dict[str, dict[str, float]] = {}
     rows["always in the market"] = {"switches": 0} | _rule(returns, np.ones(at.sum(), dtype=bool), per_year)
     for name, path in ({"seen live": live} | others).items():
@@ -133,7 +136,7 @@ def described(table: pd.DataFrame) -> pd.DataFrame:
     for column in ("bars", "episodes"):
         text[column] = [f"{v:,}" for v in table[column]]
     text["duration"] = [_number(v, 0, " sessions") for v in table["duration"]]
-    return text
+    return text.rename(columns={name: f"{name} per year" for name in ("mean", "volatility")})
 
 
 def _look_ahead_text(table: pd.DataFrame) -> pd.DataFrame:

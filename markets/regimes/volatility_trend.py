@@ -98,7 +98,7 @@ class VolatilityTrendRegimes(RegimeDetector):
         self.shares = np.bincount(labels[labels >= 0], minlength=self.n_regimes) / (labels >= 0).sum()
         live = self.filter(bars.with_past())
         levels = live.probabilities.reshape(len(live.index), self.levels, -1).sum(axis=2)
-        self._warn_of_degenerate(bars, RegimePath(live.index, levels, regime_names(self.levels)))
+        self._warn_of_degenerate(bars, RegimePath(live.index, levels, regime_names(self.levels), live.bad))
         return self
 
     def filter(self, bars: Bars) -> RegimePath:
@@ -113,7 +113,7 @@ class VolatilityTrendRegimes(RegimeDetector):
         returns, last = self._news(bars)
         labels = np.append(self._labels(returns, centred), -1)[last]  # -1, the last, before the first return
         probabilities = np.where(labels[:, None] < 0, self.shares, np.eye(self.n_regimes)[labels])
-        return RegimePath(bars.index, probabilities[bars.past :], self.names, bars.sessions)
+        return self._path_of(bars, probabilities)
 
     def _labels(self, returns: np.ndarray, centred: bool) -> np.ndarray:
         """Label of each return, -1 where windows are not full."""

@@ -38,24 +38,34 @@ class Regimes(DataOptions):
         import pandas as pd
 
         from markets import InputError
+        from markets.common.files import replacing
+        from markets.common.words import count
         from markets.regimes.named import detector_from_name
         from markets.regimes.page import write_regime_page
-        from regimeshift.console import console, page_file, step
+        from regimeshift.console import console, page_file, step, table_file
         from regimeshift.steps import show_regimes, show_supported, usual_regimes
 
         if self.page:
             page_file(self.page, "--page")
+        if self.out:
+            table_file(self.out, "--out")
         bars = self.load(self.source)
         past = bars[: self.fit_until or _first_part(bars)]
         if len(past) == len(bars):
+            given = f"--fit-until {self.fit_until}: " if self.fit_until else ""
             raise InputError(
-                f"--fit-until {self.fit_until}: the fit would use all of {bars.name}; leave some bars after it"
+                f"{given}the fit would use all of {bars.name} ({count(len(bars), 'bar')}); leave some bars after it"
             )
         with step("fitting regimes"):
             n_regimes = self.n_regimes
             if n_regimes is None and self.detector == "hmm":
                 n_regimes = usual_regimes(past)
-            regimes = detector_from_name(self.detector, n_regimes, self.seed).fit(past)
+            detector = detector_from_name(self.detector, n_regimes, self.seed)
+            try:
+                regimes = detector.fit(past)
+            except InputError as error:
+                usual = "" if self.fit_until else ", by default after the first 30 % of the bars"
+                raise InputError(f"{error}. The fit ends on {past.index[-1]} (--fit-until{usual})") from None
         after = bars[len(past) :]
         show_regimes(past, regimes, f"Fitted on {past.index[0]:%Y-%m-%d} to {past.index[-1]:%Y-%m-%d}")
         show_regimes(
@@ -72,7 +82,8 @@ class Regimes(DataOptions):
             frame = pd.DataFrame(path.probabilities, index=path.index, columns=list(path.names))
             frame.insert(0, "regime", [path.names[k] for k in path.labels])
             try:
-                frame.to_csv(self.out)
+                with replacing(self.out) as beside:
+                    frame.to_csv(beside)
             except OSError as error:
                 raise InputError(f"{self.out}: cannot be written ({error.strerror}); choose another place") from None
             console.print(f"Wrote {self.out}")
@@ -86,4 +97,4 @@ def _first_part(bars: Bars) -> pd.Timestamp | int:
     try:
         return spans(bars, None, None).validation
     except InputError:  # too few bars to train on; the detector will say how many it needs
-        return max(len(bars) * 3 // 10, 2)
+        return max(len(bars) * 3 // 10, 1)

@@ -327,3 +327,37 @@ def test_a_strategy_of_ones_own_is_backtested_by_its_file(tmp_path):
     mine = f"{samples.__file__.replace('samples', 'leaky')}:CleanTrend"
     done = call("backtest", "sp500", "--rules", mine, "equal_weight", "--start", "2017", cwd=tmp_path)
     assert "clean trend" in done.stdout, done.stderr
+
+
+def test_regression_regimes_says_what_the_filtered_part_leaves_out(tmp_path):
+    bars = samples.regime_bars(900, 1, seed=3)
+    close = bars.close.copy()
+    close[800] *= 100
+    pd.DataFrame(close, index=bars.index.rename("date"), columns=["A"]).to_csv(tmp_path / "tick.csv")
+    done = call("regimes", "tick.csv", cwd=tmp_path)
+    heads = [line for line in done.stdout.splitlines() if line.startswith(("Fitted", "Filtered"))]
+    assert "left out" not in heads[0]
+    assert re.search(r"; 2 returns beyond \d+ % are left out as bad prices$", heads[1])
+
+
+def test_regression_regimes_refuses_a_table_that_cannot_be_written_before_the_data_is_read(tmp_path):
+    """After all the work it said "cannot be written (None)"."""
+    refused(call("regimes", "none.csv", "--out", "x.parquet", cwd=tmp_path), "--out x.parquet", "ends in .csv")
+    (tmp_path / "file").write_text("")
+    refused(call("regimes", "none.csv", "--out", "file/x.csv", cwd=tmp_path), "--out file/x.csv", "cannot write there")
+    refused(call("regimes", "none.csv", "--out", "new/x.csv", cwd=tmp_path), "none.csv: no such file")
+    assert (tmp_path / "new").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("bars", "message"), [(1, "all of short (1 bar)"), (2, "0 returns are"), (30, "8 returns are")]
+)
+def test_regression_regimes_of_few_bars_says_where_the_fit_ends(bars, message, tmp_path):
+    """It spoke of "--fit-until None", or hid that only the first 30 % are fitted."""
+    short = samples.regime_bars(bars, 1, seed=1)
+    pd.DataFrame(short.close, index=short.index.rename("date"), columns=["A"]).to_csv(tmp_path / "short.csv")
+    done = call("regimes", "short.csv", cwd=tmp_path)
+    refused(done, message)
+    assert "None" not in done.stderr
+    if bars > 1:
+        refused(done, "The fit ends on", "(--fit-until, by default after the first 30 % of the bars)")

@@ -77,3 +77,9 @@ def test_regression_regimes_are_ordered_by_the_volatility_of_the_table(penalty):
     for past in (bars[:1500], load("sp500")[:1500]):
         table = JumpRegimes(penalty=penalty, restarts=3).fit(past).filter(past).table(past)
         assert (np.diff(table["volatility"]) > 0).all()
+
+
+def test_regression_a_single_regime_is_refused_in_a_line():
+    """It was an IndexError of the library."""
+    with pytest.raises(InputError, match="n_regimes is 1; a jump model needs at least 2"):
+        JumpRegimes(1)

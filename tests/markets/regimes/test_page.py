@@ -10,7 +10,7 @@ import pytest
 from markets import Bars, ChangePoints, HiddenMarkovRegimes, InputError, JumpRegimes, RegimePath, VolatilityTrendRegimes
 from markets.common.pages import COLUMNS
 from markets.regimes.colours import shade
-from markets.regimes.page import _figure, _ticks, _towers, look_ahead, write_regime_page
+from markets.regimes.page import _figure, _ticks, _towers, described, look_ahead, write_regime_page
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -120,3 +120,15 @@ def test_a_fit_for_comparison_alone_warns_of_nothing(bars, tmp_path):
     close = bars.close.copy()
     close[1000] *= 100
     write_regime_page(Bars.make(bars.index, bars.symbols, close), bars[:600], detector, tmp_path / "r.html")
+
+
+def test_regression_bad_prices_earn_nothing_on_the_page(bars):
+    bars = bars[:300]
+    close = bars.close.copy()
+    close[200] *= 100
+    ticks = Bars.make(bars.index, bars.symbols, close, name="ticks")
+    bad = np.isin(np.arange(300), (200, 201))
+    path = RegimePath(ticks.index, np.eye(2)[np.arange(300) // 100 % 2], ("calm", "crisis"), bad)
+    growth = look_ahead(ticks, path, {"again": RegimePath(path.index, path.probabilities, path.names)})["growth"]
+    assert growth.abs().max() < 2
+    assert list(described(path.table(ticks)).columns)[2:4] == ["mean per year", "volatility per year"]
