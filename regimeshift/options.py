@@ -66,7 +66,10 @@ class DataOptions:
         InputError
             When `markets.load` does, or a span or symbol does not exist.
         """
+        from markets.bars.time_spans import Span
         from regimeshift.console import step
+
+        Span.of(self.start, self.end)  # refuses a start after the end, of which the bars up to the end know nothing
 
         with step(f"reading {source}"):
             from markets import load

@@ -19,6 +19,7 @@ Where = Callable[[int], str]
 Faults = list[str] | None
 """Takes a line for each wrong cell, which is then read as a gap; with None, the first wrong cell raises `InputError`."""
 
+FEW = 5  # wrong cells up to which each has its own line, even if they are most of a column
 CURRENCY = r"[$€£¥₹₩₽₿]|USDT?|EUR|GBP|JPY|CHF|CNY|INR"
 _AFFIX = re.compile(rf"^(?P<sign>[-+]?)(?P<before>{CURRENCY})?\s*(?P<number>[-+]?[\d.,].*?)\s*(?P<after>{CURRENCY})?$")
 _SPACED = re.compile(r"(?<=\d)[\s'’\u00a0\u2009\u202f](?=\d{3}(?!\d))")
@@ -94,7 +95,12 @@ def _in_digits(text: pd.Series, comma_is_decimal: bool, name: str, where: Where,
         digits = text.str.replace(",", "", regex=False)
     value = pd.to_numeric(digits, errors="coerce")
     wrong = ((marked & ~shaped) | (value.isna() & text.notna())).to_numpy(dtype=bool)
-    for row in np.flatnonzero(wrong).tolist():
+    rows = np.flatnonzero(wrong).tolist()
+    if len(rows) > FEW and 2 * len(rows) > text.notna().sum():  # a column of text: a line for each cell says no more
+        first = f"the first {text.iloc[rows[0]]!r} in {where(rows[0])}"
+        report(faults, f"column {name!r}: {len(rows):,} cells are not numbers, {first}; remove the column")
+        return value.mask(wrong)
+    for row in rows:
         report(faults, f"{where(row)}, column {name!r}: {text.iloc[row]!r} is not a number")
     return value.mask(wrong)
 

@@ -18,6 +18,7 @@ from markets.common.errors import InputError
 from markets.quality.findings import Finding, listed, when
 
 DAY = pd.Timedelta(days=1)
+SET = "set it with --calendar or check(..., calendar=)"
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def guess_days(dates: pd.DatetimeIndex) -> tuple[str | None, str]:
     if share >= 0.8:
         return "24/7", f"guessed: bars on {share:.0%} of the weekend days"
     if share > 0.02 and weekend.isin(dates).sum() > 2:
-        return None, f"not guessed: bars on {share:.0%} of the weekend days; set it with calendar="
+        return None, f"not guessed: bars on {share:.0%} of the weekend days; {SET}"
     weekdays = every[every.day_of_week < 5]
     holidays = weekdays[~weekdays.isin(sessions("XNYS", *_reach(dates)).days)]
     if len(holidays) < 3:
@@ -178,7 +179,7 @@ def guess_days(dates: pd.DatetimeIndex) -> tuple[str | None, str]:
         return "XNYS", f"guessed: no bars on {1 - share:.0%} of its {len(holidays):,} holidays"
     if share >= 0.8:
         return "24/5", f"guessed: bars on {share:.0%} of New York's {len(holidays):,} holidays, none at weekends"
-    return None, f"not guessed: bars on {share:.0%} of New York's holidays; set it with calendar="
+    return None, f"not guessed: bars on {share:.0%} of New York's holidays; {SET}"
 
 
 def _reach(local: pd.DatetimeIndex) -> tuple[pd.Timestamp, pd.Timestamp]:
@@ -341,7 +342,7 @@ def _fit_hours(index: pd.DatetimeIndex, calendar: str | None) -> tuple[Sessions 
         return at, _utc(index, zones[best]), f"as asked{read}"
     if fits[best] >= 0.98:
         return at, _utc(index, zones[best]), f"guessed: {fits[best]:.1%} of the bars in its hours{read}"
-    why = f"not guessed: {fits[best]:.0%} of the bars in New York's hours, none at weekends; set it with calendar="
+    why = f"not guessed: {fits[best]:.0%} of the bars in New York's hours, none at weekends; {SET}"
     return None, index, why
 
 

@@ -30,7 +30,14 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
+from markets.common.words import count
+from markets.quality.closed_hours import closed_bars
+
 SEVERITIES = ("error", "warning", "note")
+# A series is no price if its median move is large, and the variance of moves over a horizon is far below that of a random
+# walk. Of random walks of 100 bars less than 1 % are below; daily volumes of indices are at 0.14 to 0.23.
+LARGE, SHORTEST, HORIZON, MEAN_REVERTING = 0.05, 100, 10, 1 / 3
+FEW_SESSIONS = 3  # missing closes at the end of the data that may only be late
 CELLS = 200  # maximum number of wrong cells to list
 WINDOW = 21  # bars on either side that a return is compared with: about a month of daily bars
 OUTLIER = 15.0  # threshold in sigmas of a lasting move, or of a high or low far from all closes around it
@@ -109,27 +116,39 @@ def faults(
     close = fields["close"]
     there = np.flatnonzero(np.isfinite(close))
 
-    def finding(kind: str, severity: str, rows: np.ndarray, detail: str, count: int | None = None) -> Finding:
-        bars = int((rows[:, 1] - rows[:, 0] + 1).sum()) if count is None else count
+    def finding(kind: str, severity: str, rows: np.ndarray, detail: str, number: int | None = None) -> Finding:
+        bars = int((rows[:, 1] - rows[:, 0] + 1).sum()) if number is None else number
         return Finding(symbol, kind, severity, index[rows[0, 0]], index[rows[-1, 1]], bars, detail, rows)
 
     start, end = int(there[0]), int(there[-1])
-    if start > 0:
-        detail = f"first close {when(index[start])}, {start:,} bars after the data begins"
+    closed = closed_bars(index, np.isnan(close))
+    before, after = (int((~part).sum()) for part in (closed[:start], closed[end + 1 :]))
+    if before:
+        detail = f"first close {when(index[start])}, {count(before, 'bar')} after the data begins"
         yield finding("late listing", "note", np.array([[start, start]]), detail)
-    if end < len(index) - 1:
-        delisting = (
-            f"delisted from {when(gone)}" if gone is not None else "not declared as delisted, so it cannot be sold"
-        )
-        detail = f"last close {when(index[end])}, {len(index) - 1 - end:,} bars before the data ends; {delisting}"
-        yield finding("early end", "warning" if gone is None else "note", np.array([[end, end]]), detail)
+    if after:
+        detail = f"last close {when(index[end])}, {count(after, 'bar')} before the data ends; "
+        severity = "note"
+        if gone is not None:
+            detail += f"delisted from {when(gone)}"
+        elif after <= FEW_SESSIONS * _per_session(index, closed):
+            detail += "perhaps not yet known; if it is delisted, declare it"
+        else:
+            detail, severity = detail + "not declared as delisted, so it cannot be sold", "warning"
+        yield finding("early end", severity, np.array([[end, end]]), detail)
     if len(there) < 2:
         yield finding("no return", "error", np.array([[start, end]]), "only a single close; leave the symbol out")
         return
     if len(there) < end - start + 1:
-        yield _gaps(finding, index, np.isnan(close[start : end + 1]), start)
+        yield _gaps(finding, index, np.isnan(close), closed, start, end)
     prices = close[there]
     moves = np.diff(np.log(prices))
+    if _mean_reverting(moves):
+        detail = (
+            f"values return to where they were, by a median {np.median(np.abs(moves)):.0%} a bar: a volume, a rate or "
+            "another figure? If it is no price, remove it"
+        )
+        yield finding("not a price", "warning", np.array([[start, end]]), detail, len(there))
     run = _stale_runs(moves, stale)
     if len(run):
         longest_run = run[np.argmax(run[:, 1] - run[:, 0])]
@@ -187,18 +206,44 @@ def _runs(flags: np.ndarray) -> np.ndarray:
     return np.column_stack([edges[::2], edges[1::2] - 1])
 
 
-def _gaps(finding, index: pd.DatetimeIndex, missing: np.ndarray, start: int) -> Finding:
-    rows = _runs(missing) + start
-    lengths = rows[:, 1] - rows[:, 0] + 1
+def _per_session(index: pd.DatetimeIndex, closed: np.ndarray) -> float:
+    """Bars of a session of the symbol's own."""
+    dates = index[~closed].tz_localize(None).normalize()
+    return len(dates) / dates.nunique()
+
+
+def _gaps(finding, index: pd.DatetimeIndex, absent: np.ndarray, closed: np.ndarray, start: int, end: int) -> Finding:
+    """The bars missing between the first and the last close, apart from those at which the symbol is closed."""
+    life = slice(start, end + 1)
+    expected = np.flatnonzero(~closed[life]) + start
+    shut = int(closed[life].sum())
+    note = f"closed at {shut / (end + 1 - start):.1%} of the bars of others, at hours or days that recur"
+    if not absent[expected].any():
+        rows = _runs(absent[life]) + start
+        return finding("gap", "note", rows, note, shut)
+    runs = _runs(absent[expected])
+    lengths = runs[:, 1] - runs[:, 0] + 1
+    rows = expected[runs]
     longest_run = rows[np.argmax(lengths)]
-    share = float(missing.mean())
+    share = float(absent[expected].mean())
     holes = f"{len(rows):,} gaps, the longest" if len(rows) > 1 else "one gap of"
-    detail = f"{share:.1%} of bars missing in {holes} {lengths.max():,} bars from {when(index[longest_run[0]])}"
-    weekend = index[start : start + len(missing)].day_of_week.to_numpy() >= 5
-    if weekend.any() and missing[weekend].all() and weekend[missing].mean() > 0.8:  # other symbols trade at weekends
-        return finding("gap", "note", rows, f"{detail}; {weekend[missing].mean():.0%} of them at weekends")
-    severity = "error" if share > 0.5 else "warning" if share > 0.01 or lengths.max() > 5 else "note"
-    return finding("gap", severity, rows, detail)
+    of = "its own bars" if shut else "bars"
+    detail = (
+        f"{share:.1%} of {of} missing in {holes} {count(int(lengths.max()), 'bar')} from {when(index[longest_run[0]])}"
+    )
+    most, limit = 0.01, 5.0
+    if shut:  # holidays are about 4 % of its sessions
+        detail, most, limit = f"{detail}; {note}", 0.05, 5 * _per_session(index, closed)
+    severity = "error" if share > 0.5 else "warning" if share > most or lengths.max() > limit else "note"
+    return finding("gap", severity, rows, detail, int(lengths.sum()))
+
+
+def _mean_reverting(moves: np.ndarray) -> bool:
+    """Whether large moves cancel each other: a variance ratio (Lo and MacKinlay 1988), which is about 1 for prices."""
+    if len(moves) < SHORTEST or np.median(np.abs(moves)) < LARGE:
+        return False
+    levels = np.cumsum(moves)
+    return bool(np.var(levels[HORIZON:] - levels[:-HORIZON]) < MEAN_REVERTING * HORIZON * np.var(moves))
 
 
 def _stale_runs(moves: np.ndarray, stale: int) -> np.ndarray:

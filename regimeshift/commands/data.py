@@ -34,8 +34,8 @@ class Show(DataOptions):
                 "last": f"{index[-1]:%Y-%m-%d}",
                 "bars": f"{len(there):,}",
                 "gaps": f"{there[-1] - there[0] + 1 - len(there):,}",
-                "growth per year": _percent(growth_per_year(close[-1] / close[0], years(index))),
-                "volatility": _percent(deviation(np.diff(close) / close[:-1]) * bars_per_year(index) ** 0.5),
+                "growth\nper year": _percent(growth_per_year(close[-1] / close[0], years(index))),
+                "volatility\nper year": _percent(deviation(np.diff(close) / close[:-1]) * bars_per_year(index) ** 0.5),
             }
         show(pd.DataFrame(rows).T, repr(bars), "symbol")
         per_year = bars.bars_per_year

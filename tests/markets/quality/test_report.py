@@ -199,7 +199,7 @@ def test_a_stock_in_a_panel_with_weekend_bars_has_gaps_at_weekends():
     assert report.facts["calendar"].startswith("24/7, guessed")
     gaps = report.table.query("kind == 'gap'")
     assert gaps[["symbol", "severity"]].to_numpy().tolist() == [["S1", "note"]]
-    assert "at weekends" in gaps["detail"].iloc[0]
+    assert "days that recur" in gaps["detail"].iloc[0]
 
 
 def test_a_few_unchanged_minutes_are_not_stale_but_an_hour_is():
@@ -493,3 +493,82 @@ def test_rows_with_a_wrong_number_of_cells_are_listed(tmp_path):
         "row 10 has 1 cells, but the header has 2",
         f"row 21, column 'A': '{lines[20].split(',')[1]}' is not a number",
     ]
+
+
+def test_regression_a_column_of_text_has_one_line():
+    """Each of its cells had a line of its own, which hid all other findings."""
+    frame = pd.DataFrame({"A": clean()["close"][:300, 0], "sector": "tech"}, DAYS[:300].rename("date"))
+    report = check_source(frame)
+    assert [cell for cell in report.cells if "number" in cell] == [
+        "column 'sector': 300 cells are not numbers, the first 'tech' in row 0; remove the column"
+    ]
+    with pytest.raises(InputError, match="column 'sector': 300 cells are not numbers"):
+        load(frame)
+
+
+def beside_a_coin(days=540):
+    """Hourly bars: a coin at all hours, and a stock at seven hours of New York's sessions, whose hours in UTC change."""
+    index = pd.date_range("2020-01-01", periods=24 * days, freq="h", tz="UTC")
+    local = index.tz_convert("America/New_York")
+    market = sessions("XNYS", pd.Timestamp("2020-01-01"), pd.Timestamp("2021-12-31")).days
+    trading = (local.hour >= 10) & (local.hour <= 16) & local.tz_localize(None).normalize().isin(market)
+    close = clean(index, symbols=2, volatility=0.004)["close"]
+    close[~trading, 1] = np.nan
+    return index, close, np.flatnonzero(trading)
+
+
+@pytest.mark.parametrize("days", [15, 540])
+def test_regression_a_nightly_close_is_neither_a_gap_nor_an_end(days):
+    """A stock beside a coin, hourly: an error (79 % of bars missing) and a warning (it cannot be sold)."""
+    index, close, _ = beside_a_coin(days)
+    report = check(built({"close": close}, index))
+    assert report.ok
+    assert set(report.table["severity"]) == {"note"}
+    assert "early end" not in report.table["kind"].to_list()
+    gaps = report.table.query("symbol == 'S1' and kind == 'gap'")
+    assert "hours or days that recur" in gaps["detail"].iloc[0]
+
+
+def test_regression_a_gap_in_a_symbols_own_hours_is_found():
+    index, close, trading = beside_a_coin()
+    close[trading[700:910], 1] = np.nan  # 30 sessions
+    gaps = check(built({"close": close}, index)).table.query("symbol == 'S1' and kind == 'gap'")
+    assert gaps["severity"].to_list() == ["warning"]
+    assert "bars from " + f"{index[trading[700]]:%Y-%m-%d %H:%M}" in gaps["detail"].iloc[0]
+
+
+@pytest.mark.parametrize(("sessions_missing", "severity"), [(0, None), (1, "note"), (3, "note"), (5, "warning")])
+def test_regression_an_end_is_measured_in_a_symbols_own_sessions(sessions_missing, severity):
+    index, close, trading = beside_a_coin()
+    close[trading[len(trading) - 7 * sessions_missing :], 1] = np.nan
+    ends = check(built({"close": close}, index)).table.query("kind == 'early end'")
+    assert ends["severity"].to_list() == ([severity] if severity else [])
+    assert all("cannot be sold" in detail for detail in ends["detail"]) == (severity != "note")
+
+
+def test_regression_one_late_close_can_still_be_sold():
+    fields = {"close": clean()["close"]}
+    fields["close"][-1, 1] = np.nan
+    (end,) = check(built(fields)).findings
+    assert (end.kind, end.severity) == ("early end", "note")
+    assert "1 bar before the data ends" in end.detail
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_bars_missing_at_random_are_no_closed_hours(share):
+    index, close, _ = beside_a_coin(100)
+    close[np.random.default_rng(0).random(len(index)) < share, 0] = np.nan
+    gaps = check(built({"close": close}, index)).table.query("symbol == 'S0' and kind == 'gap'")
+    assert gaps["severity"].to_list() == ["error" if share > 0.5 else "warning"]
+    assert "recur" not in gaps["detail"].iloc[0]
+
+
+def test_regression_a_column_of_volumes_is_not_a_price():
+    fields = clean()
+    fields["close"][:, 1] = fields["volume"][:, 1]
+    found = check(built({"close": fields["close"]})).table.query("kind == 'not a price'")
+    assert found[["symbol", "severity"]].to_numpy().tolist() == [["S1", "warning"]]
+    (volume,) = check(load("sp500")).bars.volume.T
+    traded = np.isfinite(volume) & (volume > 0)
+    real = built({"close": volume[traded][:, None]}, load("sp500").index[traded])
+    assert "not a price" in check(real).table["kind"].to_list()

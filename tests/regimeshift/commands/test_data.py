@@ -97,3 +97,26 @@ def test_regression_a_folder_of_two_frequencies_is_checked_and_resampled(tmp_pat
     out = capsys.readouterr().out
     assert "130 bars x 2 symbols" in out  # each weekday once
     assert "About 263 bars per year" in out
+
+
+@pytest.mark.parametrize("command", [Show, Check])
+def test_regression_a_start_after_the_end_is_named_as_such(command):
+    """It was said that the data has no bars from 2013, since they were cut at the end first."""
+    with pytest.raises(InputError, match="start 2013 is later than end 2012"):
+        command("sp500", start="2013", end="2012").run()
+
+
+def test_regression_figures_per_year_say_so_in_their_heads(capsys):
+    lines = shown(capsys, "sp500").splitlines()
+    heads = next(k for k, line in enumerate(lines) if line.split()[:1] == ["symbol"])
+    assert lines[heads - 1].split() == ["growth", "volatility"]
+    assert lines[heads].split()[-4:] == ["per", "year"] * 2
+
+
+def test_regression_the_calendar_is_set_by_an_option_of_the_command(tmp_path, capsys):
+    days = pd.date_range("2020-01-01", periods=200)
+    days = days[(days.day_of_week < 5) | (np.arange(200) % 3 == 0)]
+    close = 100 * np.exp(np.cumsum(0.01 * np.random.default_rng(0).standard_normal(len(days))))
+    pd.DataFrame({"date": days, "A": close}).to_csv(tmp_path / "odd.csv", index=False)
+    Check(str(tmp_path / "odd.csv")).run()
+    assert "--calendar" in capsys.readouterr().out
