@@ -169,6 +169,31 @@ def rules_from_names(names: list[str], bars: Bars, windows: Windows) -> list[Str
     return rules
 
 
+def require_named(rules: Sequence[str], models: Sequence[str]) -> None:
+    """Check the names of ``--rules`` and the folders of ``--models``, before the data are read.
+
+    Raises
+    ------
+    InputError
+        When a rule is unknown, or a file or folder has none; the message names the option.
+    """
+    from markets import InputError
+    from regimeshift.console import naming
+    from strategies.named import strategy_from_name
+
+    for rule in rules:
+        with naming(f"--rules {rule}"):
+            file, _, _ = rule.rpartition(":")
+            if not file.endswith(".py"):
+                strategy_from_name(rule)
+            elif not Path(file).is_file():  # it runs later, once
+                raise InputError(f"{file}: no such file")
+    for model in models:
+        if not model.startswith("models:/") and not (Path(model) / "meta.json").exists():
+            with naming("--models"):
+                trained(model)
+
+
 def test_span(bars: Bars, metas: Sequence[MetaPolicy | RegisteredStrategy], start: str | None, warmup: int) -> Bars:
     """The bars to test on: none that a model has learnt from. Without models, by default those of `spans` after `warmup` bars.
 

@@ -6,7 +6,7 @@ import copy
 import json
 import warnings
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +15,8 @@ import pandas as pd
 import torch
 from rich.progress import track
 from safetensors import SafetensorError
+from scipy.stats import norm as normal
+from scipy.stats import t as student_t
 from torch import nn
 
 from markets import Bars, InputError, TaskSet
@@ -45,7 +47,7 @@ class TiltTest:
     statistic : float
         t-statistic of the largest mean gain over the tasks.
     threshold : float
-        What it had to exceed: `Training.evidence`.
+        `Training.evidence`: what it would have had to exceed with many tasks.
     tasks : int
         Number of tasks.
     """
@@ -55,12 +57,22 @@ class TiltTest:
     threshold: float
     tasks: int
 
+    @property
+    def wanted(self) -> float:
+        """What the t-statistic had to exceed: with few tasks more than `threshold`, so that chance alone does as rarely.
+
+        The quantile of Student's t with ``tasks - 1`` degrees of freedom that is exceeded with the probability with which a
+        standard normal exceeds `threshold`. A `threshold` of 1 (15.9 %) becomes 1.84 with 2 tasks, 1.14 with 5, 1.06 with 10.
+        """
+        return float(student_t.isf(normal.sf(self.threshold), self.tasks - 1)) if self.tasks > 1 else np.inf
+
     def __str__(self) -> str:
         if self.tasks < 2:
             return "its tilt was not tested; that needs at least 4 validation tasks, of which the later half are for the test"
         return (
             f"on the later half of validation ({self.tasks} tasks) the gain of its tilt has a t-statistic of "
-            f"{self.statistic:.2f}, and more than {self.threshold:g} is wanted (--evidence, Training.evidence)"
+            f"{self.statistic:.2f}, and more than {self.wanted:.3g} is wanted, as rare by chance "
+            f"as {self.threshold:g} with many tasks (--evidence, Training.evidence)"
         )
 
 
@@ -488,7 +500,7 @@ def select_shrinkage(
     judged : Algorithm
         On validation tasks not used for any other selection.
     evidence : float
-        t-statistic over the tasks that the gain must exceed.
+        t-statistic that the gain must exceed with many tasks; with few, see `TiltTest.wanted`.
     grid : tuple of float
         Factors to try, besides 0.
     progress : bool
@@ -514,10 +526,12 @@ def select_shrinkage(
     gains = {share: utility - base for share, utility in zip(grid, found, strict=True)}
     best = max(gains, key=lambda share: gains[share].mean())
     mean, error = gains[best].mean(), gains[best].std(ddof=1) / np.sqrt(len(base)) if len(base) > 1 else np.inf
-    supported = mean > max(evidence * error, RESOLUTION)  # equal gains have no error but rounding
-    policy.shrink.fill_(best if supported else 0.0)
     statistic = mean / error if error > RESOLUTION else 0.0
-    return TiltTest(float(policy.shrink), float(statistic), evidence, len(base))
+    test = TiltTest(best, float(statistic), evidence, len(base))
+    # equal gains have no error but rounding
+    supported = mean > RESOLUTION and (error <= RESOLUTION or statistic > test.wanted)
+    policy.shrink.fill_(best if supported else 0.0)
+    return replace(test, share=float(policy.shrink))
 
 
 def _halves(validation: TaskSet) -> tuple[TaskSet, TaskSet]:

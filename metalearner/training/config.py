@@ -34,7 +34,8 @@ class Training:
         early.
     evidence : float or None
         Smallest t-statistic, over validation tasks, of the gain over the base for which the tilt is kept; below it the policy
-        falls back to its base. Needs at least 4 validation tasks. None keeps the full tilt without a test.
+        falls back to its base. It is for many tasks; with few, more is wanted, by Student's t, so that chance passes as rarely.
+        Needs at least 4 validation tasks. None keeps the full tilt without a test.
     keep : {"best", "last"}
         Weights to return: the best on validation, or the final ones. Use ``last`` where new tasks can be sampled without
         limit, because there the best validation score is mostly noise.

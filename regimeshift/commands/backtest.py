@@ -31,6 +31,7 @@ class Backtest(TradingOptions, DataOptions):
     """Folder for each strategy's trades, as 1_NAME.csv: time, symbol, shares, price and the components of the cost."""
 
     def run(self) -> None:
+        from markets import InputError
         from regimeshift import steps
         from regimeshift.console import console, page_file, step, writable
         from regimeshift.windows import Windows
@@ -41,6 +42,9 @@ class Backtest(TradingOptions, DataOptions):
         page_file(self.report, "--report")
         trades = writable(self.ledgers) if self.ledgers else None
         costs, execution = self.charged(), self.limits()
+        if self.every is not None and self.every < 1:
+            raise InputError(f"--every {self.every}: it must be at least 1 bar")
+        steps.require_named(self.rules, self.models)
         bars = self.held(self.source)
         with step(f"checking {bars.name}"):
             from markets import check
@@ -68,11 +72,19 @@ class Backtest(TradingOptions, DataOptions):
             [*learnt, *rules], span, costs=costs, execution=execution, every=every, regimes=shaded
         )  # fmt: skip
         steps.show_result(result)
+        path: Path | None = None
+        failed: Exception | None = None
         with step("writing the report"):
-            path = result.report(self.report)
+            try:
+                path = result.report(self.report)
+            except (InputError, OSError) as error:  # such as a disk that filled up; the run is logged all the same
+                failed = error
         with step("logging to MLflow"), tracking.run(f"backtest {bars.name}", command="backtest", **vars(self)):
             tracking.log_bars(span, "test")
             tracking.log_result(result, path)
+        if path is None:
+            assert failed is not None
+            raise failed
         console.print(f"Report: {path.resolve()}", markup=False)
         if trades is not None:
             for i, backtest in enumerate(result, 1):

@@ -31,7 +31,11 @@ class Ui:
         console.print(f"MLflow starts; in some seconds open\n{page}\nStore: {address}", soft_wrap=True)
         command = [sys.executable, "-P", "-m", "mlflow", "ui", "--backend-store-uri", address, "--port", str(self.port)]
         command += ["--workers", "1"]  # one person looks at it
-        raise SystemExit(run_tied(command, {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}))
+        quiet = os.environ.get(
+            "PYTHONWARNINGS", "ignore"
+        )  # warnings of MLflow's own dependencies are for its developers
+        environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": quiet}
+        raise SystemExit(run_tied(command, os.environ | environment))
 
 
 def _require_free(port: int) -> None:

@@ -14,6 +14,8 @@ import pytest
 import samples
 from command import COMMAND, call, refused
 
+from markets import InputError
+
 FAST = ["--steps", "4"]
 
 
@@ -361,3 +363,30 @@ def test_regression_regimes_of_few_bars_says_where_the_fit_ends(bars, message, t
     assert "None" not in done.stderr
     if bars > 1:
         refused(done, "The fit ends on", "(--fit-until, by default after the first 30 % of the bars)")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--every", "0"), "--every 0: it must be at least 1"),
+        (("--rules", "moment"), "--rules moment: rule 'moment' is unknown"),
+        (("--rules", "mine.py:Mine"), "--rules mine.py:Mine: mine.py: no such file"),
+        (("--models", "models/nope"), "--models: models/nope: no trained model there"),
+        (("--report", "/proc/x.html"), "--report /proc/x.html: /proc: cannot write there"),
+    ],
+)
+def test_regression_backtest_refuses_options_before_the_data_are_read(words, message, tmp_path):
+    refused(call("backtest", "none.csv", *words, cwd=tmp_path), message)  # the data would be missed later
+
+
+def test_regression_a_backtest_without_its_report_is_logged(desk, monkeypatch):
+    from backtests import WalkForward, tracking
+
+    def full(self, path):
+        raise InputError(f"{path}: cannot be written")
+
+    logged = []
+    monkeypatch.setattr(WalkForward, "report", full)
+    monkeypatch.setattr(tracking, "log_result", lambda result, report: logged.append(report))
+    refused(call("backtest", "my.csv", "--rules", "equal_weight", cwd=desk), "report.html: cannot be written")
+    assert logged == [None]

@@ -46,6 +46,18 @@ def test_regression_the_pages_open_on_runs_and_end_with_the_command(folder):
     assert not answers(port)
 
 
+def test_regression_the_server_keeps_the_warnings_of_its_dependencies_to_itself(folder, monkeypatch):
+    """MLflow's StarletteDeprecationWarning came with its line of source."""
+    seen = []
+    monkeypatch.delenv("PYTHONWARNINGS", raising=False)
+    monkeypatch.setattr("regimeshift.tied.run_tied", lambda command, environment: seen.append(environment) or 0)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert call("ui", "--port", port, cwd=folder).returncode == 0
+    assert seen[0]["PYTHONWARNINGS"] == "ignore"
+
+
 def answers(port):
     try:
         return urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).status == 200
