@@ -32,18 +32,13 @@ NEAR = 0.2  # relative distance from the median step
 DAILY_YEAR = 252  # daily bars in a year, for which default windows are; shorter bars have the same windows
 
 
-def median_step(index: pd.DatetimeIndex) -> pd.Timedelta:
-    """Median time from bar to bar."""
-    return pd.Timedelta(seconds=median_spacing(index))
-
-
 def bars_in_year(bars: Bars) -> int:
     """Number of bars in a year, for windows: 252 of daily or shorter bars, and as many as there are of longer ones.
 
     So a year is 52 weekly or 12 monthly bars.
     """
     index = bars.with_past().index
-    return DAILY_YEAR if median_step(index) < 36 * HOUR else max(round(bars_per_year(index)), 1)
+    return DAILY_YEAR if median_spacing(index) < 36 * 3600 else max(round(bars_per_year(index)), 1)
 
 
 class Spacing(NamedTuple):
@@ -73,7 +68,7 @@ def spacings(bars: Bars) -> dict[str, Spacing]:
         if len(times) < 4:
             found[symbol] = Spacing(None, "")
             continue
-        step = median_step(times)
+        step = pd.Timedelta(seconds=median_spacing(times))
         name = [name for least, name, _ in FREQUENCIES if step >= least][-1]
         regular = name == "intraday" or (np.abs(np.diff(times) - step) <= NEAR * step).mean() >= REGULAR
         found[symbol] = Spacing(step, name if regular else "")
