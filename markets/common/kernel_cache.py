@@ -32,8 +32,8 @@ def compile_without_cache_if_needed() -> None:
             raise
         Dispatcher.enable_caching = lambda self: None  # type: ignore[method-assign]
         warnings.warn(
-            "no folder for compiled kernels can be written to, so each process compiles its kernels again, yours too; that can "
-            "take a minute. Set NUMBA_CACHE_DIR to a folder that can be written to",
+            "no folder for compiled kernels can be written to, so each process compiles its kernels again, yours too, which "
+            "can take a minute; set NUMBA_CACHE_DIR to a folder that can be written to",
             stacklevel=2,
         )
 

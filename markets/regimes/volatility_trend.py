@@ -10,6 +10,8 @@ that differ by more than rounding, and a trend of zero counts as rising.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numba import njit
 
@@ -98,7 +100,7 @@ class VolatilityTrendRegimes(RegimeDetector):
         self.shares = np.bincount(labels[labels >= 0], minlength=self.n_regimes) / (labels >= 0).sum()
         live = self.filter(bars.with_past())
         levels = live.probabilities.reshape(len(live.index), self.levels, -1).sum(axis=2)
-        self._warn_of_degenerate(bars, RegimePath(live.index, levels, regime_names(self.levels), live.bad))
+        self._warn_of_degenerate(bars, replace(live, probabilities=levels, names=regime_names(self.levels)))
         return self
 
     def filter(self, bars: Bars) -> RegimePath:

@@ -292,7 +292,7 @@ def test_bars_without_any_return_have_regimes_all_the_same(fitted, name):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-@pytest.mark.filterwarnings("ignore:.*left out as bad prices")
+@pytest.mark.filterwarnings("ignore:.*left out as")
 def test_regression_a_bad_price_and_a_split_change_no_regime(fitted, name, bars):
     detector, expected = fitted[name], fitted[name].filter(bars).probabilities
     close = bars.close.copy()

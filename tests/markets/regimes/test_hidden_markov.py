@@ -215,7 +215,7 @@ def test_regression_bad_ticks_own_no_state(factor, count):
     assert (labels == expected).mean() > 0.95
 
 
-@pytest.mark.filterwarnings("ignore:.*left out as bad prices", "ignore:.*outliers make calm more volatile")
+@pytest.mark.filterwarnings("ignore:.*left out as", "ignore:.*outliers make calm more volatile")
 def test_regression_splits_are_no_crisis():
     bars = load("stocks")["1998":"2010"].select(["AAPL", "JPM", "XOM", "GE"])
     close = bars.close.copy()

@@ -128,7 +128,7 @@ def test_regression_bad_prices_earn_nothing_on_the_page(bars):
     close[200] *= 100
     ticks = Bars.make(bars.index, bars.symbols, close, name="ticks")
     bad = np.isin(np.arange(300), (200, 201))
-    path = RegimePath(ticks.index, np.eye(2)[np.arange(300) // 100 % 2], ("calm", "crisis"), bad)
+    path = RegimePath(ticks.index, np.eye(2)[np.arange(300) // 100 % 2], ("calm", "crisis"), bad=bad)
     growth = look_ahead(ticks, path, {"again": RegimePath(path.index, path.probabilities, path.names)})["growth"]
     assert growth.abs().max() < 2
     assert list(described(path.table(ticks)).columns)[2:4] == ["mean per year", "volatility per year"]
