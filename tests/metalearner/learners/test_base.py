@@ -51,7 +51,8 @@ def test_a_folder_without_a_model_is_refused(tmp_path, meta):
 def test_shrunk_changes_the_tilt_alone(meta, bars):
     none = meta.shrunk(0.0, "none")
     assert (none.name, meta.name) == ("none", "RL2")
-    assert np.abs(none.adapt(bars).plan(bars).aim - meta.adapt(bars).plan(bars).aim).max() > 0
+    whole = meta.shrunk(1.0, "whole")  # what validation chose for `meta` itself may be 0
+    assert np.abs(none.adapt(bars).plan(bars).aim - whole.adapt(bars).plan(bars).aim).max() > 0
 
 
 def test_fine_tuning_moves_the_weights_by_what_it_saw(tasks, bars):
