@@ -160,6 +160,10 @@ class DataContract:
             raise InputError(
                 f"{name} ends at {end}, and the model was adapted to bars up to {last}; give bars that end then or later"
             )
+        now = pd.Timestamp.now(tz="UTC") if end.tz else pd.Timestamp.now()
+        # a bar may be labelled by its end, and times without a zone may be those of a place a day ahead
+        if end > now + pd.Timedelta("1D") + pd.Timedelta(seconds=self.spacing):
+            raise InputError(f"{name} ends at {end}, which is in the future; look at its last dates")
 
     def _check_closes(self, bars: Bars) -> None:
         there, index = np.isfinite(bars.close), bars.index

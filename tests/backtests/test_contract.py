@@ -57,6 +57,10 @@ REFUSED = {
         "are 7 days apart; the model was made for bars 1 day apart",
     ),
     "a time zone": (lambda b: altered(b, index=b.index.tz_localize("UTC")), "in the time zone UTC, .* have no time zone"),
+    "future bars": (
+        lambda b: altered(b, index=b.index + (pd.Timestamp("2099-01-05") - b.index[-1])),
+        "ends at 2099-01-05 .* which is in the future",
+    ),
     "old bars": (lambda b: altered(b, index=b.index - pd.Timedelta("1800D")), "ends at .* the model was adapted to bars up to"),
     "one day older": (lambda b: b[:-1], "give bars that end then or later"),
     "missing closes": (lambda b: changed(b, [-3, -5], 1, np.nan), "S1 has no close at 2006-09-25"),
