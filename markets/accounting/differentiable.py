@@ -309,7 +309,7 @@ def _cut_alike(cash, buys, value, cost, slope):
 
 
 def _cut_largest(cash, buys, need, impact, quadratic, rules):
-    """Buys cut to `cash` by ``smallest_first``: the first that does not fit takes the remaining cash; larger ones are not made."""
+    """Buys cut to `cash` from the smallest to the largest: the first that does not fit takes what is left, the others nothing."""
     index = buys.argsort(dim=1, stable=True)
     sorted_need, sorted_buys, k = (x.gather(1, index) for x in (need, buys, impact))
     total = sorted_need.cumsum(1)
