@@ -27,7 +27,9 @@ def store(tmp_path, database, monkeypatch):
     """A working directory with an empty store in ``mlruns``, and MLflow as in a new process."""
     (tmp_path / "mlruns").mkdir()
     shutil.copy(database, tmp_path / "mlruns")
-    for key in [key for key in os.environ if key.startswith("MLFLOW_")]:
+    set_by_mlflow = {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"}
+    for key in set_by_mlflow | {key for key in os.environ if key.startswith("MLFLOW_")}:
+        monkeypatch.setenv(key, "")  # so that it is as it was afterwards, even if there was none
         monkeypatch.delenv(key)
     monkeypatch.chdir(tmp_path)
 

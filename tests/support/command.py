@@ -39,7 +39,7 @@ def call(*words, cwd) -> Done:
     def shown(message, category, filename, lineno, file=None, line=None):
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=sys.stderr)
 
-    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     with (
         contextlib.chdir(cwd),
         mock.patch.dict(os.environ, environment, clear=True),
