@@ -27,7 +27,8 @@ import numpy as np
 
 from backtests import lookup, tracking
 from backtests.contract import DataContract
-from backtests.walk_forward import Adaptive, WalkForward
+from backtests.engine.walk_forward import Adaptive
+from backtests.results import Backtests
 from markets import Bars, InputError
 from markets.bars.time_spans import duration, moment
 from markets.common.words import few
@@ -128,7 +129,7 @@ class RegisteredStrategy(Strategy):
 def register(
     name: str,
     model: Adaptive,
-    result: WalkForward | None = None,
+    result: Backtests | None = None,
     *,
     bars: Bars | None = None,
     root: str | Path = "mlruns",
@@ -141,7 +142,7 @@ def register(
         Name of the registered model.
     model : PolicyStrategy or MetaPolicy
         A meta-policy is adapted first.
-    result : WalkForward, optional
+    result : Backtests, optional
         Must contain a backtest of this model, which is identified by the fingerprint of its weights, not by its name. The
         backtest's metrics, span, costs and execution are stored as tags of the version. Its bars are the default for `bars`.
         Without it, they are taken from the last backtest of this model that was logged to MLflow, if there is one.
@@ -224,7 +225,7 @@ def _check_market(name: str, contract: DataContract) -> None:
         )
 
 
-def _backtest_tags(model: Adaptive, result: WalkForward | None, bars: Bars) -> dict[str, str]:
+def _backtest_tags(model: Adaptive, result: Backtests | None, bars: Bars) -> dict[str, str]:
     """Tags with the span, costs, execution and metrics of this model's backtest: of `result`, or as logged for such bars.
 
     Raises

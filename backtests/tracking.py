@@ -26,8 +26,7 @@ from filelock import FileLock
 
 from backtests import lookup
 from backtests.metrics import SHORT, formatted
-from backtests.results import Backtest
-from backtests.walk_forward import WalkForward
+from backtests.results import Backtest, Backtests
 from markets import Bars, InputError
 from markets.bars.time_spans import median_spacing, same_spacing
 from markets.common.words import few
@@ -276,7 +275,7 @@ def log_metrics(values: dict[str, float], step: int | None = None) -> None:
         mlflow.log_metrics({_plain(k): float(v) for k, v in values.items() if v == v}, step=step)
 
 
-def log_result(result: WalkForward, report: str | Path | None = None) -> None:
+def log_result(result: Backtests, report: str | Path | None = None) -> None:
     """Log a backtest to the active run: its table as description, the equity curves, the report, and a child run per strategy.
 
     The children's metrics are those of `backtests.metrics.METRICS`, as ``sharpe`` or ``max_drawdown``.
@@ -295,7 +294,7 @@ def log_result(result: WalkForward, report: str | Path | None = None) -> None:
     for backtest in result:
         about = f"Backtest of {backtest.name} on {bars.name}, {shared['first']} to {shared['last']}, net of costs."
         with child(backtest.name, about, **shared, fingerprint=backtest.fingerprint or "none"):
-            log_metrics(table.loc[backtest.name].to_dict())
+            log_metrics(backtest.metrics)
     mlflow.set_tags({BACKTEST + b.fingerprint: json.dumps(backtest_tags(result, b)) for b in result if b.fingerprint})
     mlflow.log_text(table.to_csv(), "metrics.csv")
     curves = pd.DataFrame({b.name: b.equity for b in result}, index=bars.index)
@@ -306,7 +305,7 @@ def log_result(result: WalkForward, report: str | Path | None = None) -> None:
         mlflow.log_artifact(str(report))
 
 
-def backtest_tags(result: WalkForward, backtest: Backtest) -> dict[str, str]:
+def backtest_tags(result: Backtests, backtest: Backtest) -> dict[str, str]:
     """What a registered version says of its model's backtest: span, costs, execution and metrics."""
     bars = result.bars
     tags = {

@@ -19,15 +19,15 @@ from typing import Protocol
 import pandas as pd
 
 from backtests import walk_forward
+from backtests.engine.walk_forward import Adaptive, WalkForward
 from backtests.metrics import formatted
 from backtests.significance import Interval, sharpe_gap
-from backtests.walk_forward import Adaptive, WalkForward
 from benchmarks.common import RESULTS, finish
 from benchmarks.sleeves import Sleeves
 from markets import Bars, TaskSet, load
 from metalearner import MAML, RL2, Ensemble, FineTune, Inner, Latent, Reptile, RollingRetrain, Scratch, Training
 from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum, PolicySettings, Strategy
-from strategies.long_short import ResidualMomentum, Reversal
+from strategies.rules.long_short import ResidualMomentum, Reversal
 
 COSTS = "10bp"
 CHOSEN = "3 × MAML"  # learner reported under the short JSON keys: the one selected on the development span

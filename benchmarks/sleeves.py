@@ -28,7 +28,7 @@ import pandas as pd
 from markets import Bars, Costs, Execution, TaskSet, simulate
 from markets.regimes.base import market_returns
 from strategies import InverseVolatility, Plan, Strategy
-from strategies.long_short import ResidualMomentum, Reversal
+from strategies.rules.long_short import ResidualMomentum, Reversal
 from strategies.strategy import planned
 
 LARGEST = 4.0  # standardised returns are clipped to ± this many standard deviations

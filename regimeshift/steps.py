@@ -251,7 +251,7 @@ def show_result(result: WalkForward) -> None:
     import pandas as pd
 
     from backtests.metrics import HEADS, SHORT, formatted
-    from backtests.remarks import grouped, remarks
+    from backtests.report.remarks import grouped, remarks
 
     bars = result.bars
     title = f"{bars.name}, {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}, net of costs"

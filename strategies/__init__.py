@@ -2,9 +2,8 @@
 
 from markets import Plan
 from strategies.blend import Blend
-from strategies.long_short import ResidualMomentum, Reversal
 from strategies.policy import Policy, PolicySettings, PolicyStrategy
-from strategies.rules import BuyAndHold, EqualWeight, InverseVolatility, Momentum
+from strategies.rules import BuyAndHold, EqualWeight, InverseVolatility, Momentum, ResidualMomentum, Reversal
 from strategies.strategy import Strategy
 
 __all__ = [

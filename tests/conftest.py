@@ -77,9 +77,9 @@ def environment_kept():
     """A test leaves the environment's variables as they were: one that it forgot made others fail, in some orders only."""
     before = dict(os.environ)
     yield
-    own = ("PYTEST_CURRENT_TEST", "_MLFLOW_TELEMETRY_SESSION_ID")  # pytest's and MLflow's come and go by themselves
+    ignored = ("PYTEST_CURRENT_TEST", "_MLFLOW_TELEMETRY_SESSION_ID")  # pytest's and MLflow's come and go by themselves
     changed = {key for key in before.keys() | os.environ.keys() if before.get(key) != os.environ.get(key)}
-    assert not changed.difference(own), f"the test changed {sorted(changed.difference(own))} in os.environ"
+    assert not changed.difference(ignored), f"the test changed {sorted(changed.difference(ignored))} in os.environ"
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

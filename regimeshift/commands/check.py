@@ -38,7 +38,7 @@ class Lookahead(DataOptions):
         if self.bars < 60:
             raise InputError(f"--bars {self.bars}: at least 60 are needed")
         with step(f"loading {self.strategy}"):
-            from backtests.lookahead import find_lookahead
+            from backtests.engine.lookahead import find_lookahead
 
             make = steps.strategy_maker(self.strategy)
         bars = self.load(self.source)

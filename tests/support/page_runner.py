@@ -18,7 +18,7 @@ from pathlib import Path
 
 IMPORTED = (
     "regimeshift.__main__", "markets", "strategies", "strategies.ladder", "metalearner", "metalearner.evaluation", "backtests",
-    "backtests.deployment", "backtests.lookahead", "backtests.report", "mlflow", "mlflow.pyfunc", "torch._dynamo",
+    "backtests.deployment", "backtests.engine.lookahead", "backtests.report.page", "mlflow", "mlflow.pyfunc", "torch._dynamo",
     "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "alembic.command", "git",
     "opentelemetry.sdk.metrics", "plotly.subplots", "matplotlib.pyplot", "skfolio.datasets", "arch.bootstrap", "arch.data.sp500",
     "exchange_calendars", "tyro.extras", "gymnasium.wrappers.vector",

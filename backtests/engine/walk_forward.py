@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import pandas as pd
 from joblib import Parallel, delayed
 from rich.progress import Progress
 
-from backtests.results import Backtest
-from markets import Bars, Costs, Execution, InputError, Ledger, RegimePath, simulate
+from backtests.results import Backtest, Backtests
+from markets import Bars, Costs, Execution, InputError, RegimePath, simulate
 from markets.bars.time_spans import moment
 from markets.common.progress import visible
 from markets.common.words import count
@@ -30,57 +28,14 @@ class Adaptive(Protocol):
     def adapt(self, bars: Bars) -> Strategy: ...
 
 
-@dataclass(frozen=True, eq=False)
-class WalkForward:
-    """Backtests of several strategies on the same bars, with the same costs and execution.
-
-    Index it by name or position to get a `Backtest`.
-
-    Attributes
-    ----------
-    backtests : tuple of Backtest
-    bars : Bars
-    costs : Costs
-    execution : Execution
-    every : int
-        Bars between adaptations.
-    regimes : RegimePath or None
-        Shown in the report.
-    """
-
-    backtests: tuple[Backtest, ...]
-    bars: Bars
-    costs: Costs
-    execution: Execution
-    every: int
-    regimes: RegimePath | None = None
-
-    def __iter__(self):
-        return iter(self.backtests)
-
-    def __getitem__(self, name: str | int) -> Backtest:
-        if isinstance(name, int):
-            return self.backtests[name]
-        found = [b for b in self.backtests if b.name == name]
-        if not found:
-            raise KeyError(f"no backtest {name!r}; there are {', '.join(b.name for b in self)}")
-        return found[0]
-
-    def table(self) -> pd.DataFrame:
-        """Metrics, one row per strategy; see `backtests.metrics.METRICS`."""
-        return pd.DataFrame({b.name: b.metrics for b in self.backtests}).T
-
-    def ledger(self, name: str | int) -> Ledger:
-        """The trades of one strategy, and the attribution of its equity."""
-        return Ledger.of(self.bars, self[name].plan, costs=self.costs, execution=self.execution)
+class WalkForward(Backtests):
+    """What `walk_forward` returns: backtests of several strategies on the same bars."""
 
     def report(self, path: str | Path, title: str | None = None, notes: Iterable[str] = ()) -> Path:
-        """Write a self-contained HTML page; see `backtests.report.write_report`."""
-        from backtests.report import write_report  # plotly takes a second to import
+        """Write a self-contained HTML page; see `backtests.report.page.write_report`."""
+        from backtests.report.page import write_report  # plotly takes a second to import
 
-        return write_report(
-            self.backtests, self.bars, self.costs, self.execution, self.every, self.regimes, path, title, notes
-        )
+        return write_report(self, path, title, notes)
 
 
 def walk_forward(

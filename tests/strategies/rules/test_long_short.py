@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from markets import Bars, InputError, simulate
 from strategies import long_short
-from strategies.long_short import VOLATILITY, ResidualMomentum, Reversal, windowed
+from strategies.rules.long_short import VOLATILITY, ResidualMomentum, Reversal, windowed
 
 SMALL = [Reversal((1, 3), 2), ResidualMomentum(8, 2, 2)]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from markets import Bars, InputError, simulate
 from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum
-from strategies.long_short import ResidualMomentum, Reversal
+from strategies.rules.long_short import ResidualMomentum, Reversal
 
 RULES = [EqualWeight(), BuyAndHold(), InverseVolatility(5), Momentum(7)]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from rich.progress import Progress
 
-from backtests.walk_forward import Adaptive
+from backtests.engine.walk_forward import Adaptive
 from markets import Bars, InputError
 from markets.bars.bars import FIELDS
 from strategies import Plan

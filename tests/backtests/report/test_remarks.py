@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from backtests import walk_forward
-from backtests.remarks import grouped, remarks
+from backtests.report.remarks import grouped, remarks
 from markets import Execution
 from strategies import EqualWeight, InverseVolatility, Plan, Strategy
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from backtests import walk_forward
-from backtests.remarks import grouped
-from backtests.report import _figure
+from backtests.report.page import _figure
+from backtests.report.remarks import grouped
 from markets import Bars, HiddenMarkovRegimes, InputError
 from strategies import EqualWeight, Momentum, Plan
 

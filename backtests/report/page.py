@@ -13,9 +13,9 @@ from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
 from backtests.metrics import HEADS, METRICS, formatted
-from backtests.remarks import grouped, remarks
-from backtests.results import Backtest
-from markets import Bars, Costs, Execution, RegimePath
+from backtests.report.remarks import grouped, remarks
+from backtests.results import Backtest, Backtests
+from markets import Bars, RegimePath
 from markets.common.pages import rows_to_draw, segments_to_draw, table, write_page
 from markets.common.words import count
 from markets.regimes.colours import shade
@@ -23,23 +23,12 @@ from markets.regimes.colours import shade
 _COLUMNS, _BANDS = 1000, 400  # what a plot of this width can show of a curve, and of shaded stretches
 
 
-def write_report(
-    backtests: Sequence[Backtest],
-    bars: Bars,
-    costs: Costs,
-    execution: Execution,
-    every: int,
-    regimes: RegimePath | None,
-    path: str | Path,
-    title: str | None = None,
-    notes: Iterable[str] = (),
-) -> Path:
+def write_report(result: Backtests, path: str | Path, title: str | None = None, notes: Iterable[str] = ()) -> Path:
     """Write a page with the table of metrics, and plots of equity, drawdown and turnover with regimes shaded.
 
     Parameters
     ----------
-    backtests, bars, costs, execution, every, regimes
-        See `backtests.walk_forward.WalkForward`.
+    result : Backtests
     path : str or Path
         An ``.html`` file.
     title : str, optional
@@ -56,6 +45,8 @@ def write_report(
     InputError
         When the folder does not exist or cannot be written to.
     """
+    backtests, bars, costs, execution = result.backtests, result.bars, result.costs, result.execution
+    every, regimes = result.every, result.regimes
     title = title or f"{bars.name}: {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}"
     charged = f"costs of {costs.buy_side:.2%} per side" if costs.buy_side else "no costs"
     leverage = f", gross weight up to {execution.gross:g}" if execution.gross != 1 else ""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import samples
 
-from backtests.lookahead import find_lookahead
+from backtests.engine.lookahead import find_lookahead
 from markets import InputError
 from markets.synthetic import LinearCost
 from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum, Plan, Strategy
