@@ -73,13 +73,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def environment_kept():
-    """A test leaves the environment's variables as they were: one that it forgot made others fail, in some orders only."""
-    before = dict(os.environ)
+def mlflow_variables_kept():
+    """A test leaves MLflow's variables as they were: a store that one forgot made others fail, in some orders only."""
+
+    def variables():
+        return {k: v for k, v in os.environ.items() if k.startswith("MLFLOW_")}
+
+    before = variables()
     yield
-    ignored = ("PYTEST_CURRENT_TEST", "_MLFLOW_TELEMETRY_SESSION_ID")  # pytest's and MLflow's come and go by themselves
-    changed = {key for key in before.keys() | os.environ.keys() if before.get(key) != os.environ.get(key)}
-    assert not changed.difference(ignored), f"the test changed {sorted(changed.difference(ignored))} in os.environ"
+    assert variables() == before
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
