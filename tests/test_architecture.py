@@ -79,7 +79,12 @@ RETIRED = {
 # A half spread is the bid–ask one; a standard deviation is `std`.
 ABOUT_BID_ASK = (
     "markets/accounting/",
+    "markets/bars/",
+    "markets/data/universes/",
     "regimeshift/options.py",
+    "regimeshift/commands/data.py",
+    "tests/markets/bars/",
+    "tests/markets/data/",
     "tests/markets/accounting/",
     "tests/regimeshift/test_options.py",
     "tests/peers/",

@@ -37,10 +37,23 @@ class Source:
         How the symbols were chosen, if that flatters results; shown beside every result.
     adjusted : bool
         Whether prices are known to be adjusted for splits.
+    origin : str
+        What the set is, and which package and file it was read from.
+    caveats : tuple of str
+        What else a reader of results must know, such as hidden names or dates that were reconstructed.
+    costs : str
+        What a trade honestly costs per side, as `Costs.parse` and ``--costs`` take it.
+    pegged : tuple of str
+        Symbols whose price was fixed by decree for years, such as currencies under a currency board. That such a price stands
+        still is no fault.
     """
 
     survivorship: str = ""
     adjusted: bool = False
+    origin: str = ""
+    caveats: tuple[str, ...] = ()
+    costs: str = ""
+    pegged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +74,8 @@ class Bars:
     open, high, low : ndarray of shape (T, A) or None
     volume : ndarray of shape (T, A) or None
         Shares or contracts.
+    spread : ndarray of shape (T, A) or None
+        Quoted bid–ask spread as a fraction of the price; NaN where none was quoted.
     tradable : ndarray of bool, shape (T, A)
         Whether a symbol can be traded at this bar.
     external : ndarray of bool, shape (A,)
@@ -96,6 +111,7 @@ class Bars:
         high: np.ndarray | None = None,
         low: np.ndarray | None = None,
         volume: np.ndarray | None = None,
+        spread: np.ndarray | None = None,
         tradable: np.ndarray | None = None,
         delisted: Mapping[str, str | pd.Timestamp] | None = None,
         name: str = "bars",
@@ -109,6 +125,8 @@ class Bars:
         symbols : sequence of str, length A
         close, open, high, low, volume : array_like of shape (T, A)
             NaN marks a gap. If opens are given, a bar needs both `open` and `close` to be tradable.
+        spread : array_like of shape (T, A), optional
+            Quoted bid–ask spread as a fraction of the price, at least 0 and below 1; NaN where none was quoted.
         tradable : array_like of bool, shape (T, A), optional
             False makes further bars untradable; gaps always are.
         delisted : mapping of str to time, optional
@@ -131,7 +149,7 @@ class Bars:
             twice = next(s for i, s in enumerate(symbols) if s in symbols[:i])
             raise InputError(f"symbol {twice!r} appears twice; give every symbol one column")
         fields: dict[str, np.ndarray] = {}
-        for field, values in zip(FIELDS, (open, high, low, close, volume), strict=True):
+        for field, values in zip((*FIELDS, "spread"), (open, high, low, close, volume, spread), strict=True):
             if values is None:
                 continue
             # A copy in C order: pandas returns read-only views, and numba kernels need contiguous arrays.
@@ -165,7 +183,7 @@ class Bars:
 
     @property
     def fields(self) -> dict[str, np.ndarray]:
-        """The available arrays, of shape (T, A), by name and in the order of `FIELDS`."""
+        """The available prices and volumes, of shape (T, A), by name and in the order of `FIELDS`."""
         return {name: self._fields[name][self.past :] for name in FIELDS if name in self._fields}
 
     def _field(self, name: str) -> np.ndarray | None:
@@ -191,6 +209,10 @@ class Bars:
     @property
     def volume(self) -> np.ndarray | None:
         return self._field("volume")
+
+    @property
+    def spread(self) -> np.ndarray | None:
+        return self._field("spread")
 
     @property
     def tradable(self) -> np.ndarray:
@@ -370,11 +392,12 @@ class Bars:
     def with_values(self, **fields: np.ndarray) -> Bars:
         """Bars with the same times, symbols and delistings but other values, each of the shape of ``with_past()``.
 
-        Bars that are not tradable here are not tradable in the result either.
+        Bars that are not tradable here are not tradable in the result either. Quoted spreads stay unless others are given.
         """
         source = replace(self.source, adjusted=False)  # other prices of the same choice of symbols
+        quoted = {"spread": self._fields["spread"]} if "spread" in self._fields else {}
         built = Bars.make(
-            self._index, self.symbols, **fields, tradable=self._tradable, delisted=self.delisted_from, name=self.name,
+            self._index, self.symbols, **(quoted | fields), tradable=self._tradable, delisted=self.delisted_from, name=self.name,
             source=source,
         )  # fmt: skip
         return replace(built, past=self.past)
@@ -423,7 +446,7 @@ class Bars:
         -------
         Bars
             First tradable open, highest high, lowest low, last close and summed volume of each period; NaN where a symbol
-            has no bar in it. History is resampled too and remains history: the visible rows are those labelled at or after
+            has no bar in it; of spreads, the last that was quoted. History is resampled too and remains history: the visible rows are those labelled at or after
             the first visible bar. A symbol that is delisted within a period is delisted from the next row on.
 
         Raises
@@ -502,6 +525,8 @@ def impossible(fields: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarr
         yield field, np.isinf(values), "values must be finite; leave a gap empty"
         if field == "volume":
             yield field, values < 0, "a volume cannot be negative"
+        elif field == "spread":
+            yield field, (values < 0) | (values >= 1), "a spread is a fraction of the price: at least 0, and below 1"
         else:
             yield field, values <= 0, "a price must be positive"
     # Prices of adjusted series are rounded, so a violation of up to a hundredth of a per cent is accepted.

@@ -112,7 +112,8 @@ def resampled_together(bars: Bars, rule: str) -> Bars:
     late = bars.index[dates] + day
     index = bars.index[rest].append(late).unique().sort_values()
     fields = {}
-    for field, values in (bars.fields | {"tradable": bars.tradable.astype(np.float64)}).items():
+    quoted = {} if bars.spread is None else {"spread": bars.spread}
+    for field, values in (bars.fields | quoted | {"tradable": bars.tradable.astype(np.float64)}).items():
         fields[field] = np.full((len(index), values.shape[1]), np.nan)
         fields[field][np.ix_(index.get_indexer(bars.index[rest]), ~dated)] = values[rest][:, ~dated]
         fields[field][np.ix_(index.get_indexer(late), dated)] = values[dates][:, dated]

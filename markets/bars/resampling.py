@@ -4,7 +4,7 @@ A period is an interval, open on the left and closed on the right. Its row is la
 
     open    first tradable open              high    highest high
     close   last close                       low     lowest low
-    volume  sum
+    volume  sum                              spread  last quoted
 
 The label is the end of the period, not the time of its last bar, because only the end of a period makes it certain that no
 further bar belongs to it. The week of 10 September 2001, for example, had a single session, which was not known at that
@@ -67,12 +67,14 @@ def resampled(
             'use a shorter period, or incomplete="keep"'
         )
     shape, none = (len(labels), tradable.shape[1]), np.empty((0, 0))
-    longer = {field: np.empty(shape) for field in fields}
+    longer = {field: np.empty(shape) for field in fields if field != "spread"}
     mask = np.zeros(shape, dtype=bool)
     names = ("open", "high", "low", "close", "volume")
     _aggregate(
         starts, stops, *(fields.get(n, none) for n in names), tradable, *(longer.get(n, none) for n in names), mask
     )
+    if "spread" in fields:
+        longer["spread"] = _last(fields["spread"], starts, stops)
     for array in (*longer.values(), mask):
         array.setflags(write=False)
     gone = tuple(
@@ -168,6 +170,13 @@ def _gone(time: pd.Timestamp, traded: pd.DatetimeIndex, rule: str, dates: bool) 
     if last < end:
         return time
     return period_ends(pd.DatetimeIndex([end + pd.Timedelta(1, unit="D" if dates else "us")]), rule, dates)[0]
+
+
+def _last(values: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """Last finite value of each column in rows ``starts[g]:stops[g]``, which follow one another, shape (G, A); NaN if none."""
+    rows = np.where(np.isfinite(values), np.arange(len(values))[:, None], -1)[: stops[-1]]
+    last = np.maximum.reduceat(rows, starts, axis=0)
+    return np.where(last >= 0, np.take_along_axis(values, last, axis=0), np.nan)
 
 
 @njit(cache=True, nogil=True)

@@ -218,3 +218,36 @@ def test_regression_delisting_dates_with_and_without_an_offset():
         Bars.make(NAIVE, ["A", "B"], close, delisted={"B": utc})
     with pytest.raises(InputError, match="delisted: B 'soon' is not a time"):
         Bars.make(NAIVE, ["A", "B"], close, delisted={"B": "soon"})
+
+
+QUOTED = np.array([[1e-3, np.nan], [2e-3, 3e-3], [0.0, 4e-3], [5e-3, np.nan]])
+
+
+def test_quoted_spreads_go_along_with_the_rows_and_the_symbols():
+    bars = make(spread=QUOTED)
+    np.testing.assert_array_equal(bars[1:3].spread, QUOTED[1:3])
+    np.testing.assert_array_equal(bars[1:3].with_past().spread, QUOTED[:3])
+    np.testing.assert_array_equal(bars[2:].without_past().spread, QUOTED[2:])
+    np.testing.assert_array_equal(bars.select(["B"]).spread, QUOTED[:, 1:])
+    np.testing.assert_array_equal(bars.with_values(close=CLOSE * 2).spread, QUOTED)
+    np.testing.assert_array_equal(bars.with_values(close=CLOSE, spread=QUOTED / 2).spread, QUOTED / 2)
+    with pytest.raises(ValueError, match="read-only"):
+        bars.spread[0] = 1
+    assert "spread" not in bars.fields  # it is no price, and nothing that a feature reads
+    assert bars.tradable.tolist() == make().tradable.tolist()
+
+
+def test_quoted_spreads_are_part_of_the_hash():
+    bars = make(spread=QUOTED)
+    hashes = {make().hash, bars.hash, make(spread=QUOTED * 2).hash}
+    assert make().spread is None
+    assert len(hashes) == 3
+    assert bars[:2].span_hash == make(spread=QUOTED)[:2].span_hash
+
+
+@pytest.mark.parametrize("value", [-1e-4, 1.0, np.inf])
+def test_a_spread_is_a_fraction_of_the_price(value):
+    wrong = QUOTED.copy()
+    wrong[2, 1] = value
+    with pytest.raises(InputError, match=r"spread of B at 2020-01-03 00:00:00 \(bar 2\) is .*: (a spread|values)"):
+        make(spread=wrong)

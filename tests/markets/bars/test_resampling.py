@@ -34,7 +34,8 @@ def markets(draw, clock=None):
     fields = {field: getattr(bars, field) for field in FIELDS}
     gone = {s: index[list(bars.index).index(t)] for s, t in bars.delisted_from.items()}
     gone = {s: t.tz_localize(None) for s, t in gone.items()}
-    return Bars.make(index, bars.symbols, fields.pop("close"), **fields, delisted=gone)
+    quoted = rng.choice([np.nan, 0.0, 1e-4, 2e-3], bars.shape) if draw(st.booleans()) else None
+    return Bars.make(index, bars.symbols, fields.pop("close"), **fields, spread=quoted, delisted=gone)
 
 
 def rule_for(bars, draw):
@@ -43,7 +44,7 @@ def rule_for(bars, draw):
 
 def same(a: Bars, b: Bars):
     pd.testing.assert_index_equal(a.index, b.index)
-    for field in (*FIELDS, "tradable", "delisted"):
+    for field in (*FIELDS, "spread", "tradable", "delisted"):
         np.testing.assert_array_equal(getattr(a, field), getattr(b, field), err_msg=field)
 
 
@@ -79,7 +80,7 @@ def test_hours_agree_with_pandas(data):
 
 
 def check_against_pandas(bars, ours, grouped):
-    how = dict(zip(FIELDS, ("first", "max", "min", "last"), strict=False))
+    how = dict(zip((*FIELDS[:4], "spread"), ("first", "max", "min", "last", "last"), strict=True))
     seen = pd.Series(1, bars.index)
     there = grouped(seen).count() > 0
     labels = there.index[there]
@@ -88,7 +89,7 @@ def check_against_pandas(bars, ours, grouped):
     # the last one is labelled by its last bar if it is not complete
     pd.testing.assert_index_equal(ours.index[:-1], labels[:-1], exact=False, check_names=False)
     assert ours.index[-1] == min(labels[-1], bars.index[-1])
-    for field in ("high", "low", "close", "volume"):
+    for field in ("high", "low", "close", "volume", *(() if bars.spread is None else ("spread",))):
         values = getattr(bars, field)
         if field in ("high", "low"):  # without a high or low, use open and close
             instead = (np.fmax if field == "high" else np.fmin)(bars.open, bars.close)
