@@ -39,8 +39,8 @@ def group(description: str, commands: dict[str, Callable[..., Any]]) -> Callable
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo.Demo,
     "data": group(
-        "Summarise a data set (data FILE), or check its quality (data check FILE).",
-        {"show": data.Show, "check": data.Check},
+        "Summarise a data set (data FILE), check its quality (data check FILE), or fetch one (data fetch NAME).",
+        {"show": data.Show, "check": data.Check, "fetch": data.Fetch},
     ),
     "regimes": regimes.Regimes,
     "train": train.Train,

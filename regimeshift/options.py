@@ -14,7 +14,8 @@ Source = Annotated[
     str,
     tyro.conf.Positional,
     tyro.conf.arg(
-        help="Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."
+        help="Data set: stocks, sp500, nasdaq, futures, us74, fx, nyse_o (see data fetch), a CSV or Parquet file or folder, "
+        "yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h."
     ),
 ]
 
@@ -23,8 +24,8 @@ NamedSource = Annotated[
     str | None,
     tyro.conf.Positional,
     tyro.conf.arg(
-        help="Data set: stocks, sp500, nasdaq, a CSV or Parquet file or folder, yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h. "
-        "With a model it must be named."
+        help="Data set: stocks, sp500, nasdaq, futures, us74, fx, nyse_o (see data fetch), a CSV or Parquet file or folder, "
+        "yfinance:SPY,QQQ or ccxt:binance:BTC/USDT:1h. With a model it must be named."
     ),
 ]
 

@@ -445,9 +445,9 @@ class Bars:
         Returns
         -------
         Bars
-            First tradable open, highest high, lowest low, last close and summed volume of each period; NaN where a symbol
-            has no bar in it; of spreads, the last that was quoted. History is resampled too and remains history: the visible rows are those labelled at or after
-            the first visible bar. A symbol that is delisted within a period is delisted from the next row on.
+            First tradable open, highest high, lowest low, last close, summed volume and last quoted spread of each period; NaN
+            where a symbol has no bar in it. History is resampled too and remains history: the visible rows are those labelled
+            at or after the first visible bar. A symbol that is delisted within a period is delisted from the next row on.
 
         Raises
         ------

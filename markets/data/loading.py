@@ -1,7 +1,7 @@
-"""`load`: bars from packaged data sets, files, folders, frames and vendors.
+"""`load`: bars from packaged data sets, fetched universes, files, folders, frames and vendors.
 
 Only vendor sources (``yfinance:``, ``ccxt:``) download anything. The packaged data sets are part of the installed libraries
-`skfolio` and `arch`.
+`skfolio` and `arch`; universes are fetched once, by ``regimeshift data fetch`` (`markets.data.universes`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from markets.common.errors import InputError
 from markets.data.files import read_path, stem
 from markets.data.parsing import Faults
 from markets.data.tables import Table, read_table
+from markets.data.universes import UNIVERSES
 from markets.data.vendors import FORMS, fetch, is_vendor
 
 
@@ -31,13 +32,16 @@ def load(
     symbols: Sequence[str] | None = None,
     resample: str | None = None,
 ) -> Bars:
-    """Load bars from a packaged data set, a file, a folder, a frame or a vendor.
+    """Load bars from a packaged data set, a fetched universe, a file, a folder, a frame or a vendor.
 
     Parameters
     ----------
     source : str, Path or DataFrame
         - ``"stocks"`` (20 US stocks, adjusted daily closes, 1990 to 2022, from skfolio; survivors only), ``"sp500"`` or
           ``"nasdaq"`` (index, daily OHLCV, 1999 to 2018, from arch);
+        - ``"futures"`` (46 futures, 1970 to 2023), ``"us74"`` (74 US stocks with quoted spreads, 2000 to 2023), ``"fx"`` (41
+          currencies in euros, 1999 to 2026) or ``"nyse_o"`` (36 US stocks, 1962 to 1984), daily closes that ``regimeshift
+          data fetch NAME`` has brought into the cache; `Bars.source` says what each is worth;
         - a ``.csv`` (also ``.csv.gz``, ``.tsv``, ``.txt``) or ``.parquet`` file, or a pandas frame. It may be wide (a time
           column, then one column of closes per symbol), long (columns time, symbol, open, high, low, close, volume, of which
           only time and close are required), or have two levels of columns like the result of `yfinance.download`. If there
@@ -125,17 +129,20 @@ def read(
         name, prefix = str(source), f"{source}: "
         packaged, known = PACKAGED[name]
         table = packaged(name)
+    elif str(source) in UNIVERSES:
+        name, prefix = str(source), f"{source}: "
+        table, known = UNIVERSES[name].table(), UNIVERSES[name].source
     elif isinstance(source, str) and is_vendor(source):
         table, name, prefix = fetch(source, span, wanted), source, ""
     else:
         path = Path(source)
         if not path.suffix and not path.exists():
             raise InputError(
-                f"unknown source {str(source)!r}: use {', '.join(PACKAGED)}, {FORMS}, or the path of a CSV or Parquet "
+                f"unknown source {str(source)!r}: use {', '.join(NAMES)}, {FORMS}, or the path of a CSV or Parquet "
                 "file or folder"
             )
         if not path.exists():
-            raise InputError(f"{path}: no such file; check the path, or use one of {', '.join(PACKAGED)}")
+            raise InputError(f"{path}: no such file; check the path, or use one of {', '.join(NAMES)}")
         table, prefix = read_path(path, span, wanted, faults), f"{path}: "
         name = stem(path) if path.is_file() else path.resolve().name
     try:
@@ -164,8 +171,18 @@ def _index_set(name: str) -> Table:
 
 
 SURVIVORS = "20 US stocks that are still listed in 2022: survivorship bias flatters every long-only result"
+INDEX = "Daily prices and volumes of the {}, 1999 to 2018, from arch"
 PACKAGED = {
-    "stocks": (_stocks, Source(survivorship=SURVIVORS, adjusted=True)),
-    "sp500": (_index_set, Source(adjusted=True)),
-    "nasdaq": (_index_set, Source(adjusted=True)),
+    "stocks": (
+        _stocks,
+        Source(
+            survivorship=SURVIVORS,
+            adjusted=True,
+            origin="Adjusted daily closes of 20 US stocks, 1990 to 2022, from skfolio",
+            costs="10bp",
+        ),
+    ),
+    "sp500": (_index_set, Source(adjusted=True, origin=INDEX.format("S&P 500"))),
+    "nasdaq": (_index_set, Source(adjusted=True, origin=INDEX.format("Nasdaq Composite"))),
 }
+NAMES = (*PACKAGED, *UNIVERSES)

@@ -7,7 +7,7 @@ columns, field and symbol, like the tables of yfinance. Error messages name the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,15 +50,18 @@ class Table:
     index : DatetimeIndex of shape (T,)
     symbols : tuple of str, length A
     fields : dict of str to ndarray of shape (T, A)
-        ``close``, and any of the other fields of `Bars`.
+        ``close``, and any of the other fields of `Bars`, ``spread`` among them.
     place : callable
         Returns the place in the source (row and column, in words) of a value, given its bar, symbol and field.
+    delisted : mapping of str to Timestamp, optional
+        First time at which a symbol no longer exists, where that is known.
     """
 
     index: pd.DatetimeIndex
     symbols: tuple[str, ...]
     fields: dict[str, np.ndarray]
     place: Callable[[int, int, str], str]
+    delisted: Mapping[str, pd.Timestamp] | None = None
 
     def within(self, span: Span) -> Table:
         """Rows inside a time span.
@@ -72,7 +75,9 @@ class Table:
         if rows.stop <= rows.start:
             raise NoRows(f"no rows {span}: the data runs from {self.index[0]} to {self.index[-1]}")
         fields = {field: values[rows] for field, values in self.fields.items()}
-        return Table(self.index[rows], self.symbols, fields, lambda bar, *cell: self.place(bar + rows.start, *cell))
+        return replace(
+            self, index=self.index[rows], fields=fields, place=lambda bar, *cell: self.place(bar + rows.start, *cell)
+        )
 
     def select(self, symbols: Sequence[str]) -> Table:
         """The table of some of the symbols, in the given order.
@@ -87,7 +92,10 @@ class Table:
                 raise InputError(f"there is no symbol {symbol!r}; there are {', '.join(self.symbols)}")
         keep = [self.symbols.index(symbol) for symbol in symbols]
         fields = {field: values[:, keep] for field, values in self.fields.items()}
-        return Table(self.index, tuple(symbols), fields, lambda bar, i, field: self.place(bar, keep[i], field))
+        gone = {symbol: time for symbol, time in (self.delisted or {}).items() if symbol in symbols}
+        return Table(
+            self.index, tuple(symbols), fields, lambda bar, i, field: self.place(bar, keep[i], field), gone or None
+        )
 
     def traded(self) -> Table:
         """The table of the symbols that have any close."""
@@ -110,7 +118,15 @@ class Table:
         """Validate and convert to `Bars`; errors name the place in the source."""
         optional: dict[str, Any] = {field: v for field, v in self.fields.items() if field != "close"}
         try:
-            return Bars.make(self.index, self.symbols, self.fields["close"], **optional, name=name, source=source)
+            return Bars.make(
+                self.index,
+                self.symbols,
+                self.fields["close"],
+                **optional,
+                delisted=self.delisted,
+                name=name,
+                source=source,
+            )
         except InputError as error:
             if error.cell is None:
                 raise

@@ -1,7 +1,8 @@
 """Comparison of bar times with the trading sessions of an exchange, which is guessed unless given.
 
 The calendars are those of the library exchange-calendars (holidays, early closes, unscheduled closures such as 11 to 14
-September 2001). ``"24/7"`` and ``"24/5"`` stand for every day and every weekday, from midnight to midnight UTC.
+September 2001), and for New York in the 1960s also `markets.data.nyse`. ``"24/7"`` and ``"24/5"`` stand for every day and every
+weekday, from midnight to midnight UTC.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pandas as pd
 
 from markets.bars.resampling import localized
 from markets.common.errors import InputError
+from markets.data.nyse import nyse_holidays
 from markets.quality.findings import Finding, listed, when
 
 DAY = pd.Timedelta(days=1)
@@ -79,6 +81,8 @@ def sessions(name: str, first: pd.Timestamp, last: pd.Timestamp) -> Sessions:
         why = shorten(str(error), 150)
         raise InputError(f"calendar {name!r} is not available from {when(first)} to {when(last)}: {why}") from None
     table = calendar.schedule.loc[first:last]
+    if name == "XNYS":
+        table = table[~table.index.isin(nyse_holidays(first, last))]
     rest = (table["break_end"] - table["break_start"]).fillna(pd.Timedelta(0))
     trading = (table["close"] - table["open"] - rest).dt.total_seconds().to_numpy()
     return Sessions(

@@ -93,6 +93,7 @@ def faults(
     gone: pd.Timestamp | None,
     stale: int,
     adjusted: bool = False,
+    pegged: bool = False,
 ) -> Iterator[Finding]:
     """Find the faults of one symbol.
 
@@ -108,6 +109,8 @@ def faults(
         Length in bars from which a run of unchanged closes is reported; longer where unchanged closes are common.
     adjusted : bool
         Whether the source says that prices are adjusted for splits; large moves are then news.
+    pegged : bool
+        Whether the source says that the price was fixed for years; unchanged closes are then no fault.
 
     Yields
     ------
@@ -154,7 +157,10 @@ def faults(
         longest_run = run[np.argmax(run[:, 1] - run[:, 0])]
         bars = int((run[:, 1] - run[:, 0] + 1).sum())
         detail = f"the longest {longest_run[1] - longest_run[0] + 1} bars from {when(index[there[longest_run[0]]])}"
-        yield finding("stale", "error" if 2 * bars > len(there) else "warning", there[run], detail, bars)
+        severity = "error" if 2 * bars > len(there) else "warning"
+        if pegged:
+            severity, detail = "note", f"{detail}; the price was fixed"
+        yield finding("stale", severity, there[run], detail, bars)
     yield from _jumps(finding, index, there, moves, fields, adjusted)
     volume = fields.get("volume")
     if volume is not None and (volume[there] == 0).any():

@@ -37,7 +37,7 @@ class QualityReport:
     findings : tuple of Finding
         One for each kind and symbol, worst first.
     facts : dict of str to str
-        How the data was interpreted: ``spacing``, ``times``, ``calendar``.
+        How the data was interpreted: ``spacing``, ``times``, ``calendar``; and, where that is known, where it is ``from``.
     missing : DatetimeIndex
         Sessions of the calendar without any bar, as dates.
     cells : tuple of str
@@ -129,7 +129,9 @@ def check(bars: Bars, calendar: str | None = None, stale: int = 10) -> QualityRe
         raise InputError(f"stale is {stale}; it must be at least 2, since a run of equal closes has at least two bars")
     index = bars.index
     findings, facts, missing = check_index(index, calendar)
-    ends, given = bars.delisted_from, len(findings)
+    ends, given, source = bars.delisted_from, len(findings), bars.source
+    if source.origin:
+        facts["from"] = source.origin
     for i, symbol in enumerate(bars.symbols):
         if np.isnan(bars.close[:, i]).all():  # a slice before its listing or after its delisting
             detail = "no close in this span"
@@ -138,13 +140,17 @@ def check(bars: Bars, calendar: str | None = None, stale: int = 10) -> QualityRe
         columns = {field: np.ascontiguousarray(values[:, i]) for field, values in bars.fields.items()}
         if calendar is None and facts["spacing"] == "daily" and all(f.kind != "date shift" for f in findings[:given]):
             findings.extend(_day_off(symbol, index[np.isfinite(bars.close[:, i])]))
-        findings.extend(faults(symbol, index, columns, ends.get(symbol), stale, bars.source.adjusted))
+        findings.extend(
+            faults(symbol, index, columns, ends.get(symbol), stale, source.adjusted, symbol in source.pegged)
+        )
     if difference := differing(bars):
         facts["spacing"] = "differs from symbol to symbol"
         findings.append(
             Finding("(all)", "mixed frequency", "error", index[0], index[-1], len(bars.symbols), difference)
         )
     findings.extend(_survivorship(bars))
+    for caveat in source.caveats:
+        findings.append(Finding("(all)", "to know", "note", index[0], index[-1], len(bars.symbols), caveat))
     return QualityReport(bars, _worst_first(findings), facts, missing)
 
 

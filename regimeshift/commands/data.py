@@ -1,10 +1,16 @@
-"""``regimeshift data``: summarise a data set, and check its quality."""
+"""``regimeshift data``: summarise a data set, check its quality, and fetch sets from the package registry."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from regimeshift.options import DataOptions, Source
+
+if TYPE_CHECKING:
+    from markets.bars.bars import Source as BarsSource
 
 
 @dataclass
@@ -42,10 +48,20 @@ class Show(DataOptions):
         rate = (
             f"About {per_year:,.0f} bars per year" if np.isfinite(per_year) else "Too short to annualise: a single day"
         )
-        console.print(f"Fields: {', '.join(bars.fields)}. {rate}.")
+        fields = [*bars.fields, *(["spread"] if bars.spread is not None else [])]
+        console.print(f"Fields: {', '.join(fields)}. {rate}.")
         console.print(f"data_hash {bars.hash}\nspan_hash {bars.span_hash}")
-        if bars.source.survivorship:
-            console.print(f"Survivorship: {bars.source.survivorship}.")
+        for line in known(bars.source):
+            console.print(line, markup=False)
+
+
+def known(source: BarsSource) -> list[str]:
+    """What is known about where bars come from, a sentence each."""
+    lines = [f"From: {source.origin}."] if source.origin else []
+    lines += [f"To know: {caveat}." for caveat in source.caveats]
+    lines += [f"Survivorship: {source.survivorship}."] if source.survivorship else []
+    lines += [f"A fair cost per side: {source.costs} (--costs {source.costs})."] if source.costs else []
+    return lines
 
 
 def _percent(value: float) -> str:
@@ -102,8 +118,39 @@ class Check(DataOptions):
             raise SystemExit(1)
 
 
+@dataclass
+class Fetch:
+    """Fetch data sets from the package registry into the cache, once; from then on they are read there, offline.
+
+    Pip's settings say where: its index or mirror, proxy and certificates. Files are checked by their SHA-256, and nothing is
+    installed or built. Without a name, the sets are listed.
+    """
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Sets to fetch: futures, us74, fx, nyse_o, or all."""
+
+    def run(self) -> None:
+        import pandas as pd
+
+        from markets.data.universes import UNIVERSES, fetch_universes
+        from regimeshift.console import console, show
+
+        for universe in fetch_universes(self.names):
+            console.print(f"{universe.name} is in {universe.archive.path}", markup=False)
+        if not self.names:
+            rows = {
+                name: {
+                    "size": f"{universe.archive.size / 1e6:.1f} MB",
+                    "in the cache": "yes" if universe.archive.path.exists() else "no",
+                    "what it is": universe.source.origin,
+                }
+                for name, universe in UNIVERSES.items()
+            }
+            show(pd.DataFrame(rows).T, "regimeshift data fetch NAME", "set")
+
+
 def with_show(words: list[str]) -> list[str]:
     """The command-line arguments, with ``data FILE`` expanded to ``data show FILE``."""
-    if words[:1] == ["data"] and words[1:2] not in (["show"], ["check"], ["--help"], ["-h"]):
+    if words[:1] == ["data"] and words[1:2] not in (["show"], ["check"], ["fetch"], ["--help"], ["-h"]):
         return ["data", "show", *words[1:]]
     return words
