@@ -135,7 +135,11 @@ class Fetch:
         from markets.data.universes import UNIVERSES, fetch_universes
         from regimeshift.console import console, show
 
-        for universe in fetch_universes(self.names):
+        try:
+            fetched = fetch_universes(self.names)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("what was fetched is kept; run the command again to go on") from None
+        for universe in fetched:
             console.print(f"{universe.name} is in {universe.archive.path}", markup=False)
         if not self.names:
             rows = {

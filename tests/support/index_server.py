@@ -131,7 +131,7 @@ def archives() -> dict[str, tuple[str, bytes]]:
     days = pd.bdate_range("2000-01-03", periods=60)
     futures = walk(days, ["11", "-22", *REPEATED])
     futures.iloc[5] = np.nan  # a holiday of all
-    futures.iloc[7, 0] = np.nan
+    futures.iloc[30, 0] = np.nan
     futures.iloc[:20, 1] = np.nan
     stocks = walk(days, ["T0", "T1"])
     stocks.iloc[10] = stocks.iloc[9]  # a holiday, filled from the day before

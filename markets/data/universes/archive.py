@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import copyfile
 
 from markets.common.errors import InputError
 from markets.data import cache
-from markets.data.universes.package_index import Connection, Unavailable, find, local, reason, shown
+from markets.data.universes.package_index import Connection, Unavailable, find, shown
 from markets.data.universes.pip_settings import pip_settings
-
-WAITS = (1, 3)  # seconds before each retry of a transfer that broke off
-CHUNK = 1 << 16  # bytes
+from markets.data.universes.transfer import complete
 
 
 @dataclass(frozen=True)
@@ -66,12 +61,15 @@ class Archive:
         """
         from filelock import FileLock
 
+        if self._whole():
+            done(1.0)
+            return self.path
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{self.path.parent}: cannot be made ({error.strerror}); set REGIMESHIFT_CACHE") from None
         with FileLock(self.path.with_name(f".{self.filename}.lock")):  # freed by the system if its holder is killed
-            if not self.path.is_file() or _sha256(self.path) != self.sha256:
+            if not self._whole():  # another fetch may have brought it meanwhile
                 part = self.path.with_name(f".{self.filename}.part")
                 try:
                     self._transfer(part, done)
@@ -84,62 +82,24 @@ class Archive:
         done(1.0)
         return self.path
 
+    def _whole(self) -> bool:
+        return self.path.is_file() and _sha256(self.path) == self.sha256
+
     def _transfer(self, part: Path, done: Callable[[float], None]) -> None:
         """Complete `part`, from the byte where it ends; at the end its hash is the pinned one."""
         connection = Connection(pip_settings())
         address = find(self.project, self.filename, connection)
         resumed = part.exists()
-        self._append(address, part, connection, done)
+        complete(part, address, self.size, connection, done)
         if resumed and _sha256(part) != self.sha256:  # what was there may be of something else
             part.unlink()
-            self._append(address, part, connection, done)
+            complete(part, address, self.size, connection, done)
         if (found := _sha256(part)) != self.sha256:
             part.unlink()
             raise InputError(
                 f"{self.filename} at {shown(address)} has changed: its SHA-256 is {found}, but {self.sha256} was pinned; it "
                 "is refused. Try another index, or a later regimeshift"
             )
-
-    def _append(self, address: str, part: Path, connection: Connection, done: Callable[[float], None]) -> None:
-        """Append to `part` what it lacks; a transfer that breaks off is taken up again after each of `WAITS`."""
-        import requests
-
-        if (source := local(address)) is not None:
-            copyfile(source, part)
-            return
-        for wait in (*WAITS, None):
-            try:
-                self._append_once(address, part, connection, done)
-                return
-            except requests.RequestException as error:
-                if wait is None:
-                    raise Unavailable(f"{shown(address)} broke off ({reason(error)}); what came is kept") from None
-                time.sleep(wait)
-
-    def _append_once(self, address: str, part: Path, connection: Connection, done: Callable[[float], None]) -> None:
-        import requests
-
-        there = part.stat().st_size if part.exists() else 0
-        if there >= self.size:
-            return
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})
-        with connection.get(address, headers, stream=True) as answer:
-            if answer.status_code >= 500:
-                raise requests.HTTPError(f"it answers {answer.status_code} {answer.reason}")
-            if there and answer.status_code == 416:  # the file ends before `part` does
-                part.unlink()
-                self._append_once(address, part, connection, done)
-                return
-            if not answer.ok:
-                raise Unavailable(f"{shown(address)} answers {answer.status_code} {answer.reason}")
-            goes_on = answer.headers.get("Content-Range", "").startswith(f"bytes {there}-")  # else it begins anew
-            there = there if goes_on else 0
-            with part.open("ab" if goes_on else "wb") as file:
-                for chunk in answer.iter_content(CHUNK):
-                    there += file.write(chunk)
-                    done(min(there / self.size, 1.0))
-                file.flush()
-                os.fsync(file.fileno())
 
     def member(self, name: str, universe: str) -> bytes:
         """Content of one file of the archive, in the cache.

@@ -40,7 +40,7 @@ FUTURES = Universe(
     Source(
         survivorship="46 futures that still trade in 2023: survivorship bias, though contracts rarely die of bad returns",
         adjusted=True,
-        origin="Daily closes of 46 futures, 1970 to 2023, from the tests of cvxsimulator 1.5.1 (MIT licence)",
+        origin="Daily closes of 46 futures, 1970 to 2023, from the tests of cvxsimulator 1.5.1 (MIT)",
         caveats=(
             "names are hashed: which future is which is not known, nor who made the series",
             "prices are ratio back-adjusted (inferred), so a return is that of a contract held, and a level means nothing",

@@ -35,7 +35,7 @@ def parse(member: Member) -> Table:
     InputError
         When there are not as many rows as sessions, as a calendar of another version might have them.
     """
-    close = pd.read_csv(io.BytesIO(member("universal/data/nyse_o.csv")), float_precision="round_trip")
+    close = pd.read_csv(io.BytesIO(member("universal/data/nyse_o.csv")))
     days = nyse_sessions(FIRST, LAST)
     if len(days) != len(close):
         raise InputError(

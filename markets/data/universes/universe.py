@@ -51,8 +51,8 @@ class Universe:
 
 
 def wide_csv(content: bytes, **options: object) -> pd.DataFrame:
-    """A table of numbers with a date in its first column, each number read to the last bit."""
-    frame = pd.read_csv(io.BytesIO(content), index_col=0, float_precision="round_trip", **options)  # type: ignore[call-overload]
+    """A table of numbers with a date in its first column."""
+    frame = pd.read_csv(io.BytesIO(content), index_col=0, **options)  # type: ignore[call-overload]
     return frame.set_axis(pd.to_datetime(frame.index, format="%Y-%m-%d"), axis=0)
 
 

@@ -33,7 +33,7 @@ US74 = Universe(
     Source(
         survivorship="74 US stocks that are listed from 2000 to 2023: survivorship bias flatters every long-only result",
         adjusted=True,
-        origin="Daily closes and quoted spreads of 74 US stocks, 2000 to 2023, from the tests of cvxsimulator 1.5.1 (MIT licence)",
+        origin="Daily closes and quoted spreads of 74 US stocks, 2000 to 2023, from the tests of cvxsimulator 1.5.1 (MIT)",
         caveats=(
             "names are hidden (T0 to T100), but 16 of them have the prices of the set stocks, dividends included: from 2000 to "
             "2022 the two sets are not independent evidence",

@@ -207,3 +207,12 @@ def test_regression_a_span_without_a_session():
     index = pd.date_range("2024-01-06 10:00", periods=50, freq="min", tz="America/New_York")  # a Saturday
     found, _, _ = kinds(index, "XNYS")
     assert found["off hours"].count == 50
+
+
+def test_regression_sessions_of_the_sixties_have_their_holidays():
+    """exchange-calendars knows no regular holiday before 1970, so each was reported as a missing session."""
+    days = sessions("XNYS", pd.Timestamp("1962-07-03"), pd.Timestamp("1984-12-31")).days
+    assert len(days) == 5651
+    found, facts, missing = kinds(days)
+    assert (found, len(missing)) == ({}, 0)
+    assert facts["calendar"].startswith("XNYS, guessed: no bars on 100% of its 219 holidays")

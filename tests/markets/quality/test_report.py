@@ -572,3 +572,26 @@ def test_regression_a_column_of_volumes_is_not_a_price():
     traded = np.isfinite(volume) & (volume > 0)
     real = built({"close": volume[traded][:, None]}, load("sp500").index[traded])
     assert "not a price" in check(real).table["kind"].to_list()
+
+
+def test_a_price_that_is_known_to_be_fixed_is_no_fault():
+    fields = clean()
+    fields = {"close": fields["close"]}
+    fields["close"][200:, 1] = fields["close"][199, 1]
+    plain, known = (check(built(fields, source=source)) for source in (Source(), Source(pegged=("S1",))))
+    assert [f.severity for f in plain.findings if f.kind == "stale"] == ["error"]
+    (found,) = [f for f in known.findings if f.kind == "stale"]
+    assert (found.symbol, found.severity) == ("S1", "note")
+    assert found.detail.endswith("; the price was fixed")
+    assert known.ok
+
+
+def test_what_the_source_is_and_what_to_know_of_it_are_in_the_report():
+    source = Source(origin="A set of ours", caveats=("names are hidden", "no dividends"))
+    report = check(built(clean(), source=source))
+    assert report.facts["from"] == "A set of ours"
+    assert [(f.kind, f.severity, f.detail) for f in report.findings] == [
+        ("to know", "note", "names are hidden"),
+        ("to know", "note", "no dividends"),
+    ]
+    assert report.ok

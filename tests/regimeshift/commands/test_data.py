@@ -1,11 +1,15 @@
 """The command itself, in this process."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
+from index_server import IndexServer, archives, pinned
 
 from markets import InputError
-from regimeshift.commands.data import Check, Show
+from markets.data.universes import UNIVERSES
+from regimeshift.commands.data import Check, Fetch, Show, with_show
 
 
 def shown(capsys, path):
@@ -120,3 +124,69 @@ def test_regression_the_calendar_is_set_by_an_option_of_the_command(tmp_path, ca
     pd.DataFrame({"date": days, "A": close}).to_csv(tmp_path / "odd.csv", index=False)
     Check(str(tmp_path / "odd.csv")).run()
     assert "--calendar" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------------------------------------------- fetch
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """An index of small archives, which pip's settings name, and an empty cache."""
+    small = archives()
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("REGIMESHIFT_CACHE", str(tmp_path / "cache"))
+    for name, universe in UNIVERSES.items():
+        monkeypatch.setitem(UNIVERSES, name, pinned(universe, small[universe.archive.filename][1]))
+    with IndexServer().running() as running:
+        running.files = small
+        monkeypatch.setenv("PIP_INDEX_URL", running.index)
+        yield running
+
+
+def test_sets_are_fetched_listed_and_shown(index, capsys):
+    Fetch().run()
+    text = capsys.readouterr().out
+    assert [line.split()[0] for line in text.splitlines() if " no " in line] == list(UNIVERSES)
+    Fetch(("us74", "fx")).run()
+    assert capsys.readouterr().out.splitlines() == [
+        f"{name} is in {UNIVERSES[name].archive.path}" for name in ("us74", "fx")
+    ]
+    Fetch().run()
+    assert "yes" in row(capsys.readouterr().out, "fx")
+    text = shown(capsys, "us74")
+    assert "Fields: close, spread." in text
+    assert "Survivorship: 74 US stocks" in text
+    assert "A fair cost per side: 5bp (--costs 5bp)." in text
+    assert "To know: names are hidden" in text
+    text = shown(capsys, "fx")
+    assert "From: Euros per unit of 41 currencies" in text
+    assert "Survivorship" not in text
+    Check("fx").run()
+    assert "spot rates alone" in capsys.readouterr().out
+
+
+def test_a_set_that_is_not_there_or_not_known_is_one_line(index, monkeypatch):
+    with pytest.raises(InputError, match=r"^fx is not in the cache yet: regimeshift data fetch fx$"):
+        Show("fx").run()
+    with pytest.raises(InputError, match="there is no set 'gold' to fetch"):
+        Fetch(("gold",)).run()
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    with pytest.raises(InputError, match=r"cannot fetch .*: http://127\.0\.0\.1:9/simple does not answer"):
+        Fetch(("fx",)).run()
+
+
+def test_an_interrupted_fetch_says_how_to_go_on(index, monkeypatch):
+    def interrupted(names):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("markets.data.universes.fetch_universes", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="what was fetched is kept; run the command again"):
+        Fetch(("fx",)).run()
+
+
+def test_fetch_is_a_command_and_no_file():
+    assert with_show(["data", "fetch", "fx"]) == ["data", "fetch", "fx"]
+    assert with_show(["data", "fetch.csv"]) == ["data", "show", "fetch.csv"]

@@ -11,8 +11,7 @@ import pytest
 from index_server import IndexServer
 
 from markets import InputError
-from markets.data.universes import archive as module
-from markets.data.universes import pip_settings
+from markets.data.universes import pip_settings, transfer
 from markets.data.universes.archive import Archive
 
 CONTENT = bytes(range(256)) * 2000  # half a megabyte
@@ -27,7 +26,7 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("REGIMESHIFT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(module, "WAITS", (0.0, 0.0))
+    monkeypatch.setattr(transfer, "WAITS", (0.0, 0.0))
     monkeypatch.setattr(pip_settings, "_from_files", dict)  # pip itself takes half a second
     with IndexServer().running() as running:
         running.files = {ARCHIVE.filename: ("some-set", CONTENT)}
