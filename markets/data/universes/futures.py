@@ -44,7 +44,7 @@ FUTURES = Universe(
         caveats=(
             "names are hashed: which future is which is not known, nor who made the series",
             "prices are ratio back-adjusted (inferred), so a return is that of a contract held, and a level means nothing",
-            "15 series by 1975, 36 by 1990, all by 2009; about 3 % of a series' days are holidays of its exchange",
+            "15 series by 1975, 36 by 1990, all by 2009; about 2 % of a series' days are holidays of its exchange, and gaps",
         ),
         costs="2bp",
     ),
