@@ -55,4 +55,4 @@ def nyse_sessions(first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
     week = pd.Timedelta(days=7)
     days = exchange_calendars.get_calendar("XNYS", start=first - week, end=last + week).sessions
     days = days[(days >= first) & (days <= last)]
-    return pd.DatetimeIndex(days[~days.isin(nyse_holidays(first, last))], freq=None).as_unit("us")
+    return pd.DatetimeIndex(days[~days.isin(nyse_holidays(first, last))].to_numpy()).as_unit("us")

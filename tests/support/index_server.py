@@ -3,11 +3,13 @@
 import hashlib
 import io
 import json
+import os
 import tarfile
 import threading
 import zipfile
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -119,6 +121,35 @@ class IndexServer:
         request.wfile.write(rest[len(rest) // 2 :])
 
 
+def set_pip_to(index: str, folder, monkeypatch) -> None:
+    """Pip's settings name this index alone, and the cache is a folder of the test's."""
+    from markets.data.universes import pip_settings
+
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)  # of processes that the test starts
+    monkeypatch.setattr(pip_settings, "_from_files", dict)  # pip itself takes half a second
+    monkeypatch.setenv("PIP_INDEX_URL", index)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("REGIMESHIFT_CACHE", str(folder))
+
+
+@contextmanager
+def small_universes(folder, monkeypatch):
+    """Every universe as a small archive on an index of this machine, which pip's settings name, and an empty cache."""
+    from markets.data.universes import UNIVERSES
+
+    with IndexServer().running() as server:
+        server.files = dict(archives())
+        for name, universe in UNIVERSES.items():
+            content = server.files[universe.archive.filename][1]
+            archive = replace(universe.archive, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+            monkeypatch.setitem(UNIVERSES, name, replace(universe, archive=archive))
+        set_pip_to(server.index, folder, monkeypatch)
+        yield server
+
+
+@cache
 def archives() -> dict[str, tuple[str, bytes]]:
     """Project and content of small archives by file name: as many symbols as the real ones, fewer rows where that is possible."""
     from markets.data.universes.futures import REPEATED
@@ -160,12 +191,6 @@ def archives() -> dict[str, tuple[str, bytes]]:
             _wheel({"universal/data/nyse_o.csv": relatives.to_csv(index=False).encode()}),
         ),
     }
-
-
-def pinned(universe, content: bytes):
-    """A universe whose archive is pinned to some other content."""
-    archive = replace(universe.archive, size=len(content), sha256=hashlib.sha256(content).hexdigest())
-    return replace(universe, archive=archive)
 
 
 def _sdist(folder: str, files: dict[str, str]) -> bytes:

@@ -1,41 +1,24 @@
 """The sets: small ones of the same layout from an index on this machine, and the real ones where they have been fetched."""
 
-import os
-
 import numpy as np
 import pandas as pd
 import pytest
-from index_server import IndexServer, archives, pinned
+from index_server import small_universes
 
 from markets import Costs, InputError, check, load
 from markets.data.loading import NAMES
 from markets.data.nyse import nyse_sessions
-from markets.data.universes import UNIVERSES, fetch_universes, pip_settings
+from markets.data.universes import UNIVERSES, fetch_universes
 from markets.data.universes.futures import REPEATED
 from markets.quality import check_source
 
 CACHED = {name: universe.archive.path for name, universe in UNIVERSES.items()}  # before a test has a cache of its own
 
 
-@pytest.fixture(scope="module")
-def small():
-    return archives()
-
-
 @pytest.fixture
-def index(small, tmp_path, monkeypatch):
-    """An index that holds small archives, pip's settings that name it, and an empty cache."""
-    for name in [name for name in os.environ if name.startswith("PIP_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(pip_settings, "_from_files", dict)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("REGIMESHIFT_CACHE", str(tmp_path / "cache"))
-    for name, universe in UNIVERSES.items():
-        monkeypatch.setitem(UNIVERSES, name, pinned(universe, small[universe.archive.filename][1]))
-    with IndexServer().running() as running:
-        running.files = dict(small)
-        monkeypatch.setenv("PIP_INDEX_URL", running.index)
-        yield running
+def index(tmp_path, monkeypatch):
+    with small_universes(tmp_path / "cache", monkeypatch) as server:
+        yield server
 
 
 @pytest.mark.parametrize("name", UNIVERSES)

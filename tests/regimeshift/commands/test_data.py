@@ -1,11 +1,9 @@
 """The command itself, in this process."""
 
-import os
-
 import numpy as np
 import pandas as pd
 import pytest
-from index_server import IndexServer, archives, pinned
+from index_server import small_universes
 
 from markets import InputError
 from markets.data.universes import UNIVERSES
@@ -131,19 +129,8 @@ def test_regression_the_calendar_is_set_by_an_option_of_the_command(tmp_path, ca
 
 @pytest.fixture
 def index(tmp_path, monkeypatch):
-    """An index of small archives, which pip's settings name, and an empty cache."""
-    small = archives()
-    for name in [name for name in os.environ if name.startswith("PIP_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("REGIMESHIFT_CACHE", str(tmp_path / "cache"))
-    for name, universe in UNIVERSES.items():
-        monkeypatch.setitem(UNIVERSES, name, pinned(universe, small[universe.archive.filename][1]))
-    with IndexServer().running() as running:
-        running.files = small
-        monkeypatch.setenv("PIP_INDEX_URL", running.index)
-        yield running
+    with small_universes(tmp_path / "cache", monkeypatch) as server:
+        yield server
 
 
 def test_sets_are_fetched_listed_and_shown(index, capsys):

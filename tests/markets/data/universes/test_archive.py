@@ -1,17 +1,16 @@
 """Fetching from an index on this machine: nothing half, nothing wrong, nothing twice."""
 
 import hashlib
-import os
 import subprocess
 import sys
 import threading
 import time
 
 import pytest
-from index_server import IndexServer
+from index_server import IndexServer, set_pip_to
 
 from markets import InputError
-from markets.data.universes import pip_settings, transfer
+from markets.data.universes import transfer
 from markets.data.universes.archive import Archive
 
 CONTENT = bytes(range(256)) * 2000  # half a megabyte
@@ -20,17 +19,11 @@ ARCHIVE = Archive("some-set", "some_set-1.0-py3-none-any.whl", len(CONTENT), has
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """The index that pip is set to, and a cache of its own."""
-    for name in [name for name in os.environ if name.startswith("PIP_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("REGIMESHIFT_CACHE", str(tmp_path / "cache"))
+    """The index that pip is set to, with one file, and an empty cache."""
     monkeypatch.setattr(transfer, "WAITS", (0.0, 0.0))
-    monkeypatch.setattr(pip_settings, "_from_files", dict)  # pip itself takes half a second
     with IndexServer().running() as running:
         running.files = {ARCHIVE.filename: ("some-set", CONTENT)}
-        monkeypatch.setenv("PIP_INDEX_URL", running.index)
+        set_pip_to(running.index, tmp_path / "cache", monkeypatch)
         yield running
 
 

@@ -17,8 +17,7 @@ def bare(monkeypatch):
 
 
 def test_without_settings_it_is_pypi():
-    assert pip_settings() == PipSettings()
-    assert pip_settings().indexes == (PYPI,)
+    assert pip_settings() == PipSettings(indexes=(PYPI,))
 
 
 def test_the_environment_goes_before_the_files_and_download_before_global(tmp_path, monkeypatch):
@@ -38,11 +37,18 @@ def test_the_environment_goes_before_the_files_and_download_before_global(tmp_pa
     monkeypatch.setenv("PIP_INDEX_URL", "https://nearer.example/simple/")
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
     monkeypatch.setenv("PIP_DEFAULT_TIMEOUT", "180")
-    assert pip_settings().indexes == ("https://nearer.example/simple/",)
-    assert pip_settings().timeout == 180.0
+    found = pip_settings()
+    assert found.indexes == ("https://nearer.example/simple/",)
+    assert (found.certificate, found.timeout) == ("/etc/bundle.pem", 180.0)
+
+
+def test_without_an_index_there_are_the_folders(monkeypatch):
+    monkeypatch.setattr(module, "_from_files", dict)
     monkeypatch.setenv("PIP_FIND_LINKS", "/wheels /more")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://one.example/simple")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    assert (pip_settings().indexes, pip_settings().links) == ((), ("/wheels", "/more"))
+    found = pip_settings()
+    assert (found.indexes, found.links) == ((), ("/wheels", "/more"))
 
 
 @pytest.mark.parametrize("wrong", [FileNotFoundError(), subprocess.CalledProcessError(1, "pip")])
