@@ -1,4 +1,4 @@
-"""Loading of bars from packaged data sets, files, folders and vendors."""
+"""Loading of bars from packaged data sets, fetched universes, files, folders and vendors."""
 
 from markets.data.loading import load
 

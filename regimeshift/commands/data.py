@@ -43,6 +43,9 @@ class Show(DataOptions):
                 "growth\nper year": _percent(growth_per_year(close[-1] / close[0], years(index))),
                 "volatility\nper year": _percent(deviation(np.diff(close) / close[:-1]) * bars_per_year(index) ** 0.5),
             }
+            if bars.spread is not None:
+                quoted = bars.spread[np.isfinite(bars.spread[:, i]), i]
+                rows[symbol]["median\nspread"] = f"{np.median(quoted) * 1e4:.1f} bp" if len(quoted) else "–"
         show(pd.DataFrame(rows).T, repr(bars), "symbol")
         per_year = bars.bars_per_year
         rate = (

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from index_server import small_universes
 
-from markets import InputError
+from markets import InputError, load
 from markets.data.universes import UNIVERSES
 from regimeshift.commands.data import Check, Fetch, Show, with_show
 
@@ -145,6 +145,8 @@ def test_sets_are_fetched_listed_and_shown(index, capsys):
     assert "yes" in row(capsys.readouterr().out, "fx")
     text = shown(capsys, "us74")
     assert "Fields: close, spread." in text
+    quoted = load("us74").spread[:, 0]
+    assert row(text, "T0")[-2:] == [f"{np.median(quoted) * 1e4:.1f}", "bp"]
     assert "Survivorship: 74 US stocks" in text
     assert "A fair cost per side: 5bp (--costs 5bp)." in text
     assert "To know: names are hidden" in text
