@@ -394,7 +394,7 @@ class Bars:
 
         Bars that are not tradable here are not tradable in the result either. Quoted spreads stay unless others are given.
         """
-        source = replace(self.source, adjusted=False)  # other prices of the same choice of symbols
+        source = replace(self.source, adjusted=False, pegged=())  # other prices of the same choice of symbols
         quoted = {"spread": self._fields["spread"]} if "spread" in self._fields else {}
         built = Bars.make(
             self._index, self.symbols, **(quoted | fields), tradable=self._tradable, delisted=self.delisted_from, name=self.name,

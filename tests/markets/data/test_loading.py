@@ -1,5 +1,6 @@
 import gzip
 import io
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -462,7 +463,7 @@ def test_regression_what_is_known_of_a_set_goes_by_where_it_comes_from(stocks, t
     assert "still listed in 2022" in stocks.source.survivorship
     for part in (stocks["2008":], stocks.select(["AAPL"]), stocks.resample("W-FRI"), stocks[-500:].without_past(9)):
         assert part.source == stocks.source
-    assert stocks.with_values(close=stocks.close * 2).source == Source(stocks.source.survivorship, adjusted=False)
+    assert stocks.with_values(close=stocks.close * 2).source == replace(stocks.source, adjusted=False)
     frame = pd.DataFrame(stocks.close[-50:], stocks.index[-50:], stocks.symbols)
     frame.rename_axis("date").to_csv(tmp_path / "stocks.csv")
     mine = load(tmp_path / "stocks.csv")
