@@ -87,6 +87,7 @@ ABOUT_BID_ASK = (
     "tests/markets/data/",
     "tests/markets/accounting/",
     "tests/regimeshift/test_options.py",
+    "tests/regimeshift/commands/test_data.py",
     "tests/peers/",
     "tests/support/",
     "tests/markets/envs/",
