@@ -113,19 +113,14 @@ def test_a_file_that_has_changed_in_the_cache_is_refused_with_both_hashes_and_fe
     assert ARCHIVE.path.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize(
-    ("index", "message"),
-    [
-        ("http://127.0.0.1:9/simple", r"http://127.0.0.1:9/simple does not answer \(Connection refused\)"),
-        ("http://index.invalid/simple", r"http://index.invalid/simple does not answer"),
-    ],
-)
-def test_a_registry_out_of_reach_is_one_clear_line(server, index, message, monkeypatch):
-    monkeypatch.setenv("PIP_INDEX_URL", index)
-    with pytest.raises(InputError, match=message) as error:
+def test_a_registry_out_of_reach_is_one_clear_line(server, monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    with pytest.raises(InputError) as error:
         ARCHIVE.fetch()
-    assert "\n" not in str(error.value)
-    assert "PIP_INDEX_URL" in str(error.value)
+    assert str(error.value) == (
+        f"cannot fetch {ARCHIVE.filename}: http://127.0.0.1:9/simple does not answer (Connection refused); check the "
+        "connection, name a mirror with PIP_INDEX_URL, or a folder that holds the file with PIP_FIND_LINKS"
+    )
 
 
 def test_a_registry_without_the_file_says_so(server):
