@@ -655,7 +655,7 @@ def _arm(stops, b, t, aim, state):
         state[TRAIL, i] = stops.trail[b, t, i] if stops.trail.size else np.inf
         state[COOLDOWN, i] = stops.cooldown[b, t, i] if stops.cooldown.size else np.inf
         left = abs(state[OUT, i]) - 1
-        state[OUT, i] = left * np.sign(state[OUT, i]) if left > 0 else 0.0
+        state[OUT, i] = left * np.sign(state[OUT, i]) if left >= 1 else 0.0
         state[PRICE, i] = state[PRICE_AFTER, i] = state[KIND, i] = state[KIND_AFTER, i] = 0.0
 
 
