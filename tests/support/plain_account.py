@@ -295,6 +295,7 @@ class PlainAccount:
     def stop(self, t: int, a: int, equity: float, price: float, what: str) -> tuple[float, float]:
         """Close the position of symbol a; returns the cost and the traded value."""
         self.V = equity
+        self.edge |= abs(self.shares[a] * price) <= TINY * equity  # whether there is such a position, rounding decides
         order = Order(a, price, self.shares[a], 0.0, self.impacts[t][a], -self.shares[a] * price)
         if not self.pays(order, order.money):
             self.events["unpaid stop"] += 1

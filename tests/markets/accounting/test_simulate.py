@@ -204,12 +204,13 @@ def random_execution(rng: np.random.Generator, bars: Bars) -> Execution:
 
 def random_case(rng: np.random.Generator) -> Case:
     bars = random_bars(rng)
-    execution, plan = random_execution(rng, bars), random_plan(rng, bars.shape)
-    if rng.random() < 0.05:
+    execution, plan, hedged = random_execution(rng, bars), random_plan(rng, bars.shape), rng.random() < 0.1
+    if hedged:
         plan = hedged_plan(rng, bars.shape)
         execution = changed(execution, borrowing=False, long_only=False, gross=np.inf, net=np.inf, max_weight=np.inf)
     costs = random_costs(rng, execution.cash, execution.sizing)
-    return Case(bars, replace(plan, **random_stops(rng, bars.shape)), costs, execution)
+    stops = {} if hedged else random_stops(rng, bars.shape)
+    return Case(bars, replace(plan, **stops), costs, execution)
 
 
 def changed(execution: Execution, **values: Any) -> Execution:
