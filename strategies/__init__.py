@@ -2,6 +2,7 @@
 
 from markets import Plan
 from strategies.blend import Blend
+from strategies.limits import Limit, Stops
 from strategies.policy import Policy, PolicySettings, PolicyStrategy
 from strategies.rules import BuyAndHold, EqualWeight, InverseVolatility, Momentum, ResidualMomentum, Reversal
 from strategies.strategy import Strategy
@@ -11,6 +12,7 @@ __all__ = [
     "BuyAndHold",
     "EqualWeight",
     "InverseVolatility",
+    "Limit",
     "Momentum",
     "Plan",
     "Policy",
@@ -18,5 +20,6 @@ __all__ = [
     "PolicyStrategy",
     "ResidualMomentum",
     "Reversal",
+    "Stops",
     "Strategy",
 ]

@@ -62,7 +62,9 @@ class Blend(Strategy):
         plans = [planned(part, bars) for part in self.parts]
         for part, plan in zip(self.parts, plans, strict=True):
             if plan.stops:
-                raise InputError(f"{self.name}: {part.name} has stops, which no average has; give them to the blend: Stops(Blend(...))")
+                raise InputError(
+                    f"{self.name}: {part.name} has stops, which no average has; give them to the blend: Stops(Blend(...))"
+                )
         nothing, at_once = np.zeros(bars.shape), np.ones(bars.shape)
         band = [nothing if p.band is None else p.band for p in plans]
         rate = [at_once if p.rate is None else p.rate for p in plans]

@@ -39,6 +39,7 @@ ROOMS = {
         "networks": set(),
         "strategy": set(),
         "rules": {"strategy"},
+        "limits": {"strategy", "rules"},
         "user_file": {"strategy"},
         "optimal": {"strategy"},
         "ladder": {"optimal"},

@@ -82,7 +82,9 @@ def _differentiable(rules: Rules, plan: TensorPlan | Plan) -> TensorPlan:
     if isinstance(plan, TensorPlan):
         return plan
     if plan.stops:
-        raise InputError("a stop has no derivative: learn from the plan without its stops, and trade the result with them")
+        raise InputError(
+            "a stop has no derivative: learn from the plan without its stops, and trade the result with them"
+        )
     return TensorPlan(*(None if p is None else torch.from_numpy(p) for p in (plan.aim, plan.band, plan.rate)))  # type: ignore[arg-type]
 
 

@@ -37,8 +37,8 @@ _inlined = njit(cache=True, nogil=True, error_model="numpy", _nrt=False, inline=
 # Rows of the workspace. First: inputs and results of a fill, which the adjoint reads. Second: used by the adjoint only.
 VALUE, CURRENT, WANTED, TARGET, MOVES, FREE, ORDER, COVER, HEAP, ZERO, ONE = range(11)
 G_TARGET, G_CURRENT, G_VALUE, HELD, G_SHARES, UNUSED = range(11, 17)
-# Rows of the state of a plan's stops, an array (13, A). First: the plan's row; second: what is remembered of each position; third:
-# holdings before the fill, and the stops of the bar before and after it.
+# Rows of the state of a plan's stops. First the plan's row; then what is remembered of each position; then the holdings before
+# the fill, and the stops of the bar before and after it.
 LOSS, GAIN, TRAIL, COOLDOWN, AIM, ENTRY, BEST, OUT, PRIOR, PRICE, PRICE_AFTER, KIND, KIND_AFTER = range(13)
 # Which order closed a position inside a bar.
 STOP_LOSS, TRAILING_STOP, TAKE_PROFIT = 1, 2, 3

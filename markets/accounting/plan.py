@@ -53,9 +53,8 @@ class Plan:
     trailing_stop : ndarray of the same shape, or None
         Likewise, the loss from the best price since the position was opened, as a fraction of it.
     cooldown : ndarray of the same shape, or None
-        Decisions for which a symbol stays out after its position was closed by one of these orders; at least 0. It also ends
-        when the aim becomes zero or changes its sign, and with infinity, which None means, only then. The row in force when the
-        position is closed counts.
+        Decisions that leave a symbol out after one of these orders closed its position, at least 0; of the row that was in
+        force then. It also comes back once its aim is zero or has changed its sign: with infinity, which None means, only then.
 
     Raises
     ------

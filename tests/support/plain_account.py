@@ -105,7 +105,9 @@ class PlainAccount:
         self.edge = False  # whether a number of lots of this bar lies very near a rounding edge
         self.paid = [0.0] * self.symbols  # for each position, without costs: shares times the average entry price
         self.best = [0.0] * self.symbols
-        self.out: dict[int, tuple[float, float]] = {}  # of symbols that stay out: side of the position, last row that is ignored
+        self.out: dict[
+            int, tuple[float, float]
+        ] = {}  # of symbols that stay out: side of the position, last row that is ignored
 
     # ---- step 8: costs
 
@@ -196,7 +198,9 @@ class PlainAccount:
                 self.events["payout"] += self.shares[a] != 0
                 self.cash += self.shares[a] * marks[a] * (1 - self.execution.delisting_haircut)
                 self.shares[a] = 0.0
-        cost, traded = self.look(t, equity, ("open", "range")[: ("same_close", "next_open", "next_close").index(self.fill)])
+        cost, traded = self.look(
+            t, equity, ("open", "range")[: ("same_close", "next_open", "next_close").index(self.fill)]
+        )
         self.V = self.cash + sum(n * p for n, p in zip(self.shares, prices, strict=True))  # 5
         if self.V <= 0:
             return self.close(self.V), cost, traded
@@ -280,7 +284,9 @@ class PlainAccount:
             return high >= levels[name] * (1 - ROUNDING)
 
         against, along = (fell_to, rose_to) if long else (rose_to, fell_to)
-        names = sorted(("stop loss", "trailing stop"), key=lambda name: levels[name] * away)  # stable: the stop if equal
+        names = sorted(
+            ("stop loss", "trailing stop"), key=lambda name: levels[name] * away
+        )  # stable: the stop if equal
         found = next((name for name in names if against(name)), "")
         if along("take profit"):
             self.events["both in one bar"] += bool(found)
@@ -321,7 +327,7 @@ class PlainAccount:
     # ---- step 6: targets
 
     def targets(self, t: int, prices: list[float], open_: list[bool], called: bool) -> list[Order]:
-        plan, rules = self.plan, self.execution
+        rules = self.execution
         current = [n * p / self.V for n, p in zip(self.shares, prices, strict=True)]
         moved: dict[int, float] = {}
         aims = self.aims(t)
@@ -496,7 +502,9 @@ class PlainAccount:
             cost += paid
             traded += abs(order.money)
             self.cash -= order.money + paid
-            closed = order.weight == 0 and abs(order.value + order.money) <= TINY * abs(order.money)  # or it is rounding
+            closed = order.weight == 0 and abs(order.value + order.money) <= TINY * abs(
+                order.money
+            )  # or it is rounding
             self.shares[order.symbol] = 0.0 if closed else order.shares + order.money / order.price
             if self.execution.sizing == "whole_lots" and not closed:  # exactly whole
                 self.shares[order.symbol] = round(self.shares[order.symbol] / self.execution.lot) * self.execution.lot
