@@ -78,7 +78,7 @@ def test_a_position_never_loses_much_more_than_the_stop_at_a_close():
         for trade in one.to_dict("records"):
             if trade["reason"] == "stop loss":
                 loss = 1 - trade["price"] / (paid / shares)
-                assert 0.05 <= loss + 1e-9, symbol
+                assert loss + 1e-9 >= 0.05, symbol
                 assert loss < 0.05 + moves
                 assert trade["shares"] == pytest.approx(-shares)
                 shares = paid = 0.0
