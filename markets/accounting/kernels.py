@@ -28,6 +28,7 @@ import numpy as np
 from numba import njit
 
 from markets.accounting.market import GONE, OPEN, OUTLAY, POST_FEE, Market, Rules
+from markets.accounting.stops import STOP_LOSS, TAKE_PROFIT, TRAILING_STOP, Ranges
 
 # Compiled without numba's reference counting (_nrt), which costs ten times as much as the arithmetic of a single symbol.
 # So no kernel may allocate; callers own all arrays. Division by zero gives inf, as in numpy.
@@ -40,8 +41,6 @@ G_TARGET, G_CURRENT, G_VALUE, HELD, G_SHARES, UNUSED = range(11, 17)
 # Rows of the state of a plan's stops. First the plan's row; then what is remembered of each position; then the holdings before
 # the fill, and the stops of the bar before and after it.
 LOSS, GAIN, TRAIL, COOLDOWN, AIM, ENTRY, BEST, OUT, PRIOR, PRICE, PRICE_AFTER, KIND, KIND_AFTER = range(13)
-# Which order closed a position inside a bar.
-STOP_LOSS, TRAILING_STOP, TAKE_PROFIT = 1, 2, 3
 # Rounding can put holdings slightly over a limit; that must not cause a trade. A price reaches a level within it.
 TOLERANCE = 1e-9
 # A change of weight below this is rounding, not an order, and must not be charged a fixed fee.
@@ -54,27 +53,6 @@ class PlanRows(NamedTuple):
     aim: np.ndarray
     band: np.ndarray
     rate: np.ndarray
-
-
-class StopRows(NamedTuple):
-    """Stops of a plan as arrays (B, T, A); each may have size 0. See `markets.accounting.plan.Plan`."""
-
-    loss: np.ndarray
-    gain: np.ndarray
-    trail: np.ndarray
-    cooldown: np.ndarray
-
-
-class Ranges(NamedTuple):
-    """Prices of the bars that stops are compared with: N rows by A symbols, NaN where a symbol cannot be traded.
-
-    Where a bar lacks its open, high or low, `open` is NaN, and `low` and `high` are its close.
-    """
-
-    open: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    closing: bool  # whether orders are filled at the close of the next bar, after all its other prices
 
 
 class Records(NamedTuple):
@@ -890,10 +868,10 @@ def path_kernel(market, ranges, rules, start, plan, stops, out, held, state, wor
     Parameters
     ----------
     market, ranges, rules : Market, Ranges, Rules
-        Without stops, the arrays of `ranges` may have size 0.
+        Without stops, the arrays of `ranges` have size 0.
     start : ndarray of int64, shape (B,)
     plan : PlanRows
-    stops : StopRows
+    stops : Levels
     out : Records
         Output. The caller sets the first column of ``cash`` and ``equity`` (B, T) and of ``shares``, which is (B, T, A), or
         (B, 1, A) to keep only the final holdings. Cost, traded value, orders, fills and stops of the bar from t to t + 1 are

@@ -13,10 +13,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from markets.accounting.costs import Costs, Execution
-from markets.accounting.kernels import STOP_LOSS, TAKE_PROFIT, TRAILING_STOP
 from markets.accounting.market import GONE, Market, Rules, make_market
 from markets.accounting.plan import Plan
 from markets.accounting.simulate import Paths, simulate
+from markets.accounting.stops import STOP_LOSS, TAKE_PROFIT, TRAILING_STOP
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
 

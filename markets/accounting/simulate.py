@@ -14,16 +14,16 @@ from numba import config
 from numpy.typing import ArrayLike
 
 from markets.accounting.costs import Costs, Execution
-from markets.accounting.kernels import PlanRows, Ranges, Records, StopRows, path_kernel, stop_state, workspace
-from markets.accounting.market import Market, Rules, make_market, resolve_fill
+from markets.accounting.kernels import PlanRows, Records, path_kernel, stop_state, workspace
+from markets.accounting.market import Market, Rules, make_market
 from markets.accounting.plan import Plan
+from markets.accounting.stops import NO_STOPS, Levels, PlanStops, make_stops
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
 
 # Below this number of weights (paths × bars × symbols), threads cost more time than they save.
 LEAST_WORK = 30_000
 _NONE = np.zeros((0, 0, 0))
-_EMPTY = np.zeros((0, 0))
 
 
 class Paths(NamedTuple):
@@ -50,7 +50,7 @@ class Paths(NamedTuple):
         Price at which a stop-loss or take-profit closed a position, before and after the bar's fill; 0 where none did. Size 0
         with ``orders=False``, or without stops.
     stop_kind : ndarray of int8, of the same shape
-        `STOP_LOSS`, `TRAILING_STOP` or `TAKE_PROFIT` of `markets.accounting.kernels`; 0 where none.
+        `STOP_LOSS`, `TRAILING_STOP` or `TAKE_PROFIT` of `markets.accounting.stops`; 0 where none.
     """
 
     equity: np.ndarray
@@ -64,16 +64,6 @@ class Paths(NamedTuple):
     afforded: np.ndarray
     stop_price: np.ndarray
     stop_kind: np.ndarray
-
-
-class Stops(NamedTuple):
-    """The stops of B plans, and the prices that they are compared with."""
-
-    rows: StopRows
-    ranges: Ranges
-
-
-_NO_STOPS = Stops(StopRows(_NONE, _NONE, _NONE, _NONE), Ranges(_EMPTY, _EMPTY, _EMPTY, False))
 
 
 def simulate(
@@ -122,24 +112,10 @@ def simulate(
     if plan.aim.shape[-2:] != bars.shape or plan.aim.ndim > 3:
         raise InputError(f"the plan has shape {plan.aim.shape}, but the bars have shape {bars.shape}")
     market, rules = make_market(bars, costs, execution)
-    parts = {name: part.reshape(-1, *bars.shape) for name, part in plan.parts.items()}
-    rows = plan_rows(*(parts.get(name) for name in ("aim", "band", "rate")))
-    levels = (parts.get(name, _NONE) for name in ("stop_loss", "take_profit", "trailing_stop", "cooldown"))
-    stops = Stops(StopRows(*levels), _ranges(bars, execution)) if plan.stops else None
+    parts = (None if part is None else part.reshape(-1, *bars.shape) for part in (plan.aim, plan.band, plan.rate))
+    rows, stops = plan_rows(*parts), make_stops(bars, plan, execution)
     start = np.zeros(len(rows.aim), dtype=np.int64)
     return run_paths(market, rules, start, rows, execution.cash, holdings, orders, stops)
-
-
-def _ranges(bars: Bars, execution: Execution) -> Ranges:
-    """The prices of `bars` that stops are compared with."""
-    close = np.where(bars.tradable, bars.close, np.nan)
-    closing = resolve_fill(bars, execution) == "next_close"
-    if bars.open is None or bars.high is None or bars.low is None:
-        return Ranges(np.full(bars.shape, np.nan), close, close, closing)
-    whole = bars.tradable & np.isfinite(bars.open + bars.high + bars.low)
-    return Ranges(
-        np.where(whole, bars.open, np.nan), np.where(whole, bars.low, close), np.where(whole, bars.high, close), closing
-    )
 
 
 def plan_rows(aim: np.ndarray | None, band: np.ndarray | None, rate: np.ndarray | None) -> PlanRows:
@@ -156,7 +132,7 @@ def run_paths(
     money: float,
     holdings: bool = True,
     orders: bool = False,
-    stops: Stops | None = None,
+    stops: PlanStops = NO_STOPS,
 ) -> Paths:
     """Simulate B plans of T bars by A symbols from rows `start` of the panel, in up to ``NUMBA_NUM_THREADS`` threads.
 
@@ -170,13 +146,13 @@ def run_paths(
         Initial cash.
     holdings, orders : bool
         See `simulate`.
-    stops : Stops, optional
+    stops : PlanStops
+        From `markets.accounting.stops.make_stops`, of the same shape.
     """
     paths, bars, n = plan.aim.shape
-    exits = (paths, bars, 2, n) if orders and stops else (0, 0, 0, 0)
+    stopping = stops is not NO_STOPS
+    exits = (paths, bars, 2, n) if orders and stopping else (0, 0, 0, 0)
     start, plan = read_only(start), PlanRows(*(read_only(part) for part in plan))
-    stop_rows, ranges = stops or _NO_STOPS
-    stop_rows = StopRows(*(read_only(part) for part in stop_rows))
     out = Records(
         cash=np.empty((paths, bars)),
         shares=np.empty((paths, bars if holdings else 1, n)),
@@ -196,8 +172,8 @@ def run_paths(
 
     def run(rows: slice) -> None:
         part, records = PlanRows(*(some(p, rows) for p in plan)), Records(*(some(r, rows) for r in out))
-        levels, state = StopRows(*(some(s, rows) for s in stop_rows)), stop_state(n if stops else 0)
-        path_kernel(market, ranges, rules, start[rows], part, levels, records, np.empty(n), state, workspace(n))
+        levels, state = Levels(*(some(s, rows) for s in stops.levels)), stop_state(n if stopping else 0)
+        path_kernel(market, stops.ranges, rules, start[rows], part, levels, records, np.empty(n), state, workspace(n))
 
     in_threads(run, paths, plan.aim.size)
     return Paths(**{name: getattr(out, name) for name in Paths._fields})

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from markets import Bars, Costs, Execution, Plan, simulate
-from markets.accounting.kernels import TAKE_PROFIT
+from markets.accounting.stops import TAKE_PROFIT
 
 vbt = pytest.importorskip("vectorbt")
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]

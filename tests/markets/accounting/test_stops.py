@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from markets import Bars, Costs, Execution, InputError, Ledger, Plan, simulate
 from markets.accounting.differentiable import TensorPlan, equity_paths, equity_paths_reference
-from markets.accounting.kernels import STOP_LOSS, TAKE_PROFIT, TRAILING_STOP
 from markets.accounting.market import make_market
+from markets.accounting.stops import STOP_LOSS, TAKE_PROFIT, TRAILING_STOP
 
 FREE = Costs()
 RICH = Execution(cash=1000, borrowing=True, gross=10)
