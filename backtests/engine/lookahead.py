@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from rich.progress import Progress
 
-from backtests.engine.walk_forward import Adaptive
+from backtests.engine.protocols import Adaptive
 from markets import Bars, InputError
 from markets.bars.bars import FIELDS
 from strategies import Plan
@@ -103,23 +103,23 @@ def find_lookahead(
         raise InputError(f"cuts is {cuts} and seed is {seed}; cuts must be at least 1 and seed at least 0")
     rng = np.random.default_rng(seed)
     first = len(bars) // 2
-    rows = _cuts(_planned(strategy, bars[: first // 2], bars), first, len(bars) - 10, cuts, rng)
+    rows = rows_to_cut(_planned(strategy, bars[: first // 2], bars), first, len(bars) - 10, cuts, rng)
     leaks: list[Leak] = []
     with Progress(transient=True, disable=not progress) as bar:
         task = bar.add_task(f"checking {strategy.name}", total=2 * len(rows))
         for panel in (bars, _with_gaps(bars, rows, rng)):
             known = panel[: first // 2]
             whole = _planned(make(), known, panel)
-            _same_twice(whole, _planned(make(), known, panel), strategy.name)
+            same_twice(whole, _planned(make(), known, panel), strategy.name)
             for cut in rows.tolist():
                 for how, other in (("cut off", panel[: cut + 1]), ("scrambled", _scrambled(panel, cut, rng))):
-                    found = _differences(whole, _planned(make(), known, other), panel, cut, how, tolerance)
+                    found = differences(whole, _planned(make(), known, other), panel, cut, how, tolerance)
                     leaks += [leak for leak in found if leak not in leaks]  # both panels may show the same leak
                 bar.advance(task)
     return leaks
 
 
-def _cuts(plan: Plan, first: int, last: int, count: int, rng: np.random.Generator) -> np.ndarray:
+def rows_to_cut(plan: Plan, first: int, last: int, count: int, rng: np.random.Generator) -> np.ndarray:
     """Rows to cut after. Half of them are rows where the plan changes, to catch strategies that rarely trade."""
     parts = [part for part in (plan.aim, plan.band, plan.rate) if part is not None]
     changed = np.any([(part[1:] != part[:-1]).any(axis=1) for part in parts], axis=0)
@@ -140,7 +140,8 @@ def _planned(strategy: Adaptive, known: Bars, bars: Bars) -> Plan:
         raise InputError(f"{strategy.name} fails on {bars.name}: {type(error).__name__}: {error}") from error
 
 
-def _same_twice(one: Plan, two: Plan, name: str) -> None:
+def same_twice(one: Plan, two: Plan, name: str) -> None:
+    """Raise `InputError` if two plans for the same bars differ."""
     for part in ("aim", "band", "rate"):
         a, b = getattr(one, part), getattr(two, part)
         if (a is None) != (b is None) or (a is not None and not np.array_equal(a, b)):
@@ -149,7 +150,7 @@ def _same_twice(one: Plan, two: Plan, name: str) -> None:
             )
 
 
-def _differences(whole: Plan, other: Plan, bars: Bars, cut: int, how: str, tolerance: float) -> Iterator[Leak]:
+def differences(whole: Plan, other: Plan, bars: Bars, cut: int, how: str, tolerance: float) -> Iterator[Leak]:
     """For each part of the plan, the first row up to the cut that differs."""
     for part, default in (("aim", 0.0), ("band", 0.0), ("rate", 1.0)):
         one, two = (
