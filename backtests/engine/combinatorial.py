@@ -1,14 +1,14 @@
 """Combinatorial purged cross-validation: many paths through the same bars, each traded by models that were not trained on it.
 
 The span is cut into N folds. For every choice of k of them as test folds, a model is trained on the others, less the bars next
-to a test fold. Each fold is thus tested C(N−1, k−1) times, and as many paths can be joined, each with every fold once (López de Prado,
-"Advances in financial machine learning", 2018, chapter 12). Splits and paths are skfolio's `CombinatorialPurgedCV`.
+to a test fold. Each fold is thus tested C(N−1, k−1) times, and as many paths can be joined, each with every fold once (López de
+Prado, "Advances in financial machine learning", 2018, chapter 12). Splits and paths are skfolio's `CombinatorialPurgedCV`.
 
 **What the past means.** Training looks at bars before and after a test fold, so a path is not what could have been earned: it
-shows how far the result depends on what a model happened to be trained on. Adaptation within a test fold is as in a walk-forward, on
-bars up to the decision and no later. A learner's tasks need stretches of time without holes, so the bars between test folds are
-cut into tasks stretch by stretch, each with its own warm-up and its validation at its end; stretches that are too short for that
-are left out. Rules without training trade all paths alike, and their paths are one.
+shows how far the result depends on what a model happened to be trained on. Adaptation within a test fold is as in a
+walk-forward, on bars up to the decision and no later. A learner's tasks need stretches of time without holes, so the bars between
+test folds are cut into tasks stretch by stretch, each with its own warm-up and its validation at its end; stretches that are too
+short for that are left out. Rules without training trade all paths alike, and their paths are one.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 It asks twice. First cheaply: the rows before the cut are planned anew from as much history as the strategy says that it needs.
 If they agree with the traded plan, which saw all later bars, they do not depend on those. If not, the strategy may remember more
-than it says, or depend on where the backtest began, and it is asked again with all of its history; a row that then differs is a leak.
-`backtests.engine.lookahead` is the thorough check, which also changes the future and inserts gaps.
+than it says, or depend on where the backtest began, and it is asked again with all of its history; a row that then differs is a
+leak. `backtests.engine.lookahead` is the thorough check, which also changes the future and inserts gaps.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Guard:
         Number of rows per strategy and fold, half of them where the plan changes; None checks every row.
     """
 
-    sample: int | None = 3
+    sample: int | None = 2
 
     def pieces(self, count: int) -> set[int]:
         """Which of the `count` pieces between adaptations are checked."""
@@ -55,7 +55,9 @@ class Guard:
             rows = np.arange(last)
         else:
             count = max(self.sample // pieces, 1)
+            moves = np.append(False, (plan.aim[1:] != plan.aim[:-1]).any(axis=1))
             rows = rows_to_cut(plan, 0, last, count, np.random.default_rng(last))
+            rows = rows[np.argsort(~moves[rows], kind="stable")]  # where it changes comes first
         remembers = False
         for row in rows.tolist():
             if _cheaply_same(strategy, bars, plan, row):

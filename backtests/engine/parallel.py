@@ -6,7 +6,7 @@ others. A worker that dies costs the time of what it was at: those jobs are run 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from joblib import Parallel, delayed, effective_n_jobs
@@ -73,20 +73,14 @@ def _results(
     run: Callable[..., Result], left: dict[int, tuple[Any, ...]], jobs: int | None
 ) -> Iterator[tuple[int, Result]]:
     """Numbers and results of jobs, as they are finished where joblib's backend tells, otherwise a few rounds at a time."""
-    backend, _ = get_active_backend()
-    numbers = list(left)
-    if backend.supports_return_generator:
-        yield from _parallel(run, left, numbers, jobs, "generator_unordered")
-        return
-    at_once = 4 * effective_n_jobs(jobs)
-    for first in range(0, len(numbers), at_once):
-        yield from _parallel(run, left, numbers[first : first + at_once], jobs, "list")
-
-
-def _parallel(
-    run: Callable[..., Result], left: dict[int, tuple[Any, ...]], numbers: Sequence[int], jobs: int | None, kind: str
-) -> Iterable[tuple[int, Result]]:
-    return Parallel(n_jobs=jobs, return_as=kind)(delayed(_numbered)(run, number, left[number]) for number in numbers)
+    backend, configured = get_active_backend()
+    if jobs is None and configured in (None, 1) and not type(backend).__module__.startswith("joblib."):
+        jobs = -1  # who configured a cluster means all of it; without a number, joblib would not leave this process
+    numbers, generates = list(left), backend.supports_return_generator
+    at_once = len(numbers) if generates else 4 * effective_n_jobs(jobs)
+    with Parallel(n_jobs=jobs, return_as="generator_unordered" if generates else "list") as workers:
+        for first in range(0, len(numbers), at_once):
+            yield from workers(delayed(_numbered)(run, n, left[n]) for n in numbers[first : first + at_once])
 
 
 def _numbered(run: Callable[..., Result], number: int, arguments: tuple[Any, ...]) -> tuple[int, Result]:
