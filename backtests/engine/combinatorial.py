@@ -139,6 +139,8 @@ class Paths:
 
 def median_path(paths: Sequence[Backtest]) -> Backtest:
     """The path whose Sharpe ratio is the median; of two in the middle, the lower."""
+    if len(paths) == 1:
+        return paths[0]
     order = np.argsort([b.metrics["Sharpe"] for b in paths], kind="stable")
     return paths[order[(len(paths) - 1) // 2]]
 

@@ -103,7 +103,7 @@ def find_lookahead(
         raise InputError(f"cuts is {cuts} and seed is {seed}; cuts must be at least 1 and seed at least 0")
     rng = np.random.default_rng(seed)
     first = len(bars) // 2
-    rows = rows_to_cut(_planned(strategy, bars[: first // 2], bars), first, len(bars) - 10, cuts, rng)
+    rows = _cuts(_planned(strategy, bars[: first // 2], bars), first, len(bars) - 10, cuts, rng)
     leaks: list[Leak] = []
     with Progress(transient=True, disable=not progress) as bar:
         task = bar.add_task(f"checking {strategy.name}", total=2 * len(rows))
@@ -119,7 +119,7 @@ def find_lookahead(
     return leaks
 
 
-def rows_to_cut(plan: Plan, first: int, last: int, count: int, rng: np.random.Generator) -> np.ndarray:
+def _cuts(plan: Plan, first: int, last: int, count: int, rng: np.random.Generator) -> np.ndarray:
     """Rows to cut after. Half of them are rows where the plan changes, to catch strategies that rarely trade."""
     parts = [part for part in (plan.aim, plan.band, plan.rate) if part is not None]
     changed = np.any([(part[1:] != part[:-1]).any(axis=1) for part in parts], axis=0)
