@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterator, Mapping, Set
+from datetime import date, timedelta, tzinfo
 from enum import Enum
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -19,6 +20,11 @@ import numpy as np
 import pandas as pd
 
 _HOUSE = ("markets", "strategies", "metalearner", "backtests")
+# What `repr` tells whole.
+_PRINTED = (
+    bool, int, float, complex, str, bytes, range, slice, PurePath, np.generic, np.dtype, date, timedelta, tzinfo,
+    pd.Timedelta, pd.offsets.BaseOffset, BuiltinFunctionType,
+)  # fmt: skip
 
 
 def digest(*objects: Any) -> str:
@@ -30,7 +36,7 @@ def digest(*objects: Any) -> str:
         When one holds something whose content cannot be told, such as an open file.
     """
     found, modules = hashlib.sha256(), {"backtests"}
-    for part in _parts(list(objects), modules, {}):
+    for part in _parts(list(objects), modules, ()):
         found.update(part)
         found.update(b"\0")
     for name in sorted(_rooted(modules)):
@@ -38,20 +44,17 @@ def digest(*objects: Any) -> str:
     return found.hexdigest()
 
 
-def _parts(value: Any, modules: set[str], seen: dict[int, int]) -> Iterator[bytes]:
-    """The content of `value` as bytes; adds the modules of its classes to `modules`."""
+def _parts(value: Any, modules: set[str], within: tuple[int, ...]) -> Iterator[bytes]:
+    """The content of `value`, which is held by those `within` (their ids), as bytes; adds the modules of its classes."""
     kind = type(value)
     yield f"{kind.__module__}.{kind.__qualname__}".encode()
-    if value is None or isinstance(value, (bool, int, float, complex, str, PurePath, np.generic)):
+    if value is None or isinstance(value, _PRINTED):
         yield repr(value).encode()
         return
-    if isinstance(value, (bytes, pd.Timestamp, pd.Timedelta, pd.offsets.BaseOffset, BuiltinFunctionType, np.dtype)):
-        yield repr(value).encode()
+    if id(value) in within:
+        yield f"a circle of {len(within) - within.index(id(value))}".encode()
         return
-    if id(value) in seen:  # in a circle, or twice
-        yield f"seen {seen[id(value)]}".encode()
-        return
-    seen[id(value)] = len(seen)
+    within = (*within, id(value))
     if isinstance(value, np.ndarray) and value.dtype != object:
         yield f"{value.dtype}{value.shape}".encode()
         yield np.ascontiguousarray(value).tobytes()
@@ -59,50 +62,55 @@ def _parts(value: Any, modules: set[str], seen: dict[int, int]) -> Iterator[byte
         labels = value.columns if isinstance(value, pd.DataFrame) else [value.name]
         yield repr(list(labels)).encode()
         yield pd.util.hash_pandas_object(value).to_numpy().tobytes()
+    elif hasattr(value, "py_func"):  # compiled by numba
+        yield from _parts(value.py_func, modules, within)
     elif hasattr(value, "detach"):  # a tensor, without importing torch
-        yield from _parts(value.detach().cpu().numpy(), modules, seen)
+        yield from _parts(value.detach().cpu().numpy(), modules, within)
     elif isinstance(value, Mapping):
         for key in sorted(value, key=repr):
-            yield from _parts(key, modules, seen)
-            yield from _parts(value[key], modules, seen)
+            yield from _parts(key, modules, within)
+            yield from _parts(value[key], modules, within)
     elif isinstance(value, (list, tuple, np.ndarray)):
         for item in value:
-            yield from _parts(item, modules, seen)
+            yield from _parts(item, modules, within)
     elif isinstance(value, Set):
         for item in sorted(value, key=repr):
-            yield from _parts(item, modules, seen)
+            yield from _parts(item, modules, within)
     elif isinstance(value, type):
         modules.add(value.__module__)
         yield f"{value.__module__}.{value.__qualname__}".encode()
     elif isinstance(value, (ModuleType, CodeType)):
         yield repr(value.__name__ if isinstance(value, ModuleType) else (value.co_code, value.co_consts)).encode()
     elif isinstance(value, MethodType):
-        yield from _parts([value.__self__, value.__func__], modules, seen)
+        yield from _parts([value.__self__, value.__func__], modules, within)
     elif isinstance(value, FunctionType):
         modules.add(value.__module__)
         cells = [cell.cell_contents for cell in value.__closure__ or ()]
         constants = [c for c in value.__code__.co_consts if not isinstance(c, CodeType)]
         yield value.__code__.co_code
-        yield from _parts([value.__qualname__, constants, value.__defaults__, cells], modules, seen)
+        yield from _parts([value.__qualname__, constants, value.__defaults__, cells], modules, within)
     else:
-        yield from _attributes(value, modules, seen)
+        yield from _attributes(value, modules, within)
 
 
-def _attributes(value: Any, modules: set[str], seen: dict[int, int]) -> Iterator[bytes]:
+def _attributes(value: Any, modules: set[str], within: tuple[int, ...]) -> Iterator[bytes]:
     """The attributes of an object, but those that its class computes and keeps."""
     kind = type(value)
     modules.update(base.__module__ for base in kind.__mro__)
     if isinstance(value, Enum):
         yield value.name.encode()
         return
-    slots = [name for base in kind.__mro__ for name in getattr(base, "__slots__", ()) if hasattr(value, name)]
-    if not hasattr(value, "__dict__") and not slots:
+    state = value.__getstate__()  # what a pickle would hold; for most objects, their attributes
+    if state is None and hasattr(value, "__dict__"):
+        state = {}
+    if state is None:
         raise TypeError(f"the content of a {kind.__qualname__} cannot be told")
-    computed = {name for base in kind.__mro__ for name, what in vars(base).items() if hasattr(what, "attrname")}
-    held = {name: getattr(value, name) for name in slots} | vars(value) if hasattr(value, "__dict__") else {}
-    for name in sorted(held.keys() - computed):
-        yield name.encode()
-        yield from _parts(held[name], modules, seen)
+    if isinstance(state, dict):
+        computed = {
+            name for base in kind.__mro__ for name, what in vars(base).items() if isinstance(what, cached_property)
+        }
+        state = {name: state[name] for name in state.keys() - computed}
+    yield from _parts(state, modules, within)
 
 
 def _rooted(modules: set[str]) -> set[str]:

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,7 +25,9 @@ def test_folds_in_bars_are_skfolios(span, test, train, purge, rolling):
     )  # fmt: skip
     held = np.zeros((span.past + len(span), 1))
     drop = span.past - purge - train if rolling else 0  # a rolling one of skfolio's begins with the first bar
-    expected = [((tr[0] + drop, tr[-1] + 1 + drop), (te[0] + drop, te[-1] + 1 + drop)) for tr, te in theirs.split(held[drop:])]
+    expected = [
+        ((tr[0] + drop, tr[-1] + 1 + drop), (te[0] + drop, te[-1] + 1 + drop)) for tr, te in theirs.split(held[drop:])
+    ]
     ours = walk_forward_splits(span, test, train, rolling, purge)
     assert [(*s.train, *s.tests) for s in ours] == expected
 
@@ -33,7 +37,7 @@ def test_folds_cover_the_span_once_and_training_ends_before_them(span):
     edges = [split.tests[0] for split in splits]
     assert edges[0][0] == span.past
     assert edges[-1][1] == span.past + len(span)
-    assert all(a[1] == b[0] for a, b in zip(edges[:-1], edges[1:], strict=True))
+    assert all(a[1] == b[0] for a, b in pairwise(edges))
     assert all(split.train[0][1] == split.tests[0][0] - 4 for split in splits)
 
 
@@ -64,7 +68,7 @@ def test_what_cannot_be_read(span):
             period(wrong, "train")
     with pytest.raises(InputError, match="retrain_every is 0"):
         fold_starts(span.index, 0)
-    with pytest.raises(InputError, match="150 bars before .* are too few to train on 200"):
+    with pytest.raises(InputError, match=r"150 bars before .* are too few to train on 200"):
         walk_forward_splits(span, 50, 200, False, 0)
     with pytest.raises(InputError, match='scheme="rolling" needs the length'):
         walk_forward_splits(span, 50, None, True, 0)

@@ -29,12 +29,21 @@ def gaps(span):
     return held.with_values(close=close)[200:]
 
 
-LEAKS = [leaky.OneBarLeak, leaky.CentredWindow, leaky.WholeSampleScore, leaky.SmoothedLabel, leaky.MonthlyLeak, Hindsight]
+LEAKS = [
+    leaky.OneBarLeak,
+    leaky.CentredWindow,
+    leaky.WholeSampleScore,
+    leaky.SmoothedLabel,
+    leaky.MonthlyLeak,
+    Hindsight,
+]
 
 
 @pytest.mark.parametrize("make", LEAKS)
 def test_planted_leaks_are_refused_with_their_bar(make, span):
-    with pytest.raises(InputError, match=r"looks ahead: aim of S\d at 20\d\d-.* is .*, but .* cut off: it looks at least") as found:
+    with pytest.raises(
+        InputError, match=r"looks ahead: aim of S\d at 20\d\d-.* is .*, but .* cut off: it looks at least"
+    ) as found:
         walk_forward([make()], span, progress=False)
     assert str(found.value).startswith(make().name)
     assert "check=False" in str(found.value)

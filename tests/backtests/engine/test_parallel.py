@@ -28,7 +28,12 @@ def assert_same(one, other):
     for a, b in zip(one, other, strict=True):
         assert (a.name, a.folds, a.fingerprint) == (b.name, b.folds, b.fingerprint)
         assert list(map(repr, a.events)) == list(map(repr, b.events))
-        for x, y in ((a.equity, b.equity), (a.weights, b.weights), (a.plan.aim, b.plan.aim), (a.plan.band, b.plan.band)):
+        for x, y in (
+            (a.equity, b.equity),
+            (a.weights, b.weights),
+            (a.plan.aim, b.plan.aim),
+            (a.plan.band, b.plan.band),
+        ):
             np.testing.assert_array_equal(x, y)
 
 
