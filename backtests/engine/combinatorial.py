@@ -71,7 +71,9 @@ class CombinatorialPurged:
             raise InputError(f"CombinatorialPurged on {count(len(bars), 'bar')}: {error}") from None
         past = bars.past
         splits = [
-            Split(_stretches(train + past), tuple((int(test[0]) + past, int(test[-1]) + past + 1) for test in tests))
+            Split(
+                _stretches(train + past), tuple((int(t[0]) + past, int(t[-1]) + past + 1) for t in tests), isolated=True
+            )
             for train, tests in found
         ]
         return splits, folds.get_path_ids()

@@ -27,10 +27,13 @@ class Split:
         Stretches without holes to train on.
     tests : tuple of (first, last)
         Stretches to trade.
+    isolated : bool
+        Whether training may not even read the bars before a stretch, to warm up on, since they are tested on.
     """
 
     train: tuple[tuple[int, int], ...]
     tests: tuple[tuple[int, int], ...]
+    isolated: bool = False
 
 
 def walk_forward_splits(

@@ -93,7 +93,7 @@ def run(job: Job, bars: Bars) -> list[list[Piece]]:
     """
     if not learns(job.strategy):
         return [[_trade(_Trader.of(cast(Adaptive, job.strategy), bars), bars, *span, job) for span in job.split.tests]]
-    training, validation = _task_sets(job.tasks, bars, job.split.train)
+    training, validation = _task_sets(job.tasks, bars, job.split)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*validation tasks cannot support a tilt")  # the remark says so
         meta = job.strategy.fit(training, validation, progress=False)
@@ -176,21 +176,20 @@ def changed(time: pd.Timestamp, kind: str, symbols: Sequence[str], before: np.nd
     return Event(time, kind, float(difference.sum()), symbols[most], float(before[most]), float(after[most]))
 
 
-def _task_sets(tasks: Tasks, bars: Bars, train: tuple[tuple[int, int], ...]) -> tuple[TaskSet, TaskSet]:
-    """Training and validation tasks from each stretch by itself, as tasks of the same bars."""
-    if len(train) == 1:
-        first, last = train[0]
+def _task_sets(tasks: Tasks, bars: Bars, split: Split) -> tuple[TaskSet, TaskSet]:
+    """Training and validation tasks, from each isolated stretch by itself, as tasks of the same bars."""
+    if not split.isolated:
+        first, last = split.train[0]
         return tasks(bars.rows(first, last))
-    # without the bars before a stretch, which may be tested on: its features warm up within it
     pairs = []
-    for first, last in train:
+    for first, last in split.train:
         try:
             pairs.append(tasks(bars.rows(first, last).without_past()))
         except InputError as error:
             short = error
     if not pairs:
         raise InputError(f"no stretch between the test folds is long enough to train on: {short}")
-    whole = bars.rows(0, max(last for _, last in train)).without_empty()
+    whole = bars.rows(0, split.train[-1][1]).without_empty()
     index = whole.index
 
     def together(sets: Sequence[TaskSet]) -> TaskSet:
