@@ -253,7 +253,7 @@ def _finished(
         where = (
             f"kept in {kept.folder}; the same call goes on from there" if kept else "lost; with a cache they are kept"
         )
-        raise KeyboardInterrupt(f"{done} of {count(len(work), 'job')} were finished, and are {where}.") from None
+        raise KeyboardInterrupt(f"{done} of {count(len(work), 'job')} were finished, and are {where}") from None
     return [result for result in found if result is not None]
 
 

@@ -366,8 +366,8 @@ def test_regression_regimes_of_few_bars_says_where_the_fit_ends(bars, message, t
     ("words", "message"),
     [
         (("--every", "0"), "--every 0: it must be at least 1"),
-        (("--rules", "moment"), "--rules moment: rule 'moment' is unknown"),
-        (("--rules", "mine.py:Mine"), "--rules mine.py:Mine: mine.py: no such file"),
+        (("--rules", "moment"), "--strategies moment: rule 'moment' is unknown"),
+        (("--rules", "mine.py:Mine"), "--strategies mine.py:Mine: mine.py: no such file"),
         (("--models", "models/nope"), "--models: models/nope: no trained model there"),
         (("--report", "/proc/x.html"), "--report /proc/x.html: /proc: cannot write there"),
     ],
