@@ -168,11 +168,12 @@ def rules_from_names(names: list[str], bars: Bars, windows: Windows) -> list[Str
     have = len(bars) + bars.past
     listed = dict.fromkeys(name for each in names for name in (ALL if each == "all" else (each,)))
     found = [(name, strategy_from_name(name, windows.year, windows.volatility)) for name in listed]
-    rules = []
+    rules: list[Strategy] = []
     for name, rule in found:
         if rule.warmup >= have and "all" in names and name not in names:
             console.print(f"Left out: {rule.name}, which needs {count(rule.warmup, 'bar')} to warm up.", markup=False)
-        elif rule.warmup >= have:
+            continue
+        if rule.warmup >= have:
             shorter = f"{name.partition(':')[0]}:{max(have // 2, 2)}"
             hint = (
                 "use more bars"
@@ -182,6 +183,7 @@ def rules_from_names(names: list[str], bars: Bars, windows: Windows) -> list[Str
             raise InputError(
                 f"{rule.name} needs {count(rule.warmup, 'bar')} to warm up, but {bars.name} has {have:,}; {hint}"
             )
+        rules.append(rule)
     return rules
 
 

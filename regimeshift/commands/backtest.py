@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Backtest(TradingOptions, DataOptions):
-    """Run walk-forward backtests of learners, trained models and rules, net of costs; print a table, write a report, log an
-    MLflow run."""
+    """Run walk-forward backtests of learners, models and rules, net of costs: a table, a report and an MLflow run."""
 
     source: NamedSource = None
     models: list[str] = field(default_factory=list)
@@ -28,8 +27,9 @@ class Backtest(TradingOptions, DataOptions):
     strategies: Annotated[list[str], tyro.conf.arg(aliases=("--rules",))] = field(
         default_factory=lambda: ["inverse_volatility", "equal_weight", "momentum"]
     )
-    """Rules: all, or any of equal_weight, buy_and_hold, inverse_volatility:WINDOW, momentum:WINDOW, my_file.py:MyStrategy. Windows
-    are in bars; by default a quarter (volatility) and a year (momentum) of daily or longer bars, or 63 and 252 shorter ones."""
+    """Rules: all, or any of equal_weight, buy_and_hold, inverse_volatility:WINDOW, momentum:WINDOW, my_file.py:MyStrategy.
+    Windows are in bars; by default a quarter (volatility) and a year (momentum) of daily or longer bars, or 63 and 252 shorter
+    ones."""
     start: Annotated[str | None, tyro.conf.arg(aliases=("--from",))] = None
     """Start of the test, such as 2008 or 2008-01-31; earlier bars are used as warm-up and for training.
     By default, the first bar after the data that the models were trained on."""
