@@ -1,5 +1,8 @@
 """Jobs give the same on every backend, and a worker that is killed costs time alone."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import samples
@@ -68,10 +71,12 @@ def test_dask_gives_the_same(local, tmp_path):
 
 @pytest.mark.cluster
 @pytest.mark.timeout(600)
-def test_ray_gives_the_same(local, tmp_path):
+def test_ray_gives_the_same(local, tmp_path, monkeypatch):
     import ray
     from ray.util.joblib import register_ray
 
+    paths = (str(Path(samples.__file__).parent), os.environ["PYTHONPATH"])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))  # its workers import what this test does
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         register_ray()
