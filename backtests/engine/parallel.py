@@ -76,11 +76,11 @@ def _results(
     backend, configured = get_active_backend()
     if jobs is None and configured in (None, 1) and not type(backend).__module__.startswith("joblib."):
         jobs = -1  # who configured a cluster means all of it; without a number, joblib would not leave this process
-    numbers, generates = list(left), backend.supports_return_generator
-    at_once = len(numbers) if generates else 4 * effective_n_jobs(jobs)
+    waiting, generates = list(left), backend.supports_return_generator
+    at_once = len(waiting) if generates else 4 * effective_n_jobs(jobs)
     with Parallel(n_jobs=jobs, return_as="generator_unordered" if generates else "list") as workers:
-        for first in range(0, len(numbers), at_once):
-            yield from workers(delayed(_numbered)(run, n, left[n]) for n in numbers[first : first + at_once])
+        for first in range(0, len(waiting), at_once):
+            yield from workers(delayed(_numbered)(run, n, left[n]) for n in waiting[first : first + at_once])
 
 
 def _numbered(run: Callable[..., Result], number: int, arguments: tuple[Any, ...]) -> tuple[int, Result]:
