@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test gpu lint docs docs-build examples instruction-sets peers bench clean
+.PHONY: demo test cluster gpu lint docs docs-build examples instruction-sets peers bench clean
 .DEFAULT_GOAL := demo
 
 # Installed once, and again only when what is to be installed has changed.
@@ -55,6 +55,14 @@ $(VENV)/.peers: $(STAMP)
 # Conformance with other tools, and other tools' learners on our environments.
 peers: $(VENV)/.peers
 	$(BIN)/python -m pytest -n 2 -m peers $(ARGS)
+
+# One walk-forward on a Dask and on a Ray cluster of this machine.
+$(VENV)/.cluster: $(STAMP)
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,cluster]'
+	@touch $@
+
+cluster: $(VENV)/.cluster
+	$(BIN)/python -m pytest -m cluster $(ARGS)
 
 # FinRL's own requirements bring brokers and clusters; the benchmark reads one file of it.
 bench: $(VENV)/.peers

@@ -27,7 +27,7 @@ import numpy as np
 
 from backtests import lookup, tracking
 from backtests.contract import DataContract
-from backtests.engine.walk_forward import Adaptive
+from backtests.engine.protocols import Adaptive
 from backtests.results import Backtests
 from markets import Bars, InputError
 from markets.bars.time_spans import duration, moment

@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
 from backtests import walk_forward
-from backtests.engine.walk_forward import Adaptive, WalkForward
+from backtests.engine.task_cuts import WindowTasks
+from backtests.engine.walk_forward import WalkForward
 from backtests.metrics import formatted
 from backtests.significance import Interval, sharpe_gap
 from benchmarks.common import RESULTS, finish
 from benchmarks.sleeves import Sleeves
-from markets import Bars, TaskSet, load
+from markets import Bars, load
 from metalearner import MAML, RL2, Ensemble, FineTune, Inner, Latent, Reptile, RollingRetrain, Scratch, Training
 from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum, PolicySettings, Strategy
 from strategies.rules.long_short import ResidualMomentum, Reversal
@@ -43,25 +44,8 @@ SURVIVORS = (
 )
 
 
-class Meta(Protocol):
-    """The result of a learner's `fit`."""
-
-    name: str
-    seen_until: pd.Timestamp
-
-    def adapt(self, bars: Bars) -> Strategy: ...
-
-    def unadapted(self) -> Strategy: ...
-
-
-class Learner(Protocol):
-    """A learner of the comparison."""
-
-    def fit(self, tasks: TaskSet, validation: TaskSet, *, progress: bool) -> Meta: ...
-
-
-def learners(quick: bool, seed: int) -> dict[str, Learner]:
-    """All learners, by their names in the table."""
+def learners(quick: bool, seed: int) -> list[Any]:
+    """All learners."""
     gated = Training(steps=20 if quick else 80, evaluate_every=20, evidence=2.0, seed=seed)
     # With this evidence threshold and few validation months no gradient learner leaves its base, so these use half their tilt.
     free, half = replace(gated, evidence=None), PolicySettings(memory="none", shrink=0.5)
@@ -70,19 +54,19 @@ def learners(quick: bool, seed: int) -> dict[str, Learner]:
     steps = Inner(support=SUPPORT, step_size=10.0)
     alone = Inner(steps=50, step_size=0.01, support=SUPPORT, optimizer="adam")
     maml = MAML(half, inner=steps, learn_step_sizes=True, training=free)
-    return {
-        "sleeves": Sleeves(),
-        "RL2": RL2(training=gated),
-        "latent": Latent(training=gated),
-        "MAML": maml,
-        "3 × MAML": Ensemble(maml),
-        "ANIL": MAML.anil(policy=half, inner=steps, learn_step_sizes=True, training=free),
-        "CAVIA": MAML.cavia(policy=half, inner=steps, learn_step_sizes=True, training=free),
-        "Reptile": Reptile(half, inner=steps, training=free),
-        "fine-tune": FineTune(half, inner=replace(steps, step_size=5.0), step_sizes=(), training=longer),
-        "scratch": Scratch(half, inner=alone, training=free),
-        "rolling retrain": RollingRetrain(half, inner=replace(alone, step_size=0.03, support=1008), training=free),
-    }
+    return [
+        Sleeves(),
+        RL2(training=gated),
+        Latent(training=gated),
+        maml,
+        Ensemble(maml),
+        MAML.anil(policy=half, inner=steps, learn_step_sizes=True, training=free),
+        MAML.cavia(policy=half, inner=steps, learn_step_sizes=True, training=free),
+        Reptile(half, inner=steps, training=free),
+        FineTune(half, inner=replace(steps, step_size=5.0), step_sizes=(), training=longer, name="fine-tune"),
+        Scratch(half, inner=alone, training=free),
+        RollingRetrain(half, inner=replace(alone, step_size=0.03, support=1008), training=free),
+    ]
 
 
 def baselines() -> list[Strategy]:
@@ -90,45 +74,16 @@ def baselines() -> list[Strategy]:
     return [InverseVolatility(), EqualWeight(), BuyAndHold(), Momentum(252), Reversal(), ResidualMomentum()]
 
 
-@dataclass(eq=False)
-class Retrained:
-    """A learner that is meta-trained at several times; each time uses the latest meta-policy trained on earlier bars only."""
-
-    name: str
-    metas: list[Meta] = field(default_factory=list)
-    adapting: bool = True
-
-    def adapt(self, bars: Bars) -> Strategy:
-        """Adapt the latest meta-policy that was trained on bars before the last of `bars`."""
-        meta = [m for m in self.metas if m.seen_until < bars.index[-1]][-1]
-        return meta.adapt(bars) if self.adapting else meta.unadapted()
-
-    def unadapted(self) -> Retrained:
-        """The control: the same meta-policies without adaptation."""
-        return Retrained(f"{self.name}, unadapted", self.metas, adapting=False)
-
-
-def retrained(name: str, learner: Learner, bars: Bars, first: int, last: int) -> Retrained:
-    """Meta-train at the start of `first` and of every `YEARS`-th year after it, on the bars before."""
-    built = Retrained(name)
-    for year in range(first, last + 1, YEARS):
-        known = bars[: str(year - 1)].without_past()
-        tasks = TaskSet.from_windows(known, support=SUPPORT, query=QUERY, warmup=WARMUP)
-        built.metas.append(learner.fit(*tasks.split(str(year - VALIDATION), embargo=0), progress=False))
-        print(f"{name}: meta-trained on data up to the end of {year - 1}", flush=True)
-    return built
-
-
 def run(bars: Bars, first: int, last: int, quick: bool, seed: int) -> tuple[WalkForward, dict[str, tuple[str, str]]]:
     """The walk-forward, and for each learner the names of its adapted and unadapted backtests."""
-    built = [retrained(name, learner, bars, first, last) for name, learner in learners(quick, seed).items()]
-    everyone: list[Adaptive] = [x for one in built for x in (one, one.unadapted())]
+    built = learners(quick, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = walk_forward(
-            [*everyone, *baselines()], bars[str(first) : str(last)], costs=COSTS, every=EVERY, progress=False
-        )
-    return result, {one.name: (one.name, one.unadapted().name) for one in built}
+            [*built, *baselines()], bars[str(first) : str(last)], costs=COSTS, every=EVERY, retrain_every=f"{YEARS}Y",
+            tasks=WindowTasks(SUPPORT, QUERY, WARMUP, validation=f"{VALIDATION}Y"), controls=True,
+        )  # fmt: skip
+    return result, {one.name: (one.name, f"{one.name}, unadapted") for one in built}
 
 
 def gaps(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from backtests import walk_forward
 from benchmarks.common import finish, options
 from markets import load
 from regimeshift import steps
+from regimeshift.options import LearningOptions, TradingOptions
 from regimeshift.spans import spans
+from regimeshift.windows import Windows
 from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum
 
 
@@ -18,15 +17,16 @@ def main() -> None:
     chosen = options(__doc__ or "")
     bars = load("stocks")
     where = spans(bars, None, None)
+    windows = Windows.of(bars)
     regimes = steps.fit_regimes(bars, where, 3, chosen.seed)
-    tasks, validation = steps.cut_tasks(bars, where, regimes)
+    tasks, validation = steps.cut_tasks(bars, where, regimes, windows)
     built = {}
-    for learner in steps.DEMO_LEARNERS:
-        with tempfile.TemporaryDirectory() as folder:
-            built[learner] = steps.train(
-                learner, tasks, validation, Path(folder), steps=30 if chosen.quick else 300, costs="10bp",
-                seed=chosen.seed, resume=False, log=None,
-            )  # fmt: skip
+    for name in steps.DEMO_LEARNERS:
+        learner = steps.build_learner(
+            name, windows, LearningOptions(), TradingOptions(), steps=30 if chosen.quick else 300, seed=chosen.seed,
+            device="auto",
+        )  # fmt: skip
+        built[name] = learner.fit(tasks, validation, progress=False)
     rl2 = built["rl2"]
     rules = [InverseVolatility(), EqualWeight(), BuyAndHold(), Momentum(252)]
     learnt = [rl2, rl2.unadapted(), rl2.shrunk(1.0, "RL2, whole tilt"), built["finetune"]]

@@ -15,6 +15,7 @@ from regimeshift.spans import Spans, spans
 
 if TYPE_CHECKING:
     from backtests import WalkForward
+    from backtests.engine.task_cuts import RegimeTasks
     from backtests.registry import RegisteredStrategy
     from markets import Bars, RegimeDetector, TaskSet
     from metalearner import MetaLearner, MetaPolicy
@@ -71,6 +72,17 @@ def cut_tasks(bars: Bars, where: Spans, regimes: RegimeDetector, windows: Window
         known, regimes, support=windows.task, query=windows.task, shortest=windows.shortest, warmup=windows.lookback + 1
     )
     return tasks.split(where.validation, purge=windows.of_daily(5, 2))
+
+
+def task_cut(windows: Windows) -> RegimeTasks:
+    """How learners that are trained within a backtest cut their tasks: as those of `cut_tasks`, at each fold."""
+    from backtests.engine.task_cuts import RegimeTasks
+    from markets import HiddenMarkovRegimes
+
+    return RegimeTasks(
+        HiddenMarkovRegimes(3), support=windows.task, query=windows.task, shortest=windows.shortest,
+        warmup=windows.lookback + 1, validation=0.4, purge=windows.of_daily(5, 2),
+    )  # fmt: skip
 
 
 def tell_tasks(tasks: TaskSet, validation: TaskSet, where: Spans) -> None:
@@ -143,7 +155,7 @@ def train(
 
 
 def rules_from_names(names: list[str], bars: Bars, windows: Windows) -> list[Strategy]:
-    """The rules of ``--rules``, with windows that suit the bars.
+    """The rules of ``--strategies``, with windows that suit the bars; ``all`` is every one that there are bars for.
 
     Raises
     ------
@@ -151,26 +163,32 @@ def rules_from_names(names: list[str], bars: Bars, windows: Windows) -> list[Str
         When one is unknown, or there are too few bars to warm it up.
     """
     from markets import InputError
-    from strategies.named import strategy_from_name
+    from strategies.named import ALL, strategy_from_name
 
-    rules = [strategy_from_name(name, windows.year, windows.volatility) for name in names]
     have = len(bars) + bars.past
-    for name, rule in zip(names, rules, strict=True):
+    listed = dict.fromkeys(name for each in names for name in (ALL if each == "all" else (each,)))
+    found = [(name, strategy_from_name(name, windows.year, windows.volatility)) for name in listed]
+    rules: list[Strategy] = []
+    for name, rule in found:
+        if rule.warmup >= have and "all" in names and name not in names:
+            console.print(f"Left out: {rule.name}, which needs {count(rule.warmup, 'bar')} to warm up.", markup=False)
+            continue
         if rule.warmup >= have:
             shorter = f"{name.partition(':')[0]}:{max(have // 2, 2)}"
             hint = (
                 "use more bars"
                 if ".py:" in name
-                else f"write a shorter window, as in --rules {shorter}, or use more bars"
+                else f"write a shorter window, as in --strategies {shorter}, or use more bars"
             )
             raise InputError(
                 f"{rule.name} needs {count(rule.warmup, 'bar')} to warm up, but {bars.name} has {have:,}; {hint}"
             )
+        rules.append(rule)
     return rules
 
 
 def require_named(rules: Sequence[str], models: Sequence[str]) -> None:
-    """Check the names of ``--rules`` and the folders of ``--models``, before the data are read.
+    """Check the names of ``--strategies`` and the folders of ``--models``, before the data are read.
 
     Raises
     ------
@@ -182,7 +200,9 @@ def require_named(rules: Sequence[str], models: Sequence[str]) -> None:
     from strategies.named import strategy_from_name
 
     for rule in rules:
-        with naming(f"--rules {rule}"):
+        if rule == "all":
+            continue
+        with naming(f"--strategies {rule}"):
             file, _, _ = rule.rpartition(":")
             if not file.endswith(".py"):
                 strategy_from_name(rule)

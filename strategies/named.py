@@ -7,6 +7,7 @@ from strategies.rules import BuyAndHold, EqualWeight, InverseVolatility, Momentu
 from strategies.strategy import Strategy
 from strategies.user_file import load_strategy
 
+ALL = ("equal_weight", "buy_and_hold", "inverse_volatility", "momentum")
 RULES = "equal_weight, buy_and_hold, inverse_volatility:WINDOW, momentum:WINDOW"
 
 

@@ -101,7 +101,7 @@ def test_regression_too_few_bars_name_an_option_that_the_command_has(tmp_path):
         "--lookback",
         "use more bars",
     )
-    refused(call("backtest", "few.csv", cwd=tmp_path), "needs 64 bars", "--rules inverse_volatility:15")
+    refused(call("backtest", "few.csv", cwd=tmp_path), "needs 64 bars", "--strategies inverse_volatility:15")
     done = call("backtest", "few.csv", "--rules", "inverse_volatility:10", "momentum:10", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     wide(tmp_path / "short.csv", pd.bdate_range("2018-01-01", periods=500), walk(500, 2, 0.01), ["A", "B"])

@@ -1,1 +1,1 @@
-"""How backtests are run: folds, jobs, and the check that nothing reads the future."""
+"""How backtests are run: folds, jobs, their cache, and the check that nothing reads the future."""

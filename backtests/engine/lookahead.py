@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from rich.progress import Progress
 
-from backtests.engine.walk_forward import Adaptive
+from backtests.engine.protocols import Adaptive
 from markets import Bars, InputError
 from markets.accounting.plan import PARTS
 from markets.bars.bars import FIELDS
@@ -111,10 +111,10 @@ def find_lookahead(
         for panel in (bars, _with_gaps(bars, rows, rng)):
             known = panel[: first // 2]
             whole = _planned(make(), known, panel)
-            _same_twice(whole, _planned(make(), known, panel), strategy.name)
+            same_twice(whole, _planned(make(), known, panel), strategy.name)
             for cut in rows.tolist():
                 for how, other in (("cut off", panel[: cut + 1]), ("scrambled", _scrambled(panel, cut, rng))):
-                    found = _differences(whole, _planned(make(), known, other), panel, cut, how, tolerance)
+                    found = differences(whole, _planned(make(), known, other), panel, cut, how, tolerance)
                     leaks += [leak for leak in found if leak not in leaks]  # both panels may show the same leak
                 bar.advance(task)
     return leaks
@@ -140,7 +140,8 @@ def _planned(strategy: Adaptive, known: Bars, bars: Bars) -> Plan:
         raise InputError(f"{strategy.name} fails on {bars.name}: {type(error).__name__}: {error}") from error
 
 
-def _same_twice(one: Plan, two: Plan, name: str) -> None:
+def same_twice(one: Plan, two: Plan, name: str) -> None:
+    """Raise `InputError` if two plans for the same bars differ."""
     for part in PARTS:
         a, b = getattr(one, part), getattr(two, part)
         if (a is None) != (b is None) or (a is not None and not np.array_equal(a, b)):
@@ -149,7 +150,7 @@ def _same_twice(one: Plan, two: Plan, name: str) -> None:
             )
 
 
-def _differences(whole: Plan, other: Plan, bars: Bars, cut: int, how: str, tolerance: float) -> Iterator[Leak]:
+def differences(whole: Plan, other: Plan, bars: Bars, cut: int, how: str, tolerance: float) -> Iterator[Leak]:
     """For each part of the plan, the first row up to the cut that differs."""
     for part in PARTS:
         one, two = whole.part(part), other.part(part)

@@ -8,7 +8,7 @@ import warnings
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -349,6 +349,10 @@ class MetaLearner(ABC):
             )
         if self.context < 1:
             raise InputError(f"{self.name}: context is {self.context}; it must be at least 1")
+
+    def with_seed(self, seed: int) -> Self:
+        """The same learner with another seed."""
+        return replace(self, training=replace(self.training, seed=seed))
 
     def sampler(self, policy: nn.Module, tasks: Any) -> TaskSampler:
         """The objective's sampler on `tasks`, with this learner's context and support."""

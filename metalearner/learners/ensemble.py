@@ -103,6 +103,14 @@ class Ensemble:
         if self.members < 1:
             raise InputError(f"an ensemble has {self.members} members; it needs at least 1")
 
+    @property
+    def name(self) -> str:
+        return f"{self.members} × {self.learner.name}"
+
+    def with_seed(self, seed: int) -> Ensemble:
+        """The same ensemble, whose first member has another seed."""
+        return replace(self, learner=self.learner.with_seed(seed))
+
     def fit(self, tasks: TaskSet, validation: TaskSet, *, checkpoint: str | Path | None = None, **options: Any):
         """Train the members one after another; arguments as for `MetaLearner.fit`.
 
@@ -117,4 +125,4 @@ class Ensemble:
             member = replace(self.learner, training=replace(self.learner.training, seed=self.learner.training.seed + k))
             place = None if checkpoint is None else Path(checkpoint).with_stem(f"{Path(checkpoint).stem}-{k}")
             members.append(member.fit(tasks, validation, checkpoint=place, **options))
-        return EnsemblePolicy(f"{self.members} × {self.learner.name}", members)
+        return EnsemblePolicy(self.name, members)

@@ -1,30 +1,63 @@
-"""``regimeshift backtest``: walk-forward backtests of models and rules."""
+"""``regimeshift backtest``: walk-forward backtests of learners, models and rules."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from regimeshift.options import DataOptions, NamedSource, TradingOptions, named
+import tyro
+
+from regimeshift.options import DataOptions, LearningOptions, NamedSource, TradingOptions, named
+
+if TYPE_CHECKING:
+    from markets import Bars
+    from regimeshift.windows import Windows
 
 
 @dataclass
 class Backtest(TradingOptions, DataOptions):
-    """Run walk-forward backtests of trained models and rules, net of costs; print a table, write a report, log an MLflow run."""
+    """Run walk-forward backtests of learners, models and rules, net of costs: a table, a report and an MLflow run."""
 
     source: NamedSource = None
     models: list[str] = field(default_factory=list)
     """Folders of models trained by `regimeshift train`; each is backtested with and without adaptation.
     Also models:/NAME@ALIAS or models:/NAME/VERSION: registered versions, as they were adapted then."""
-    rules: list[str] = field(default_factory=lambda: ["inverse_volatility", "equal_weight", "momentum"])
-    """Any of equal_weight, buy_and_hold, inverse_volatility:WINDOW, momentum:WINDOW, my_file.py:MyStrategy. Windows are in bars;
-    by default a quarter (volatility) and a year (momentum) of daily or longer bars, or 63 and 252 shorter ones."""
-    start: str | None = None
-    """Start of the test, such as 2008 or 2008-01-31; earlier bars are used as warm-up.
+    strategies: Annotated[list[str], tyro.conf.arg(aliases=("--rules",))] = field(
+        default_factory=lambda: ["inverse_volatility", "equal_weight", "momentum"]
+    )
+    """Rules: all, or any of equal_weight, buy_and_hold, inverse_volatility:WINDOW, momentum:WINDOW, my_file.py:MyStrategy.
+    Windows are in bars; by default a quarter (volatility) and a year (momentum) of daily or longer bars, or 63 and 252 shorter
+    ones."""
+    start: Annotated[str | None, tyro.conf.arg(aliases=("--from",))] = None
+    """Start of the test, such as 2008 or 2008-01-31; earlier bars are used as warm-up and for training.
     By default, the first bar after the data that the models were trained on."""
     every: int | None = None
     """Bars between adaptations; by default a quarter of daily or longer bars, or 63 shorter ones."""
+    learners: list[Literal["rl2", "latent", "maml", "anil", "cavia", "reptile", "finetune", "scratch", "rolling"]] = (
+        field(default_factory=list)
+    )
+    """Learners to train anew within the backtest, on what was known then; each with and without adaptation."""
+    retrain_every: str = "1Y"
+    """Time between trainings of the learners: years, months, weeks or days, as in 1Y, 6M, 2W or 10D."""
+    scheme: Literal["expanding", "rolling"] = "expanding"
+    """Train on all bars so far, or on the last of them alone (--train)."""
+    train: str | None = None
+    """Time to train on, such as 10Y: at least (expanding) or exactly (rolling)."""
+    steps: int = 300
+    """Training steps of the learners."""
+    seed: int = 0
+    """Seed of the learners."""
+    jobs: int | None = None
+    """Jobs to run in parallel: a strategy, or a learner in one fold."""
+    cache: str | None = None
+    """Folder in which finished jobs are kept, so that an interrupted or extended backtest goes on where it was. By default the
+    cache of this machine with --learners, and none without."""
+    check: bool = True
+    """Refuse strategies that look ahead: rows of their plans are planned again without later bars."""
+    strict: bool = False
+    """Check every row for look-ahead, not a sample of them."""
     report: str = "report.html"
     """File for the report."""
     ledgers: str | None = None
@@ -44,7 +77,10 @@ class Backtest(TradingOptions, DataOptions):
         costs, execution = self.charged(), self.limits()
         if self.every is not None and self.every < 1:
             raise InputError(f"--every {self.every}: it must be at least 1 bar")
-        steps.require_named(self.rules, self.models)
+        if self.strict and not self.check:
+            raise InputError("--strict checks every row for look-ahead, and --no-check none; give one of them")
+        steps.require_named(self.strategies, self.models)
+        cache = self._cache()
         bars = self.held(self.source)
         with step(f"checking {bars.name}"):
             from markets import check
@@ -57,7 +93,7 @@ class Backtest(TradingOptions, DataOptions):
             from markets import load_detector
             from metalearner import MetaPolicy
 
-            rules = steps.rules_from_names(self.rules, bars, windows)
+            rules = steps.rules_from_names(self.strategies, bars, windows)
             metas = [steps.trained(model) for model in self.models]
             if len({meta.name for meta in metas}) < len(metas):
                 for meta, folder in zip(metas, self.models, strict=True):
@@ -69,7 +105,9 @@ class Backtest(TradingOptions, DataOptions):
         learnt = [s for m in metas for s in ((m, m.unadapted()) if isinstance(m, MetaPolicy) else (m,))]
         every = windows.quarter if self.every is None else self.every
         result = walk_forward(
-            [*learnt, *rules], span, costs=costs, execution=execution, every=every, regimes=shaded
+            [*self._learners(bars, windows), *learnt, *rules], span, costs=costs, execution=execution, every=every,
+            regimes=shaded, train=self.train, retrain_every=self.retrain_every, scheme=self.scheme, controls=True,
+            tasks=steps.task_cut(windows), check="strict" if self.strict else self.check, jobs=self.jobs, cache=cache,
         )  # fmt: skip
         steps.show_result(result)
         path: Path | None = None
@@ -91,3 +129,26 @@ class Backtest(TradingOptions, DataOptions):
                 name = f"{i}_" + re.sub(r"[^\w.-]+", "_", backtest.name)  # the number keeps names distinct
                 result.ledger(backtest.name).trades.to_csv(trades / f"{name}.csv", index=False)
             console.print(f"Ledgers: {trades.resolve()}", markup=False)
+
+    def _cache(self) -> Path | None:
+        """The folder of finished jobs."""
+        from markets.data.cache import root
+        from regimeshift.console import naming, writable
+
+        if self.cache is None:
+            return root() / "backtests" if self.learners else None
+        with naming(f"--cache {self.cache}"):
+            return writable(self.cache)
+
+    def _learners(self, bars: Bars, windows: Windows) -> list[Any]:
+        """The learners of ``--learners``, with windows that suit the bars."""
+        from regimeshift import steps
+
+        if self.learners:
+            steps.require(bars, windows)
+        return [
+            steps.build_learner(
+                name, windows, LearningOptions(), self, steps=self.steps, seed=self.seed, device="auto"
+            )
+            for name in self.learners
+        ]  # fmt: skip

@@ -366,8 +366,8 @@ def test_regression_regimes_of_few_bars_says_where_the_fit_ends(bars, message, t
     ("words", "message"),
     [
         (("--every", "0"), "--every 0: it must be at least 1"),
-        (("--rules", "moment"), "--rules moment: rule 'moment' is unknown"),
-        (("--rules", "mine.py:Mine"), "--rules mine.py:Mine: mine.py: no such file"),
+        (("--rules", "moment"), "--strategies moment: rule 'moment' is unknown"),
+        (("--rules", "mine.py:Mine"), "--strategies mine.py:Mine: mine.py: no such file"),
         (("--models", "models/nope"), "--models: models/nope: no trained model there"),
         (("--report", "/proc/x.html"), "--report /proc/x.html: /proc: cannot write there"),
     ],
@@ -387,3 +387,52 @@ def test_regression_a_backtest_without_its_report_is_logged(desk, monkeypatch):
     monkeypatch.setattr(tracking, "log_result", lambda result, report: logged.append(report))
     refused(call("backtest", "my.csv", "--rules", "equal_weight", cwd=desk), "report.html: cannot be written")
     assert logged == [None]
+
+
+def test_backtest_trains_learners_within_its_folds_and_keeps_them(desk, tmp_path):
+    words = ["backtest", "my.csv", "--strategies", "equal_weight", "--from", "2005"]
+    words += ["--learners", "finetune", "--steps", "2"]
+    words += ["--retrain-every", "1Y", "--cache", str(tmp_path / "kept"), "--report", str(tmp_path / "r.html")]
+    first = call(*words, cwd=desk)
+    assert first.returncode == 0, first.stderr
+    assert "pre-train + fine-tune, unadapted" in first.stdout
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").iterdir()}
+    assert len(kept) == 3  # two folds, one rule
+    assert call(*words, "--leverage", "1", cwd=desk).stdout == first.stdout
+    assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").iterdir()}
+    refused(
+        call(*words, "--retrain-every", "often", cwd=desk),
+        "retrain_every is 'often'; write a number of bars, or a time",
+    )
+
+
+def test_all_strategies_run_and_those_without_enough_bars_are_named(desk, tmp_path):
+    done = call(
+        "backtest", "my.csv", "--strategies", "all", "--from", "2005", "--report", str(tmp_path / "r.html"), cwd=desk
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("equal weight", "buy and hold", "momentum 252"):
+        assert name in done.stdout
+    short = samples.regime_bars(100, 2, seed=1)
+    pd.DataFrame(short.close, index=short.index.rename("date"), columns=["A", "B"]).to_csv(tmp_path / "short.csv")
+    done = call("backtest", "short.csv", "--strategies", "all", "--from", "2001-05", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Left out: momentum 252, which needs 252 bars to warm up." in done.stdout
+    refused(
+        call("backtest", "short.csv", "--strategies", "all", "momentum", cwd=tmp_path), "momentum 252 needs 252 bars"
+    )
+
+
+def test_a_strategy_that_looks_ahead_is_refused(desk, tmp_path):
+    text = (
+        "import numpy as np\nfrom strategies import Plan, Strategy\n\n\nclass Tomorrow(Strategy):\n    name = 'tomorrow'\n\n"
+        "    def plan(self, bars):\n        rises = np.diff(bars.close, axis=0, append=bars.close[-1:]) > 0\n"
+        "        return Plan(rises / 3)\n"
+    )
+    (tmp_path / "mine.py").write_text(text)
+    words = ["backtest", "my.csv", "--strategies", f"{tmp_path / 'mine.py'}:Tomorrow", "--from", "2006"]
+    words += ["--report", str(tmp_path / "r.html")]
+    refused(call(*words, cwd=desk), "tomorrow looks ahead: aim of S", "it looks at least 1 bar ahead", "(--no-check)")
+    refused(call(*words, "--strict", cwd=desk), "tomorrow looks ahead: aim of S")
+    assert call(*words, "--no-check", cwd=desk).returncode == 0
+    refused(call(*words, "--no-check", "--strict", cwd=desk), "--strict checks every row")

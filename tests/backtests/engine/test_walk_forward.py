@@ -2,10 +2,14 @@ import warnings
 
 import numpy as np
 import pytest
+import walkers
 
 from backtests import walk_forward
+from backtests.engine.task_cuts import WindowTasks
+from backtests.engine.walk_forward import _Seed
 from markets import Bars, Execution, InputError, simulate
-from strategies import BuyAndHold, EqualWeight, Momentum, Plan, Strategy
+from metalearner import Ensemble, FineTune, Inner, Training
+from strategies import BuyAndHold, EqualWeight, Momentum, Plan, PolicySettings, Strategy
 
 
 class Watcher(Strategy):
@@ -29,9 +33,11 @@ class Watcher(Strategy):
 
 def test_adaptation_sees_nothing_later_than_the_bar_it_decides_at(bars):
     watcher = Watcher()
-    walk_forward([watcher], bars[1000:], every=200, progress=False)
+    walk_forward([watcher], bars[1000:], every=200, check=False, progress=False)
     assert [len(b) for b in watcher.adapted] == [1001, 1201, 1401]
-    assert [(b.past, len(b)) for b in watcher.planned] == [(1000, 200), (1200, 200), (1400, 100)]
+    # what the strategy adapted before would want at the bar of an adaptation is asked too, to say what changed
+    asked = [(1000, 200), (1200, 200), (1200, 1), (1400, 100), (1400, 1)]
+    assert [(b.past, len(b)) for b in watcher.planned] == asked
 
 
 def test_a_rule_is_simply_simulated(bars):
@@ -151,3 +157,128 @@ def test_regression_a_model_of_dates_is_run_on_bars_with_a_time_zone(bars):
     rule.seen_until = zoned.index[0]
     with pytest.raises(InputError, match=r"equal weight: seen_until .* has a UTC offset, but the times of the data"):
         walk_forward([rule], bars[1300:], progress=False)
+
+
+TASKS = WindowTasks(40, 20, 60)
+LEARNT = {"every": 40, "retrain_every": "6M", "tasks": TASKS, "progress": False}
+
+
+class Looking(walkers.MeanLearner):
+    """Records what it is trained on."""
+
+    def fit(self, tasks, validation, *, progress):
+        seen.append((tasks, validation))
+        return super().fit(tasks, validation, progress=progress)
+
+
+seen: list = []
+
+
+@pytest.mark.parametrize("purge", [0, 7])
+def test_a_learner_is_trained_on_the_bars_before_each_fold(bars, purge):
+    seen.clear()
+    span = bars[700:]
+    found = walk_forward([Looking()], span, purge=purge, **LEARNT)[0]
+    assert len(seen) == len(found.folds) == 7
+    edges = [fold.span[0] for fold in found.folds]
+    assert edges == [span.index[0], *(t for t in edges[1:] if t.month in (1, 7) or t.month in (3, 9))]
+    for fold, (tasks, validation) in zip(found.folds, seen, strict=True):
+        row = bars.index.get_loc(fold.span[0])
+        assert len(tasks.bars) + tasks.bars.past == row - purge  # nothing later is even held
+        assert fold.trained_until == max(t.times[2] for t in (*tasks, *validation)) <= bars.index[row - purge - 1]
+        assert fold.span[0] <= fold.adapted_until <= fold.span[1]
+    assert found.folds[-1].span[1] == bars.index[-1]
+
+
+def test_rolling_training_forgets_and_expanding_does_not(bars):
+    firsts = {}
+    for scheme in ("expanding", "rolling"):
+        seen.clear()
+        walk_forward([Looking()], bars[700:], scheme=scheme, train=400, **LEARNT)
+        firsts[scheme] = [bars.index.get_loc(tasks[0].times[0]) for tasks, _ in seen]
+        stops = [len(tasks.bars) + tasks.bars.past for tasks, _ in seen]
+    assert len(set(firsts["expanding"])) == 1
+    assert firsts["rolling"] == [stop - 400 for stop in stops]  # the bars before warm its features up
+
+
+def test_one_account_runs_through_all_folds(bars):
+    span = bars[700:]
+    result = walk_forward([walkers.MeanLearner(), EqualWeight()], span, costs="20bp", **LEARNT)
+    found = result["mean"]
+    expected = simulate(span, found.plan, costs="20bp")
+    np.testing.assert_array_equal(found.equity, expected.equity[0])
+    for fold in found.folds[1:]:  # the plan of each fold is that of its own model
+        row = bars.index.get_loc(fold.span[0])
+        learner = walkers.MeanLearner()
+        model = learner.fit(*TASKS(bars[:row]), progress=False)
+        stretch = bars.rows(row, row + 5)
+        np.testing.assert_array_equal(
+            found.plan.aim[row - 700 : row - 695], model.adapt(bars[: row + 1]).plan(stretch).aim
+        )
+    assert found.fingerprint is not None
+    assert result.benchmark == "equal weight"
+    assert walk_forward([walkers.MeanLearner(), Momentum(20)], span, **LEARNT).benchmark == "momentum 20"
+
+
+def test_events_say_what_an_adaptation_changed_at_one_bar(bars):
+    found = walk_forward([walkers.MeanLearner()], bars[700:], controls=True, **LEARNT)
+    mean, control = found
+    assert control.name == "mean, unadapted"
+    assert len(mean.events) > len(mean.folds)
+    assert [e.time for e in mean.events if e.kind == "trained"] == [fold.span[0] for fold in mean.folds]
+    assert not control.events
+    assert mean.events[0].what == "trained, the first"
+    event = next(e for e in mean.events if e.kind == "adapted")
+    row = bars.index.get_loc(event.time)
+    model = walkers.MeanLearner().fit(*TASKS(bars[:700]), progress=False)
+    before, after = (model.adapt(bars[:r]).plan(bars.rows(row, row + 1)).aim[0] for r in (row - 39, row + 1))
+    assert event.change == pytest.approx(np.abs(after - before).sum())
+    k = int(np.abs(after - before).argmax())
+    assert (event.symbol, event.before, event.after) == (bars.symbols[k], before[k], after[k])
+    assert event.what.startswith(f"adapted: {event.symbol} ")
+
+
+def test_seeds_train_it_once_each(bars):
+    found = walk_forward([walkers.MeanLearner(), EqualWeight()], bars[1200:], seeds=(0, 5), **LEARNT)
+    assert [b.name for b in found] == ["mean, seed 0", "mean, seed 5", "equal weight"]
+    assert (found[0].plan.aim != found[1].plan.aim).any()
+    with pytest.raises(InputError, match=r"mean, seed 0 has no with_seed\(seed\)"):
+        walk_forward([_Seed(walkers.MeanLearner(), "mean, seed 0")], bars[1200:], seeds=(0,), **LEARNT)
+
+
+def test_a_real_learner_is_retrained(bars):
+    training = Training(steps=4, evaluate_every=2, evidence=None)
+    learner = FineTune(PolicySettings(memory="none"), inner=Inner(support=40), step_sizes=(), training=training)
+    found = walk_forward(
+        [learner], bars[1200:], every=60, retrain_every="1Y", tasks=WindowTasks(40, 20), progress=False
+    )[0]
+    assert found.name == learner.name
+    assert len(found.folds) == 2
+    assert found.folds[0].trained_until != found.folds[1].trained_until
+    assert np.isfinite(found.equity).all()
+    assert learner.with_seed(3).training.seed == 3
+    assert Ensemble(learner, 2).with_seed(3).learner.training.seed == 3
+    assert Ensemble(learner, 2).name == f"2 × {learner.name}"
+
+
+@pytest.mark.parametrize("fill", ["next_close", "same_close"])
+@pytest.mark.filterwarnings("ignore:.*same_close")
+def test_the_bar_behind_each_position_is_recorded(bars, fill):
+    found = walk_forward([EqualWeight()], bars[1400:], execution=Execution(fill=fill), progress=False)[0]
+    times = bars.index[1400:].to_numpy()
+    if fill == "same_close":
+        np.testing.assert_array_equal(found.known, times)
+    else:
+        assert np.isnat(found.known[0])
+        np.testing.assert_array_equal(found.known[1:], times[:-1])
+        assert not found.weights[0].any()
+    np.testing.assert_allclose(found.returns, found.equity[1:] / found.equity[:-1] - 1)
+
+
+def test_settings_of_folds_that_cannot_be(bars):
+    with pytest.raises(InputError, match="scheme is 'sideways'; use \"expanding\""):
+        walk_forward([EqualWeight()], bars, scheme="sideways")
+    with pytest.raises(InputError, match="embargo is 3: in a walk-forward no training follows a test"):
+        walk_forward([EqualWeight()], bars, embargo=3)
+    with pytest.raises(InputError, match=r"are too few to train on"):
+        walk_forward([walkers.MeanLearner()], bars, **LEARNT)
