@@ -72,3 +72,25 @@ def sortino(returns: np.ndarray, per_year: float = 1.0) -> float:
 def max_drawdown(wealth: np.ndarray) -> float:
     """Largest fall from the running maximum, as a positive fraction of that maximum."""
     return float((1 - wealth / np.maximum.accumulate(wealth)).max())
+
+
+def returns_of(equity: np.ndarray) -> np.ndarray:
+    """Simple returns of an account from mark to mark, shape (T − 1,); 0 after ruin."""
+    before = equity[:-1]
+    alive = before > 0
+    return np.where(alive, equity[1:] / np.where(alive, before, 1.0) - 1, 0.0)
+
+
+def skew(returns: np.ndarray) -> float:
+    """Third central moment over the cube of the standard deviation, both of the sample (ddof 0)."""
+    return _standardised(returns, 3)
+
+
+def kurtosis(returns: np.ndarray) -> float:
+    """Fourth central moment over the fourth power of the standard deviation, both of the sample (ddof 0); 3 if normal."""
+    return _standardised(returns, 4)
+
+
+def _standardised(returns: np.ndarray, power: int) -> float:
+    scale = float(returns.std()) if len(returns) > 1 else 0.0
+    return float(np.mean(((returns - returns.mean()) / scale) ** power)) if scale > RESOLUTION else np.nan

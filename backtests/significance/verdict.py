@@ -1,0 +1,261 @@
+"""The verdict: what the record says of each strategy beside a benchmark, in figures and in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from backtests.report.section import Section
+from backtests.results import Backtest, Backtests
+from backtests.significance.overfitting import overfitting
+from backtests.significance.record import Trials, deflated_sharpe, probabilistic_sharpe, shortest_record
+from backtests.significance.sharpe_ratio import FEWEST, influence, sharpe_difference, sharpe_interval, simple_returns
+from backtests.significance.superiority import superiority
+from markets import InputError
+from markets.common.statistics import bars_per_year, sharpe, years
+from markets.common.words import count
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+LEVEL = 0.05  # of the tests; intervals are of 95 %
+SURE = 0.95  # a probabilistic or deflated Sharpe ratio below it is no evidence
+FURTHEST = 100  # years; a longer wait is not counted
+RESAMPLES = 1000
+
+COLUMNS = {
+    "sharpe": "annualised Sharpe ratio",
+    "low": "lower end of its 95 % interval",
+    "high": "upper end",
+    "psr": "probability that it is above 0, if this were the only trial",
+    "dsr": "the same for the best of the trials counted",
+    "difference": "Sharpe ratio minus the benchmark's",
+    "difference_low": "lower end of its 95 % interval",
+    "difference_high": "upper end",
+    "p": "SPA's p-value, step-down: as far above the benchmark as this or further by luck, in as many strategies",
+    "p_worse": "the same for as far below",
+    "min_track_years": "record needed to tell the ratio from 0 at 5 %",
+    "more_years": "more years needed to tell the difference from 0 at 5 %, if it stays as it is",
+    "difference_before_costs": "the difference before all costs",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What the record says of each strategy.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per strategy, with the columns of `COLUMNS`. NaN where a figure is not defined.
+    sentences : dict of str to str
+        By strategy.
+    benchmark : str
+    trials : Trials
+        What the deflated Sharpe ratio counts.
+    pbo : float
+        Probability of backtest overfitting of choosing the strategy of the best Sharpe ratio; NaN if there are too few bars.
+    years : float
+        Length of the record.
+    """
+
+    table: pd.DataFrame
+    sentences: dict[str, str]
+    benchmark: str
+    trials: Trials
+    pbo: float
+    years: float
+
+    @property
+    def finding(self) -> str:
+        """All of it in one sentence."""
+        better, worse = (self.table[column] <= LEVEL for column in ("p", "p_worse"))
+        others = len(self.table) - 1
+        lead = self.table["p"].min()
+        found = f"{_number(better.sum())} of {count(others, 'strategy').replace('strategys', 'strategies')} is better than {self.benchmark}"
+        found = found.replace(" is ", " are ") if better.sum() != 1 else found
+        tested = "" if np.isnan(lead) else f" (SPA p {_equals(lead)})"
+        overfit = "" if np.isnan(self.pbo) else f"; the best of one half is below the median of the other in {self.pbo:.0%}"
+        return f"{found}{tested}, {_number(worse.sum()).lower()} {'is' if worse.sum() == 1 else 'are'} worse{overfit}."
+
+    def section(self) -> Section:
+        """The verdict as a section of the report."""
+        return Section(
+            "Was it luck?",
+            self.finding,
+            f"How far {self.benchmark} was beaten by more than chance in {self.years:.1f} years, with {self.trials.count:,} trials "
+            "on these data counted.",
+            "That the future is like the past; nor does it count what was tried elsewhere, or seen by eye, before these trials.",
+            self.table,
+            self._draw,
+        )
+
+    def _draw(self) -> go.Figure:
+        import plotly.graph_objects as go
+
+        table = self.table[::-1]  # the first row is drawn at the top
+        below, above = table["sharpe"] - table["low"], table["high"] - table["sharpe"]
+        figure = go.Figure(
+            go.Scatter(
+                x=table["sharpe"], y=list(table.index), mode="markers", customdata=[self.sentences[n] for n in table.index],
+                error_x={"type": "data", "symmetric": False, "array": above, "arrayminus": below},
+                hovertemplate="%{y}: %{x:.2f}<br>%{customdata}<extra></extra>",
+            )
+        )  # fmt: skip
+        figure.add_vline(x=0, line={"width": 1, "color": "gray"})
+        figure.add_vline(x=self.table.loc[self.benchmark, "sharpe"], line={"width": 1, "dash": "dot", "color": "gray"})
+        figure.update_layout(xaxis_title="annualised Sharpe ratio, with 95 % interval", height=120 + 26 * len(table))
+        return figure
+
+
+def verdict(
+    result: Backtests, benchmark: str | None = None, trials: int | Trials | None = None, seed: int = 0
+) -> Verdict:
+    """Judge each strategy of `result` beside the benchmark.
+
+    Parameters
+    ----------
+    result : Backtests
+    benchmark : str, optional
+        Name of the strategy to compare with; by default the result's.
+    trials : int or Trials, optional
+        What was tried on these bars, as `backtests.tracking.trials` counts it; by default the strategies of `result` alone.
+    seed : int
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    InputError
+        When there is no such benchmark.
+    """
+    names = [b.name for b in result]
+    benchmark = benchmark or default_benchmark(result)
+    if benchmark not in names:
+        raise InputError(f"benchmark {benchmark!r} is none of the strategies; choose from {', '.join(names)}")
+    returns = np.column_stack([simple_returns(b) for b in result])
+    per_year, span = bars_per_year(result.bars.index), years(result.bars.index)
+    counted = _counted(trials, returns, per_year)
+    table = pd.DataFrame(np.nan, index=pd.Index(names, name="strategy"), columns=list(COLUMNS))
+    pbo = np.nan
+    if len(returns) >= FEWEST and np.isfinite(per_year):
+        _judge(table, returns, names.index(benchmark), per_year, span, counted, seed)
+        gross = returns + np.column_stack([_cost(b) for b in result])
+        ratios = [sharpe(column, per_year) for column in gross.T]
+        table["difference_before_costs"] = np.subtract(ratios, ratios[names.index(benchmark)])
+        pbo = _pbo(returns)
+    sentences = {b.name: _sentence(b, table.loc[b.name], benchmark, counted, len(returns)) for b in result}
+    return Verdict(table, sentences, benchmark, counted, pbo, span)
+
+
+def default_benchmark(result: Backtests) -> str:
+    """The result's benchmark; "equal weight" if it names none, or the first strategy without a model, or the first."""
+    named = getattr(result, "benchmark", None)
+    plain = [b.name for b in result if b.fingerprint is None]
+    return named or next((name for name in plain if name == "equal weight"), (plain or [result[0].name])[0])
+
+
+def _counted(trials: int | Trials | None, returns: np.ndarray, per_year: float) -> Trials:
+    """The trials with a standard deviation: that of the strategies at hand where it is unknown, or that of chance."""
+    found = trials if isinstance(trials, Trials) else Trials(returns.shape[1] if trials is None else trials)
+    if found.count < 1:
+        raise InputError(f"trials is {found.count}; it must be at least 1")
+    if np.isfinite(found.std):
+        return found
+    ratios = np.array([sharpe(column, per_year) for column in returns.T])
+    ratios = ratios[np.isfinite(ratios)]
+    by_chance = np.sqrt(per_year / max(len(returns), 1))
+    return Trials(found.count, float(ratios.std(ddof=1)) if len(ratios) > 2 else float(by_chance))
+
+
+def _judge(
+    table: pd.DataFrame, returns: np.ndarray, at: int, per_year: float, span: float, trials: Trials, seed: int
+) -> None:
+    """Fill the rows of `table` from returns (T, N), of which column `at` is the benchmark's."""
+    root = np.sqrt(per_year)
+    gains, blocks = np.zeros_like(returns), []
+    for k, column in enumerate(returns.T):
+        name = table.index[k]
+        one = sharpe_interval(column, 1 - LEVEL, RESAMPLES, seed) * root
+        gap = sharpe_difference(column, returns[:, at], 1 - LEVEL, RESAMPLES, seed) * root
+        table.loc[name, ["sharpe", "low", "high"]] = one.value, one.low, one.high
+        table.loc[name, "psr"] = probabilistic_sharpe(column)
+        table.loc[name, "dsr"] = deflated_sharpe(column, trials.count, trials.std / root)
+        table.loc[name, "min_track_years"] = shortest_record(column, level=1 - LEVEL) / per_year
+        table.loc[name, ["difference", "difference_low", "difference_high"]] = gap.value, gap.low, gap.high
+        if np.isfinite(gap.value) and gap.low < gap.high:
+            effect = influence(np.column_stack([column, returns[:, at]]))
+            gains[:, k] = gap.value / root + effect - effect.mean()
+            blocks.append(gap.block)
+    if not blocks:
+        return
+    block = float(np.mean(blocks))
+    better, worse = (superiority(g, block=block, resamples=RESAMPLES, seed=seed) for g in (gains, -gains))
+    table["p"], table["p_worse"] = better.adjusted, worse.adjusted
+    ahead = better.statistic > 0
+    critical, t = np.where(ahead, better.critical, worse.critical), np.abs(better.statistic)
+    with np.errstate(divide="ignore"):
+        table["more_years"] = np.maximum(span * ((critical / t) ** 2 - 1), 0.0)
+
+
+def _cost(backtest: Backtest) -> np.ndarray:
+    """Costs as fractions of the equity before them, shape (T − 1,)."""
+    before = backtest.equity[:-1]
+    return np.where(before > 0, backtest.cost[1:] / np.where(before > 0, before, 1.0), 0.0)
+
+
+def _pbo(returns: np.ndarray) -> float:
+    """PBO over the strategies that differ, by 16 blocks or as many as have 20 bars each; NaN for fewer than 4."""
+    distinct = np.unique(returns.round(12), axis=1)
+    blocks = min(16, len(returns) // 40 * 2)
+    return overfitting(distinct, blocks).probability if distinct.shape[1] > 1 and blocks >= 4 else np.nan
+
+
+def _sentence(backtest: Backtest, row: pd.Series, benchmark: str, trials: Trials, returns: int) -> str:
+    if (backtest.equity <= 0).any():
+        return f"ruined on {backtest.index[int((backtest.equity <= 0).argmax())]:%Y-%m-%d}"
+    if returns < FEWEST:
+        return f"the record is too short to tell: {count(returns, 'return')}, and {FEWEST} are the least"
+    if np.isnan(row["sharpe"]):
+        return "no Sharpe ratio: it hardly moves"
+    if backtest.name == benchmark:
+        known = "" if row["low"] > 0 or row["high"] < 0 else ", which may be 0"
+        return f"the benchmark: Sharpe {row['sharpe']:.2f} [{row['low']:.2f}, {row['high']:.2f}]{known}"
+    if np.isnan(row["p"]):
+        return f"the same account as {benchmark}" if row["difference"] == 0 else f"cannot be compared with {benchmark}"
+    eaten = "costs eat its lead" if row["difference_before_costs"] > 0 >= row["difference"] else ""
+    if row["p"] <= LEVEL:
+        doubts = [f"DSR {_digits(row['dsr'])} after {count(trials.count, 'trial')}"] if row["dsr"] < SURE else []
+        return "; ".join([f"better than {benchmark} (SPA p {_equals(row['p'])})", *doubts])
+    if row["p_worse"] <= LEVEL:
+        return "; ".join([f"worse than {benchmark} (SPA p {_equals(row['p_worse'])})", *([eaten] if eaten else [])])
+    p = row["p"] if row["difference"] > 0 else row["p_worse"]
+    return f"indistinguishable from {benchmark} (SPA p {_equals(p)}); {eaten or _wait(row['more_years'])}"
+
+
+def _wait(more: float) -> str:
+    if not more <= FURTHEST:
+        return f"over {FURTHEST} more years would be needed"
+    whole = int(np.ceil(more))
+    return f"{count(whole, 'more year')} would be needed"
+
+
+def _equals(p: float) -> str:
+    """A p-value with its sign: "= .41", "= .032" or "< .001"."""
+    return "< .001" if p < 0.001 else f"= {_digits(p)}"
+
+
+def _digits(p: float) -> str:
+    """A probability without its leading zero, to two digits, or three below 0.1."""
+    text = f"{p:.2f}" if p >= 0.1 else f"{p:.3f}"
+    return text.removeprefix("0")
+
+
+def _number(value: int) -> str:
+    return "None" if value == 0 else f"{value:,}"
