@@ -115,9 +115,7 @@ def sharpe_difference(
     return _interval(np.column_stack([returns, others]), level, resamples, seed)
 
 
-def sharpe_interval(
-    returns: np.ndarray, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
+def sharpe_interval(returns: np.ndarray, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """Sharpe ratio per bar (not annualised) of `returns` (T,), with its confidence interval.
 
     Parameters

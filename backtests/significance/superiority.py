@@ -86,13 +86,20 @@ def superiority(
     t = mean / error
     p = {
         name: _share(np.max(moved + np.where(ignored, t, 0.0), axis=1), t.max())
-        for name, ignored in (("lower", t < 0), ("consistent", _far_below(t, length)), ("upper", np.zeros(len(t), bool)))
+        for name, ignored in (
+            ("lower", t < 0),
+            ("consistent", _far_below(t, length)),
+            ("upper", np.zeros(len(t), bool)),
+        )
     }
     adjusted, critical = _stepwise(moved + np.where(_far_below(t, length), t, 0.0), t)
-    values = [empty.copy() for _ in range(3)]
-    for value, found in zip(values, (t, adjusted, critical), strict=True):
-        value[differs] = found
-    return Superiority(p["lower"], p["consistent"], p["upper"], *values, block)
+
+    def placed(values: np.ndarray) -> np.ndarray:
+        found = empty.copy()
+        found[differs] = values
+        return found
+
+    return Superiority(p["lower"], p["consistent"], p["upper"], placed(t), placed(adjusted), placed(critical), block)
 
 
 def _far_below(t: np.ndarray, length: int) -> np.ndarray:

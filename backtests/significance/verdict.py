@@ -72,23 +72,21 @@ class Verdict:
     @property
     def finding(self) -> str:
         """All of it in one sentence."""
-        better, worse = (self.table[column] <= LEVEL for column in ("p", "p_worse"))
-        others = len(self.table) - 1
-        lead = self.table["p"].min()
-        found = f"{_number(better.sum())} of {count(others, 'strategy').replace('strategys', 'strategies')} is better than {self.benchmark}"
-        found = found.replace(" is ", " are ") if better.sum() != 1 else found
-        tested = "" if np.isnan(lead) else f" (SPA p {_equals(lead)})"
-        overfit = "" if np.isnan(self.pbo) else f"; the best of one half is below the median of the other in {self.pbo:.0%}"
-        return f"{found}{tested}, {_number(worse.sum()).lower()} {'is' if worse.sum() == 1 else 'are'} worse{overfit}."
+        better, worse = (int((self.table[column] <= LEVEL).sum()) for column in ("p", "p_worse"))
+        others, least = count(len(self.table) - 1, "other"), self.table["p"].min()
+        if np.isnan(least):
+            return f"No other strategy can be told from {self.benchmark}."
+        overfit = "" if np.isnan(self.pbo) else f"; PBO {_digits(self.pbo)}"
+        return f"{_are(better)} better than {self.benchmark} (of {others}; SPA p {_equals(least)}), {_are(worse).lower()} worse{overfit}."
 
     def section(self) -> Section:
         """The verdict as a section of the report."""
         return Section(
             "Was it luck?",
             self.finding,
-            f"How far {self.benchmark} was beaten by more than chance in {self.years:.1f} years, with {self.trials.count:,} trials "
-            "on these data counted.",
-            "That the future is like the past; nor does it count what was tried elsewhere, or seen by eye, before these trials.",
+            f"Which differences from {self.benchmark} in {self.years:.1f} years are more than chance, with "
+            f"{count(self.trials.count, 'trial')} on these data counted.",
+            "That the future is like the past. What was tried elsewhere, or chosen by eye before, is not counted.",
             self.table,
             self._draw,
         )
@@ -257,5 +255,5 @@ def _digits(p: float) -> str:
     return text.removeprefix("0")
 
 
-def _number(value: int) -> str:
-    return "None" if value == 0 else f"{value:,}"
+def _are(number: int) -> str:
+    return f"{number or 'None'} {'is' if number < 2 else 'are'}"

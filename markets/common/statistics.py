@@ -94,3 +94,35 @@ def kurtosis(returns: np.ndarray) -> float:
 def _standardised(returns: np.ndarray, power: int) -> float:
     scale = float(returns.std()) if len(returns) > 1 else 0.0
     return float(np.mean(((returns - returns.mean()) / scale) ** power)) if scale > RESOLUTION else np.nan
+
+
+def value_at_risk(returns: np.ndarray, tail: float = 0.05) -> float:
+    """The loss that the worst `tail` of the returns exceed: their quantile, interpolated linearly, with its sign changed."""
+    return float(-np.quantile(returns, tail)) if len(returns) else np.nan
+
+
+def expected_shortfall(returns: np.ndarray, tail: float = 0.05) -> float:
+    """Mean loss of the worst `tail` of the returns: of the lowest ``1 + floor(tail (T − 1))``."""
+    if not len(returns):
+        return np.nan
+    worst = 1 + int(tail * (len(returns) - 1))
+    return float(-np.partition(returns, worst - 1)[:worst].mean())
+
+
+def tail_ratio(returns: np.ndarray, tail: float = 0.05) -> float:
+    """Quantile ``1 − tail`` over quantile `tail`, both without their signs."""
+    if not len(returns):
+        return np.nan
+    low, high = np.abs(np.quantile(returns, [tail, 1 - tail]))
+    return ratio(high, low)
+
+
+def hit_rate(returns: np.ndarray) -> float:
+    """Share of gains among the returns that are not zero."""
+    moved = np.count_nonzero(returns)
+    return float(np.count_nonzero(returns > 0) / moved) if moved else np.nan
+
+
+def profit_factor(returns: np.ndarray) -> float:
+    """Sum of the gains over the sum of the losses."""
+    return ratio(float(returns[returns > 0].sum()), float(-returns[returns < 0].sum()))

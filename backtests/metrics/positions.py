@@ -1,0 +1,33 @@
+"""Positions: how long one stays open."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+DAY_US = 86400e6
+
+
+def holding_days(index: pd.DatetimeIndex, weights: np.ndarray) -> float:
+    """Mean number of days that a position stays open on the same side.
+
+    A position is open from the mark at which its weight is first not zero to the mark at which it is zero or has changed sides;
+    one that is open at the last bar counts until then.
+
+    Parameters
+    ----------
+    index : DatetimeIndex of shape (T,)
+    weights : ndarray of shape (T, A)
+
+    Returns
+    -------
+    float
+        NaN if there was none.
+    """
+    side = np.zeros((len(weights) + 2, weights.shape[1]), dtype=np.int8)
+    side[1:-1] = np.sign(weights)
+    times = index.as_unit("us").asi8
+    times = np.append(times, times[-1])  # after the last bar all are closed
+    changed = side[1:] != side[:-1]
+    opened, closed = np.nonzero(changed & (side[1:] != 0))[0], np.nonzero(changed & (side[:-1] != 0))[0]
+    return float((times[closed].sum() - times[opened].sum()) / DAY_US / len(opened)) if len(opened) else np.nan
