@@ -1,8 +1,8 @@
 """An account by year, by month and by regime, with the conventions of `backtests.metrics.account`.
 
 A return belongs to the year and month of the mark at which it ends, and to the regime of the mark at which it begins: the one
-that was known when the position was decided. The regime at its end has seen the return, and would sort losses into the wild regime.
-Rates per year use the bars per year of the whole account.
+that was known when the position was decided. The regime at its end has seen the return, and would sort losses into the wild
+regime. Rates per year use the bars per year of the whole account.
 """
 
 from __future__ import annotations

@@ -77,7 +77,8 @@ class Verdict:
         if np.isnan(least):
             return f"No other strategy can be told from {self.benchmark}."
         overfit = "" if np.isnan(self.pbo) else f"; PBO {_digits(self.pbo)}"
-        return f"{_are(better)} better than {self.benchmark} (of {others}; SPA p {_equals(least)}), {_are(worse).lower()} worse{overfit}."
+        rest = f"{_are(worse).lower()} worse{overfit}"
+        return f"{_are(better)} better than {self.benchmark} (of {others}; SPA p {_equals(least)}), {rest}."
 
     def section(self) -> Section:
         """The verdict as a section of the report."""
@@ -148,7 +149,8 @@ def verdict(
         ratios = [sharpe(column, per_year) for column in gross.T]
         table["difference_before_costs"] = np.subtract(ratios, ratios[names.index(benchmark)])
         pbo = _pbo(returns)
-    sentences = {b.name: _sentence(b, table.loc[b.name], benchmark, counted, len(returns)) for b in result}
+    rows = zip(result, table.iterrows(), strict=True)
+    sentences = {b.name: _sentence(b, row, benchmark, counted, len(returns)) for b, (_, row) in rows}
     return Verdict(table, sentences, benchmark, counted, pbo, span)
 
 

@@ -71,7 +71,8 @@ class Backtest(TradingOptions, DataOptions):
         result = walk_forward(
             [*learnt, *rules], span, costs=costs, execution=execution, every=every, regimes=shaded
         )  # fmt: skip
-        steps.show_result(result)
+        verdict = steps.judge(result)
+        steps.show_result(result, verdict)
         path: Path | None = None
         failed: Exception | None = None
         with step("writing the report"):
@@ -81,7 +82,7 @@ class Backtest(TradingOptions, DataOptions):
                 failed = error
         with step("logging to MLflow"), tracking.run(f"backtest {bars.name}", command="backtest", **vars(self)):
             tracking.log_bars(span, "test")
-            tracking.log_result(result, path)
+            tracking.log_result(result, path, verdict)
         if path is None:
             assert failed is not None
             raise failed
