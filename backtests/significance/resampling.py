@@ -131,6 +131,7 @@ def _means(running, start, generator, means):
 def _ratios(running, running_squares, start, generator, ratios, errors):
     bars, columns = len(running) - 1, running.shape[1]
     first, length = np.empty(bars, np.int64), np.empty(bars, np.int64)
+    one, two = np.empty(bars), np.empty(bars)  # each block's sum, and sum of squares
     effect = np.empty(bars)  # of each block on the difference
     for i in range(len(ratios)):
         count = _draw(generator, start, first, length)
@@ -140,18 +141,20 @@ def _ratios(running, running_squares, start, generator, ratios, errors):
             sign = 1.0 if k == 0 else -1.0
             total = squares = 0.0
             for j in range(count):
-                total += _sum(running, first[j], length[j], k)
-                squares += _sum(running_squares, first[j], length[j], k)
+                one[j] = _sum(running, first[j], length[j], k)
+                two[j] = _sum(running_squares, first[j], length[j], k)
+                total += one[j]
+                squares += two[j]
             mean = total / bars
             variance = (squares - bars * mean * mean) / (bars - 1)
             std = np.sqrt(variance) if variance > 1e-14 else np.nan
             ratio = mean / std
             ratios[i] += sign * ratio
+            linear, quadratic = sign / std, sign * 0.5 * ratio / variance
             for j in range(count):
-                one, two = _sum(running, first[j], length[j], k), _sum(running_squares, first[j], length[j], k)
-                centred = (one - length[j] * mean) / std
-                excess = (two - 2 * mean * one + length[j] * mean * mean) / variance - length[j]
-                effect[j] += sign * (centred - 0.5 * ratio * excess)
+                centred = one[j] - length[j] * mean
+                excess = two[j] - mean * (2 * one[j] - length[j] * mean) - length[j] * variance
+                effect[j] += linear * centred - quadratic * excess
         squared = 0.0
         for j in range(count):
             squared += effect[j] * effect[j]

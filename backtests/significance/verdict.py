@@ -141,14 +141,17 @@ def verdict(
     returns = np.column_stack([simple_returns(b) for b in result])
     per_year, span = bars_per_year(result.bars.index), years(result.bars.index)
     counted = _counted(trials, returns, per_year)
-    table = pd.DataFrame(np.nan, index=pd.Index(names, name="strategy"), columns=list(COLUMNS))
+    columns: dict[str, list[float] | np.ndarray] = {}
     pbo = np.nan
     if len(returns) >= FEWEST and np.isfinite(per_year):
-        _judge(table, returns, names.index(benchmark), per_year, span, counted, seed)
+        columns = _judged(returns, names.index(benchmark), per_year, span, counted, seed)
         gross = returns + np.column_stack([_cost(b) for b in result])
-        ratios = [sharpe(column, per_year) for column in gross.T]
-        table["difference_before_costs"] = np.subtract(ratios, ratios[names.index(benchmark)])
+        ratios = np.array([sharpe(column, per_year) for column in gross.T])
+        columns["difference_before_costs"] = ratios - ratios[names.index(benchmark)]
         pbo = _pbo(returns)
+    table = pd.DataFrame(columns, index=pd.Index(names, name="strategy"), dtype=np.float64).reindex(
+        columns=list(COLUMNS)
+    )
     rows = zip(result, table.iterrows(), strict=True)
     sentences = {b.name: _sentence(b, row, benchmark, counted, len(returns)) for b, (_, row) in rows}
     return Verdict(table, sentences, benchmark, counted, pbo, span)
@@ -174,34 +177,36 @@ def _counted(trials: int | Trials | None, returns: np.ndarray, per_year: float) 
     return Trials(found.count, float(ratios.std(ddof=1)) if len(ratios) > 2 else float(by_chance))
 
 
-def _judge(
-    table: pd.DataFrame, returns: np.ndarray, at: int, per_year: float, span: float, trials: Trials, seed: int
-) -> None:
-    """Fill the rows of `table` from returns (T, N), of which column `at` is the benchmark's."""
-    root = np.sqrt(per_year)
-    gains, blocks = np.zeros_like(returns), []
+def _judged(
+    returns: np.ndarray, at: int, per_year: float, span: float, trials: Trials, seed: int
+) -> dict[str, list[float] | np.ndarray]:
+    """Columns of the table from returns (T, N), of which column `at` is the benchmark's."""
+    root = float(np.sqrt(per_year))
+    gains, blocks, rows = np.zeros_like(returns), [], []
     for k, column in enumerate(returns.T):
-        name = table.index[k]
         one = sharpe_interval(column, 1 - LEVEL, RESAMPLES, seed) * root
         gap = sharpe_difference(column, returns[:, at], 1 - LEVEL, RESAMPLES, seed) * root
-        table.loc[name, ["sharpe", "low", "high"]] = one.value, one.low, one.high
-        table.loc[name, "psr"] = probabilistic_sharpe(column)
-        table.loc[name, "dsr"] = deflated_sharpe(column, trials.count, trials.std / root)
-        table.loc[name, "min_track_years"] = shortest_record(column, level=1 - LEVEL) / per_year
-        table.loc[name, ["difference", "difference_low", "difference_high"]] = gap.value, gap.low, gap.high
+        rows.append(
+            {
+                "sharpe": one.value, "low": one.low, "high": one.high, "psr": probabilistic_sharpe(column),
+                "dsr": deflated_sharpe(column, trials.count, trials.std / root), "difference": gap.value,
+                "difference_low": gap.low, "difference_high": gap.high,
+                "min_track_years": shortest_record(column, level=1 - LEVEL) / per_year,
+            }
+        )  # fmt: skip
         if np.isfinite(gap.value) and gap.low < gap.high:
             effect = influence(np.column_stack([column, returns[:, at]]))
             gains[:, k] = gap.value / root + effect - effect.mean()
             blocks.append(gap.block)
+    columns: dict[str, list[float] | np.ndarray] = {name: [row[name] for row in rows] for name in rows[0]}
     if not blocks:
-        return
+        return columns
     block = float(np.mean(blocks))
     better, worse = (superiority(g, block=block, resamples=RESAMPLES, seed=seed) for g in (gains, -gains))
-    table["p"], table["p_worse"] = better.adjusted, worse.adjusted
-    ahead = better.statistic > 0
-    critical, t = np.where(ahead, better.critical, worse.critical), np.abs(better.statistic)
+    critical = np.where(better.statistic > 0, better.critical, worse.critical)
     with np.errstate(divide="ignore"):
-        table["more_years"] = np.maximum(span * ((critical / t) ** 2 - 1), 0.0)
+        more = np.maximum(span * ((critical / np.abs(better.statistic)) ** 2 - 1), 0.0)
+    return columns | {"p": better.adjusted, "p_worse": worse.adjusted, "more_years": more}
 
 
 def _cost(backtest: Backtest) -> np.ndarray:
