@@ -47,9 +47,10 @@ docs: $(STAMP)
 docs-build: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
-# The tools that ours is compared with, beside it.
+# The tools that ours is compared with, beside it. empyrical-reloaded pins a peewee, which it does not need, that others refuse.
 $(VENV)/.peers: $(STAMP)
 	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
+	@$(BIN)/pip install --quiet --no-deps empyrical-reloaded==0.7.1
 	@touch $@
 
 # Conformance with other tools, and other tools' learners on our environments.

@@ -147,7 +147,9 @@ def _ratios(running, running_squares, start, generator, ratios, errors):
                 squares += two[j]
             mean = total / bars
             variance = (squares - bars * mean * mean) / (bars - 1)
-            std = np.sqrt(variance) if variance > 1e-14 else np.nan
+            if not variance > 1e-14:
+                variance = np.nan
+            std = np.sqrt(variance)
             ratio = mean / std
             ratios[i] += sign * ratio
             linear, quadratic = sign / std, sign * 0.5 * ratio / variance
