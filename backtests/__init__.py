@@ -4,6 +4,6 @@ from backtests import registry, tracking
 from backtests.engine.walk_forward import WalkForward, walk_forward
 from backtests.metrics import metrics
 from backtests.results import Backtest
-from backtests.significance import sharpe_gap
+from backtests.significance import sharpe_gap, verdict
 
-__all__ = ["Backtest", "WalkForward", "metrics", "registry", "sharpe_gap", "tracking", "walk_forward"]
+__all__ = ["Backtest", "WalkForward", "metrics", "registry", "sharpe_gap", "tracking", "verdict", "walk_forward"]

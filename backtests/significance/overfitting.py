@@ -14,7 +14,6 @@ from itertools import combinations
 from math import comb
 
 import numpy as np
-from scipy.stats import rankdata
 
 from markets import InputError
 
@@ -71,7 +70,9 @@ def overfitting(returns: np.ndarray, blocks: int = 16) -> Overfitting:
     outside = _sharpe((1 - chosen) @ sums, (1 - chosen) @ squares, number)
     best = inside.argmax(axis=1)
     rows = np.arange(len(best))
-    share = rankdata(outside, axis=1)[rows, best] / (columns + 1)
+    there = outside[rows, best][:, None]
+    rank = (outside < there).sum(axis=1) + ((outside == there).sum(axis=1) + 1) / 2  # equals share their mean rank
+    share = rank / (columns + 1)
     return Overfitting(
         float((share <= 0.5).mean()), np.log(share / (1 - share)), inside[rows, best], outside[rows, best]
     )
