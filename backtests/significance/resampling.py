@@ -9,9 +9,48 @@ of a running sum, so that a resample takes T / block steps.
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+
+
+class Blocks(NamedTuple):
+    """The blocks of R resamples, one resample after another.
+
+    Attributes
+    ----------
+    first, length : ndarray of int64, shape (B,)
+        First row and number of rows of each block.
+    ends : ndarray of int64, shape (R + 1,)
+        Resample i has the blocks from ``ends[i]`` to ``ends[i + 1]``.
+    """
+
+    first: np.ndarray
+    length: np.ndarray
+    ends: np.ndarray
+
+
+@lru_cache(maxsize=2)
+def blocks_of(bars: int, block: float, resamples: int, seed: int) -> Blocks:
+    """Draw the blocks of `resamples` resamples of `bars` rows. The last are kept, since many strategies are resampled alike.
+
+    A block that a resample's end cuts in two goes on from another row in the next resample: what is left of a geometric length
+    is geometric.
+    """
+    generator, total = np.random.default_rng(seed), bars * resamples
+    changes = np.zeros(0, dtype=np.int64)
+    while not len(changes) or changes[-1] < total:
+        more = np.cumsum(generator.geometric(1 / block, int(total / block) + 100))
+        changes = np.concatenate([changes, more + (changes[-1] if len(changes) else 0)])
+    stops = bars * np.arange(resamples + 1)
+    changes = np.sort(np.concatenate([changes[changes < total], stops]), kind="stable")  # two sorted runs are merged
+    changes = changes[np.append(True, np.diff(changes) > 0)]
+    blocks = Blocks(generator.integers(bars, size=len(changes) - 1), np.diff(changes), np.searchsorted(changes, stops))
+    for part in blocks:
+        part.setflags(write=False)
+    return blocks
 
 
 def optimal_block(series: np.ndarray) -> float:
@@ -63,7 +102,7 @@ def error_of_mean(series: np.ndarray, block: float) -> np.ndarray:
 def resampled_means(series: np.ndarray, block: float, resamples: int, seed: int) -> np.ndarray:
     """Means of the columns of `series` (T, K) in each resample, shape (resamples, K)."""
     means = np.empty((resamples, series.shape[1]))
-    _means(_running(series), 1 / block, np.random.default_rng(seed), means)
+    _means(_running(series), *blocks_of(len(series), block, resamples, seed), means)
     return means
 
 
@@ -85,25 +124,14 @@ def resampled_ratios(series: np.ndarray, block: float, resamples: int, seed: int
     """
     ratios, errors = np.empty(resamples), np.empty(resamples)
     scaled = series / series.std(axis=0)  # so that no sum of squares is lost in rounding
-    _ratios(_running(scaled), _running(scaled**2), 1 / block, np.random.default_rng(seed), ratios, errors)
+    blocks = blocks_of(len(series), block, resamples, seed)
+    _ratios(_running(scaled), _running(scaled**2), *blocks, ratios, errors)
     return ratios, errors
 
 
 def _running(series: np.ndarray) -> np.ndarray:
     """Sums of the rows before each, shape (T + 1, K)."""
     return np.concatenate([np.zeros((1, series.shape[1])), np.cumsum(series, axis=0)])
-
-
-@njit(cache=True, nogil=True)
-def _draw(generator, start, first, length):
-    """Draw a resample's blocks: their `first` rows and their `length`, cut at the T-th bar; return how many there are."""
-    bars, filled, count = len(first), 0, 0
-    while filled < bars:
-        first[count] = generator.integers(0, bars)
-        length[count] = min(generator.geometric(start), bars - filled)
-        filled += length[count]
-        count += 1
-    return count
 
 
 @njit(cache=True, nogil=True)
@@ -116,33 +144,31 @@ def _sum(running, first, length, column):
 
 
 @njit(cache=True, nogil=True)
-def _means(running, start, generator, means):
-    bars = len(running) - 1
-    first, length = np.empty(bars, np.int64), np.empty(bars, np.int64)
+def _means(running, first, length, ends, means):
     for i in range(len(means)):
         means[i] = 0.0
-        for j in range(_draw(generator, start, first, length)):
+        for j in range(ends[i], ends[i + 1]):
             for k in range(means.shape[1]):
                 means[i, k] += _sum(running, first[j], length[j], k)
-        means[i] /= bars
+        means[i] /= len(running) - 1
 
 
 @njit(cache=True, nogil=True)
-def _ratios(running, running_squares, start, generator, ratios, errors):
+def _ratios(running, running_squares, first, length, ends, ratios, errors):
     bars, columns = len(running) - 1, running.shape[1]
-    first, length = np.empty(bars, np.int64), np.empty(bars, np.int64)
-    one, two = np.empty(bars), np.empty(bars)  # each block's sum, and sum of squares
-    effect = np.empty(bars)  # of each block on the difference
+    most = np.max(ends[1:] - ends[:-1])
+    one, two = np.empty(most), np.empty(most)  # each block's sum, and sum of squares
+    effect = np.empty(most)  # of each block on the difference
     for i in range(len(ratios)):
-        count = _draw(generator, start, first, length)
+        start, count = ends[i], ends[i + 1] - ends[i]
         effect[:count] = 0.0
         ratios[i] = 0.0
         for k in range(columns):
             sign = 1.0 if k == 0 else -1.0
             total = squares = 0.0
             for j in range(count):
-                one[j] = _sum(running, first[j], length[j], k)
-                two[j] = _sum(running_squares, first[j], length[j], k)
+                one[j] = _sum(running, first[start + j], length[start + j], k)
+                two[j] = _sum(running_squares, first[start + j], length[start + j], k)
                 total += one[j]
                 squares += two[j]
             mean = total / bars
@@ -154,8 +180,9 @@ def _ratios(running, running_squares, start, generator, ratios, errors):
             ratios[i] += sign * ratio
             linear, quadratic = sign / std, sign * 0.5 * ratio / variance
             for j in range(count):
-                centred = one[j] - length[j] * mean
-                excess = two[j] - mean * (2 * one[j] - length[j] * mean) - length[j] * variance
+                size = length[start + j]
+                centred = one[j] - size * mean
+                excess = two[j] - mean * (2 * one[j] - size * mean) - size * variance
                 effect[j] += linear * centred - quadratic * excess
         squared = 0.0
         for j in range(count):

@@ -6,11 +6,9 @@ from arch.bootstrap import SPA, StationaryBootstrap
 from scipy.stats import chisquare, ks_2samp, kstest
 
 from backtests.significance.resampling import (
-    _draw,
-    _means,
-    _ratios,
     _running,
     _sum,
+    blocks_of,
     error_of_mean,
     optimal_block,
     resampled_means,
@@ -27,11 +25,9 @@ def noise(length=400, columns=2, seed=0):
 
 def blocks(length, block, resamples, seed=0):
     """(first, length) of the blocks of each resample."""
-    generator = np.random.default_rng(seed)
-    for _ in range(resamples):
-        first, size = np.empty(length, np.int64), np.empty(length, np.int64)
-        count = _draw(generator, 1 / block, first, size)
-        yield first[:count], size[:count]
+    found = blocks_of(length, block, resamples, seed)
+    for start, stop in pairwise(found.ends):
+        yield found.first[start:stop], found.length[start:stop]
 
 
 def test_blocks_are_those_of_the_stationary_bootstrap():
@@ -66,9 +62,8 @@ def test_a_block_goes_round_at_the_end(first, length):
 
 def test_means_and_ratios_are_those_of_the_resampled_bars():
     series, block = noise(), 5.0
-    means, ratios, errors = np.empty((20, 2)), np.empty(20), np.empty(20)
-    _means(_running(series), 1 / block, np.random.default_rng(3), means)
-    _ratios(_running(series), _running(series**2), 1 / block, np.random.default_rng(3), ratios, errors)
+    means = resampled_means(series, block, 20, 3)
+    ratios, errors = resampled_ratios(series, block, 20, 3)
     for i, (first, size) in enumerate(blocks(len(series), block, 20, seed=3)):
         parts = [np.arange(f, f + n) % len(series) for f, n in zip(first, size, strict=True)]
         bars = series[np.concatenate(parts)]
