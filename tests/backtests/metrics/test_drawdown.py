@@ -37,6 +37,6 @@ def test_the_worst_is_the_metric_and_the_longest_is_among_them(equity):
     found = drawdowns(account(equity), worst=100)
     depth = max_drawdown(np.asarray(equity))
     assert (found["depth"].max() if len(found) else 0.0) == pytest.approx(depth, abs=1e-12)
-    longest = longest_drawdown(account(equity).index, np.asarray(equity))
-    assert longest == (found["days"].max() if len(found) else 0)
+    days = longest_drawdown(account(equity).index, np.asarray(equity))
+    assert days == (found["days"].max() if len(found) else 0)
     assert found["depth"].is_monotonic_decreasing
