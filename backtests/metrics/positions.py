@@ -26,8 +26,9 @@ def holding_days(index: pd.DatetimeIndex, weights: np.ndarray) -> float:
     """
     side = np.zeros((len(weights) + 2, weights.shape[1]), dtype=np.int8)
     side[1:-1] = np.sign(weights)
-    times = index.as_unit("us").asi8
-    times = np.append(times, times[-1])  # after the last bar all are closed
+    days = (index.as_unit("us").asi8 - index[:1].as_unit("us").asi8) / DAY_US
+    days = np.append(days, days[-1])  # after the last bar all are closed
     changed = side[1:] != side[:-1]
-    opened, closed = np.nonzero(changed & (side[1:] != 0))[0], np.nonzero(changed & (side[:-1] != 0))[0]
-    return float((times[closed].sum() - times[opened].sum()) / DAY_US / len(opened)) if len(opened) else np.nan
+    opened = np.count_nonzero(changed & (side[1:] != 0), axis=1)
+    closed = np.count_nonzero(changed & (side[:-1] != 0), axis=1)
+    return float(days @ (closed - opened) / opened.sum()) if opened.any() else np.nan

@@ -83,17 +83,20 @@ def returns_of(equity: np.ndarray) -> np.ndarray:
 
 def skew(returns: np.ndarray) -> float:
     """Third central moment over the cube of the standard deviation, both of the sample (ddof 0)."""
-    return _standardised(returns, 3)
+    z = _standardised(returns)
+    return float(np.mean(z * z * z)) if len(z) else np.nan
 
 
 def kurtosis(returns: np.ndarray) -> float:
     """Fourth central moment over the fourth power of the standard deviation, both of the sample (ddof 0); 3 if normal."""
-    return _standardised(returns, 4)
+    squares = np.square(_standardised(returns))
+    return float(np.mean(squares * squares)) if len(squares) else np.nan
 
 
-def _standardised(returns: np.ndarray, power: int) -> float:
+def _standardised(returns: np.ndarray) -> np.ndarray:
+    """Returns less their mean, over their standard deviation (ddof 0); none if they do not vary."""
     scale = float(returns.std()) if len(returns) > 1 else 0.0
-    return float(np.mean(((returns - returns.mean()) / scale) ** power)) if scale > RESOLUTION else np.nan
+    return (returns - returns.mean()) / scale if scale > RESOLUTION else returns[:0]
 
 
 def value_at_risk(returns: np.ndarray, tail: float = 0.05) -> float:
