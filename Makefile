@@ -47,9 +47,10 @@ docs: $(STAMP)
 docs-build: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
-# The tools that ours is compared with, beside it.
+# The tools that ours is compared with, beside it. empyrical-reloaded pins a peewee, which it does not need, that others refuse.
 $(VENV)/.peers: $(STAMP)
 	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
+	@$(BIN)/pip install --quiet --no-deps empyrical-reloaded==0.7.1
 	@touch $@
 
 # Conformance with other tools, and other tools' learners on our environments.
@@ -67,7 +68,7 @@ cluster: $(VENV)/.cluster
 # FinRL's own requirements bring brokers and clusters; the benchmark reads one file of it.
 bench: $(VENV)/.peers
 	-@$(BIN)/pip install --quiet --no-deps finrl==0.3.7
-	for name in ceilings walkforward simulator features splits regimes adaptation published real_market training_speed; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
+	for name in ceilings walkforward simulator features splits significance regimes adaptation published real_market training_speed; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -6,7 +6,7 @@ from backtests.engine.task_cuts import RegimeTasks, WindowTasks
 from backtests.engine.walk_forward import WalkForward, walk_forward
 from backtests.metrics import metrics
 from backtests.results import Backtest
-from backtests.significance import sharpe_gap
+from backtests.significance import sharpe_gap, verdict
 
 __all__ = [
     "Backtest",
@@ -18,5 +18,6 @@ __all__ = [
     "registry",
     "sharpe_gap",
     "tracking",
+    "verdict",
     "walk_forward",
 ]

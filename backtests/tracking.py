@@ -21,12 +21,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+import numpy as np
 import pandas as pd
 from filelock import FileLock
 
 from backtests import lookup
 from backtests.metrics import SHORT, formatted
 from backtests.results import Backtest, Backtests
+from backtests.significance import Trials, Verdict
 from markets import Bars, InputError
 from markets.bars.time_spans import median_spacing, same_spacing
 from markets.common.words import few
@@ -275,15 +277,121 @@ def log_metrics(values: dict[str, float], step: int | None = None) -> None:
         mlflow.log_metrics({_plain(k): float(v) for k, v in values.items() if v == v}, step=step)
 
 
-def log_result(result: Backtests, report: str | Path | None = None) -> None:
+def log_result(result: Backtests, report: str | Path | None = None, verdict: Verdict | None = None) -> None:
     """Log a backtest to the active run: its table as description, the equity curves, the report, and a child run per strategy.
 
-    The children's metrics are those of `backtests.metrics.METRICS`, as ``sharpe`` or ``max_drawdown``.
+    The children's metrics are those of `backtests.metrics.METRICS`, as ``sharpe`` or ``max_drawdown``, and with a verdict its
+    figures, as ``verdict/dsr``, and its sentence as the tag ``verdict``. Each child is a trial that `count_trials` counts.
     """
     import mlflow
 
-    table, bars = result.table(), result.bars
-    shared = {
+    table, bars, shared = result.table(), result.bars, _settings(result)
+    for backtest in result:
+        about = f"Backtest of {backtest.name} on {bars.name}, {shared['first']} to {shared['last']}, net of costs."
+        with child(backtest.name, about, **shared, fingerprint=backtest.fingerprint or "none"):
+            log_metrics(backtest.metrics)
+            mlflow.set_tags(_data_set(bars))
+            if verdict is not None:
+                figures = verdict.table.T[backtest.name]
+                log_metrics({f"verdict/{k}": v for k, v in figures.items() if np.isfinite(v)})
+                mlflow.set_tag("verdict", verdict.sentences[backtest.name])
+    if verdict is not None:
+        mlflow.log_params({"benchmark": verdict.benchmark, "trials": verdict.trials.count})
+        mlflow.log_text(verdict.table.assign(verdict=pd.Series(verdict.sentences)).to_csv(), "verdict.csv")
+    mlflow.set_tags({BACKTEST + b.fingerprint: json.dumps(backtest_tags(result, b)) for b in result if b.fingerprint})
+    mlflow.log_text(table.to_csv(), "metrics.csv")
+    curves = pd.DataFrame({b.name: b.equity for b in result}, index=bars.index)
+    mlflow.log_text(curves.to_csv(), "equity.csv")
+    about = f"{bars.name}, {shared['first']} to {shared['last']}, net of costs. Each strategy is a child run.\n\n"
+    shown = formatted(table[list(SHORT)])
+    if verdict is not None:
+        about += f"{verdict.finding}\n\n"
+        shown["verdict"] = pd.Series(verdict.sentences)
+    mlflow.set_tag(NOTE, about + _markdown(shown, "strategy"))
+    if report is not None:
+        mlflow.log_artifact(str(report))
+
+
+def log_trials(bars: Bars, name: str, ratios: np.ndarray) -> None:
+    """Log trials that have no run each, as the settings of a sweep, as a child of the active run; `count_trials` counts them.
+
+    Parameters
+    ----------
+    bars : Bars
+        What they were tried on.
+    name : str
+        Of what was tried, such as the strategy and the ranges of its parameters. The same name again counts once.
+    ratios : ndarray
+        Annualised Sharpe ratio of each trial.
+    """
+    import mlflow
+
+    known = ratios[np.isfinite(ratios)]
+    with child(
+        name, f"{ratios.size:,} trials on {bars.name}.", data=bars.name, first=str(bars.index[0]), trials=ratios.size
+    ):
+        mlflow.set_tags(_data_set(bars))
+        if known.size:
+            log_metrics({"trials/sharpe": known.mean(), "trials/sharpe_std": known.std()})
+
+
+@connected
+def count_trials(result: Backtests, *, root: str | Path = ROOT) -> Trials:
+    """What has been tried on the data set of `result` so far: the distinct settings in MLflow's history, and its own.
+
+    A setting is a strategy's name and model with the start of the bars, costs, execution and bars between adaptations; running it
+    again, or on newer bars, is no new trial. A data set is its symbols and the spacing of its bars. Runs that were deleted are
+    not counted, and nor is what was never logged.
+
+    Parameters
+    ----------
+    result : Backtests
+    root : path
+        MLflow's folder, unless ``MLFLOW_TRACKING_URI`` is set.
+
+    Returns
+    -------
+    Trials
+        With the standard deviation of their annualised Sharpe ratios.
+    """
+    shared = _settings(result)
+    found = {
+        _setting(b.name, shared | {"fingerprint": b.fingerprint or "none"}): (1, b.metrics["Sharpe"], 0.0)
+        for b in result
+    }
+    for run in _runs(_data_set(result.bars)):
+        params, figures = run.data.params, run.data.metrics
+        trials = int(params.get("trials", 1))
+        mean = figures.get("sharpe", figures.get("trials/sharpe", np.nan))
+        found.setdefault(_setting(run.info.run_name, params), (trials, mean, figures.get("trials/sharpe_std", 0.0)))
+    number, mean, std = np.array(list(found.values())).T
+    known = np.isfinite(mean)
+    weights = number[known] / max(number[known].sum(), 1)
+    centre = weights @ mean[known]
+    variance = weights @ (std[known] ** 2 + (mean[known] - centre) ** 2)
+    trials = int(number.sum())
+    return Trials(trials, float(np.sqrt(variance * trials / (trials - 1))) if trials > 2 and variance > 0 else np.nan)
+
+
+def _runs(tags: dict[str, str]) -> Iterator[Any]:
+    """All runs of the experiment with these tags."""
+    import mlflow
+
+    client, page = mlflow.MlflowClient(), None
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    query = " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())
+    while True:
+        found = client.search_runs([experiment], query, max_results=1000, page_token=page)
+        yield from found
+        page = found.token
+        if not page:
+            return
+
+
+def _settings(result: Backtests) -> dict[str, Any]:
+    """What the strategies of a result share."""
+    bars = result.bars
+    return {
         "data": bars.name,
         "first": str(bars.index[0]),
         "last": str(bars.index[-1]),
@@ -291,18 +399,16 @@ def log_result(result: Backtests, report: str | Path | None = None) -> None:
         "execution": str(result.execution),
         "every": result.every,
     }
-    for backtest in result:
-        about = f"Backtest of {backtest.name} on {bars.name}, {shared['first']} to {shared['last']}, net of costs."
-        with child(backtest.name, about, **shared, fingerprint=backtest.fingerprint or "none"):
-            log_metrics(backtest.metrics)
-    mlflow.set_tags({BACKTEST + b.fingerprint: json.dumps(backtest_tags(result, b)) for b in result if b.fingerprint})
-    mlflow.log_text(table.to_csv(), "metrics.csv")
-    curves = pd.DataFrame({b.name: b.equity for b in result}, index=bars.index)
-    mlflow.log_text(curves.to_csv(), "equity.csv")
-    about = f"{bars.name}, {shared['first']} to {shared['last']}, net of costs. Each strategy is a child run.\n\n"
-    mlflow.set_tag(NOTE, about + _markdown(formatted(table[list(SHORT)]), "strategy"))
-    if report is not None:
-        mlflow.log_artifact(str(report))
+
+
+def _setting(name: str, params: dict[str, Any]) -> tuple[str, ...]:
+    """What tells one trial from another."""
+    return name, *(str(params.get(key, "")) for key in ("fingerprint", "first", "costs", "execution", "every"))
+
+
+def _data_set(bars: Bars) -> dict[str, str]:
+    """Tags by which trials on the same data are found."""
+    return {"symbols_hash": _hash_of_symbols(bars), "spacing": f"{median_spacing(bars.index):g}"}
 
 
 def backtest_tags(result: Backtests, backtest: Backtest) -> dict[str, str]:

@@ -98,9 +98,12 @@ def step(what: str) -> Iterator[None]:
         yield
 
 
-def listing(heads: Sequence[str], rows: Iterable[Sequence[str]], styles: Iterable[str]) -> None:
-    """Print rows of text, each in its own style; on a terminal the last column is wrapped, elsewhere none is."""
-    table = Table(header_style="bold")
+def listing(heads: Sequence[str], rows: Iterable[Sequence[str]], styles: Iterable[str], *, boxed: bool = True) -> None:
+    """Print rows of text, each in its own style; on a terminal the last column is wrapped, elsewhere none is.
+
+    Without a box it looks as the tables of `show` do.
+    """
+    table = Table(header_style="bold") if boxed else Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for head in heads:
         prose = head == heads[-1] and console.is_terminal
         table.add_column(head, no_wrap=not prose, overflow="fold", ratio=1 if prose else None)

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markets.common.words import count
-from regimeshift.console import console, show, step
+from regimeshift.console import console, listing, show, step
 from regimeshift.spans import Spans, spans
 
 if TYPE_CHECKING:
     from backtests import WalkForward
     from backtests.engine.task_cuts import RegimeTasks
     from backtests.registry import RegisteredStrategy
+    from backtests.significance import Verdict
     from markets import Bars, RegimeDetector, TaskSet
     from metalearner import MetaLearner, MetaPolicy
     from regimeshift.options import LearningOptions, TradingOptions
@@ -266,8 +267,17 @@ def strategy_maker(text: str) -> Callable[[], Strategy | MetaPolicy]:
     return lambda: strategy_from_name(text)
 
 
-def show_result(result: WalkForward) -> None:
-    """Print the metrics of the distinct accounts, and the remarks."""
+def judge(result: WalkForward) -> Verdict:
+    """The verdict on a result that is not logged yet, with the trials that MLflow's history counts."""
+    from backtests import tracking
+    from backtests.significance import verdict
+
+    with step("weighing luck"):
+        return verdict(result, trials=tracking.count_trials(result))
+
+
+def show_result(result: WalkForward, verdict: Verdict | None = None) -> None:
+    """Print the metrics of the distinct accounts, the verdict on each, and the remarks."""
     import pandas as pd
 
     from backtests.metrics import HEADS, SHORT, formatted
@@ -277,6 +287,14 @@ def show_result(result: WalkForward) -> None:
     title = f"{bars.name}, {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}, net of costs"
     table = pd.DataFrame({head.name: head.metrics for head, _ in grouped(result.backtests)}).T
     show(formatted(table[list(SHORT)]).rename(columns=HEADS), title, "strategy", "the report has all columns")
+    if verdict is not None:
+        rows = [(name, verdict.sentences[name]) for name in table.index]
+        listing(
+            ("strategy", f"verdict, with {count(verdict.trials.count, 'trial')} on these data"),
+            rows,
+            ("",) * len(rows),
+            boxed=False,
+        )
     for remark in remarks(result.backtests):
         console.print(remark, markup=False)
 

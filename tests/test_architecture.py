@@ -59,11 +59,11 @@ ROOMS = {
     "backtests": {
         "metrics": set(),
         "results": {"metrics"},
-        "significance": {"results"},
+        "significance": {"results", "report"},  # of the report the shape of a section alone
         "report": {"metrics", "results", "significance"},
         "engine": {"results", "report"},
         "lookup": set(),
-        "tracking": {"metrics", "results", "lookup"},
+        "tracking": {"metrics", "results", "significance", "lookup"},
         "contract": set(),
         "deployment": {"contract"},
         "served": {"contract", "deployment"},

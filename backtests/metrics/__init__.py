@@ -1,5 +1,13 @@
 """What an account earned and risked, in figures with stated conventions."""
 
-from backtests.metrics.account import HEADS, METRICS, PER_CENT, SHORT, formatted, metrics
+from backtests.metrics.account import DAYS, HEADS, METRICS, PER_CENT, SHORT, formatted, metrics
+from backtests.metrics.benchmark import against
+from backtests.metrics.capacity import capacity
+from backtests.metrics.drawdown import drawdowns
+from backtests.metrics.tables import by_month, by_regime, by_year
+from backtests.metrics.view import Account
 
-__all__ = ["HEADS", "METRICS", "PER_CENT", "SHORT", "formatted", "metrics"]
+__all__ = [
+    "DAYS", "HEADS", "METRICS", "PER_CENT", "SHORT", "Account", "against", "by_month", "by_regime", "by_year", "capacity",
+    "drawdowns", "formatted", "metrics",
+]  # fmt: skip

@@ -5,6 +5,9 @@ divided by the length of the span in years: about 252 for daily stocks, and 8,76
 figures use this number. The risk-free rate is zero, and standard deviations have ddof 1. A metric that the bars cannot tell is
 NaN: a ratio to a dispersion that is mere rounding, as of an account in cash; a rate per year within a single day; growth per
 year from less than a week. `markets.common.statistics` has the formulas.
+
+Moments have ddof 0, as in the probabilistic Sharpe ratio, and a normal distribution has a kurtosis of 3. VaR and expected
+shortfall are losses of one bar, and positive. Days are calendar days.
 """
 
 from __future__ import annotations
@@ -12,7 +15,25 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from markets.common.statistics import deviation, growth_per_year, max_drawdown, ratio, sharpe, sortino, years
+from backtests.metrics.drawdown import longest_drawdown
+from backtests.metrics.positions import holding_days
+from markets.common.statistics import (
+    deviation,
+    expected_shortfall,
+    growth_per_year,
+    hit_rate,
+    kurtosis,
+    max_drawdown,
+    profit_factor,
+    ratio,
+    returns_of,
+    sharpe,
+    skew,
+    sortino,
+    tail_ratio,
+    value_at_risk,
+    years,
+)
 
 METRICS = {
     "total return": "final equity divided by initial equity, minus 1",
@@ -27,6 +48,16 @@ METRICS = {
     "turnover": "traded value per year divided by equity; buys and sells both count",
     "costs": "costs per year divided by equity",
     "exposure": "mean gross weight",
+    "longest drawdown": "days from a maximum of equity until it is reached again, or to the last bar",
+    "VaR": "loss of a bar that the worst 5 % of bars exceed: minus the 5 % quantile of returns",
+    "expected shortfall": "mean loss of the worst 5 % of bars",
+    "skew": "third standardised moment of returns",
+    "kurtosis": "fourth standardised moment of returns; 3 if normal",
+    "tail ratio": "95 % quantile of returns divided by the 5 % quantile, both without their signs",
+    "hit rate": "share of gains among the bars that gain or lose",
+    "profit factor": "sum of positive returns divided by the sum of negative ones",
+    "average holding": "days that a position stays open, on the same side; one that is open at the end counts until then",
+    "cost drag": "CAGR if each bar's costs were added back to its return, minus CAGR",
 }
 
 
@@ -52,9 +83,9 @@ def metrics(
     per_year = (len(index) - 1) / span
     before = equity[:-1]
     alive = before > 0
+    returns, growth = returns_of(equity), equity[-1] / equity[0]
     with np.errstate(divide="ignore", invalid="ignore"):
-        returns = np.where(alive, equity[1:] / before - 1, 0.0)  # returns are 0 after ruin
-        growth = equity[-1] / equity[0]
+        paid = np.where(alive, cost[1:] / before, 0.0)
         cagr, drawdown = growth_per_year(growth, span), max_drawdown(equity)
         return {
             "total return": growth - 1,
@@ -65,8 +96,18 @@ def metrics(
             "max drawdown": drawdown,
             "Calmar": ratio(cagr, drawdown),
             "turnover": float(np.sum(traded[1:][alive] / before[alive]) / span),
-            "costs": float(np.sum(cost[1:][alive] / before[alive]) / span),
+            "costs": float(np.sum(paid) / span),
             "exposure": float(np.abs(weights).sum(axis=1).mean()),
+            "longest drawdown": longest_drawdown(index, equity),
+            "VaR": value_at_risk(returns),
+            "expected shortfall": expected_shortfall(returns),
+            "skew": skew(returns),
+            "kurtosis": kurtosis(returns),
+            "tail ratio": tail_ratio(returns),
+            "hit rate": hit_rate(returns),
+            "profit factor": profit_factor(returns),
+            "average holding": holding_days(index, weights),
+            "cost drag": growth_per_year(float(np.prod(1 + np.maximum(returns + paid, -1))), span) - cagr,
         }
 
 
@@ -79,18 +120,29 @@ HEADS = {
     "max drawdown": "max\ndrawdown",
     "turnover": "turnover\nper year",
     "costs": "costs\nper year",
+    "longest drawdown": "longest\ndrawdown",
+    "VaR": "VaR 5 %\nper bar",
+    "expected shortfall": "shortfall 5 %\nper bar",
+    "average holding": "average\nholding",
+    "cost drag": "cost drag\nper year",
 }
-PER_CENT = ("total return", "CAGR", "volatility", "max drawdown", "costs", "exposure")
+PER_CENT = (
+    "total return", "CAGR", "volatility", "max drawdown", "costs", "exposure", "VaR", "expected shortfall", "hit rate",
+    "cost drag", "alpha", "tracking error", "share of bars", "depth",
+)  # fmt: skip
+DAYS = ("longest drawdown", "average holding")
 
 
 def formatted(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of metrics as text: fractions in per cent, ratios with two decimals, a dash where a metric is not defined."""
+    """A table of metrics as text: fractions in per cent, days, ratios with two decimals, a dash where a metric is not defined."""
 
     def text(column: str, value: float) -> str:
         if not np.isfinite(value):
             return "–"
         if column in PER_CENT:
             return f"{value:.1%}"
+        if column in DAYS:
+            return f"{value:,.0f} d" if value >= 10 else f"{value:.1f} d"
         return f"{value:.1f}x" if column == "turnover" else f"{value:.2f}"
 
     return pd.DataFrame({c: [text(c, v) for v in table[c]] for c in table.columns}, index=table.index)

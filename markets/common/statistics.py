@@ -72,3 +72,60 @@ def sortino(returns: np.ndarray, per_year: float = 1.0) -> float:
 def max_drawdown(wealth: np.ndarray) -> float:
     """Largest fall from the running maximum, as a positive fraction of that maximum."""
     return float((1 - wealth / np.maximum.accumulate(wealth)).max())
+
+
+def returns_of(equity: np.ndarray) -> np.ndarray:
+    """Simple returns of an account from mark to mark, shape (T − 1,); 0 after ruin."""
+    before = equity[:-1]
+    alive = before > 0
+    return np.where(alive, equity[1:] / np.where(alive, before, 1.0) - 1, 0.0)
+
+
+def skew(returns: np.ndarray) -> float:
+    """Third central moment over the cube of the standard deviation, both of the sample (ddof 0)."""
+    z = _standardised(returns)
+    return float(np.mean(z * z * z)) if len(z) else np.nan
+
+
+def kurtosis(returns: np.ndarray) -> float:
+    """Fourth central moment over the fourth power of the standard deviation, both of the sample (ddof 0); 3 if normal."""
+    squares = np.square(_standardised(returns))
+    return float(np.mean(squares * squares)) if len(squares) else np.nan
+
+
+def _standardised(returns: np.ndarray) -> np.ndarray:
+    """Returns less their mean, over their standard deviation (ddof 0); none if they do not vary."""
+    scale = float(returns.std()) if len(returns) > 1 else 0.0
+    return (returns - returns.mean()) / scale if scale > RESOLUTION else returns[:0]
+
+
+def value_at_risk(returns: np.ndarray, tail: float = 0.05) -> float:
+    """The loss that the worst `tail` of the returns exceed: their quantile, interpolated linearly, with its sign changed."""
+    return float(-np.quantile(returns, tail)) if len(returns) else np.nan
+
+
+def expected_shortfall(returns: np.ndarray, tail: float = 0.05) -> float:
+    """Mean loss of the worst `tail` of the returns: of the lowest ``1 + floor(tail (T − 1))``."""
+    if not len(returns):
+        return np.nan
+    worst = 1 + int(tail * (len(returns) - 1))
+    return float(-np.partition(returns, worst - 1)[:worst].mean())
+
+
+def tail_ratio(returns: np.ndarray, tail: float = 0.05) -> float:
+    """Quantile ``1 − tail`` over quantile `tail`, both without their signs."""
+    if not len(returns):
+        return np.nan
+    low, high = np.abs(np.quantile(returns, [tail, 1 - tail]))
+    return ratio(high, low)
+
+
+def hit_rate(returns: np.ndarray) -> float:
+    """Share of gains among the returns that are not zero."""
+    moved = np.count_nonzero(returns)
+    return float(np.count_nonzero(returns > 0) / moved) if moved else np.nan
+
+
+def profit_factor(returns: np.ndarray) -> float:
+    """Sum of the gains over the sum of the losses."""
+    return ratio(float(returns[returns > 0].sum()), float(-returns[returns < 0].sum()))

@@ -109,7 +109,8 @@ class Backtest(TradingOptions, DataOptions):
             regimes=shaded, train=self.train, retrain_every=self.retrain_every, scheme=self.scheme, controls=True,
             tasks=steps.task_cut(windows), check="strict" if self.strict else self.check, jobs=self.jobs, cache=cache,
         )  # fmt: skip
-        steps.show_result(result)
+        verdict = steps.judge(result)
+        steps.show_result(result, verdict)
         path: Path | None = None
         failed: Exception | None = None
         with step("writing the report"):
@@ -119,7 +120,7 @@ class Backtest(TradingOptions, DataOptions):
                 failed = error
         with step("logging to MLflow"), tracking.run(f"backtest {bars.name}", command="backtest", **vars(self)):
             tracking.log_bars(span, "test")
-            tracking.log_result(result, path)
+            tracking.log_result(result, path, verdict)
         if path is None:
             assert failed is not None
             raise failed

@@ -86,10 +86,11 @@ class Demo(LearningOptions, TradingOptions, DataOptions):
                 test, costs=costs, execution=execution, regimes=regimes.filter(test),
                 every=windows.quarter if self.every is None else self.every,
             )  # fmt: skip
-            steps.show_result(result)
+            verdict = steps.judge(result)
+            steps.show_result(result, verdict)
             with step("writing and logging the report"):
                 report = result.report(out / "report.html", notes=NOTES)
-                tracking.log_result(result, report)
+                tracking.log_result(result, report, verdict)
 
             console.rule("5. Registry", align="left")
             with step(f"registering {name}"):

@@ -7,9 +7,12 @@ import sys
 import warnings
 
 import mlflow
+import numpy as np
 import pytest
+import samples
 
 from backtests import registry, tracking, walk_forward
+from backtests.significance import verdict
 from markets import InputError
 from strategies import BuyAndHold, EqualWeight
 
@@ -228,3 +231,55 @@ def test_regression_the_hashes_of_training_are_those_of_the_loaded_bars(bars, st
     assert (logged["data_hash"], logged["span_hash"]) == (bars.hash, loaded.span_hash)
     assert run.inputs.dataset_inputs[0].dataset.digest == loaded.span_hash[:36]
     assert (logged["bars"], logged["last"]) == (200, str(part.index[-1]))
+
+
+def test_the_verdict_is_logged_with_each_strategy(bars, store):
+    result = walk_forward([EqualWeight(), BuyAndHold()], bars, progress=False)
+    found = verdict(result, trials=tracking.count_trials(result))
+    with tracking.run("test") as parent:
+        tracking.log_result(result, verdict=found)
+    client = mlflow.MlflowClient(tracking.connect())
+    whole = client.get_run(parent.info.run_id)
+    assert whole.data.params == {"benchmark": "equal weight", "trials": "2"}
+    assert found.sentences["buy and hold"] in whole.data.tags[tracking.NOTE]
+    assert found.finding in whole.data.tags[tracking.NOTE]
+    assert "verdict.csv" in {a.path for a in client.list_artifacts(parent.info.run_id)}
+    query = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}' and attributes.run_name = 'buy and hold'"
+    (child,) = client.search_runs([whole.info.experiment_id], query)
+    assert child.data.tags["verdict"] == found.sentences["buy and hold"]
+    row = found.table.loc["buy and hold"]
+    assert child.data.metrics["verdict/dsr"] == pytest.approx(row["dsr"])
+    assert child.data.metrics["verdict/p"] == pytest.approx(row["p"])
+    assert child.data.metrics["sharpe"] == pytest.approx(row["sharpe"])
+
+
+def test_trials_are_counted_from_the_history(bars, store):
+    """A setting counts once, however often it ran; other costs, rules or starts are other settings; other data are none."""
+    first = walk_forward([EqualWeight(), BuyAndHold()], bars, progress=False)
+    assert tracking.count_trials(first).count == 2
+    for _ in range(2):
+        with tracking.run("test"):
+            tracking.log_result(first)
+    assert tracking.count_trials(first).count == 2
+    dear = walk_forward([EqualWeight()], bars, costs="50bp", progress=False)
+    assert tracking.count_trials(dear).count == 3
+    later = walk_forward([EqualWeight(), BuyAndHold()], bars[300:], progress=False)
+    with tracking.run("test"):
+        tracking.log_result(later)
+    assert tracking.count_trials(first).count == 4
+    longer = walk_forward([EqualWeight(), BuyAndHold()], bars[:-50], progress=False)
+    assert tracking.count_trials(longer).count == 4, "newer bars are no new trial"
+    other = walk_forward([EqualWeight()], samples.regime_bars(300, 5, 0), progress=False)
+    assert tracking.count_trials(other).count == 1
+
+
+def test_the_trials_of_a_sweep_count_with_their_dispersion(bars, store):
+    result = walk_forward([EqualWeight(), BuyAndHold()], bars, progress=False)
+    ratios = np.array([0.1, 0.5, -0.3, np.nan, 1.2])
+    for _ in range(2):
+        with tracking.run("sweep"):
+            tracking.log_trials(bars, "MovingAverageCross fast 5-50, slow 50-300", ratios)
+    found = tracking.count_trials(result)
+    assert found.count == 7
+    known = [*ratios[np.isfinite(ratios)], *(b.metrics["Sharpe"] for b in result)]
+    assert found.std == pytest.approx(np.std(known, ddof=1), rel=0.15)  # the NaN counts as one of mean 0.375

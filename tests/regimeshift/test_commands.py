@@ -384,7 +384,7 @@ def test_regression_a_backtest_without_its_report_is_logged(desk, monkeypatch):
 
     logged = []
     monkeypatch.setattr(WalkForward, "report", full)
-    monkeypatch.setattr(tracking, "log_result", lambda result, report: logged.append(report))
+    monkeypatch.setattr(tracking, "log_result", lambda result, report, verdict: logged.append(report))
     refused(call("backtest", "my.csv", "--rules", "equal_weight", cwd=desk), "report.html: cannot be written")
     assert logged == [None]
 

@@ -3,7 +3,8 @@ import pytest
 import samples
 
 from backtests import walk_forward
-from backtests.significance import sharpe_difference, sharpe_gap, simple_returns
+from backtests.significance import sharpe_difference, sharpe_gap, sharpe_interval, simple_returns
+from backtests.significance.resampling import shortest_block
 from markets import InputError
 from strategies import EqualWeight, InverseVolatility, Momentum
 
@@ -26,7 +27,7 @@ def test_without_dependence_the_interval_is_that_of_theory():
     found = sharpe_difference(a, b, resamples=1000)
     wide = 2 * 1.96 * np.sqrt(2 / 2000)  # independent series, ratios near zero: each has a variance of 1 / T
     assert found.high - found.low == pytest.approx(wide, rel=0.15)
-    assert found.block < 5
+    assert found.block == shortest_block(2000)
 
 
 def test_what_two_accounts_share_makes_no_interval_wider():
@@ -98,3 +99,16 @@ def test_regression_an_account_in_cash_with_interest_has_no_difference_of_ratios
     cash = equity[1:] / equity[:-1] - 1
     found = sharpe_difference(np.random.default_rng(0).normal(0, 0.01, 399), cash)
     assert np.isnan([found.value, found.low, found.high]).all()
+
+
+def test_the_interval_of_one_ratio_is_that_of_theory():
+    """Lo, "The statistics of Sharpe ratios" (2002): a variance of (1 + S²/2) / T for normal returns."""
+    returns = 0.3 + np.random.default_rng(0).standard_normal(4000)
+    found = sharpe_interval(returns, resamples=1000)
+    ratio = returns.mean() / returns.std(ddof=1)
+    assert found.value == ratio
+    assert found.high - found.value == pytest.approx(1.96 * np.sqrt((1 + ratio**2 / 2) / 4000), rel=0.1)
+    assert found.value - found.low == pytest.approx(found.high - found.value)
+    with pytest.raises(InputError, match="a series of 30"):
+        sharpe_interval(returns[:20])
+    assert np.isnan(sharpe_interval(np.zeros(100)).low)

@@ -1,9 +1,26 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from markets import load
-from markets.common.statistics import bars_per_year, growth_per_year, max_drawdown, ratio, sharpe, sortino, years
+from markets.common.statistics import (
+    bars_per_year,
+    expected_shortfall,
+    growth_per_year,
+    hit_rate,
+    kurtosis,
+    max_drawdown,
+    profit_factor,
+    ratio,
+    returns_of,
+    sharpe,
+    skew,
+    sortino,
+    tail_ratio,
+    value_at_risk,
+    years,
+)
 
 
 def session(day, bars=78):
@@ -59,3 +76,32 @@ def test_regression_rounding_is_no_dispersion():
     assert np.isnan(sharpe(np.array([]), 252))
     small = 1e-6 * np.array([1.0, -1.0, 2.0, 1.0])  # money-market funds do move
     assert sharpe(small) == pytest.approx(small.mean() / small.std(ddof=1))
+
+
+def test_moments_and_tails_are_scipys_and_numpys():
+    returns = np.random.default_rng(0).standard_t(5, 501) * 0.01
+    assert skew(returns) == pytest.approx(stats.skew(returns), rel=1e-12)
+    assert kurtosis(returns) == pytest.approx(stats.kurtosis(returns, fisher=False), rel=1e-12)
+    assert value_at_risk(returns) == -np.quantile(returns, 0.05)
+    assert expected_shortfall(returns) == pytest.approx(-np.sort(returns)[:26].mean())
+    assert expected_shortfall(returns) >= value_at_risk(returns)
+    assert tail_ratio(returns) == pytest.approx(np.quantile(returns, 0.95) / -np.quantile(returns, 0.05))
+
+
+def test_gains_and_losses_by_hand():
+    returns = np.array([0.02, 0.0, -0.01, 0.01, 0.0])
+    assert hit_rate(returns) == pytest.approx(2 / 3)
+    assert profit_factor(returns) == pytest.approx(3)
+
+
+def test_what_never_moved_has_no_shape():
+    still = np.zeros(10)
+    for figure in (skew, kurtosis, tail_ratio, hit_rate, profit_factor):
+        assert np.isnan(figure(still)), figure
+        assert np.isnan(figure(still[:0])), figure
+    assert np.isnan(skew(np.full(10, 0.001)))
+    assert value_at_risk(still) == expected_shortfall(still) == 0
+
+
+def test_nothing_is_earned_after_ruin():
+    assert returns_of(np.array([100.0, 50, -5, -5])).tolist() == [-0.5, -1.1, 0]

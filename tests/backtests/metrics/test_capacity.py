@@ -1,0 +1,64 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from backtests.metrics import capacity
+from backtests.results import Backtest
+from markets import Bars, Costs, Execution, InputError, Plan, simulate
+from markets.common.statistics import returns_of
+
+
+def market(length=400, drift=0.002):
+    rng = np.random.default_rng(0)
+    close = 100 * np.cumprod(1 + rng.normal(drift, 0.01, (length, 3)), axis=0)
+    index = pd.date_range("2020-01-01", periods=length)
+    return Bars.make(index, list("abc"), close, volume=rng.uniform(1e4, 2e4, close.shape))
+
+
+def account(bars, costs, capital=1e6):
+    aim = np.random.default_rng(1).dirichlet(np.ones(3), len(bars))
+    paths = simulate(bars, aim, costs=costs, execution=Execution(cash=capital, fill="next_close"))
+    equity = paths.equity[0]
+    weights = paths.shares[0] * bars.marks / equity[:, None]
+    return Backtest("random", bars.index, bars.symbols, equity, paths.cost[0], paths.traded[0], weights, Plan(aim))
+
+
+def test_at_the_capacity_the_account_itself_pays_half_of_its_return():
+    """The kernel charges impact by its own arithmetic, on an account of that capital."""
+    bars = market()
+    free = account(bars, Costs())
+    limit = capacity(free, bars)
+    rate = account(bars, Costs(impact=1.0), capital=limit)
+    paid = np.sum(rate.cost[1:] / rate.equity[:-1])
+    scale = np.mean(np.sqrt(rate.equity[:-1] / limit))  # the account grows or shrinks; the formula holds its capital
+    assert paid / scale == pytest.approx(0.5 * returns_of(free.equity).sum(), rel=0.05)
+
+
+def test_it_falls_with_the_square_of_impact_and_of_what_is_kept():
+    bars = market()
+    found = account(bars, Costs())
+    assert capacity(found, bars, impact=2.0) == pytest.approx(capacity(found, bars) / 4)
+    assert capacity(found, bars, kept=0.75) == pytest.approx(capacity(found, bars) / 4)
+
+
+def test_what_loses_has_none_and_what_never_trades_has_no_limit():
+    losing = market(drift=-0.01)
+    assert np.isnan(capacity(account(losing, Costs()), losing))
+    bars = market()
+    held = account(bars, Costs())
+    still = Backtest(
+        "held", bars.index, bars.symbols, 1e6 * bars.marks[:, 0] / bars.marks[0, 0], held.cost, held.traded,
+        np.tile([1.0, 0, 0], (len(bars), 1)), held.plan,
+    )  # fmt: skip
+    assert capacity(still, bars) == np.inf
+
+
+def test_errors_name_what_is_missing():
+    bars = market()
+    found = account(bars, Costs())
+    with pytest.raises(InputError, match="impact needs volume"):
+        capacity(found, Bars.make(bars.index, bars.symbols, bars.close))
+    with pytest.raises(InputError, match="not the bars of the account"):
+        capacity(found, bars[:-1])
+    with pytest.raises(InputError, match=r"kept is 1\.5"):
+        capacity(found, bars, kept=1.5)
