@@ -5,7 +5,8 @@ Windows count a symbol's own bars, on which it has a close. A gap is no signal: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -50,28 +51,14 @@ class MovingAverageCross(Strategy):
 
     @classmethod
     def plans(cls, bars: Bars, settings: Sequence[Mapping[str, int]]) -> Iterator[Plan]:
-        """The plan of each of many settings; each average is computed once.
-
-        Parameters
-        ----------
-        bars : Bars of shape (T, A)
-        settings : sequence of mappings
-            Arguments of the class, such as ``{"fast": 20, "slow": 100}``.
-
-        Yields
-        ------
-        Plan
-            Of shape (T, A), in the order of `settings`.
-        """
         rules = [cls(**setting) for setting in settings]
         held = bars.with_past()
         traded = TradedBars(held.close)
-        windows = {window for rule in rules for window in (rule.fast, rule.slow)}
-        average = moving_averages(traded.packed(held.close), windows)
+        averages = MovingAverages(traded.packed(held.close))
         share = bars.listed / np.maximum(bars.listed.sum(axis=1, keepdims=True), 1)
         for rule in rules:
-            above = average[rule.fast] > average[rule.slow] * (1 + _EQUAL)  # false where one is not known
-            yield Plan(np.where(traded.unpacked(above)[bars.past :] > 0, share, 0.0))
+            above = averages(rule.fast) > averages(rule.slow) * (1 + _EQUAL)  # false where one is not known
+            yield Plan((traded.unpacked(above)[bars.past :] == 1) * share)
 
 
 class Donchian(Strategy):
@@ -122,8 +109,8 @@ def _or_close(values: np.ndarray | None, close: np.ndarray) -> np.ndarray:
     return close if values is None else np.where(np.isfinite(values), values, close)
 
 
-def moving_averages(values: np.ndarray, windows: Iterable[int]) -> dict[int, np.ndarray]:
-    """Means over the last w rows, for each of many windows w; NaN in the first w − 1 rows.
+class MovingAverages:
+    """Means over the last w rows, for many windows w.
 
     A sum over w rows is put together from sums over powers of two, which all windows share::
 
@@ -135,26 +122,36 @@ def moving_averages(values: np.ndarray, windows: Iterable[int]) -> dict[int, np.
     Parameters
     ----------
     values : ndarray of shape (T, A)
-    windows : iterable of int
-        At least 1 each.
-
-    Returns
-    -------
-    dict of int to ndarray of shape (T, A)
     """
-    windows, powers = sorted(set(windows)), [values]
-    while len(powers) < max(windows, default=1).bit_length():
-        half = 1 << (len(powers) - 1)
-        powers.append(powers[-1][half:] + powers[-1][:-half] if len(powers[-1]) > half else values[:0])
-    found = {}
-    for window in windows:
+
+    _KEPT = 256  # windows; they bound the memory, and each is quick to compute again
+
+    def __init__(self, values: np.ndarray):
+        self._powers = [values]
+        self._means: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def __call__(self, window: int) -> np.ndarray:
+        """Mean over the last `window` rows, shape (T, A); NaN in the first ``window − 1`` rows."""
+        if window in self._means:
+            self._means.move_to_end(window)
+            return self._means[window]
+        values = self._powers[0]
         mean, rows = np.full(values.shape, np.nan), len(values) - window + 1
         if rows > 0:
             total, begin = np.zeros((rows, *values.shape[1:])), 0
-            for k, sums in enumerate(powers):
+            for k in range(window.bit_length()):
                 if window >> k & 1:
-                    total += sums[begin : begin + rows]
+                    total += self._power(k)[begin : begin + rows]
                     begin += 1 << k
             np.divide(total, window, out=mean[window - 1 :])
-        found[window] = mean
-    return found
+        self._means[window] = mean
+        if len(self._means) > self._KEPT:
+            self._means.popitem(last=False)
+        return mean
+
+    def _power(self, k: int) -> np.ndarray:
+        """Sums over 2**k rows, of which the first begins at row 0."""
+        while len(self._powers) <= k:
+            half, last = 1 << (len(self._powers) - 1), self._powers[-1]
+            self._powers.append(last[half:] + last[:-half])
+        return self._powers[k]

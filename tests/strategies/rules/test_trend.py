@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from markets import Bars, InputError
-from strategies.rules.trend import Donchian, MovingAverageCross, moving_averages
+from strategies.rules.trend import Donchian, MovingAverageCross, MovingAverages
 
 RULES = [MovingAverageCross(3, 7), Donchian(6)]
 
@@ -68,7 +68,7 @@ def test_a_price_that_stands_still_has_no_trend():
 @given(seed=st.integers(0, 2**32 - 1), window=st.integers(1, 40), length=st.integers(1, 60))
 def test_moving_averages_are_means_of_windows(seed, window, length):
     values = np.random.default_rng(seed).normal(size=(length, 2))
-    found = moving_averages(values, {window, 7})[window]
+    found = MovingAverages(values)(window)
     np.testing.assert_allclose(found, pd.DataFrame(values).rolling(window).mean(), rtol=1e-9, atol=1e-12)
 
 
