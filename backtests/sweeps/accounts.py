@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -19,10 +19,12 @@ from backtests.results import Backtest
 from markets import Bars, Costs, Execution, InputError, simulate
 from markets.common.progress import visible
 from markets.common.statistics import deviation, growth_per_year, max_drawdown, ratio, sharpe, sortino, years
+from markets.common.words import count
 from strategies import Plan, Strategy
 from strategies.strategy import planned
 
-_PART = 256  # settings of one job: those of a job share work, and a bar of progress advances by it
+_PART = 256  # settings of one job: those of a job share work, and the progress bar advances by it
+_LEAST_WORK = 100_000  # weights of one simulation: below it, the call takes as long as the account
 
 
 @dataclass(frozen=True)
@@ -160,21 +162,25 @@ def run(
 def _part(job: Job, settings: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
     figures = np.empty((len(settings), len(job.metrics)))
     equity = np.empty((len(settings), len(job.bars) if job.equity else 0))
-    span = years(job.bars.index)
-    ahead = 2 * config.NUMBA_NUM_THREADS
+    span, done = years(job.bars.index), 0
     waiting: deque[Future] = deque()
 
-    def one(i: int, plan: Plan) -> None:
-        figures[i], curve = _figures(job, plan, span)
-        equity[i] = curve if job.equity else 0.0
+    def one(first: int, plans: Sequence[Plan]) -> None:
+        for i, (found, curve) in enumerate(_accounts(job, plans, span), start=first):
+            figures[i], equity[i] = found, curve if job.equity else 0.0
 
     with ThreadPoolExecutor(config.NUMBA_NUM_THREADS) as pool:
-        for i, (_, plan) in enumerate(zip(settings, _plans(job, settings), strict=True)):
-            waiting.append(pool.submit(one, i, plan))
-            if len(waiting) > ahead:
+        for plans in _batches(_plans(job, settings), max(_LEAST_WORK // job.bars.close.size, 1)):
+            waiting.append(pool.submit(one, done, plans))
+            done += len(plans)
+            if len(waiting) > 2 * config.NUMBA_NUM_THREADS:
                 waiting.popleft().result()
         for future in waiting:
             future.result()
+    if done != len(settings):
+        raise InputError(
+            f"{job.strategy} made {count(done, 'plan')} of {count(len(settings), 'setting')}; make one for each"
+        )
     return figures, equity
 
 
@@ -193,14 +199,34 @@ def _plans(job: Job, settings: Sequence[Mapping[str, Any]]) -> Iterator[Plan]:
             yield planned(rule, job.bars)
 
 
-def _figures(job: Job, plan: Plan, span: float) -> tuple[list[float], np.ndarray]:
-    """Metrics and equity of one plan."""
+def _batches(plans: Iterable[Plan], size: int) -> Iterator[list[Plan]]:
+    """Up to `size` plans at a time, which have the same parts."""
+    batch: list[Plan] = []
+    for plan in plans:
+        if len(batch) == size or (batch and _parts(batch[0]) != _parts(plan)):
+            yield batch
+            batch = []
+        batch.append(plan)
+    if batch:
+        yield batch
+
+
+def _parts(plan: Plan) -> list[str]:
+    return [part.name for part in fields(plan) if getattr(plan, part.name) is not None]
+
+
+def _accounts(job: Job, plans: Sequence[Plan], span: float) -> Iterator[tuple[list[float], np.ndarray]]:
+    """Metrics and equity of each of some plans."""
     quick = set(job.metrics) <= QUICK.keys()
+    plan = plans[0]
+    if len(plans) > 1:
+        plan = Plan(**{part: np.stack([getattr(p, part) for p in plans]) for part in _parts(plan)})
     paths = simulate(job.bars, plan, costs=job.costs, execution=job.execution, holdings=not quick)
-    equity, cost, traded = paths.equity[0], paths.cost[0], paths.traded[0]
-    if quick:
-        account = Account(equity, cost, traded, span)
-        return [float(QUICK[name](account)) for name in job.metrics], equity
-    weights = np.nan_to_num(paths.shares[0] * job.bars.marks / np.where(equity > 0, equity, np.inf)[:, None])
-    found = Backtest("", job.bars.index, job.bars.symbols, equity, cost, traded, weights, plan).metrics
-    return [found[name] for name in job.metrics], equity
+    for i, (equity, cost, traded) in enumerate(zip(paths.equity, paths.cost, paths.traded, strict=True)):
+        if quick:
+            account = Account(equity, cost, traded, span)
+            yield [float(QUICK[name](account)) for name in job.metrics], equity
+            continue
+        weights = np.nan_to_num(paths.shares[i] * job.bars.marks / np.where(equity > 0, equity, np.inf)[:, None])
+        found = Backtest("", job.bars.index, job.bars.symbols, equity, cost, traded, weights, plans[i]).metrics
+        yield [found[name] for name in job.metrics], equity

@@ -153,8 +153,8 @@ class Sweep:
             title=f"{count(len(self.grid), 'setting')} of {self.name}",
             finding=(
                 f"{metric} peaks at {text(peak.value)} ({label(peak.setting)}), whose worst neighbour has {text(peak.worst)}; "
-                f"the plateau is {label(plateau.setting)}, with {text(plateau.value)} and {text(plateau.worst)}; the median of all "
-                f"settings is {text(values.median())}."
+                f"the plateau is {label(plateau.setting)}, with {text(plateau.value)} and {text(plateau.worst)}; "
+                f"the median of all settings is {text(values.median())}."
             ),
             shows="How much the result depends on the choice of parameters, and whether settings beside the best one share it.",
             does_not_show=(
