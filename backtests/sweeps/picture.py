@@ -1,4 +1,4 @@
-"""The heat map of a sweep. Plotly takes a second to import, so this module is imported where a figure is wanted."""
+"""The plots of sweeps. Plotly takes a second to import, so this module is imported where a figure is wanted."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from markets import InputError
 
 if TYPE_CHECKING:
+    from backtests.sweeps.optimise import Optimisation
     from backtests.sweeps.sweep import Sweep
 
 _INK = "#1c2733"
@@ -59,6 +61,28 @@ def heat_map(sweep: Sweep, metric: str, x: str | None = None, y: str | None = No
     else:
         order = [str(value) for value in sweep.grid.values[y]]
         figure.update_yaxes(title=y, type="category", categoryorder="array", categoryarray=order)
+    return figure
+
+
+def choices(found: Optimisation) -> go.Figure:
+    """See `Optimisation.draw`."""
+    folds, names = found.folds, list(found.strategy.grid.values)
+    figure = make_subplots(
+        rows=len(names) + 1, cols=1, shared_xaxes=True, vertical_spacing=0.08,
+        subplot_titles=[*(f"{name}, as chosen" for name in names), f"{found.metric} of the chosen setting"],
+    )  # fmt: skip
+    figure.update_annotations(x=0, xanchor="left", font_size=14)
+    end = found.backtest.index[-1]
+    for row, name in enumerate(names, start=1):
+        chosen = [*folds[name], folds[name].iloc[-1]]
+        line = {"shape": "hv", "color": _INK}
+        figure.add_scatter(x=[*folds.index, end], y=chosen, line=line, name=name, showlegend=False, row=row, col=1)
+    for column, colour in (("in sample", "#9aa8b6"), ("out of sample", "#1f77b4")):
+        figure.add_bar(x=folds.index, y=folds[column], name=column, marker_color=colour, row=len(names) + 1, col=1)
+    figure.update_layout(
+        height=180 + 170 * (len(names) + 1), template="plotly_white", barmode="group",
+        margin={"l": 48, "r": 12, "t": 60, "b": 40}, legend={"orientation": "h", "y": 0, "yref": "container", "x": 0},
+    )  # fmt: skip
     return figure
 
 

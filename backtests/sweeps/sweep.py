@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 # Metrics of which less is better.
-_COSTLY = frozenset({"volatility", "max drawdown", "turnover", "costs"})
+_LESS = frozenset({
+    "volatility", "max drawdown", "longest drawdown", "VaR", "expected shortfall", "kurtosis", "turnover", "costs", "cost drag"
+})  # fmt: skip
 _SHOWN = 20  # settings in the table of a report
 
 
@@ -119,7 +121,7 @@ class Sweep:
         """
         _, worst = self._scores(metric)
         worst = np.where(np.isinf(worst), np.nan, worst)
-        return pd.Series(_sign(metric) * worst, self.table.index, name=f"{metric}, worst neighbour")
+        return pd.Series(sign(metric) * worst, self.table.index, name=f"{metric}, worst neighbour")
 
     def heat_map(self, metric: str = "Sharpe", x: str | None = None, y: str | None = None) -> go.Figure:
         """Plot a metric over two parameters, or a curve over one; peak and plateau are marked.
@@ -143,7 +145,7 @@ class Sweep:
         """What the sweep says, as a section of a report."""
         peak, plateau = self.best(metric), self.plateau(metric)
         values = self.table[metric]
-        rows = (_sign(metric) * values).sort_values(ascending=False, kind="stable").index[:_SHOWN]
+        rows = (sign(metric) * values).sort_values(ascending=False, kind="stable").index[:_SHOWN]
         table = self.table.assign(**{f"{metric}, worst neighbour": self.neighbours(metric)}).loc[rows]
 
         def text(value: float) -> str:
@@ -169,7 +171,7 @@ class Sweep:
         """Values of a metric, and those of the worst neighbours, both with the sign by which more is better."""
         if metric not in self.table:
             raise InputError(f"the sweep has no metric {metric!r}; it has {', '.join(self.table)}")
-        scores = _sign(metric) * self.table[metric].to_numpy(dtype=np.float64)
+        scores = sign(metric) * self.table[metric].to_numpy(dtype=np.float64)
         if np.isnan(scores).all():
             raise InputError(f"{metric} is not defined for any setting of {self.name} on {self.bars.name}")
         return scores, self.grid.worst_neighbour(scores)
@@ -253,5 +255,6 @@ def name_of(strategy: Callable[..., Strategy]) -> str:
     return getattr(strategy, "__name__", type(strategy).__name__)
 
 
-def _sign(metric: str) -> float:
-    return -1.0 if metric in _COSTLY else 1.0
+def sign(metric: str) -> float:
+    """1 where more of a metric is better, −1 where less is."""
+    return -1.0 if metric in _LESS else 1.0
