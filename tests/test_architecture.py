@@ -45,6 +45,7 @@ ROOMS = {
         "policy": {"strategy", "rules", "networks", "serialization"},
         "blend": {"strategy", "policy", "serialization"},
         "named": {"strategy", "rules", "user_file"},
+        "classes": {"strategy", "rules", "user_file"},
     },
     "metalearner": {
         "objective": set(),

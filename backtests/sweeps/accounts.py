@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +17,7 @@ from rich.progress import Progress
 
 from backtests.engine.walk_forward import walk_forward
 from backtests.results import Backtest
+from backtests.sweeps.grid import label
 from markets import Bars, Costs, Execution, InputError, simulate
 from markets.common.progress import visible
 from markets.common.statistics import deviation, growth_per_year, max_drawdown, ratio, sharpe, sortino, years
@@ -97,9 +99,17 @@ def rules_of(strategy: Callable[..., Strategy], settings: Sequence[Mapping[str, 
     Raises
     ------
     InputError
-        When one is refused, or needs more bars to warm up than there are; the message names the setting.
+        When the strategy has no such parameters, a setting is refused, or needs more bars to warm up than there are; the message
+        names the setting.
     """
     rules = []
+    signature = inspect.signature(strategy)
+    try:
+        signature.bind(**settings[0])
+    except TypeError as error:
+        raise InputError(
+            f"grid: {getattr(strategy, '__name__', strategy)} takes {', '.join(signature.parameters)}: {error}"
+        ) from None
     for setting in settings:
         try:
             rule = strategy(**setting)
@@ -112,13 +122,6 @@ def rules_of(strategy: Callable[..., Strategy], settings: Sequence[Mapping[str, 
             )
         rules.append(rule)
     return rules
-
-
-def label(setting: Mapping[str, Any]) -> str:
-    """A setting in words: ``fast 10, slow 200``."""
-    return ", ".join(
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in setting.items()
-    )
 
 
 def run(

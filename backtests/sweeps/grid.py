@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -90,9 +89,38 @@ class Grid:
         )  # what is not in the grid is no neighbour
         lattice[places] = np.where(np.isnan(scores), -np.inf, scores)
         for axis, given in enumerate(self.values.values()):
-            if all(isinstance(value, Real) and not isinstance(value, bool) for value in given):
+            if all(isinstance(value, (int, float, np.number)) and not isinstance(value, bool) for value in given):
                 lattice = _lowest_of_three(lattice, axis)
         return lattice[places]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A setting of a sweep.
+
+    Attributes
+    ----------
+    setting : dict
+        Arguments of the strategy.
+    value : float
+        Its metric.
+    worst : float
+        The worst value among the setting and its neighbours in the grid; NaN if one of them has none.
+    """
+
+    setting: dict[str, Any]
+    value: float
+    worst: float
+
+    def __str__(self) -> str:
+        return f"{label(self.setting)}: {self.value:.2f}, worst neighbour {self.worst:.2f}"
+
+
+def label(setting: Mapping[str, Any]) -> str:
+    """A setting in words: ``fast 10, slow 200``."""
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in setting.items()
+    )
 
 
 def _lowest_of_three(values: np.ndarray, axis: int) -> np.ndarray:

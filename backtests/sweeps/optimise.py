@@ -19,12 +19,11 @@ import numpy as np
 import pandas as pd
 
 from backtests.engine.walk_forward import WalkForward, walk_forward
-from backtests.metrics import formatted
 from backtests.report.section import Section
 from backtests.results import Backtest
 from backtests.sweeps.accounts import QUICK, Account, rules_of
-from backtests.sweeps.grid import Grid
-from backtests.sweeps.sweep import Found, Sweep, name_of, sign, sweep
+from backtests.sweeps.grid import Found, Grid
+from backtests.sweeps.sweep import Sweep, in_words, name_of, sign, sweep
 from markets import Bars, Costs, Execution, InputError
 from markets.common.statistics import years
 from markets.common.words import count
@@ -109,7 +108,7 @@ class Optimised(Strategy):
     @property
     def metric(self) -> str:
         """The metric that is compared in and out of sample: the one that is chosen by, or else the Sharpe ratio."""
-        return self.choose if self.choose in _OF_EQUITY else "Sharpe"  # type: ignore[return-value]
+        return self.choose if isinstance(self.choose, str) and self.choose != "plateau" else "Sharpe"
 
     def plan(self, bars: Bars) -> Plan:
         raise InputError(
@@ -223,9 +222,7 @@ class Optimisation:
     def section(self) -> Section:
         """How stable the choice was, as a section of a report."""
         folds, metric = self.folds, self.metric
-        inside, outside = (
-            formatted(pd.DataFrame({metric: [folds[c].mean()]})).iloc[0, 0] for c in ("in sample", "out of sample")
-        )
+        inside, outside = (in_words(metric, folds[column].mean()) for column in ("in sample", "out of sample"))
         return Section(
             title=f"Walk-forward optimisation of {name_of(self.strategy.strategy)}",
             finding=(
@@ -246,7 +243,7 @@ class Optimisation:
         """Plot the chosen parameters over time, and the metric in and out of sample."""
         from backtests.sweeps.picture import choices  # plotly takes a second to import
 
-        return choices(self)
+        return choices(self.folds, list(self.strategy.grid.values), self.metric, self.backtest.index[-1])
 
 
 def optimise(

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from backtests.metrics import METRICS, formatted
 from backtests.report.section import Section
-from backtests.sweeps.accounts import Job, label, rules_of, run
-from backtests.sweeps.grid import Grid
+from backtests.sweeps.accounts import Job, rules_of, run
+from backtests.sweeps.grid import Found, Grid, label
 from markets import Bars, Costs, Execution, InputError
 from markets.common.words import count
 from strategies import Strategy
@@ -31,28 +32,6 @@ _LESS = frozenset({
     "volatility", "max drawdown", "longest drawdown", "VaR", "expected shortfall", "kurtosis", "turnover", "costs", "cost drag"
 })  # fmt: skip
 _SHOWN = 20  # settings in the table of a report
-
-
-@dataclass(frozen=True)
-class Found:
-    """A setting of a sweep.
-
-    Attributes
-    ----------
-    setting : dict
-        Arguments of the strategy.
-    value : float
-        Its metric.
-    worst : float
-        The worst value among the setting and its neighbours in the grid; NaN if one of them has none.
-    """
-
-    setting: dict[str, Any]
-    value: float
-    worst: float
-
-    def __str__(self) -> str:
-        return f"{label(self.setting)}: {self.value:.2f}, worst neighbour {self.worst:.2f}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,17 +118,15 @@ class Sweep:
         """
         from backtests.sweeps.picture import heat_map  # plotly takes a second to import
 
-        return heat_map(self, metric, x, y)
+        marks = {"peak": self.best(metric), "plateau": self.plateau(metric)}
+        return heat_map(self.table[metric], self.grid, marks, f"{metric} of {self.name}", x, y)
 
     def section(self, metric: str = "Sharpe") -> Section:
         """What the sweep says, as a section of a report."""
         peak, plateau = self.best(metric), self.plateau(metric)
-        values = self.table[metric]
+        values, text = self.table[metric], partial(in_words, metric)
         rows = (sign(metric) * values).sort_values(ascending=False, kind="stable").index[:_SHOWN]
         table = self.table.assign(**{f"{metric}, worst neighbour": self.neighbours(metric)}).loc[rows]
-
-        def text(value: float) -> str:
-            return str(formatted(pd.DataFrame({metric: [value]})).iloc[0, 0])
 
         return Section(
             title=f"{count(len(self.grid), 'setting')} of {self.name}",
@@ -170,7 +147,7 @@ class Sweep:
     def _scores(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Values of a metric, and those of the worst neighbours, both with the sign by which more is better."""
         if metric not in self.table:
-            raise InputError(f"the sweep has no metric {metric!r}; it has {', '.join(self.table)}")
+            raise InputError(f"the sweep has no metric {metric!r}; it has {', '.join(map(str, self.table))}")
         scores = sign(metric) * self.table[metric].to_numpy(dtype=np.float64)
         if np.isnan(scores).all():
             raise InputError(f"{metric} is not defined for any setting of {self.name} on {self.bars.name}")
@@ -253,6 +230,11 @@ def sweep(
 def name_of(strategy: Callable[..., Strategy]) -> str:
     """Name of a class, or of a function that builds strategies."""
     return getattr(strategy, "__name__", type(strategy).__name__)
+
+
+def in_words(metric: str, value: float) -> str:
+    """A value of a metric as tables show it."""
+    return str(formatted(pd.DataFrame({metric: [value]})).iloc[0, 0])
 
 
 def sign(metric: str) -> float:

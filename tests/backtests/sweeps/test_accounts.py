@@ -3,7 +3,8 @@ import pytest
 import samples
 
 from backtests import walk_forward
-from backtests.sweeps.accounts import QUICK, Account, label
+from backtests.sweeps.accounts import QUICK, Account
+from backtests.sweeps.grid import label
 from markets import Execution
 from markets.common.statistics import years
 from strategies import EqualWeight, Momentum, MovingAverageCross
