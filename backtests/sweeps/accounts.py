@@ -93,6 +93,22 @@ class Job(NamedTuple):
     equity: bool  # whether to keep it
 
 
+def require_parameters(strategy: Callable[..., Strategy], names: Iterable[str]) -> None:
+    """Check that the strategy takes the parameters of a grid.
+
+    Raises
+    ------
+    InputError
+        When it does not, or wants others too.
+    """
+    signature = inspect.signature(strategy)
+    try:
+        signature.bind(**dict.fromkeys(names))
+    except TypeError as error:
+        name = getattr(strategy, "__name__", strategy)
+        raise InputError(f"grid: {name} takes {', '.join(signature.parameters)}: {error}") from None
+
+
 def rules_of(strategy: Callable[..., Strategy], settings: Sequence[Mapping[str, Any]], bars: Bars) -> list[Strategy]:
     """The strategy with each setting.
 
@@ -103,13 +119,7 @@ def rules_of(strategy: Callable[..., Strategy], settings: Sequence[Mapping[str, 
         names the setting.
     """
     rules = []
-    signature = inspect.signature(strategy)
-    try:
-        signature.bind(**settings[0])
-    except TypeError as error:
-        raise InputError(
-            f"grid: {getattr(strategy, '__name__', strategy)} takes {', '.join(signature.parameters)}: {error}"
-        ) from None
+    require_parameters(strategy, settings[0])
     for setting in settings:
         try:
             rule = strategy(**setting)

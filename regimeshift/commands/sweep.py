@@ -52,6 +52,7 @@ class Sweep(TradingOptions, DataOptions):
         with step("loading"):
             from backtests.metrics import METRICS, SHORT
             from backtests.sweeps import optimise, sweep
+            from backtests.sweeps.accounts import require_parameters
             from backtests.sweeps.grid import Grid
             from backtests.sweeps.page import write_sections
             from strategies.classes import class_from_name
@@ -59,6 +60,7 @@ class Sweep(TradingOptions, DataOptions):
             raise InputError(f"--metric {self.metric}: unknown; use {', '.join(METRICS)}")
         with naming(f"--strategy {self.strategy}"):
             strategy = class_from_name(self.strategy)
+        require_parameters(strategy, values)
         costs, execution = self.charged(), self.limits()
         bars = self.load(self.source)
         grid, refused = Grid.of(values), ""
@@ -67,7 +69,7 @@ class Sweep(TradingOptions, DataOptions):
             nonlocal refused
             try:
                 return strategy(**setting).warmup < len(bars) + bars.past
-            except InputError as error:
+            except (InputError, TypeError, ValueError) as error:
                 refused = str(error)
                 return False
 
