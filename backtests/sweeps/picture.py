@@ -40,15 +40,16 @@ def heat_map(
             x=_ticks(cells.columns), y=_ticks(cells.index), z=cells.to_numpy(), colorscale="Viridis", colorbar={"title": metric},
             hovertemplate=f"{x} %{{x}}<br>{y} %{{y}}<br>{metric} %{{z:.3f}}<extra></extra>",
         )  # fmt: skip
-    for (what, found), symbol in zip(marks.items(), ("star", "square-open"), strict=True):
+    for (what, found), symbol in zip(marks.items(), ("star", "square"), strict=True):
         figure.add_scatter(
             x=_ticks([found.setting[x]]), y=[found.value] if y is None else _ticks([found.setting[y]]), mode="markers", name=what,
             hovertext=str(found), marker={"symbol": symbol, "size": 14, "color": "white" if y else _INK,
             "line": {"color": _INK, "width": 2}},
         )  # fmt: skip
     figure.update_layout(
-        title={"text": about, "font": {"size": 15}}, height=460, template="plotly_white",
-        margin={"l": 48, "r": 12, "t": 60, "b": 40}, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        title={"text": about, "font": {"size": 15}}, height=480, template="plotly_white",
+        margin={"l": 48, "r": 12, "t": 50, "b": 90},
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
     )  # fmt: skip
     # Categories, since a grid need not be even: each setting gets a cell of the same size.
     order = [str(value) for value in grid.values[x]]

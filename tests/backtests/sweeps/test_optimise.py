@@ -122,6 +122,13 @@ def test_the_section_states_how_stable_it_was(found):
     assert len(section.draw().data) == 4
 
 
+def test_a_last_fold_of_one_bar_has_no_figure_out_of_sample(bars):
+    found = optimise(MovingAverageCross, GRID, bars, train=150, every=len(bars) - 190)
+    assert len(found.folds) == 2
+    assert np.isnan(found.folds["out of sample"].iloc[1])
+    assert "1 time" in found.section().finding or "0 times" in found.section().finding
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
