@@ -26,5 +26,5 @@ def test_a_class_of_a_users_file_takes_settings(tmp_path):
 
 
 def test_what_is_unknown_is_refused():
-    with pytest.raises(InputError, match="rule 'cross' is unknown; use .*buy_and_hold, "):
+    with pytest.raises(InputError, match=r"rule 'cross' is unknown; use .*buy_and_hold, "):
         class_from_name("cross")
