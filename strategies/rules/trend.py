@@ -124,7 +124,7 @@ class MovingAverages:
     values : ndarray of shape (T, A)
     """
 
-    _KEPT = 256  # windows; they bound the memory, and each is quick to compute again
+    _MEMORY = 2**28  # bytes of means that are kept, those asked for last; each is quick to compute again
 
     def __init__(self, values: np.ndarray):
         self._powers = [values]
@@ -145,7 +145,7 @@ class MovingAverages:
                     begin += 1 << k
             np.divide(total, window, out=mean[window - 1 :])
         self._means[window] = mean
-        if len(self._means) > self._KEPT:
+        if len(self._means) > max(self._MEMORY // values.nbytes, 2):
             self._means.popitem(last=False)
         return mean
 

@@ -40,6 +40,22 @@ def test_peak_plateau_and_walk_forward(desk):
     assert page.count("plotly-graph-div") == 2
 
 
+def test_its_help_names_every_option(tmp_path):
+    text = call("sweep", "--help", cwd=tmp_path).stdout
+    for option in (
+        "--strategy",
+        "--grid",
+        "--metric",
+        "--every",
+        "--train",
+        "--choose",
+        "--scheme",
+        "--jobs",
+        "--report",
+    ):
+        assert option in text
+
+
 def test_earlier_bars_only_warm_up(desk):
     done = call("sweep", "data.csv", *GRID, "--start", "2002", "--report", "late.html", cwd=desk)
     bars = load(desk / "data.csv")["2002":]

@@ -72,6 +72,16 @@ def test_moving_averages_are_means_of_windows(seed, window, length):
     np.testing.assert_allclose(found, pd.DataFrame(values).rolling(window).mean(), rtol=1e-9, atol=1e-12)
 
 
+def test_means_that_are_not_kept_are_computed_again(monkeypatch):
+    values = np.random.default_rng(0).normal(size=(50, 2))
+    expected = {window: MovingAverages(values)(window) for window in range(1, 9)}
+    monkeypatch.setattr(MovingAverages, "_MEMORY", 0)
+    means = MovingAverages(values)
+    for window in (*range(1, 9), *range(8, 0, -1)):
+        np.testing.assert_array_equal(means(window), expected[window])
+    assert len(means._means) == 2
+
+
 def test_donchian_bar_by_bar(bars):
     long = np.zeros(bars.shape)
     high, low = (bars.close if x is None else x for x in (bars.high, bars.low))
