@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from numba import config
 from rich.progress import Progress
 
@@ -135,7 +135,7 @@ def rules_of(strategy: Callable[..., Strategy], settings: Sequence[Mapping[str, 
 
 
 def run(
-    job: Job, settings: Sequence[Mapping[str, Any]], jobs: int = 1, progress: bool = True
+    job: Job, settings: Sequence[Mapping[str, Any]], jobs: int | None = None, progress: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """Backtest each setting.
 
@@ -146,8 +146,8 @@ def run(
     ----------
     job : Job
     settings : sequence of mappings, length S
-    jobs : int
-        Processes.
+    jobs : int, optional
+        Processes; by default one, or what ``joblib.parallel_config`` says.
     progress : bool
         Whether to show a progress bar, on a terminal.
 
@@ -158,7 +158,7 @@ def run(
     equity : ndarray of shape (S, T)
         Of shape (S, 0) if it is not kept.
     """
-    size = max(min(_PART, -(-len(settings) // jobs)), 1) if jobs > 1 else _PART
+    size = max(min(_PART, -(-len(settings) // effective_n_jobs(jobs))), 1)
     parts = [settings[first : first + size] for first in range(0, len(settings), size)]
     figures = np.empty((len(settings), len(job.metrics)))
     equity = np.empty((len(settings), len(job.bars) if job.equity else 0))

@@ -132,7 +132,7 @@ class Optimised(Strategy):
         """First row of ``bars.with_past()`` at which there are enough bars to choose on."""
         return bars.warm_from(self._warm) + self.train + self.purge - 1
 
-    def follow(self, bars: Bars, jobs: int = 1, progress: bool = True) -> Sweep:
+    def follow(self, bars: Bars, jobs: int | None = None, progress: bool = True) -> Sweep:
         """An account for each setting, over all of ``bars.with_past()`` from where all are warm.
 
         Raises
@@ -260,7 +260,7 @@ def optimise(
     costs: Costs | str = "10bp",
     execution: Execution | None = None,
     name: str | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     progress: bool = True,
 ) -> Optimisation:
     """Choose a setting every `every` bars on those before, and trade the next ones with it, in one account.
@@ -273,7 +273,7 @@ def optimise(
         The visible rows are traded, from the first that has enough bars before it; history counts (``bars["2000":]``).
     every : int
         Bars of a fold.
-    jobs : int
+    jobs : int, optional
         See `sweep`.
     progress : bool
         Whether to show a progress bar, on a terminal.

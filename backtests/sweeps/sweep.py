@@ -169,7 +169,7 @@ def sweep(
     costs: Costs | str = "10bp",
     execution: Execution | None = None,
     every: int = 63,
-    jobs: int = 1,
+    jobs: int | None = None,
     progress: bool = True,
 ) -> Sweep:
     """Backtest a strategy with every setting of a grid, on the visible rows of `bars`.
@@ -196,9 +196,9 @@ def sweep(
     execution : Execution, optional
     every : int
         Bars between adaptations, of strategies that adapt.
-    jobs : int
-        Processes, by joblib. Within each, accounts are simulated in ``NUMBA_NUM_THREADS`` threads, so more than one only pays
-        where planning takes longer than the account.
+    jobs : int, optional
+        Processes, by joblib; by default one, or what ``joblib.parallel_config`` says. Within each, accounts are simulated in
+        ``NUMBA_NUM_THREADS`` threads, so more than one only pays where planning takes longer than the account.
     progress : bool
         Whether to show a progress bar, on a terminal.
 
@@ -217,7 +217,7 @@ def sweep(
         raise InputError(f"metric {unknown[0]!r} is unknown; use {', '.join(METRICS)}")
     if len(bars) < 3:
         raise InputError(f"{bars.name}: {count(len(bars), 'bar')}; a sweep needs at least 3, which make two returns")
-    if jobs < 1:
+    if jobs is not None and jobs < 1:
         raise InputError(f"jobs is {jobs}; it must be at least 1")
     costs, execution = Costs.parse(costs), execution or Execution()
     rules_of(strategy, lattice.settings, bars)

@@ -1,10 +1,11 @@
+import joblib
 import numpy as np
 import pytest
 import samples
 
 from backtests import walk_forward
 from backtests.metrics import METRICS
-from backtests.sweeps import sweep
+from backtests.sweeps import accounts, sweep
 from markets import Execution, InputError, Plan
 from strategies import Donchian, Momentum, MovingAverageCross, Strategy
 
@@ -70,6 +71,14 @@ def test_any_strategy_can_be_swept(strategy):
 @pytest.mark.process
 def test_jobs_change_nothing(swept):
     found = sweep(MovingAverageCross, GRID, swept.bars, where=below, equity=True, jobs=2)
+    np.testing.assert_array_equal(found.equity, swept.equity)
+    assert found.table.equals(swept.table)
+
+
+def test_joblibs_configuration_is_followed(swept, monkeypatch):
+    monkeypatch.setattr(accounts, "_PART", 4)
+    with joblib.parallel_config(backend="threading", n_jobs=3):
+        found = sweep(MovingAverageCross, GRID, swept.bars, where=below, equity=True)
     np.testing.assert_array_equal(found.equity, swept.equity)
     assert found.table.equals(swept.table)
 
