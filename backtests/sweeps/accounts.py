@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 from numba import config
 from rich.progress import Progress
 
@@ -162,10 +163,10 @@ def run(
     parts = [settings[first : first + size] for first in range(0, len(settings), size)]
     figures = np.empty((len(settings), len(job.metrics)))
     equity = np.empty((len(settings), len(job.bars) if job.equity else 0))
-    first = 0
+    first, results = 0, "generator" if get_active_backend()[0].supports_return_generator else "list"  # Ray's does not
     with Progress(transient=True, disable=not visible(progress)) as bar:
         row = bar.add_task("sweeping", total=len(settings))
-        for rows, curves in Parallel(n_jobs=jobs, return_as="generator")(delayed(_part)(job, part) for part in parts):
+        for rows, curves in Parallel(n_jobs=jobs, return_as=results)(delayed(_part)(job, part) for part in parts):
             figures[first : first + len(rows)], equity[first : first + len(rows)] = rows, curves
             first += len(rows)
             bar.advance(row, len(rows))
