@@ -46,6 +46,7 @@ ROOMS = {
         "policy": {"strategy", "rules", "networks", "serialization"},
         "blend": {"strategy", "policy", "serialization"},
         "named": {"strategy", "rules", "user_file"},
+        "classes": {"strategy", "rules", "user_file"},
     },
     "metalearner": {
         "objective": set(),
@@ -62,6 +63,7 @@ ROOMS = {
         "significance": {"results", "report"},  # of the report the shape of a section alone
         "report": {"metrics", "results", "significance"},
         "engine": {"results", "report"},
+        "sweeps": {"metrics", "results", "report", "engine"},
         "lookup": set(),
         "tracking": {"metrics", "results", "significance", "lookup"},
         "contract": set(),
