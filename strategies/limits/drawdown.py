@@ -1,9 +1,9 @@
 """Limits on losses: out of the market after a drawdown, for a time (`DrawdownLimit`) or for good (`KillSwitch`).
 
-Losses are those of a *paper account*: the strategy without the limit, traded by `markets.simulate` at given costs. It is known at each
-bar's close and depends on earlier bars alone. It goes on while the limit is out of the market, so there is always an answer to
-whether the strategy has recovered. Leverage is not limited in it. For a strategy that adapts it is the paper account of the strategy as it
-was adapted last, over the bars before too.
+Losses are those of a *paper account*: the strategy without the limit, traded by `markets.simulate` at given costs. It is
+known at each bar's close and depends on earlier bars alone. It goes on while the limit is out of the market, so there is
+always an answer to whether the strategy has recovered. Leverage is not limited in it. For a strategy that adapts it is the
+paper account of the strategy as it was adapted last, over the bars before too.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from strategies.limits.limit import Limit, market_rows, not_yet_traded
 class DrawdownLimit(Limit):
     """In cash while the strategy is in a drawdown of more than `largest`, and for `wait` bars after that.
 
-    The drawdown is that of the paper account below its highest value of the last `window` bars, ``E_t / max(E_{t−window+1..t}) − 1``.
-    The rule of re-entry: the strategy is traded again once its paper account has been within the limit for `wait` bars. As the
-    highest value is one of the last `window` bars, that comes at the latest when the strategy has not fallen any more for so long.
+    The drawdown is that of the paper account below its highest value of the last `window` bars, ``E_t /
+    max(E_{t−window+1..t}) − 1``. The rule of re-entry: the strategy is traded again once its paper account has been within
+    the limit for `wait` bars. As the highest value is one of the last `window` bars, that comes at the latest when the
+    strategy has not fallen any more for so long.
 
-    A loss can exceed the limit by what happens between the close that breaks it and the fill; and after a re-entry the account may
-    lose again.
+    A loss can exceed the limit by what happens between the close that breaks it and the fill; and after a re-entry the
+    account may lose again.
 
     Attributes
     ----------
@@ -84,8 +85,8 @@ class DrawdownLimit(Limit):
 class KillSwitch(Limit):
     """In cash for good after a drawdown of more than `largest`, or a loss of more than `one_bar` within one bar.
 
-    The paper account starts at the first bar at or after `since`: give the time from which the account is traded, so that a switch
-    does not trip on what happened before, and stays where it is whenever the strategy is planned again.
+    The paper account starts at the first bar at or after `since`: give the time from which the account is traded, so that a
+    switch does not trip on what happened before, and stays where it is whenever the strategy is planned again.
 
     Attributes
     ----------

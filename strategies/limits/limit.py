@@ -1,11 +1,11 @@
 """`Limit`: the base class of wrappers that bound what any strategy wants.
 
-A limit is itself a strategy, so limits are composed by wrapping: ``WeightLimit(VolatilityTarget(Momentum(252), 0.1), 0.2)`` first sets the
-volatility, then cuts weights. What adapts, a meta-policy too, can be wrapped: `adapt` wraps what adapted.
+A limit is itself a strategy, so limits are composed by wrapping: ``WeightLimit(VolatilityTarget(Momentum(252), 0.1), 0.2)``
+first sets the volatility, then cuts weights. What adapts, a meta-policy too, can be wrapped: `adapt` wraps what adapted.
 
 Limits bound the *targets* of a plan. Between trades prices move the weights of an account past them; the limits of
-`markets.Execution` hold at each fill instead. Where a limit binds, a no-trade zone without end would keep it from being traded, so it
-becomes none there. A limit that remembers does so from the first bar held, whatever bars are shown.
+`markets.Execution` hold at each fill instead. Where a limit binds, a no-trade zone without end would keep it from being
+traded, so it becomes none there. A limit that remembers does so from the first bar held, whatever bars are shown.
 """
 
 from __future__ import annotations
@@ -135,7 +135,8 @@ def market_rows(bars: Bars) -> tuple[np.ndarray, np.ndarray]:
 def not_yet_traded(at: np.ndarray, tradable: np.ndarray) -> np.ndarray:
     """Whether each symbol could not trade since the last decision in `at`, bool of shape (T, A).
 
-    A decision of row s is filled at the next bar on which the symbol is tradable, so the rows from s to before that bar are such.
+    A decision of row s is filled at the next bar on which the symbol is tradable, so the rows from s to before that bar are
+    such.
 
     Parameters
     ----------

@@ -15,8 +15,8 @@ from strategies.rules.schedule import Period, check_period, period_starts
 class Rebalanced(Limit):
     """Trades are decided on the first bar of each calendar period alone; in between weights drift.
 
-    A symbol that cannot trade when its order is due trades on its next bar. An account that starts within a period waits for the
-    next one.
+    A symbol that cannot trade when its order is due trades on its next bar. An account that starts within a period waits for
+    the next one.
 
     Attributes
     ----------
@@ -49,10 +49,11 @@ class Rebalanced(Limit):
 
 @dataclass(eq=False)
 class RebalancedOnDrift(Limit):
-    """Trades are decided when a weight has drifted from its target by more than `drift`; then all are traded to their targets.
+    """Trades are decided when a weight has drifted from its target by more than `drift`; then all are traded to their
+    targets.
 
-    Where a weight has drifted to follows from its last traded target and prices since, from close to close:
-    ``w_{s,i} P_{t,i} / P_{s,i} / (1 + Σ_j w_{s,j} (P_{t,j} / P_{s,j} − 1))``. A bar on which a symbol enters or leaves the targets is one of
+    Where a weight has drifted to follows from its last traded target and prices since, from close to close: ``w_{s,i} P_{t,i}
+    / P_{s,i} / (1 + Σ_j w_{s,j} (P_{t,j} / P_{s,j} − 1))``. A bar on which a symbol enters or leaves the targets is one of
     trading too. The first bar held is one as well; an account that starts later waits for the next.
 
     Attributes

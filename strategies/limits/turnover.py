@@ -16,15 +16,16 @@ class TurnoverLimit(Limit):
 
         w_t = w_{t−1} + min(1, largest / Σ_i |a_{t,i} − w_{t−1,i}|) (a_t − w_{t−1})
 
-    for wanted targets a, from nothing at the first bar held. Of a symbol that is no longer listed the target goes to 0 at once, and
-    changes that prices make are not counted. An account that starts later buys its first positions in one go;
+    for wanted targets a, from nothing at the first bar held. Of a symbol that is no longer listed the target goes to 0 at
+    once, and changes that prices make are not counted. An account that starts later buys its first positions in one go;
     `markets.Execution.turnover` limits that too.
 
     Attributes
     ----------
     strategy : Strategy, or anything with `adapt`
     largest : float
-        Per bar, above 0; 0.02 allows about two and a half times the equity to be bought and as much sold in a year of daily bars.
+        Per bar, above 0; 0.02 allows about two and a half times the equity to be bought and as much sold in a year of daily
+        bars.
 
     Raises
     ------

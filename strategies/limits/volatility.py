@@ -15,17 +15,17 @@ _YEAR = 365.25 * 86_400e6  # microseconds
 
 @dataclass(eq=False)
 class VolatilityTarget(Limit):
-    """All weights of a bar times ``min(largest, target / σ_t)`` (Moreira and Muir, "Volatility-managed portfolios", Journal of
-    Finance 2017; Harvey et al., "The impact of volatility targeting", Journal of Portfolio Management 2018).
+    """All weights of a bar times ``min(largest, target / σ_t)`` (Moreira and Muir, "Volatility-managed portfolios", Journal
+    of Finance 2017; Harvey et al., "The impact of volatility targeting", Journal of Portfolio Management 2018).
 
     σ_t is the annual volatility that the wanted weights had on the last bars, with exponentially decaying weights
     (J. P. Morgan, "RiskMetrics technical document", 1996)::
 
         σ_t² = Σ_k λ^k (Σ_i w_{t,i} r_{t−k,i})² / Σ_k λ^k (τ_{t−k} − τ_{t−k−1}),   λ = 2^(−1 / halflife)
 
-    with simple returns r, bar times τ in years, and k up to six halflives. Dividing by elapsed time makes it right for bars of any
-    length. In a gap a symbol's return is 0, and all of it comes at the next close, as in the account. A symbol listed within the
-    window counts from its listing. Before a halflife has passed, nothing is scaled up.
+    with simple returns r, bar times τ in years, and k up to six halflives. Dividing by elapsed time makes it right for bars
+    of any length. In a gap a symbol's return is 0, and all of it comes at the next close, as in the account. A symbol listed
+    within the window counts from its listing. Before a halflife has passed, nothing is scaled up.
 
     Attributes
     ----------

@@ -11,12 +11,13 @@ from strategies.strategy import Strategy
 
 
 class CrossSectionalMomentum(Strategy):
-    """Cross-sectional momentum (Jegadeesh and Titman, "Returns to buying winners and selling losers", Journal of Finance 1993).
+    """Cross-sectional momentum (Jegadeesh and Titman, "Returns to buying winners and selling losers", Journal of Finance
+    1993).
 
-    On the first bar of each month symbols are ranked by ``P_{t−skip} / P_{t−window}``, over their own bars. The best `fraction` of
-    them share a weight of 1 equally; with `losers`, half of that, and the worst `fraction` share a weight of −½ equally. What is
-    chosen is held until the next month. The last month is left out ("12 − 1"), as it tends to reverse. There is no rank of a
-    single symbol, and nothing is held.
+    On the first bar of each month symbols are ranked by ``P_{t−skip} / P_{t−window}``, over their own bars. The best
+    `fraction` of them share a weight of 1 equally; with `losers`, half of that, and the worst `fraction` share a weight of −½
+    equally. What is chosen is held until the next month. The last month is left out ("12 − 1"), as it tends to reverse. There
+    is no rank of a single symbol, and nothing is held.
 
     Parameters
     ----------

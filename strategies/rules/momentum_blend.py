@@ -12,8 +12,8 @@ from strategies.strategy import Strategy
 
 
 class MomentumBlend(Strategy):
-    """The mean of `Momentum` over several windows (Hurst, Ooi and Pedersen, "A century of evidence on trend-following investing",
-    Journal of Portfolio Management 2017, who take 1, 3 and 12 months).
+    """The mean of `Momentum` over several windows (Hurst, Ooi and Pedersen, "A century of evidence on trend-following
+    investing", Journal of Portfolio Management 2017, who take 1, 3 and 12 months).
 
     A symbol's weight is ``share of the windows over which it rose / number of listed symbols``, so it is bought and sold in
     steps, and turnover is lower than with one window of the same mean length.

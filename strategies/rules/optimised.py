@@ -1,12 +1,15 @@
-"""Portfolios by skfolio's optimisers, refitted every month: minimum variance, hierarchical risk parity and maximum Sharpe ratio.
+"""Portfolios by skfolio's optimisers, refitted every month: minimum variance, hierarchical risk parity and maximum Sharpe
+ratio.
 
-All are long-only and fully invested, on sample moments of the simple returns of a window (`strategies.rules.refitted`). Weights
-found once are kept by the content of the window, so that planning again with more or fewer bars costs nothing.
+All are long-only and fully invested, on sample moments of the simple returns of a window (`strategies.rules.refitted`).
+Weights found once are kept by the content of the window, so that planning again with more or fewer bars costs nothing. A
+singular covariance, as of fewer bars than symbols, is replaced by the nearest one that is not.
 """
 
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -52,9 +55,9 @@ class Optimised(Refitted):
 class MinimumVariance(Optimised):
     """The long-only portfolio of least variance (Markowitz, "Portfolio selection", Journal of Finance 1952).
 
-    ``min wᵀ Σ w`` over ``w ≥ 0, Σᵢ wᵢ = 1``, with Σ the sample covariance of the window. It needs no expected returns, and the
-    bound on weights works like shrinkage of Σ (Jagannathan and Ma, "Risk reduction in large portfolios: why imposing the wrong
-    constraints helps", Journal of Finance 2003). By skfolio's ``MeanRisk``. See `Optimised` for the parameters.
+    ``min wᵀ Σ w`` over ``w ≥ 0, Σᵢ wᵢ = 1``, with Σ the sample covariance of the window. It needs no expected returns, and
+    the bound on weights works like shrinkage of Σ (Jagannathan and Ma, "Risk reduction in large portfolios: why imposing the
+    wrong constraints helps", Journal of Finance 2003). By skfolio's ``MeanRisk``. See `Optimised` for the parameters.
     """
 
     name = "minimum variance"
@@ -70,9 +73,9 @@ class RiskParity(Optimised):
     Portfolio Management 2016).
 
     Symbols are ordered by hierarchical clusters of the distance ``sqrt((1 − ρ) / 2)``; then weight is split between the two
-    halves of the order, again and again, in inverse proportion to the variance of each half under inverse-variance weights. No
-    matrix is inverted. By skfolio's ``HierarchicalRiskParity``, whose clusters are Ward's where the paper has single linkage. See
-    `Optimised` for the parameters.
+    halves of the order, again and again, in inverse proportion to the variance of each half under inverse-variance weights.
+    No matrix is inverted. By skfolio's ``HierarchicalRiskParity``, whose clusters are Ward's where the paper has single
+    linkage. See `Optimised` for the parameters.
     """
 
     name = "risk parity"
@@ -84,12 +87,13 @@ class RiskParity(Optimised):
 
 
 class MaximumSharpe(Optimised):
-    """The long-only portfolio of largest Sharpe ratio in the window (Sharpe, "Mutual fund performance", Journal of Business 1966).
+    """The long-only portfolio of largest Sharpe ratio in the window (Sharpe, "Mutual fund performance", Journal of Business
+    1966).
 
-    ``max wᵀ μ / sqrt(wᵀ Σ w)`` over ``w ≥ 0, Σᵢ wᵢ = 1``, with sample moments μ and Σ. Expected returns of a year are mostly noise, and
-    this portfolio is known to do worse than equal weight (DeMiguel, Garlappi and Uppal, "Optimal versus naive
-    diversification", Review of Financial Studies 2009). Where no symbol has a positive mean there is no maximum, and the portfolio
-    is that of least variance. By skfolio's ``MeanRisk``. See `Optimised` for the parameters.
+    ``max wᵀ μ / sqrt(wᵀ Σ w)`` over ``w ≥ 0, Σᵢ wᵢ = 1``, with sample moments μ and Σ. Expected returns of a year are mostly
+    noise, and this portfolio is known to do worse than equal weight (DeMiguel, Garlappi and Uppal, "Optimal versus naive
+    diversification", Review of Financial Studies 2009). Where no symbol has a positive mean there is no maximum, and the
+    portfolio is that of least variance. By skfolio's ``MeanRisk``. See `Optimised` for the parameters.
     """
 
     name = "maximum Sharpe"
@@ -107,7 +111,9 @@ def _remembered(name: str, returns: np.ndarray, fit: Callable[[np.ndarray], np.n
     key = name, hashlib.blake2b(returns.tobytes() + bytes(str(returns.shape), "ascii")).hexdigest()
     if key not in _FOUND:
         try:
-            weights = np.maximum(np.asarray(fit(returns), dtype=np.float64), 0.0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that it repairs a singular covariance
+                weights = np.maximum(np.asarray(fit(returns), dtype=np.float64), 0.0)
         except _failures():
             weights = np.ones(returns.shape[1])
         _FOUND[key] = weights / weights.sum()

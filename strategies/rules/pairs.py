@@ -1,11 +1,11 @@
 """`Pairs`: pairs of symbols whose log prices are cointegrated, traded back towards each other.
 
-For symbols i and j, ordinary least squares on the log prices p of the window gives ``p_i = a + β p_j + e``. If the two are cointegrated,
-e is stationary, which the Dickey–Fuller regression ``Δe_t = ρ e_{t−1} + u_t`` tests: its t-statistic, under no cointegration, is below
-−3.34 in 5 of 100 samples (Engle and Granger, "Co-integration and error correction", Econometrica 1987; MacKinnon, "Critical values for
-cointegration tests", Queen's University 2010). All pairs are tested at once: every sum in both regressions is a quadratic form
-in β of three cross-product matrices of the symbols. Of 20 symbols there are 190 pairs, so some pass by luck: the limit chooses, it
-does not prove.
+For symbols i and j, ordinary least squares on the log prices p of the window gives ``p_i = a + β p_j + e``. If the two are
+cointegrated, e is stationary, which the Dickey–Fuller regression ``Δe_t = ρ e_{t−1} + u_t`` tests: its t-statistic, under no
+cointegration, is below −3.34 in 5 of 100 samples (Engle and Granger, "Co-integration and error correction", Econometrica
+1987; MacKinnon, "Critical values for cointegration tests", Queen's University 2010). All pairs are tested at once: every sum
+in both regressions is a quadratic form in β of three cross-product matrices of the symbols. Of 20 symbols there are 190
+pairs, so some pass by luck: the limit chooses, it does not prove.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ class Pairs(Refitted):
     """Pairs trading on cointegration (Vidyamurthy, "Pairs trading", 2004; Gatev, Goetzmann and Rouwenhorst, "Pairs trading:
     performance of a relative-value arbitrage rule", Review of Financial Studies 2006, who choose pairs by distance).
 
-    At the first bar of each quarter, pairs of positive β are chosen by the lowest Dickey–Fuller t-statistic below `critical`, each
-    symbol in one pair at most. With ``z_t = (p_i − a − β p_j) / std of e``, the pair is sold when z rises above `entry`, bought when it
-    falls below −`entry`, and closed when z comes back within `exit` of 0 or the quarter ends. Its legs are
+    At the first bar of each quarter, pairs of positive β are chosen by the lowest Dickey–Fuller t-statistic below `critical`,
+    each symbol in one pair at most. With ``z_t = (p_i − a − β p_j) / std of e``, the pair is sold when z rises above `entry`,
+    bought when it falls below −`entry`, and closed when z comes back within `exit` of 0 or the quarter ends. Its legs are
     ``∓1 / (1 + β)`` and ``±β / (1 + β)`` of ``1 / pairs``, so the gross weight is 1 at most. Without cointegrated symbols
     nothing is held. Short positions need an account that allows them.
 

@@ -1,4 +1,4 @@
-"""`RandomWeights`: the null of every comparison: weights without any skill, of the same exposure and turnover as a given strategy."""
+"""`RandomWeights`, the null of every comparison: no skill, but the exposure and turnover of a given strategy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from strategies.strategy import Strategy, planned
 class RandomWeights(Strategy):
     """Random weights with the long and the short exposure of another strategy on each bar, and with its turnover.
 
-    A target is drawn: on each side of the book, weights in proportion to exponential variates, which is uniform over all ways to
-    divide it (a flat Dirichlet distribution). The weights move towards it by as much as the other strategy's targets moved on the
-    bar, ``Σᵢ |w_{t,i} − w_{t−1,i}|``, and what cannot be spent is spent later. When it is reached, another one is drawn. So the costs are
-    those of the other strategy, and what it earns besides is owed to the choice of symbols or to luck (a test by random portfolios:
-    Burns, "Random portfolios for evaluating trading strategies", 2006). Of a single symbol the weights are the strategy's.
+    A target is drawn: on each side of the book, weights in proportion to exponential variates, which is uniform over all ways
+    to divide it (a flat Dirichlet distribution). The weights move towards it by as much as the other strategy's targets moved
+    on the bar, ``Σᵢ |w_{t,i} − w_{t−1,i}|``, and what cannot be spent is spent later. When it is reached, another one is
+    drawn. So the costs are those of the other strategy, and what it earns besides is owed to the choice of symbols or to luck
+    (a test by random portfolios: Burns, "Random portfolios for evaluating trading strategies", 2006). A symbol on its way
+    from one side to the other nets out, so with short positions the exposure is a little lower at times. Of a single symbol
+    the weights are the strategy's.
 
     Weights are drawn from the first bar held on, so a row is the same whatever bars are shown.
 

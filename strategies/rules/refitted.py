@@ -1,9 +1,10 @@
-"""`Refitted`: the base class of rules that are fitted on a window of prices, on a calendar, and hold what they found until the next fit.
+"""`Refitted`: the base class of rules that are fitted on a window of prices, on a calendar, and hold what they found until
+the next fit.
 
-The window is of the market: its last sessions (`Bars.sessions`), at each of which a symbol has its last known close. So returns of
-all symbols are over the same times. Over a gap a symbol has one return, at its end. A fit sees the symbols that are listed, had a
-close before the window, have closes on at least half of it, and moved. The fit depends on the window alone, so a row of the plan is
-the same wherever the bars begin.
+The window is of the market: its last sessions (`Bars.sessions`), at each of which a symbol has its last known close. So
+returns of all symbols are over the same times. Over a gap a symbol has one return, at its end. A fit sees the symbols that
+are listed, had a close before the window, have closes on at least half of it, and moved. The fit depends on the window alone,
+so a row of the plan is the same wherever the bars begin.
 """
 
 from __future__ import annotations

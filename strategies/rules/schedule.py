@@ -20,8 +20,8 @@ def check_period(name: str, every: str) -> None:
 def period_starts(bars: Bars, every: Period) -> np.ndarray:
     """Whether a row is the first of its calendar period on which any symbol has a close, bool of shape (T,).
 
-    Rows are those of ``bars.with_past()``. Periods are of the bars' own time zone, and weeks begin on Monday. The first row with
-    a close starts a period.
+    Rows are those of ``bars.with_past()``. Periods are of the bars' own time zone, and weeks begin on Monday. The first row
+    with a close starts a period.
 
     Parameters
     ----------
