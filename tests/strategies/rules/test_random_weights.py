@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from markets import InputError, load
-from strategies import CrossSectionalMomentum, EqualWeight, InverseVolatility, Momentum, RandomWeights, Reversal, Strategy
+from strategies import (
+    CrossSectionalMomentum,
+    EqualWeight,
+    InverseVolatility,
+    Momentum,
+    RandomWeights,
+    Reversal,
+    Strategy,
+)
 
 SMALL = [RandomWeights(Momentum(7)), RandomWeights(CrossSectionalMomentum(8, 2, 0.4, losers=True, every="week"))]
 seeds = st.integers(0, 2**32 - 1)

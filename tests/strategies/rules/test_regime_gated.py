@@ -42,7 +42,8 @@ def test_it_fits_on_the_bars_so_far(bars):
     for part, weight in zip(PARTS, expected.filter(bars[700:]).probabilities.T, strict=True):
         assert weight.max() > 0.9, part.name
     mixed = sum(
-        p[:, None] * s.plan(bars[700:]).aim for p, s in zip(expected.filter(bars[700:]).probabilities.T, PARTS, strict=True)
+        p[:, None] * s.plan(bars[700:]).aim
+        for p, s in zip(expected.filter(bars[700:]).probabilities.T, PARTS, strict=True)
     )
     np.testing.assert_allclose(adapted.plan(bars[700:]).aim, mixed, atol=1e-12)
 
