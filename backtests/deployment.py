@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from backtests.contract import DataContract, to_request
-from markets import Bars, InputError, Plan
+from markets import Bars, External, InputError, Plan
 from strategies import Blend, PolicyStrategy, Strategy
 
 ANSWER = ("target_weight", "band", "rate")
@@ -38,6 +38,11 @@ def deployable(strategy: Strategy, name: str) -> PolicyStrategy | Blend:
         if not isinstance(part, PolicyStrategy):
             raise InputError(f"{name} is a {type(part).__name__}; only torch policies are deployed")
         features = part.policy.settings.features
+        outside = [column for feature in features.parts if isinstance(feature, External) for column in feature.names]
+        if outside:
+            raise InputError(
+                f"{name} reads {', '.join(outside)}; a deployed model is sent closes alone: train one without external series"
+            )
         by_user = [feature.names[0] for feature in features.parts if feature.by_function]
         if features.needs or by_user:
             what = (

@@ -50,7 +50,6 @@ def test_the_no_trade_zone_of_the_strategy_holds_on_the_day(bars):
 
 def test_drift_is_that_of_an_account_that_buys_at_the_close(bars):
     """Without costs, weights at the bars before a trade are beyond the drift, and others within."""
-    within."""
     drift = 0.03
     rows, paths = trades(bars, RebalancedOnDrift(EqualWeight(), drift))
     assert 5 < len(rows) < 100
