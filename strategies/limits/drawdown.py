@@ -8,7 +8,7 @@ paper account of the strategy as it was adapted last, over the bars before too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 
 import numpy as np
@@ -150,7 +150,7 @@ def _out(wanted: Plan, bars: Bars, out: np.ndarray) -> Plan:
     now = out[:, None] | (not_yet_traded(back, bars.tradable) & ~out[:, None])
     band = None if wanted.band is None else np.where(now, 0.0, wanted.band)
     rate = None if wanted.rate is None else np.where(out[:, None], 1.0, wanted.rate)
-    return Plan(np.where(out[:, None], 0.0, wanted.aim), band, rate)
+    return replace(wanted, aim=np.where(out[:, None], 0.0, wanted.aim), band=band, rate=rate)
 
 
 def _fraction(name: str, largest: float) -> None:

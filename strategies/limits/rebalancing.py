@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from markets import Bars, InputError, Plan
 from strategies.limits.limit import Limit, not_yet_traded
-from strategies.rules.schedule import Period, check_period, period_starts
+from strategies.rules.schedule import DAYS, Period, check_period, period_starts
 
 
 @dataclass(eq=False)
@@ -37,6 +37,10 @@ class Rebalanced(Limit):
     @property
     def label(self) -> str:
         return f"each {self.every}"
+
+    @property
+    def memory(self) -> int:
+        return DAYS[self.every]
 
     def plan(self, bars: Bars) -> Plan:
         held = bars.with_past()
@@ -98,11 +102,12 @@ class RebalancedOnDrift(Limit):
 def _kept(wanted: Plan, held: Bars, due: np.ndarray) -> Plan:
     """The plan of the rows in `due`, which stands until the next of them; a symbol that has traded since is left alone."""
     if not due.any():
-        return Plan(wanted.aim, np.full(held.shape, np.inf), wanted.rate)
+        return replace(wanted, band=np.full(held.shape, np.inf))
     rows = np.maximum.accumulate(np.where(due, np.arange(len(due)), -1))
     before = rows < 0  # nothing was decided yet
     rows = np.maximum(rows, 0)
     band = np.zeros(held.shape) if wanted.band is None else wanted.band[rows]
     trading = not_yet_traded(due, held.tradable) & ~before[:, None]
     rate = None if wanted.rate is None else wanted.rate[rows]
-    return Plan(np.where(before[:, None], 0.0, wanted.aim[rows]), np.where(trading, band, np.inf), rate)
+    aim = np.where(before[:, None], 0.0, wanted.aim[rows])
+    return replace(wanted, aim=aim, band=np.where(trading, band, np.inf), rate=rate)

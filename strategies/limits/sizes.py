@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -41,12 +41,11 @@ class WeightLimit(Limit):
     def plan(self, bars: Bars) -> Plan:
         wanted = self.wanted(bars)
         if wanted.band is None:
-            return Plan(np.clip(wanted.aim, -self.largest, self.largest), None, wanted.rate)
+            return replace(wanted, aim=np.clip(wanted.aim, -self.largest, self.largest))
         low, high = (np.clip(wanted.aim + side * wanted.band, -self.largest, self.largest) for side in (-1, 1))
         cut = (low > wanted.aim - wanted.band) | (high < wanted.aim + wanted.band)
-        return Plan(
-            np.where(cut, (low + high) / 2, wanted.aim), np.where(cut, (high - low) / 2, wanted.band), wanted.rate
-        )
+        aim, band = np.where(cut, (low + high) / 2, wanted.aim), np.where(cut, (high - low) / 2, wanted.band)
+        return replace(wanted, aim=aim, band=band)
 
 
 @dataclass(eq=False)

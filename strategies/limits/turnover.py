@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,4 +58,4 @@ class TurnoverLimit(Limit):
         aim = np.where((at >= 0)[:, None], aim[rows[at]], 0.0)
         # where a target lags behind, it is a step on the way and to be traded to
         band = None if wanted.band is None else np.where(aim == wanted.aim, wanted.band, 0.0)
-        return Plan(aim, band, wanted.rate)[bars.past :]
+        return replace(wanted, aim=aim, band=band)[bars.past :]

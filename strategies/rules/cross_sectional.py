@@ -6,7 +6,7 @@ import numpy as np
 
 from markets import Bars, InputError, Plan
 from markets.bars.traded import TradedBars
-from strategies.rules.schedule import Period, check_period, period_starts
+from strategies.rules.schedule import DAYS, Period, check_period, period_starts
 from strategies.strategy import Strategy
 
 
@@ -51,7 +51,7 @@ class CrossSectionalMomentum(Strategy):
             raise InputError(f"{self.name}: fraction is {fraction}; it must be above 0 and at most 0.5")
         check_period(self.name, every)
         self.window, self.skip, self.fraction, self.losers, self.every = window, skip, fraction, losers, every
-        self.warmup = window
+        self.warmup = window + DAYS[every]
 
     def plan(self, bars: Bars) -> Plan:
         held = bars.with_past()

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from markets import Bars, InputError, Plan
-from strategies.rules.schedule import Period, check_period, period_starts
+from strategies.rules.schedule import DAYS, Period, check_period, period_starts
 from strategies.rules.simple import shared
 from strategies.strategy import Strategy
 
@@ -41,7 +41,7 @@ class Refitted(Strategy):
             raise InputError(f"{self.name}: window is {window}; it must be at least 2 bars")
         check_period(self.name, every)
         self.window, self.every = window, every
-        self.warmup = window + 1
+        self.warmup = window + DAYS[every]
 
     @abstractmethod
     def held(self, past: np.ndarray, period: np.ndarray, live: np.ndarray) -> np.ndarray:

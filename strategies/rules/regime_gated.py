@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +21,8 @@ class RegimeGated(Strategy):
     averaged so.
 
     `adapt` fits a copy of the detector on the bars so far, at most the last `window`. With fewer than `warmup` bars there is
-    no fit yet: the strategies are held in equal parts.
+    no fit yet: the strategies are held in equal parts. What `fit` warns of, such as regimes that hardly differ, is left out
+    here, where it would come with every fit; fit the detector once to see it.
 
     Parameters
     ----------
@@ -75,7 +77,9 @@ class RegimeGated(Strategy):
             adapted.detector = copy.deepcopy(self.detector)
             adapted._fitted = len(held) >= self.least
             if adapted._fitted:
-                adapted.detector.fit(held.rows(max(len(held) - self.window, 0), len(held)).without_past())
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)
+                    adapted.detector.fit(held.rows(max(len(held) - self.window, 0), len(held)).without_past())
         return adapted
 
     def plan(self, bars: Bars) -> Plan:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 from markets import Bars, InputError
 
 Period = Literal["day", "week", "month", "quarter", "year"]
+# Most days in each: as many daily bars as a decision may be old.
+DAYS: dict[Period, int] = {"day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}
 
 
 def check_period(name: str, every: str) -> None:
     """Raise `InputError` unless `every` is a period; `name` is who asks."""
-    if every not in get_args(Period):
-        raise InputError(f"{name}: every is {every!r}; use {', '.join(get_args(Period))}")
+    if every not in DAYS:
+        raise InputError(f"{name}: every is {every!r}; use {', '.join(DAYS)}")
 
 
 def period_starts(bars: Bars, every: Period) -> np.ndarray:

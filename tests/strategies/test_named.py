@@ -3,6 +3,7 @@ import pytest
 import samples
 
 from backtests import walk_forward
+from backtests.engine.lookahead import find_lookahead
 from markets import InputError
 from strategies.named import ALL, NAMES, RULES, strategy_from_name
 
@@ -65,7 +66,6 @@ def test_all_are_many_and_each_has_a_name_of_its_own():
         assert len(set(names)) == len(ALL)
 
 
-@pytest.mark.filterwarnings("ignore:HiddenMarkovRegimes")
 @pytest.mark.parametrize("symbols", [1, 2, 5])
 def test_all_run_on_one_symbol_and_on_several(symbols):
     bars = samples.regime_bars(700, symbols, seed=2)
@@ -74,3 +74,27 @@ def test_all_run_on_one_symbol_and_on_several(symbols):
     assert len(found) == len(ALL)
     for backtest in found:
         assert np.isfinite(backtest.equity).all(), backtest.name
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_none_looks_ahead(name):
+    bars = samples.gappy_bars(np.random.default_rng(1), 260, 4, volatility=0.02)
+
+    def make():
+        return strategy_from_name(name, year=60, volatility=20)
+
+    assert find_lookahead(make, bars[-90:], cuts=3, progress=False) == []
+
+
+# What goes back to the first bar held: the account of buy and hold, the filter's probabilities, and the random walk.
+ENDLESS = {"buy_and_hold", "regime_gated", "random_weights"}
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in ENDLESS])
+def test_the_warm_up_is_all_that_a_row_reads(name):
+    bars = samples.regime_bars(900, 4, seed=5)
+    rule = strategy_from_name(name, year=60, volatility=20)
+    whole = rule.plan(bars).aim
+    for t in (500, 640, 777):
+        alone = bars[t - rule.warmup : t + 1].without_past()
+        np.testing.assert_allclose(rule.plan(alone).aim[-1], whole[t], atol=1e-12)
