@@ -111,6 +111,38 @@ class External(ByFunction):
         InputError
             When the times of the series and of the bars cannot be compared.
         """
+        place, _ = self._places(bars)
+        found = self._values[self._order[1][np.maximum(place, 0)]]
+        return np.where((place >= 0)[:, None], found, np.nan)
+
+    def ages(self, bars: Bars) -> np.ndarray:
+        """Age of the value of each visible bar at the time that it is read at, in seconds, shape (T,); NaN without a value."""
+        place, cut = self._places(bars)
+        return np.where(place >= 0, (cut - self._order[0][np.maximum(place, 0)]) / 1e6, np.nan)
+
+    def continued(self, frame: pd.Series | pd.DataFrame) -> External:
+        """The same series with the later rows of `frame`, whose times are those at which values get known.
+
+        Raises
+        ------
+        InputError
+            As for the class; or when columns differ.
+        """
+        more, last = _records(frame, "0D"), self.frame
+        if more.columns != last.columns or more.aware != last.aware:
+            zones = ["with" if records.aware else "without" for records in (last, more)]
+            raise InputError(
+                f"external series: it goes on with {', '.join(more.columns)}, {zones[1]} a time zone, and has been "
+                f"{', '.join(last.columns)}, {zones[0]} one"
+            )
+        later = [row for row, time in enumerate(more.known) if time > max(last.known)]
+        known, rows = (
+            old + tuple(new[row] for row in later) for old, new in ((last.known, more.known), (last.rows, more.rows))
+        )
+        return External(Records(last.columns, known, rows, last.aware, last.dates), self.lag)
+
+    def _places(self, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
+        """For each visible bar the place in `_order` of the value that it reads, or −1, and the time that it is read at."""
         held, records = bars.with_past(), self.frame
         zone = held.index.tz
         if (zone is not None) != records.aware:
@@ -126,11 +158,9 @@ class External(ByFunction):
             )
         rows = np.flatnonzero(np.isfinite(held.close).any(axis=1))  # others are no bars
         at = rows.searchsorted(np.arange(bars.past, len(held)), side="right") - 1 - self.lag
-        cut = (held.index if zone is None else held.index.tz_convert("UTC")).as_unit("us").asi8[rows]
-        known, newest = self._order
-        place = known.searchsorted(cut, side="right")[np.maximum(at, 0)] - 1 if len(cut) else at
-        found = self._values[newest[np.maximum(place, 0)]]
-        return np.where(((at >= 0) & (place >= 0))[:, None], found, np.nan)
+        times = (held.index if zone is None else held.index.tz_convert("UTC")).as_unit("us").asi8
+        cut = times[rows[np.maximum(at, 0)]] if len(rows) else times[bars.past :]
+        return np.where(at >= 0, self._order[0].searchsorted(cut, side="right") - 1, -1), cut
 
     def values(self, bars: Bars) -> np.ndarray:
         """The same for every symbol, shape (T, A, C)."""
