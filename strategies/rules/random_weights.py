@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from markets import Bars, InputError, Plan
 from strategies.rules.simple import Momentum
@@ -56,46 +57,70 @@ class RandomWeights(Strategy):
         return RandomWeights(self.strategy.adapt(bars), self.seed) if self.adapts else self
 
 
-def _walk(aim: np.ndarray, listed: np.ndarray, sizes: np.ndarray, sides: np.ndarray) -> np.ndarray:
+@njit(cache=True, nogil=True)
+def _walk(aim, listed, sizes, sides):
     """Weights (T, A) that go from target to target, as far as the rows of `aim` moved so far allow."""
-    out = np.zeros(aim.shape)
-    long, short = np.maximum(aim, 0).sum(axis=1), np.maximum(-aim, 0).sum(axis=1)
-    moved = np.abs(np.diff(aim, axis=0, prepend=0.0)).sum(axis=1)
-    last, budget, at = np.zeros(aim.shape[1]), 0.0, 0  # `at` is the row whose draws are the target
-    for t in range(len(aim)):
-        budget += moved[t]
-        target = _target(long[t], short[t], listed[t], sizes[at], sides[at])
-        start = _exposed(last, long[t], short[t], listed[t], target)
-        way = np.abs(target - start).sum()
-        share = min(max(budget - np.abs(start - last).sum(), 0.0) / way, 1.0) if way > 0 else 1.0
-        out[t] = start + share * (target - start)
-        budget -= np.abs(out[t] - last).sum()
-        last = out[t]
+    length, n = aim.shape
+    out = np.zeros((length, n))
+    last, start, target, totals = np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(2)
+    budget, at = 0.0, 0  # `at` is the row whose draws are the target
+    for t in range(length):
+        long = short = 0.0
+        for i in range(n):
+            budget += abs(aim[t, i] - (aim[t - 1, i] if t else 0.0))
+            long += max(aim[t, i], 0.0)
+            short += max(-aim[t, i], 0.0)
+        _target(long, short, listed[t], sizes[at], sides[at], totals, target)
+        _exposed(last, long, short, listed[t], target, start)
+        way = first = 0.0
+        for i in range(n):
+            way += abs(target[i] - start[i])
+            first += abs(start[i] - last[i])
+        share = min(max(budget - first, 0.0) / way, 1.0) if way > 0 else 1.0
+        for i in range(n):
+            out[t, i] = start[i] + share * (target[i] - start[i])
+            budget -= abs(out[t, i] - last[i])
+            last[i] = out[t, i]
         if share == 1:
             at = t
     return out
 
 
-def _target(long: float, short: float, listed: np.ndarray, sizes: np.ndarray, sides: np.ndarray) -> np.ndarray:
-    """A book of exposures `long` and `short`, divided at random among the listed symbols."""
-    out, there = np.zeros(len(listed)), np.flatnonzero(listed)
-    if long + short == 0 or not len(there):
-        return out
-    sold = sides[there] < short / (long + short)
-    if len(there) > 1:  # no side is left empty
-        sold[sides[there].argmin()] |= short > 0
-        sold[sides[there].argmax()] &= long == 0
-    for side, exposure in ((there[~sold], long), (there[sold], -short)):
-        out[side] = exposure * sizes[side] / sizes[side].sum()
-    return out
+@njit(cache=True, nogil=True)
+def _target(long, short, listed, sizes, sides, totals, out):
+    """A book of exposures `long` and `short`, divided at random among the listed symbols, into `out`."""
+    out[:] = 0.0
+    there, lowest, highest = 0, -1, -1
+    for i in range(len(out)):
+        if listed[i]:
+            there += 1
+            lowest = i if lowest < 0 or sides[i] < sides[lowest] else lowest
+            highest = i if highest < 0 or sides[i] > sides[highest] else highest
+    if long + short == 0 or there == 0:
+        return
+    totals[:] = 0.0
+    for i in range(len(out)):
+        if listed[i]:
+            sold = sides[i] < short / (long + short)
+            if there > 1:  # no side is left empty
+                sold = (sold or (i == lowest and short > 0)) and not (i == highest and long > 0)
+            out[i] = -sizes[i] if sold else sizes[i]
+            totals[int(sold)] += sizes[i]
+    for i in range(len(out)):
+        if out[i] != 0:
+            out[i] *= long / totals[0] if out[i] > 0 else short / totals[1]
 
 
-def _exposed(last: np.ndarray, long: float, short: float, listed: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """`last` on the listed symbols, scaled to the exposures; the target's side where there is none to scale."""
-    last = np.where(listed, last, 0.0)
-    out = np.zeros(len(last))
-    for sign, exposure in ((1, long), (-1, short)):
-        side, chosen = np.maximum(sign * last, 0), np.maximum(sign * target, 0)
-        total = side.sum()
-        out += sign * (side * exposure / total if total > 0 else chosen)
-    return out
+@njit(cache=True, nogil=True)
+def _exposed(last, long, short, listed, target, out):
+    """`last` on the listed symbols, scaled to the exposures, into `out`; the target's side where there is none to scale."""
+    up = down = 0.0
+    for i in range(len(out)):
+        if listed[i]:
+            up += max(last[i], 0.0)
+            down += max(-last[i], 0.0)
+    for i in range(len(out)):
+        held = last[i] if listed[i] else 0.0
+        bought = max(held, 0.0) * long / up if up > 0 else max(target[i], 0.0)
+        sold = max(-held, 0.0) * short / down if down > 0 else max(-target[i], 0.0)
+        out[i] = bought - sold

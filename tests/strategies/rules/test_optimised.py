@@ -8,7 +8,7 @@ import samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from markets import Bars, InputError
+from markets import Bars, InputError, load
 from strategies import MaximumSharpe, MinimumVariance, RiskParity
 from strategies.rules import optimised
 
@@ -136,3 +136,23 @@ def test_settings_are_checked():
         RiskParity(1)
     with pytest.raises(InputError, match="every is 'moon'"):
         RiskParity(every="moon")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_are_skfolios_on_the_returns_of_the_window(kind):
+    from skfolio.optimization import HierarchicalRiskParity, MeanRisk, ObjectiveFunction
+
+    bars = load("stocks", symbols=["AAPL", "JPM", "KO", "PG", "XOM"])["2008":"2009"]
+    held = pd.DataFrame(bars.with_past().close, bars.with_past().index)
+    first = bars.index[bars.index >= "2009-06-01"][0]
+    returns = held.pct_change()[:first].iloc[-252:]
+    model = {
+        "minimum variance": MeanRisk(),
+        "risk parity": HierarchicalRiskParity(),
+        "maximum Sharpe": MeanRisk(objective_function=ObjectiveFunction.MAXIMIZE_RATIO),
+    }[kind.name]
+    assert kind.name != "maximum Sharpe" or (returns.mean() > 0).any()
+    aim = kind(252).plan(bars).aim
+    days = np.flatnonzero((bars.index >= first) & (bars.index < "2009-07-01"))
+    assert len(days) > 20
+    np.testing.assert_allclose(aim[days], np.tile(model.fit(returns.to_numpy()).weights_, (len(days), 1)), atol=1e-7)
