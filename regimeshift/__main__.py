@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import tyro
 
-from regimeshift.commands import adapt, backtest, bench, check, data, demo, regimes, register, signal, train, ui
+from regimeshift.commands import adapt, backtest, bench, check, data, demo, regimes, register, signal, sweep, train, ui
 
 
 def group(description: str, commands: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
@@ -46,6 +46,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": train.Train,
     "adapt": adapt.Adapt,
     "backtest": backtest.Backtest,
+    "sweep": sweep.Sweep,
     "register": register.Register,
     "signal": signal.Signal,
     "check": group("Check a strategy.", {"lookahead": check.Lookahead}),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -74,6 +75,25 @@ class Strategy(ABC):
         Plan
             Arrays of shape (T, A). Row t may depend on bars up to and including t and on the history, never on later bars.
         """
+
+    @classmethod
+    def plans(cls, bars: Bars, settings: Sequence[Mapping[str, Any]]) -> Iterator[Plan]:
+        """The plans of many settings of this class, one after another; override it where they can share work.
+
+        Parameters
+        ----------
+        bars : Bars of shape (T, A)
+        settings : sequence of mappings
+            Arguments of the class, such as ``{"window": 20}``.
+
+        Yields
+        ------
+        Plan
+            Of shape (T, A), as `plan` of each setting returns it, in the order of `settings`. Plans are taken one by one, so
+            memory need not grow with the number of settings.
+        """
+        for setting in settings:
+            yield planned(cls(**setting), bars)
 
     def adapt(self, bars: Bars) -> Strategy:
         """The strategy adapted to `bars`. The default returns the strategy itself; if you override it, set `adapts` to True."""

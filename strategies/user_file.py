@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 
@@ -17,7 +18,7 @@ from markets import InputError
 from strategies.strategy import Strategy
 
 
-def load_strategy(source: str) -> Callable[[], Strategy]:
+def load_strategy(source: str) -> Callable[..., Strategy]:
     """A factory of the strategy named by ``path/to/file.py:Name``.
 
     The file is executed once, under a private module name, so that a user's ``strategies.py`` does not shadow this package.
@@ -31,7 +32,7 @@ def load_strategy(source: str) -> Callable[[], Strategy]:
     Returns
     -------
     callable
-        Takes no arguments and returns a new `Strategy` on each call.
+        Returns a new `Strategy` on each call; keyword arguments go to the class or function, such as those of a sweep.
 
     Raises
     ------
@@ -63,10 +64,13 @@ def load_strategy(source: str) -> Callable[[], Strategy]:
         there = ", ".join(n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module_name)
         raise InputError(f"{file}: there is no {name!r}; it has {there or 'no classes'}")
 
-    def make() -> Strategy:
+    def make(**setting: Any) -> Strategy:
+        instance = isinstance(found, Strategy)
+        if instance and setting:
+            raise InputError(f"{file}: {name} is a strategy already; give its class, which takes {', '.join(setting)}")
         try:
             # copy an instance, so that no state carries over from one use to the next
-            built = found() if callable(found) and not isinstance(found, Strategy) else copy.deepcopy(found)
+            built = found(**setting) if callable(found) and not instance else copy.deepcopy(found)
         except Exception as error:
             raise InputError(_where(file, error)) from error
         if not isinstance(built, Strategy):

@@ -46,6 +46,7 @@ ROOMS = {
         "policy": {"strategy", "rules", "networks", "serialization"},
         "blend": {"strategy", "policy", "serialization"},
         "named": {"strategy", "rules", "limits", "user_file"},
+        "classes": {"strategy", "rules", "user_file"},
     },
     "metalearner": {
         "objective": set(),
@@ -62,6 +63,7 @@ ROOMS = {
         "significance": {"results"},
         "report": {"metrics", "results", "significance"},
         "engine": {"results", "report"},
+        "sweeps": {"metrics", "results", "report", "engine"},
         "lookup": set(),
         "tracking": {"metrics", "results", "lookup"},
         "contract": set(),

@@ -8,16 +8,19 @@ from strategies.rules.pairs import Pairs
 from strategies.rules.random_weights import RandomWeights
 from strategies.rules.regime_gated import RegimeGated
 from strategies.rules.simple import BuyAndHold, EqualWeight, InverseVolatility, Momentum, inverse_volatility
+from strategies.rules.trend import Donchian, MovingAverageCross
 
 __all__ = [
     "BuyAndHold",
     "CrossSectionalMomentum",
+    "Donchian",
     "EqualWeight",
     "InverseVolatility",
     "MaximumSharpe",
     "MinimumVariance",
     "Momentum",
     "MomentumBlend",
+    "MovingAverageCross",
     "Pairs",
     "RandomWeights",
     "RegimeGated",
