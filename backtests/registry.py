@@ -114,7 +114,7 @@ class RegisteredStrategy(Strategy):
         """
         plan = self.strategy.plan(self.contract.ordered(bars))
         columns = [self.contract.symbols.index(symbol) for symbol in bars.symbols]
-        return Plan(*(None if part is None else part[:, columns] for part in (plan.aim, plan.band, plan.rate)))  # type: ignore[arg-type]
+        return plan.map(lambda part: part[:, columns])
 
     def predict(self, data: pd.DataFrame) -> pd.DataFrame:
         """Answer requests as the server does; see `backtests.serving`."""

@@ -19,7 +19,8 @@ class Blend(Strategy):
     """The mean of several strategies' plans: aim, no-trade band and trading rate are averaged per bar and symbol.
 
     Opposite trades of the parts cancel before costs are charged. Positions on which the parts disagree become small, so a
-    blend of policies trained with different seeds is an ensemble that keeps the positions they share.
+    blend of policies trained with different seeds is an ensemble that keeps the positions they share. Stops have no mean: a part
+    with stops is refused, and the blend can have some (`strategies.limits.stops`).
 
     Parameters
     ----------
@@ -59,6 +60,11 @@ class Blend(Strategy):
 
     def plan(self, bars: Bars) -> Plan:
         plans = [planned(part, bars) for part in self.parts]
+        for part, plan in zip(self.parts, plans, strict=True):
+            if plan.stops:
+                raise InputError(
+                    f"{self.name}: {part.name} has stops, which no average has; give them to the blend: Stops(Blend(...))"
+                )
         nothing, at_once = np.zeros(bars.shape), np.ones(bars.shape)
         band = [nothing if p.band is None else p.band for p in plans]
         rate = [at_once if p.rate is None else p.rate for p in plans]

@@ -243,8 +243,7 @@ class PolicyStrategy(Strategy):
         last = np.maximum(traded.cumsum()[bars.past :] - 1, 0)
         held = bars.without_empty().with_past()
         plan, rows = self._plan(held.rows(int(last[0]), len(held))), last - last[0]
-        band, rate = (None if part is None else part[rows] for part in (plan.band, plan.rate))
-        return Plan(plan.aim[rows], band, rate)
+        return plan.map(lambda part: part[rows])
 
     def _plan(self, bars: Bars) -> Plan:
         settings = self.policy.settings

@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from backtests.engine.walk_forward import Adaptive
 from markets import Bars, InputError
+from markets.accounting.plan import PARTS
 from markets.bars.bars import FIELDS
 from strategies import Plan
 from strategies.strategy import planned
@@ -121,8 +122,7 @@ def find_lookahead(
 
 def _cuts(plan: Plan, first: int, last: int, count: int, rng: np.random.Generator) -> np.ndarray:
     """Rows to cut after. Half of them are rows where the plan changes, to catch strategies that rarely trade."""
-    parts = [part for part in (plan.aim, plan.band, plan.rate) if part is not None]
-    changed = np.any([(part[1:] != part[:-1]).any(axis=1) for part in parts], axis=0)
+    changed = np.any([(part[1:] != part[:-1]).any(axis=1) for part in plan.parts.values()], axis=0)
     changes = np.flatnonzero(changed) + 1
     changes = changes[(changes >= first) & (changes < last)]
     chosen = rng.choice(changes, min(len(changes), (count + 1) // 2), replace=False)
@@ -141,7 +141,7 @@ def _planned(strategy: Adaptive, known: Bars, bars: Bars) -> Plan:
 
 
 def _same_twice(one: Plan, two: Plan, name: str) -> None:
-    for part in ("aim", "band", "rate"):
+    for part in PARTS:
         a, b = getattr(one, part), getattr(two, part)
         if (a is None) != (b is None) or (a is not None and not np.array_equal(a, b)):
             raise InputError(
@@ -151,10 +151,8 @@ def _same_twice(one: Plan, two: Plan, name: str) -> None:
 
 def _differences(whole: Plan, other: Plan, bars: Bars, cut: int, how: str, tolerance: float) -> Iterator[Leak]:
     """For each part of the plan, the first row up to the cut that differs."""
-    for part, default in (("aim", 0.0), ("band", 0.0), ("rate", 1.0)):
-        one, two = (
-            np.full(bars.shape, default) if p is None else p for p in (getattr(whole, part), getattr(other, part))
-        )
+    for part in PARTS:
+        one, two = whole.part(part), other.part(part)
         # two infinite bands are equal: their difference is NaN, which does not exceed the tolerance
         with np.errstate(invalid="ignore"):
             apart = np.abs(one[: cut + 1] - two[: cut + 1]) > tolerance

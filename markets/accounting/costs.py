@@ -13,6 +13,8 @@ The order of events from one bar's close to the next is the same in training, en
 5. With ``same_close``, interest and fees accrue now. The account is then marked at the next close.
 6. If equity is at or below zero, the account is closed for good with that equity.
 
+A plan's stop-loss and take-profit are orders of their own inside the bar, before or after the fill.
+
 `docs/execution.md` states every rule.
 """
 

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from markets.accounting.kernels import DUST, TOLERANCE, PlanRows, Records, adjoint_kernel, workspace
 from markets.accounting.market import GONE, OPEN, OUTLAY, POST_FEE, Market, Rules
+from markets.accounting.plan import Plan
 from markets.accounting.simulate import in_threads, plan_rows, run_paths, some
+from markets.common.errors import InputError
 
 
 class TensorPlan(NamedTuple):
@@ -42,7 +44,9 @@ class TensorPaths(NamedTuple):
     shares: Tensor
 
 
-def equity_paths(market: Market, rules: Rules, start: np.ndarray, plan: TensorPlan, *, money: float) -> TensorPaths:
+def equity_paths(
+    market: Market, rules: Rules, start: np.ndarray, plan: TensorPlan | Plan, *, money: float
+) -> TensorPaths:
     """Simulate B plans of T bars by A symbols, differentiable once with respect to the plan.
 
     Parameters
@@ -51,7 +55,7 @@ def equity_paths(market: Market, rules: Rules, start: np.ndarray, plan: TensorPl
         From `markets.accounting.market.make_market`.
     start : ndarray of int64, shape (B,)
         Row of the panel at which each path begins.
-    plan : TensorPlan of shape (B, T, A)
+    plan : TensorPlan or Plan of shape (B, T, A)
         Converted to float64.
     money : float
         Initial cash; the effect of fixed fees and impact depends on it.
@@ -64,14 +68,24 @@ def equity_paths(market: Market, rules: Rules, start: np.ndarray, plan: TensorPl
     ------
     ValueError
         For sizing ``outlay`` and ``whole_lots``.
+    InputError
+        For a plan with stops.
     """
-    _refuse_outlay(rules)
+    plan = _differentiable(rules, plan)
     return TensorPaths(*_EquityPaths.apply(market, rules, start, money, *plan))
 
 
-def _refuse_outlay(rules: Rules) -> None:
+def _differentiable(rules: Rules, plan: TensorPlan | Plan) -> TensorPlan:
+    """The plan as tensors; refuses what has no derivative."""
     if rules.sizing == OUTLAY:
         raise ValueError("sizing outlay and whole_lots have no derivative; use pre_fee or post_fee for learning")
+    if isinstance(plan, TensorPlan):
+        return plan
+    if plan.stops:
+        raise InputError(
+            "a stop has no derivative: learn from the plan without its stops, and trade the result with them"
+        )
+    return TensorPlan(*(None if p is None else torch.from_numpy(p) for p in (plan.aim, plan.band, plan.rate)))  # type: ignore[arg-type]
 
 
 class _EquityPaths(torch.autograd.Function):
@@ -91,8 +105,7 @@ class _EquityPaths(torch.autograd.Function):
         grads = PlanRows(*(np.zeros_like(part) for part in plan))
         g_equity = np.zeros_like(paths.equity) if g_equity is None else _as_array(g_equity)
         g_held = np.zeros((0, 0, 0)) if g_held is None else _as_array(g_held)
-        equity, cash, shares, *others = paths
-        states = Records(cash, shares, equity, *others)
+        states = Records(**paths._asdict())
 
         def run(rows):
             part, g_part, before = (type(x)(*(some(array, rows) for array in x)) for x in (plan, grads, states))
@@ -109,10 +122,10 @@ def _as_array(tensor: Tensor) -> np.ndarray:
 
 
 def equity_paths_reference(
-    market: Market, rules: Rules, start: np.ndarray, plan: TensorPlan, *, money: float
+    market: Market, rules: Rules, start: np.ndarray, plan: TensorPlan | Plan, *, money: float
 ) -> TensorPaths:
     """The same as `equity_paths`, in plain torch and bar by bar; differentiable any number of times."""
-    _refuse_outlay(rules)
+    plan = _differentiable(rules, plan)
     paths, bars, n = plan.aim.shape
     device = plan.aim.device
     aim = plan.aim.to(torch.float64)

@@ -10,7 +10,8 @@ events). For each symbol i, in the notation of the code::
     q_i ← q_i + d_i / p_i,   cash ← cash − Σ (d_i + cost(d_i))
     cost(d) = k |d| + fixed + impact |d|^1.5 + quadratic d² / V      k is `rules.buy` or `rules.sell`
 
-Limits and cash change the orders; `_targets` and `_cut_alike` state how. The cost has a kink at d = 0. The adjoint takes the
+Limits and cash change the orders; `_targets` and `_cut_alike` state how. A stop-loss or take-profit closes a position inside a
+bar, before or after the fill (`_stop`). The cost has a kink at d = 0. The adjoint takes the
 mean of the slopes of a buy and of a sell there, as central differences would: a plan that asks for exactly what is held
 must be able to learn, and the slope of one side would pull it to the other. At an edge of a no-trade zone it takes the
 slope of the side that trades; that of the other side is zero.
@@ -27,6 +28,7 @@ import numpy as np
 from numba import njit
 
 from markets.accounting.market import GONE, OPEN, OUTLAY, POST_FEE, Market, Rules
+from markets.accounting.stops import STOP_LOSS, TAKE_PROFIT, TRAILING_STOP, Ranges
 
 # Compiled without numba's reference counting (_nrt), which costs ten times as much as the arithmetic of a single symbol.
 # So no kernel may allocate; callers own all arrays. Division by zero gives inf, as in numpy.
@@ -36,7 +38,10 @@ _inlined = njit(cache=True, nogil=True, error_model="numpy", _nrt=False, inline=
 # Rows of the workspace. First: inputs and results of a fill, which the adjoint reads. Second: used by the adjoint only.
 VALUE, CURRENT, WANTED, TARGET, MOVES, FREE, ORDER, COVER, HEAP, ZERO, ONE = range(11)
 G_TARGET, G_CURRENT, G_VALUE, HELD, G_SHARES, UNUSED = range(11, 17)
-# Rounding can put holdings slightly over a limit; that must not cause a trade.
+# Rows of the state of a plan's stops. First the plan's row; then what is remembered of each position; then the holdings before
+# the fill, and the stops of the bar before and after it.
+LOSS, GAIN, TRAIL, COOLDOWN, AIM, ENTRY, BEST, OUT, PRIOR, PRICE, PRICE_AFTER, KIND, KIND_AFTER = range(13)
+# Rounding can put holdings slightly over a limit; that must not cause a trade. A price reaches a level within it.
 TOLERANCE = 1e-9
 # A change of weight below this is rounding, not an order, and must not be charged a fixed fee.
 DUST = 1e-12
@@ -62,6 +67,8 @@ class Records(NamedTuple):
     filled: np.ndarray
     scaled: np.ndarray
     afforded: np.ndarray
+    stop_price: np.ndarray
+    stop_kind: np.ndarray
 
 
 class BarEnd(NamedTuple):
@@ -112,6 +119,11 @@ def workspace(symbols: int) -> np.ndarray:
     work = np.zeros((UNUSED + 1, symbols))
     work[ONE] = 1.0
     return work
+
+
+def stop_state(symbols: int) -> np.ndarray:
+    """State of the stops of one account; each thread needs its own."""
+    return np.zeros((KIND_AFTER + 1, symbols))
 
 
 @_inlined
@@ -611,9 +623,113 @@ def _called(market, t, equity, shares, rules):
     return equity < rules.maintenance * gross * (1 - TOLERANCE)
 
 
+@_kernel
+def _arm(stops, b, t, aim, state):
+    """Read the row of a plan's stops into `state`, and count down how long stopped symbols stay out."""
+    for i in range(aim.size):
+        state[AIM, i] = aim[i]
+        state[LOSS, i] = stops.loss[b, t, i] if stops.loss.size else np.inf
+        state[GAIN, i] = stops.gain[b, t, i] if stops.gain.size else np.inf
+        state[TRAIL, i] = stops.trail[b, t, i] if stops.trail.size else np.inf
+        state[COOLDOWN, i] = stops.cooldown[b, t, i] if stops.cooldown.size else np.inf
+        left = abs(state[OUT, i]) - 1
+        state[OUT, i] = left * np.sign(state[OUT, i]) if left >= 1 else 0.0
+        state[PRICE, i] = state[PRICE_AFTER, i] = state[KIND, i] = state[KIND_AFTER, i] = 0.0
+
+
 @_inlined
-def _advance(market, t, cash, equity, shares, plan, rules, work):
-    """Advance one bar from row t, trading towards the plan's row `plan`; changes `shares` in place. Returns a `BarEnd`."""
+def _reached(side, stop, trail, take, low, high):
+    """Which order a price range from `low` to `high` fills, and at what price: (0, 0.0) if none; the worst comes first."""
+    level = max(side * stop, side * trail) * side
+    worst, best = (low, high) if side > 0 else (high, low)
+    if side * worst <= side * level * (1 + side * TOLERANCE):
+        return STOP_LOSS if level == stop else TRAILING_STOP, _clipped(level, low, high)
+    if side * best >= side * take * (1 - side * TOLERANCE):
+        return TAKE_PROFIT, _clipped(take, low, high)
+    return 0, 0.0
+
+
+@_kernel
+def _stop(market, t, cash, equity, shares, low, high, ranging, after, rules, state):
+    """Close the positions whose stop or take prices from `low` to `high` of bar t + 1 reach; returns (cash, cost, traded value).
+
+    These are the open, or the bar's range (`ranging`), which moves the trailing stops of what is kept. Costs are those of any
+    order, with V the equity at bar t.
+    """
+    cost, traded = 0.0, 0.0
+    for i in range(shares.size):
+        if shares[i] == 0:
+            continue
+        side = 1.0 if shares[i] > 0 else -1.0
+        entry, peak = state[ENTRY, i], state[BEST, i]
+        stop, take = entry * (1 - side * state[LOSS, i]), entry * (1 + side * state[GAIN, i])
+        trail = peak * (1 - side * state[TRAIL, i])
+        kind, price = _reached(side, stop, trail, take, low[t + 1, i], high[t + 1, i])
+        best = high[t + 1, i] if side > 0 else low[t + 1, i]
+        if ranging and side * best > side * peak:  # only now: within a bar, the worst is taken to come first
+            state[BEST, i] = best
+        if kind == 0:
+            continue
+        order = -shares[i] * price
+        paid = _cost(order, market.impact[t, i] if market.impact.size else 0.0, rules.quadratic / equity, rules)
+        if order < 0 and order + paid >= 0:  # a sell that raises less than its own cost is not made
+            continue
+        cash -= order + paid
+        cost += paid
+        traded += abs(order)
+        shares[i] = 0.0
+        state[OUT, i] = side * (state[COOLDOWN, i] + 1)
+        state[PRICE + after, i], state[KIND + after, i] = price, kind
+    return cash, cost, traded
+
+
+@_kernel
+def _look(market, ranges, t, cash, equity, shares, opening, ranging, after, rules, state):
+    """`_stop` at the open of bar t + 1, in its range, or both in this order."""
+    cost, traded, more, paid = 0.0, 0.0, 0.0, 0.0
+    if opening:
+        first = ranges.open
+        cash, cost, traded = _stop(market, t, cash, equity, shares, first, first, False, after, rules, state)
+    if ranging:
+        low, high = ranges.low, ranges.high
+        cash, paid, more = _stop(market, t, cash, equity, shares, low, high, True, after, rules, state)
+    return cash, cost + paid, traded + more
+
+
+@_kernel
+def _stops_before_fill(market, ranges, t, cash, equity, shares, rules, state):
+    """Stops that are reached before the fill; a symbol that stays out has an aim of 0 in it. Returns as `_stop`."""
+    cost, traded = 0.0, 0.0
+    if rules.lagged:
+        cash, cost, traded = _look(market, ranges, t, cash, equity, shares, True, ranges.closing, 0, rules, state)
+    for i in range(shares.size):
+        if state[AIM, i] * state[OUT, i] > 0:
+            state[AIM, i] = 0.0
+        else:
+            state[OUT, i] = 0.0
+        state[PRIOR, i] = shares[i]
+    return cash, cost, traded
+
+
+@_kernel
+def _stops_after_fill(market, ranges, t, cash, equity, shares, rules, state):
+    """Average entry prices after the fill, then the stops that are reached after it. Returns as `_stop`."""
+    for i in range(shares.size):
+        before, now, price = state[PRIOR, i], shares[i], market.fill[t, i]
+        if before * now <= 0:  # closed, opened, or turned
+            state[ENTRY, i] = state[BEST, i] = price
+        elif abs(now) > abs(before):
+            state[ENTRY, i] += (price - state[ENTRY, i]) * (1 - before / now)
+    opening, ranging = not rules.lagged, not ranges.closing
+    return _look(market, ranges, t, cash, equity, shares, opening, ranging, 1, rules, state)
+
+
+@_inlined
+def _advance(market, ranges, t, cash, equity, shares, plan, rules, state, work):
+    """Advance one bar from row t, trading towards the plan's row `plan`; changes `shares` in place. Returns a `BarEnd`.
+
+    `state` holds the plan's stops (`stop_state`); without any it has size 0.
+    """
     if equity <= 0:  # closed for good
         return BarEnd(cash, equity, 0.0, 0.0, False, False, 1.0, 1.0)
     called = rules.maintenance > 0 and _called(market, t, equity, shares, rules)
@@ -624,6 +740,9 @@ def _advance(market, t, cash, equity, shares, plan, rules, work):
             if market.open[t, i] == GONE:  # delisted: paid out at the last price less the haircut
                 cash += shares[i] * market.fill[t, i]
                 shares[i] = 0.0
+    before, stopping, stop_cost, stopped = equity, state.size > 0, 0.0, 0.0
+    if stopping:
+        cash, stop_cost, stopped = _stops_before_fill(market, ranges, t, cash, before, shares, rules, state)
     if called:  # margin call: liquidate instead of following the plan
         cash, notes = _fill(market, t, cash, shares, PlanRows(work[ZERO], work[ZERO], work[ONE]), True, rules, work)
     else:
@@ -633,11 +752,15 @@ def _advance(market, t, cash, equity, shares, plan, rules, work):
     if filled:
         if not rules.lagged:
             cash = _accrue(market, t, cash, shares, rules)
+        if stopping:
+            cash, later_cost, later = _stops_after_fill(market, ranges, t, cash, before, shares, rules, state)
+            stop_cost, stopped = stop_cost + later_cost, stopped + later
         equity = _value(market.mark, t + 1, cash, shares)
     if equity <= 0:  # ruined at the mark or by the gap to the fill: the account closes with this equity
         cash = equity
         shares[:] = 0.0
-    return BarEnd(cash, equity, notes.cost, notes.traded, notes.limits.hit, filled, notes.limits.left, notes.afforded)
+    cost, traded = notes.cost + stop_cost, notes.traded + stopped
+    return BarEnd(cash, equity, cost, traded, notes.limits.hit, filled, notes.limits.left, notes.afforded)
 
 
 # Rows of the two tables of accounts of `step_kernel`: integers (first line) and money (second line).
@@ -699,12 +822,13 @@ def step_kernel(
 @_kernel
 def _step(market, rules, first, last, active, aim, counts, money, shares, work):
     """The trading part of `step_kernel`; a separate function, since inlined into it the code runs 1.5 times as long."""
-    zero, one = work[ZERO], work[ONE]
+    zero, one, none = work[ZERO], work[ONE], work[:0]
+    unused = Ranges(none, none, none, False)
     for b in range(first, last):
         if active[b]:
             money[BEFORE, b] = money[EQUITY, b]
-            row = PlanRows(aim[b], zero, one)
-            end = _advance(market, counts[ROW, b], money[CASH, b], money[EQUITY, b], shares[b], row, rules, work)
+            row, cash, equity = PlanRows(aim[b], zero, one), money[CASH, b], money[EQUITY, b]
+            end = _advance(market, unused, counts[ROW, b], cash, equity, shares[b], row, rules, none, work)
             money[CASH, b], money[EQUITY, b] = end.cash, end.equity
             money[COST, b], money[TRADED, b] = end.cost, end.traded
             counts[SCALED, b] += end.limited
@@ -738,39 +862,53 @@ def _unpacked(p):
 
 
 @_kernel
-def path_kernel(market, rules, start, plan, out, held, work):
+def path_kernel(market, ranges, rules, start, plan, stops, out, held, state, work):
     """Run `_advance` over all bars, for each path b from row ``start[b]``.
 
     Parameters
     ----------
-    market, rules : Market, Rules
+    market, ranges, rules : Market, Ranges, Rules
+        Without stops, the arrays of `ranges` have size 0.
     start : ndarray of int64, shape (B,)
     plan : PlanRows
+    stops : Levels
     out : Records
         Output. The caller sets the first column of ``cash`` and ``equity`` (B, T) and of ``shares``, which is (B, T, A), or
-        (B, 1, A) to keep only the final holdings. Cost, traded value, orders and fills of the bar from t to t + 1 are at
-        index t + 1; ``orders`` and ``filled`` may have size 0.
+        (B, 1, A) to keep only the final holdings. Cost, traded value, orders, fills and stops of the bar from t to t + 1 are
+        at index t + 1; these last three may have size 0.
     held : ndarray of shape (A,)
         Scratch array, as is `work`.
+    state : ndarray
+        See `stop_state`; size 0 without stops.
     """
     paths, bars = plan.aim.shape[:2]
     zero, one = work[ZERO], work[ONE]
-    keep, orders = out.shares.shape[1] > 1, out.orders.size > 0
+    keep, orders, stopping = out.shares.shape[1] > 1, out.orders.size > 0, state.size > 0
     for b in range(paths):
         _copy(out.shares[b, 0], held)
+        state[:] = 0.0
         for t in range(bars - 1):
             if orders:
                 work[ORDER, :] = 0.0  # a bar without a fill writes no orders
             band = plan.band[b, t] if plan.band.size else zero
             rate = plan.rate[b, t] if plan.rate.size else one
-            row = PlanRows(plan.aim[b, t], band, rate)
-            end = _advance(market, start[b] + t, out.cash[b, t], out.equity[b, t], held, row, rules, work)
+            aim, cash, equity = plan.aim[b, t], out.cash[b, t], out.equity[b, t]
+            if stopping:
+                _arm(stops, b, t, aim, state)
+                aim = state[AIM]
+            row = PlanRows(aim, band, rate)
+            end = _advance(market, ranges, start[b] + t, cash, equity, held, row, rules, state, work)
             out.cash[b, t + 1], out.equity[b, t + 1] = end.cash, end.equity
             out.cost[b, t + 1], out.traded[b, t + 1] = end.cost, end.traded
             out.scaled[b, t + 1], out.afforded[b, t + 1] = end.scaled, end.afforded
             if orders:
                 _copy(work[ORDER], out.orders[b, t + 1])
                 out.filled[b, t + 1] = end.filled
+            if out.stop_price.size:
+                for after in range(2):
+                    for i in range(held.size):
+                        out.stop_price[b, t + 1, after, i] = state[PRICE + after, i]
+                        out.stop_kind[b, t + 1, after, i] = int(state[KIND + after, i])
             if keep:
                 _copy(held, out.shares[b, t + 1])
         if not keep:

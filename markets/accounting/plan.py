@@ -1,7 +1,8 @@
-"""`Plan`: the target weights of a strategy, with no-trade band and trading rate."""
+"""`Plan`: the target weights of a strategy, with no-trade band, trading rate, and stops."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +12,22 @@ from numpy.typing import ArrayLike
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
 
-_LARGEST = float(np.finfo(float).max)
+_LARGEST, _SMALLEST = float(np.finfo(float).max), float(np.finfo(float).tiny)
 # Smallest and largest allowed value of each part, and the range in words.
 _RANGES = {
     "aim": (-_LARGEST, _LARGEST, "it must be finite"),
     "band": (0.0, np.inf, "it must be at least 0"),
     "rate": (0.0, 1.0, "it must be from 0 to 1"),
+    "stop_loss": (_SMALLEST, np.inf, "it must be above 0"),
+    "take_profit": (_SMALLEST, np.inf, "it must be above 0"),
+    "trailing_stop": (_SMALLEST, np.inf, "it must be above 0"),
+    "cooldown": (0.0, np.inf, "it must be at least 0"),
 }
+PARTS = tuple(_RANGES)
+# What a part that is absent stands for.
+_ABSENT = {
+    "band": 0.0, "rate": 1.0, "stop_loss": np.inf, "take_profit": np.inf, "trailing_stop": np.inf, "cooldown": np.inf
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +45,16 @@ class Plan:
         Half-width of the no-trade zone, at least 0. None means 0; infinity means never trade.
     rate : ndarray of the same shape, or None
         Fraction in [0, 1]. None means 1.
+    stop_loss : ndarray of the same shape, or None
+        Loss, as a fraction of the average entry price, at which an order that rests in the market closes the position during
+        the bar after the decision; above 0, infinity for none. `docs/execution.md` states the rules.
+    take_profit : ndarray of the same shape, or None
+        Likewise, the gain at which the position is closed.
+    trailing_stop : ndarray of the same shape, or None
+        Likewise, the loss from the best price since the position was opened, as a fraction of it.
+    cooldown : ndarray of the same shape, or None
+        Decisions that leave a symbol out after one of these orders closed its position, at least 0; of the row that was in
+        force then. It also comes back once its aim is zero or has changed its sign: with infinity, which None means, only then.
 
     Raises
     ------
@@ -46,6 +66,10 @@ class Plan:
     aim: np.ndarray
     band: np.ndarray | None = None
     rate: np.ndarray | None = None
+    stop_loss: np.ndarray | None = None
+    take_profit: np.ndarray | None = None
+    trailing_stop: np.ndarray | None = None
+    cooldown: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name, (lowest, highest, rule) in _RANGES.items():
@@ -101,22 +125,34 @@ class Plan:
             )
         return cls(np.asarray(plan, dtype=np.float64))
 
+    @property
+    def stops(self) -> bool:
+        """Whether there is a stop-loss, take-profit or trailing stop."""
+        return not (self.stop_loss is None and self.take_profit is None and self.trailing_stop is None)
+
+    @property
+    def parts(self) -> dict[str, np.ndarray]:
+        """The arrays that are there, by name."""
+        return {name: getattr(self, name) for name in _RANGES if getattr(self, name) is not None}
+
+    def map(self, change: Callable[[np.ndarray], np.ndarray]) -> Plan:
+        """The plan with each of its arrays changed alike, as to other rows or symbols."""
+        return Plan(**{name: change(part) for name, part in self.parts.items()})
+
     def __getitem__(self, rows: slice) -> Plan:
         """The plan of some of the bars, as a slice of rows."""
-        band, rate = (None if p is None else p[..., rows, :] for p in (self.band, self.rate))
-        return Plan(self.aim[..., rows, :], band, rate)
+        return self.map(lambda part: part[..., rows, :])
 
     @staticmethod
     def join(plans: list[Plan]) -> Plan:
         """Concatenate consecutive plans in time."""
         if len(plans) == 1:
             return plans[0]
-        aim = np.concatenate([p.aim for p in plans], axis=-2)
-        # if only some of the plans have a band, the others get a band of zero; likewise a rate of one
-        band = [np.zeros_like(p.aim) if p.band is None else p.band for p in plans]
-        rate = [np.ones_like(p.aim) if p.rate is None else p.rate for p in plans]
-        return Plan(
-            aim,
-            np.concatenate(band, axis=-2) if any(p.band is not None for p in plans) else None,
-            np.concatenate(rate, axis=-2) if any(p.rate is not None for p in plans) else None,
-        )
+        names = [name for name in _RANGES if any(getattr(plan, name) is not None for plan in plans)]
+        # if only some of the plans have a part, the others get what its absence stands for
+        return Plan(**{name: np.concatenate([p.part(name) for p in plans], axis=-2) for name in names})
+
+    def part(self, name: str) -> np.ndarray:
+        """The array of this name; if there is none, one of what its absence stands for."""
+        part = getattr(self, name)
+        return np.full_like(self.aim, _ABSENT[name]) if part is None else part

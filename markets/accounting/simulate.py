@@ -14,9 +14,10 @@ from numba import config
 from numpy.typing import ArrayLike
 
 from markets.accounting.costs import Costs, Execution
-from markets.accounting.kernels import PlanRows, Records, path_kernel, workspace
+from markets.accounting.kernels import PlanRows, Records, path_kernel, stop_state, workspace
 from markets.accounting.market import Market, Rules, make_market
 from markets.accounting.plan import Plan
+from markets.accounting.stops import NO_STOPS, Levels, PlanStops, make_stops
 from markets.bars.bars import Bars
 from markets.common.errors import InputError
 
@@ -45,6 +46,11 @@ class Paths(NamedTuple):
         2 and 1 is allowed. Decisions of bar t are at index t + 1.
     afforded : ndarray of shape (B, T)
         Likewise, what the cash allowed of that: 0.999 if costs of 10 bp were not left in cash.
+    stop_price : ndarray of shape (B, T, 2, A)
+        Price at which a stop-loss or take-profit closed a position, before and after the bar's fill; 0 where none did. Size 0
+        with ``orders=False``, or without stops.
+    stop_kind : ndarray of int8, of the same shape
+        `STOP_LOSS`, `TRAILING_STOP` or `TAKE_PROFIT` of `markets.accounting.stops`; 0 where none.
     """
 
     equity: np.ndarray
@@ -56,6 +62,8 @@ class Paths(NamedTuple):
     filled: np.ndarray
     scaled: np.ndarray
     afforded: np.ndarray
+    stop_price: np.ndarray
+    stop_kind: np.ndarray
 
 
 def simulate(
@@ -105,9 +113,9 @@ def simulate(
         raise InputError(f"the plan has shape {plan.aim.shape}, but the bars have shape {bars.shape}")
     market, rules = make_market(bars, costs, execution)
     parts = (None if part is None else part.reshape(-1, *bars.shape) for part in (plan.aim, plan.band, plan.rate))
-    rows = plan_rows(*parts)
+    rows, stops = plan_rows(*parts), make_stops(bars, plan, execution)
     start = np.zeros(len(rows.aim), dtype=np.int64)
-    return run_paths(market, rules, start, rows, execution.cash, holdings, orders)
+    return run_paths(market, rules, start, rows, execution.cash, holdings, orders, stops)
 
 
 def plan_rows(aim: np.ndarray | None, band: np.ndarray | None, rate: np.ndarray | None) -> PlanRows:
@@ -124,6 +132,7 @@ def run_paths(
     money: float,
     holdings: bool = True,
     orders: bool = False,
+    stops: PlanStops = NO_STOPS,
 ) -> Paths:
     """Simulate B plans of T bars by A symbols from rows `start` of the panel, in up to ``NUMBA_NUM_THREADS`` threads.
 
@@ -137,8 +146,12 @@ def run_paths(
         Initial cash.
     holdings, orders : bool
         See `simulate`.
+    stops : PlanStops
+        From `markets.accounting.stops.make_stops`, of the same shape.
     """
     paths, bars, n = plan.aim.shape
+    stopping = stops is not NO_STOPS
+    exits = (paths, bars, 2, n) if orders and stopping else (0, 0, 0, 0)
     start, plan = read_only(start), PlanRows(*(read_only(part) for part in plan))
     out = Records(
         cash=np.empty((paths, bars)),
@@ -150,6 +163,8 @@ def run_paths(
         filled=np.zeros((paths, bars) if orders else (0, 0), dtype=bool),
         scaled=np.ones((paths, bars)),
         afforded=np.ones((paths, bars)),
+        stop_price=np.zeros(exits),
+        stop_kind=np.zeros(exits, dtype=np.int8),
     )
     out.cash[:, 0] = out.equity[:, 0] = money
     out.cost[:, 0] = out.traded[:, 0] = 0.0
@@ -157,12 +172,11 @@ def run_paths(
 
     def run(rows: slice) -> None:
         part, records = PlanRows(*(some(p, rows) for p in plan)), Records(*(some(r, rows) for r in out))
-        path_kernel(market, rules, start[rows], part, records, np.empty(n), workspace(n))
+        levels, state = Levels(*(some(s, rows) for s in stops.levels)), stop_state(n if stopping else 0)
+        path_kernel(market, stops.ranges, rules, start[rows], part, levels, records, np.empty(n), state, workspace(n))
 
     in_threads(run, paths, plan.aim.size)
-    return Paths(
-        out.equity, out.cash, out.shares, out.cost, out.traded, out.orders, out.filled, out.scaled, out.afforded
-    )
+    return Paths(**{name: getattr(out, name) for name in Paths._fields})
 
 
 def some(array: np.ndarray, rows: slice) -> np.ndarray:

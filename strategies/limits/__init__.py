@@ -4,6 +4,7 @@ from strategies.limits.drawdown import DrawdownLimit, KillSwitch
 from strategies.limits.limit import Limit
 from strategies.limits.rebalancing import Rebalanced, RebalancedOnDrift
 from strategies.limits.sizes import GroupLimit, LeverageLimit, WeightLimit
+from strategies.limits.stops import Stops
 from strategies.limits.turnover import TurnoverLimit
 from strategies.limits.volatility import VolatilityTarget
 
@@ -15,6 +16,7 @@ __all__ = [
     "Limit",
     "Rebalanced",
     "RebalancedOnDrift",
+    "Stops",
     "TurnoverLimit",
     "VolatilityTarget",
     "WeightLimit",

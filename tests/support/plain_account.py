@@ -103,6 +103,11 @@ class PlainAccount:
         self.shares = [0.0] * self.symbols
         self.V = self.cash  # equity at the fill
         self.edge = False  # whether a number of lots of this bar lies very near a rounding edge
+        self.paid = [0.0] * self.symbols  # for each position, without costs: shares times the average entry price
+        self.best = [0.0] * self.symbols
+        self.out: dict[
+            int, tuple[float, float]
+        ] = {}  # of symbols that stay out: side of the position, last row that is ignored
 
     # ---- step 8: costs
 
@@ -193,14 +198,21 @@ class PlainAccount:
                 self.events["payout"] += self.shares[a] != 0
                 self.cash += self.shares[a] * marks[a] * (1 - self.execution.delisting_haircut)
                 self.shares[a] = 0.0
+        cost, traded = self.look(
+            t, equity, ("open", "range")[: ("same_close", "next_open", "next_close").index(self.fill)]
+        )
         self.V = self.cash + sum(n * p for n, p in zip(self.shares, prices, strict=True))  # 5
         if self.V <= 0:
-            return self.close(self.V), 0.0, 0.0
+            return self.close(self.V), cost, traded
+        held = list(self.shares)
         orders = self.targets(t, prices, open_, called)  # 6
         self.size(orders, called)  # 7
-        cost, traded = self.make(orders, called)  # 9
+        filled = self.make(orders, called)  # 9
         if self.fill == "same_close":
             self.accrue(t)  # 10
+        self.enter(held, prices)
+        later = self.look(t, equity, ("open", "range")[("same_close", "next_open", "next_close").index(self.fill) :])
+        cost, traded = (sum(parts) for parts in zip((cost, traded), filled, later, strict=True))
         equity = self.cash + sum(n * m for n, m in zip(self.shares, self.marks[t + 1], strict=True))
         return (self.close(equity) if equity <= 0 else equity), cost, traded
 
@@ -212,18 +224,117 @@ class PlainAccount:
         rate = self.costs.cash_rate if self.cash > 0 else self.costs.financing_rate
         self.cash += self.cash * rate * gap - fee
 
+    # ---- stops
+
+    def part(self, name: str, t: int, a: int, absent: float) -> float:
+        values = getattr(self.plan, name)
+        return absent if values is None else float(values[t, a])
+
+    def enter(self, held: list[float], prices: list[float]) -> None:
+        """Entry and best prices after the orders of a bar; `held` are the shares before them."""
+        for a, (before, now, price) in enumerate(zip(held, self.shares, prices, strict=True)):
+            if now == 0:
+                self.paid[a] = 0.0
+            elif before == 0 or (before > 0) != (now > 0):
+                self.paid[a], self.best[a] = abs(now) * price, price
+            elif abs(now) > abs(before):
+                self.paid[a] += abs(now - before) * price
+                self.events["added"] += 1
+            else:
+                self.paid[a] *= now / before
+
+    def look(self, t: int, equity: float, where: tuple[str, ...]) -> tuple[float, float]:
+        """The stops that the open of bar t + 1 reaches, or its range: (cost, traded value)."""
+        cost = traded = 0.0
+        if not self.plan.stops:
+            return cost, traded
+        for place in where:
+            for a in range(self.symbols):
+                if self.shares[a] != 0 and self.bars.tradable[t + 1, a]:
+                    price, what = self.reached(t, a, place)
+                    if what:
+                        paid, value = self.stop(t, a, equity, price, what)
+                        cost, traded = cost + paid, traded + value
+        return cost, traded
+
+    def reached(self, t: int, a: int, place: str) -> tuple[float, str]:
+        """At what price which stop closes the position of symbol a, or ""."""
+        long = self.shares[a] > 0
+        bar = [math.nan if p is None else float(p[t + 1, a]) for p in (self.bars.open, self.bars.high, self.bars.low)]
+        close, whole = float(self.bars.close[t + 1, a]), not any(map(math.isnan, bar))
+        if place == "open" and not whole:
+            return 0.0, ""
+        open_, high, low = bar if whole else (close, close, close)
+        if place == "open":
+            high = low = open_
+        entry = self.paid[a] / abs(self.shares[a])
+        away = -1.0 if long else 1.0
+        levels = {
+            "stop loss": entry * (1 + away * self.part("stop_loss", t, a, math.inf)),
+            "trailing stop": self.best[a] * (1 + away * self.part("trailing_stop", t, a, math.inf)),
+            "take profit": entry * (1 - away * self.part("take_profit", t, a, math.inf)),
+        }
+        if place == "range":
+            self.best[a] = max(self.best[a], high) if long else min(self.best[a], low)
+
+        def fell_to(name: str) -> bool:
+            return low <= levels[name] * (1 + ROUNDING)
+
+        def rose_to(name: str) -> bool:
+            return high >= levels[name] * (1 - ROUNDING)
+
+        against, along = (fell_to, rose_to) if long else (rose_to, fell_to)
+        names = sorted(
+            ("stop loss", "trailing stop"), key=lambda name: levels[name] * away
+        )  # stable: the stop if equal
+        found = next((name for name in names if against(name)), "")
+        if along("take profit"):
+            self.events["both in one bar"] += bool(found)
+            found = found or "take profit"
+        if not found:
+            return 0.0, ""
+        self.events["at an open beyond"] += place == "open"
+        self.events["at a close"] += not whole
+        self.events["short stopped"] += not long
+        return min(max(levels[found], low), high), found  # without a range, this is the open or the close
+
+    def stop(self, t: int, a: int, equity: float, price: float, what: str) -> tuple[float, float]:
+        """Close the position of symbol a; returns the cost and the traded value."""
+        self.V = equity
+        self.edge |= abs(self.shares[a] * price) <= TINY * equity  # whether there is such a position, rounding decides
+        order = Order(a, price, self.shares[a], 0.0, self.impacts[t][a], -self.shares[a] * price)
+        if not self.pays(order, order.money):
+            self.events["unpaid stop"] += 1
+            return 0.0, 0.0
+        self.events[what] += 1
+        self.out[a] = math.copysign(1.0, self.shares[a]), t + self.part("cooldown", t, a, math.inf)
+        self.paid[a] = 0.0
+        return self.book([order])
+
+    def aims(self, t: int) -> list[float]:
+        """The plan's, of which those of symbols that stay out count as 0."""
+        aims = [float(aim) for aim in self.plan.aim[t]]
+        for a, (side, last) in list(self.out.items()):
+            if aims[a] * side > 0 and t <= last:
+                aims[a] = 0.0
+                self.events["stays out"] += 1
+            else:
+                self.events["cooldown ends"] += t > last
+                self.events["aim ends"] += t <= last
+                del self.out[a]
+        return aims
+
     # ---- step 6: targets
 
     def targets(self, t: int, prices: list[float], open_: list[bool], called: bool) -> list[Order]:
-        plan, rules = self.plan, self.execution
+        rules = self.execution
         current = [n * p / self.V for n, p in zip(self.shares, prices, strict=True)]
         moved: dict[int, float] = {}
+        aims = self.aims(t)
         for a, c in enumerate(current):
             if not open_[a]:
                 continue
-            aim = float(plan.aim[t, a])
-            band = 0.0 if plan.band is None else float(plan.band[t, a])
-            rate = 1.0 if plan.rate is None else float(plan.rate[t, a])
+            aim, band, rate = aims[a], self.part("band", t, a, 0.0), self.part("rate", t, a, 1.0)
             if called:
                 aim, band, rate = 0.0, 0.0, 1.0
             edge = min(max(c, aim - band), aim + band)
@@ -391,7 +502,9 @@ class PlainAccount:
             cost += paid
             traded += abs(order.money)
             self.cash -= order.money + paid
-            closed = order.money == -order.value
+            closed = order.weight == 0 and abs(order.value + order.money) <= TINY * abs(
+                order.money
+            )  # or it is rounding
             self.shares[order.symbol] = 0.0 if closed else order.shares + order.money / order.price
             if self.execution.sizing == "whole_lots" and not closed:  # exactly whole
                 self.shares[order.symbol] = round(self.shares[order.symbol] / self.execution.lot) * self.execution.lot
@@ -421,6 +534,8 @@ class PlainAccount:
     def cut_largest(self, buys: list[Order]) -> None:
         self.events["cut largest"] += 1
         cash, full = self.cash, False
+        money = sorted(order.money for order in buys)
+        self.edge |= any(a < b < a * (1 + ROUNDING) for a, b in pairwise(money))  # which comes first, rounding decides
         for order in sorted(buys, key=lambda o: o.money):  # stable: equals stay in the order of the symbols
             if full:
                 order.money = 0.0

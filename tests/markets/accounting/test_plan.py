@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from markets import InputError, Ledger, Plan, simulate
+from markets.accounting.plan import PARTS
 
 
 def test_regression_a_plan_keeps_its_own_numbers(bars):
@@ -17,9 +18,9 @@ def test_regression_a_plan_keeps_its_own_numbers(bars):
 @pytest.mark.parametrize("shape", [(60, 2), (3, 60, 2)])
 def test_joining_the_halves_gives_the_whole(shape):
     rng = np.random.default_rng(0)
-    whole = Plan(rng.normal(size=shape), rng.random(shape), rng.random(shape))
+    whole = Plan(**{name: rng.random(shape) for name in PARTS})
     joined = Plan.join([whole[:30], whole[30:]])
-    for name in ("aim", "band", "rate"):
+    for name in PARTS:
         np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
 
 
@@ -30,6 +31,44 @@ def test_a_missing_band_is_zero_and_a_missing_rate_is_one():
     assert not joined.band[3:].any()
     assert np.unique(joined.rate[:3]) == 1
     assert np.unique(joined.rate[3:]) == 0.5
+
+
+def test_missing_stops_are_infinite_and_what_no_plan_has_stays_missing():
+    aim = np.zeros((3, 2))
+    joined = Plan.join([Plan(aim, stop_loss=aim + 0.1), Plan(aim, cooldown=aim + 5)])
+    assert np.unique(joined.stop_loss[:3]) == 0.1
+    assert np.isposinf(joined.stop_loss[3:]).all()
+    assert np.isposinf(joined.cooldown[:3]).all()
+    assert set(joined.parts) == {"aim", "stop_loss", "cooldown"}
+    assert joined.stops
+    assert not Plan(aim, cooldown=aim).stops
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("stop_loss", 0.0, "must be above 0"),
+        ("take_profit", -0.1, "must be above 0"),
+        ("trailing_stop", np.nan, "must be above 0"),
+        ("cooldown", -1.0, "must be at least 0"),
+    ],
+)
+def test_a_stop_out_of_range_is_named(bars, name, value, rule):
+    levels = np.full(bars.shape, 0.1)
+    levels[7, 1] = value
+    with pytest.raises(InputError, match=f"plan: {name} at row 7, symbol 1 is .*{rule}") as caught:
+        Plan(np.zeros(bars.shape), **{name: levels})
+    assert caught.value.cell == (7, 1, name)
+    with pytest.raises(InputError, match=rf"plan: {name} has shape \(3, 2\), aim"):
+        Plan(np.zeros(bars.shape), **{name: np.full((3, 2), 0.1)})
+
+
+def test_every_part_is_sliced_and_changed_alike():
+    rng = np.random.default_rng(1)
+    plan = Plan(**{name: rng.random((5, 3)) for name in PARTS})
+    for name in PARTS:
+        np.testing.assert_array_equal(getattr(plan[1:3], name), getattr(plan, name)[1:3])
+        np.testing.assert_array_equal(getattr(plan.map(lambda part: part[:, ::-1]), name), getattr(plan, name)[:, ::-1])
 
 
 @pytest.mark.parametrize("aim", [0.5, [0.5, np.nan], np.zeros((1, 1, 1, 1))])

@@ -16,7 +16,7 @@ from markets import Bars, Costs, Execution, simulate
 from markets.accounting.plan import Plan
 from markets.accounting.simulate import Paths
 
-BLOCKS, CASES = 8, 250
+BLOCKS, CASES = 8, 400
 TOLERANCE = 1e-9  # relative to the size of the account
 # What must happen in every block, else the cases have lost their point.
 EVENTS = (
@@ -38,6 +38,18 @@ EVENTS = (
     "cut covers",
     "cut largest",
     "cut lots",
+    "stop loss",
+    "trailing stop",
+    "take profit",
+    "both in one bar",
+    "at an open beyond",
+    "at a close",
+    "short stopped",
+    "unpaid stop",
+    "added",
+    "stays out",
+    "cooldown ends",
+    "aim ends",
 )
 
 
@@ -67,6 +79,12 @@ def random_bars(rng: np.random.Generator) -> Bars:
     close[rng.random(shape) < some(rng, 0, 0, 0.15)] = np.nan
     if open_ is not None:
         open_[rng.random(shape) < some(rng, 0, 0, 0.1)] = np.nan
+    high = low = None
+    (other,) = rng.spawn(1)
+    if open_ is not None and other.random() < 0.8:
+        reach = np.exp(np.abs(other.normal(0, volatility / 2, (2, *shape))))
+        high, low = np.fmax(open_, close) * reach[0], np.fmin(open_, close) / reach[1]
+        high[other.random(shape) < some(other, 0, 0, 0.1)] = np.nan
     if rng.random() < 0.3:
         close[: past + rng.integers(0, length), rng.integers(symbols)] = np.nan
     tradable = rng.random(shape) >= some(rng, 0, 0, 0.15)
@@ -82,13 +100,15 @@ def random_bars(rng: np.random.Generator) -> Bars:
     if rng.random() < 0.4:
         gone, row = rng.integers(symbols), past + rng.integers(1, length)
         delisted = {names[gone]: index[row]}
-        for values in (close, open_):
+        for values in (close, open_, high, low):
             if values is not None:
                 values[row:, gone] = np.nan
     never = np.isnan(close).all(axis=0)  # such a symbol is no part of a panel
     if never.any():
         return random_bars(rng)
-    bars = Bars.make(index, names, close, open=open_, volume=volume, tradable=tradable, delisted=delisted)
+    bars = Bars.make(
+        index, names, close, open=open_, high=high, low=low, volume=volume, tradable=tradable, delisted=delisted
+    )
     return bars[past:] if past else bars
 
 
@@ -108,6 +128,24 @@ def random_plan(rng: np.random.Generator, shape: tuple[int, int]) -> Plan:
     if rng.random() < 0.4:
         rate = rng.choice([0.0, 0.31, 0.87, 1.0], shape)
     return Plan(aim, band, rate)
+
+
+def random_stops(rng: np.random.Generator, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """In some cases stops of each kind, that differ by bar and symbol or not; often near, so that they are reached."""
+    if rng.random() < 0.6:
+        return {}
+    size, steady = some(rng, 0.01, 0.1, 0.5), rng.random() < 0.5
+
+    def each(values: np.ndarray) -> np.ndarray:
+        return np.repeat(values[:1], shape[0], axis=0) if steady else values
+
+    found = {}
+    for name in ("stop_loss", "take_profit", "trailing_stop"):
+        if rng.random() < 0.5:
+            found[name] = each(rng.choice([0.3, 1.0, 2.0, np.inf], shape) * size)
+    if rng.random() < 0.5:
+        found["cooldown"] = each(rng.choice([0.0, 1.0, 3.0, np.inf], shape))
+    return found
 
 
 def hedged_plan(rng: np.random.Generator, shape: tuple[int, int]) -> Plan:
@@ -166,11 +204,13 @@ def random_execution(rng: np.random.Generator, bars: Bars) -> Execution:
 
 def random_case(rng: np.random.Generator) -> Case:
     bars = random_bars(rng)
-    execution, plan = random_execution(rng, bars), random_plan(rng, bars.shape)
-    if rng.random() < 0.05:
+    execution, plan, hedged = random_execution(rng, bars), random_plan(rng, bars.shape), rng.random() < 0.1
+    if hedged:
         plan = hedged_plan(rng, bars.shape)
         execution = changed(execution, borrowing=False, long_only=False, gross=np.inf, net=np.inf, max_weight=np.inf)
-    return Case(bars, plan, random_costs(rng, execution.cash, execution.sizing), execution)
+    costs = random_costs(rng, execution.cash, execution.sizing)
+    stops = {} if hedged else random_stops(rng, bars.shape)
+    return Case(bars, replace(plan, **stops), costs, execution)
 
 
 def changed(execution: Execution, **values: Any) -> Execution:
@@ -231,8 +271,7 @@ def test_the_order_of_the_symbols_does_not_matter(block):
         execution = changed(case.execution, shortfall="pro_rata", sizing=sizing)
         order = rng.permutation(case.bars.shape[1])
         bars = case.bars.select([case.bars.symbols[a] for a in order])
-        parts = (case.plan.aim, case.plan.band, case.plan.rate)
-        plan = Plan(*(None if part is None else part[:, order] for part in parts))
+        plan = case.plan.map(lambda part: part[:, order])  # noqa: B023
         paths = run(replace(case, execution=execution))
         other = run(Case(bars, plan, case.costs, execution))
         size = size_of(paths.equity[0], paths.shares[0], case.bars)
