@@ -10,12 +10,14 @@ from strategies.limits import VolatilityTarget
 from strategies.rules import (
     BuyAndHold,
     CrossSectionalMomentum,
+    Donchian,
     EqualWeight,
     InverseVolatility,
     MaximumSharpe,
     MinimumVariance,
     Momentum,
     MomentumBlend,
+    MovingAverageCross,
     Pairs,
     RandomWeights,
     RegimeGated,
@@ -70,6 +72,10 @@ NAMES: dict[str, Named] = {
     "inverse_volatility": Named(InverseVolatility, ("WINDOW",), lambda year, volatility: (volatility,)),
     "momentum": Named(Momentum, ("WINDOW",), lambda year, volatility: (year,)),
     "momentum_blend": Named(_blend, ("WINDOW",), lambda year, volatility: (year,)),
+    "moving_average_cross": Named(
+        MovingAverageCross, ("FAST", "SLOW"), lambda year, volatility: (max(round(50 * year / 252), 1), max(round(200 * year / 252), 2))
+    ),
+    "donchian": Named(Donchian, ("WINDOW",), lambda year, volatility: (max(round(20 * year / 252), 2),)),
     "cross_sectional_momentum": Named(
         CrossSectionalMomentum, ("WINDOW", "SKIP"), lambda year, volatility: (year, _month(year))
     ),

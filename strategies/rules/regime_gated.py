@@ -84,6 +84,11 @@ class RegimeGated(Strategy):
 
     def plan(self, bars: Bars) -> Plan:
         plans = [planned(part, bars) for part in self.strategies]
+        for part, plan in zip(self.strategies, plans, strict=True):
+            if plan.stops:
+                raise InputError(
+                    f"{self.name}: {part.name} has stops, which no average has; use Stops(RegimeGated(...))"
+                )
         chance = np.full((len(bars), len(plans)), 1 / len(plans))
         if self._fitted:
             chance = self.detector.filter(bars).probabilities

@@ -16,6 +16,8 @@ def test_windows_that_are_not_given_suit_the_bars():
     assert strategy_from_name("cross_sectional_momentum", year=12).skip == 1
     assert strategy_from_name("cross_sectional_momentum:100", year=252).skip == 21
     assert strategy_from_name("minimum_variance", year=12).window == 60
+    assert strategy_from_name("moving_average_cross", year=12).slow == 10
+    assert strategy_from_name("donchian", year=12).window == 2
     assert strategy_from_name("regime_gated", year=252).window == 2520
 
 
@@ -29,6 +31,9 @@ def test_windows_that_are_not_given_suit_the_bars():
         ("momentum:60", "momentum 60"),
         ("momentum", "momentum 252"),
         ("momentum_blend:100", "momentum blend"),
+        ("moving_average_cross:20:100", "moving average cross 20/100"),
+        ("moving_average_cross", "moving average cross 50/200"),
+        ("donchian", "Donchian 20"),
         ("cross_sectional_momentum:126:0", "winners 126"),
         ("winners_minus_losers", "winners minus losers 252"),
         ("volatility_target:15:42", "equal weight, volatility 0.15"),
@@ -86,8 +91,9 @@ def test_none_looks_ahead(name):
     assert find_lookahead(make, bars[-90:], cuts=3, progress=False) == []
 
 
-# What goes back to the first bar held: the account of buy and hold, the filter's probabilities, and the random walk.
-ENDLESS = {"buy_and_hold", "regime_gated", "random_weights"}
+# What goes back to the first bar held: the account of buy and hold, a position held until a new low, the filter's probabilities,
+# and the random walk.
+ENDLESS = {"buy_and_hold", "donchian", "regime_gated", "random_weights"}
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in ENDLESS])

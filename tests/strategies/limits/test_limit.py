@@ -21,6 +21,7 @@ from strategies import (
     Momentum,
     Rebalanced,
     RebalancedOnDrift,
+    Stops,
     Strategy,
     TurnoverLimit,
     VolatilityTarget,
@@ -107,6 +108,14 @@ def test_what_adapts_is_wrapped_once_it_has_adapted(limit):
     assert not adapted.adapts
     causal.same(adapted.plan(bars[40:]), limit(Momentum(7)).plan(bars[40:]))
     assert type(adapted) is type(limited)
+
+
+@each_limit
+def test_stops_are_kept(limit):
+    bars = samples.gappy_bars(np.random.default_rng(7), 60, 4)
+    plan = limit(Stops(InverseVolatility(5), loss=0.1, cooldown=3)).plan(bars)
+    np.testing.assert_array_equal(plan.stop_loss, np.full(bars.shape, 0.1))
+    np.testing.assert_array_equal(plan.cooldown, np.full(bars.shape, 3.0))
 
 
 def test_a_meta_policy_can_be_limited():

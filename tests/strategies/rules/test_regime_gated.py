@@ -5,7 +5,7 @@ import samples
 
 from backtests.engine.lookahead import find_lookahead
 from markets import HiddenMarkovRegimes, InputError, Plan, VolatilityTrendRegimes
-from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum, RegimeGated, Strategy
+from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum, RegimeGated, Stops, Strategy
 
 PARTS = (EqualWeight(), Momentum(20))
 
@@ -78,6 +78,11 @@ def test_two_symbols_and_one(bars):
         aim = RegimeGated(HiddenMarkovRegimes(2), PARTS).adapt(some[:400]).plan(some[400:]).aim
         assert np.isfinite(aim).all()
         assert aim.any()
+
+
+def test_stops_are_not_averaged(bars, fitted):
+    with pytest.raises(InputError, match=r"has stops, which no average has; use Stops\(RegimeGated"):
+        RegimeGated(fitted, (EqualWeight(), Stops(Momentum(20), loss=0.1)), refit=False).plan(bars)
 
 
 def test_settings_are_checked(fitted):
