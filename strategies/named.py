@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from markets import HiddenMarkovRegimes, InputError
+from markets.bars.frequency import DAILY_YEAR
 from strategies.limits import VolatilityTarget
 from strategies.rules import (
     BuyAndHold,
@@ -49,6 +50,11 @@ class Named(NamedTuple):
     usual: Callable[[int, int], tuple[int, ...]] = lambda year, volatility: ()
 
 
+def _of(year: int, daily: int, least: int = 1) -> int:
+    """A window of so many daily bars, on bars of which a year has `year`."""
+    return max(round(daily * year / DAILY_YEAR), least)
+
+
 def _month(year: int) -> int:
     return round(year / 12)
 
@@ -73,9 +79,9 @@ NAMES: dict[str, Named] = {
     "momentum": Named(Momentum, ("WINDOW",), lambda year, volatility: (year,)),
     "momentum_blend": Named(_blend, ("WINDOW",), lambda year, volatility: (year,)),
     "moving_average_cross": Named(
-        MovingAverageCross, ("FAST", "SLOW"), lambda year, volatility: (max(round(50 * year / 252), 1), max(round(200 * year / 252), 2))
+        MovingAverageCross, ("FAST", "SLOW"), lambda year, volatility: (_of(year, 50), _of(year, 200, least=2))
     ),
-    "donchian": Named(Donchian, ("WINDOW",), lambda year, volatility: (max(round(20 * year / 252), 2),)),
+    "donchian": Named(Donchian, ("WINDOW",), lambda year, volatility: (_of(year, 20, least=2),)),
     "cross_sectional_momentum": Named(
         CrossSectionalMomentum, ("WINDOW", "SKIP"), lambda year, volatility: (year, _month(year))
     ),
