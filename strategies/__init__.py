@@ -1,36 +1,73 @@
-"""Trading strategies: plans, rules, torch policies and known optima."""
+"""Trading strategies: plans, rules, limits, torch policies and known optima."""
 
 from markets import Plan
 from strategies.blend import Blend
-from strategies.limits import Limit, Stops
+from strategies.limits import (
+    DrawdownLimit,
+    GroupLimit,
+    KillSwitch,
+    LeverageLimit,
+    Limit,
+    Rebalanced,
+    RebalancedOnDrift,
+    Stops,
+    TurnoverLimit,
+    VolatilityTarget,
+    WeightLimit,
+)
 from strategies.policy import Policy, PolicySettings, PolicyStrategy
 from strategies.rules import (
     BuyAndHold,
+    CrossSectionalMomentum,
     Donchian,
     EqualWeight,
     InverseVolatility,
+    MaximumSharpe,
+    MinimumVariance,
     Momentum,
+    MomentumBlend,
     MovingAverageCross,
+    Pairs,
+    RandomWeights,
+    RegimeGated,
     ResidualMomentum,
     Reversal,
+    RiskParity,
 )
 from strategies.strategy import Strategy
 
 __all__ = [
     "Blend",
     "BuyAndHold",
+    "CrossSectionalMomentum",
     "Donchian",
+    "DrawdownLimit",
     "EqualWeight",
+    "GroupLimit",
     "InverseVolatility",
+    "KillSwitch",
+    "LeverageLimit",
     "Limit",
+    "MaximumSharpe",
+    "MinimumVariance",
     "Momentum",
+    "MomentumBlend",
     "MovingAverageCross",
+    "Pairs",
     "Plan",
     "Policy",
     "PolicySettings",
     "PolicyStrategy",
+    "RandomWeights",
+    "Rebalanced",
+    "RebalancedOnDrift",
+    "RegimeGated",
     "ResidualMomentum",
     "Reversal",
+    "RiskParity",
     "Stops",
     "Strategy",
+    "TurnoverLimit",
+    "VolatilityTarget",
+    "WeightLimit",
 ]

@@ -45,7 +45,7 @@ ROOMS = {
         "ladder": {"optimal"},
         "policy": {"strategy", "rules", "networks", "serialization"},
         "blend": {"strategy", "policy", "serialization"},
-        "named": {"strategy", "rules", "user_file"},
+        "named": {"strategy", "rules", "limits", "user_file"},
         "classes": {"strategy", "rules", "user_file"},
     },
     "metalearner": {

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -116,7 +116,7 @@ def scaled(plan: Plan, factor: np.ndarray) -> Plan:
     if band is not None:
         endless = np.isinf(band)
         band = np.where(endless & (factor >= 1), np.inf, np.where(endless, 0.0, band) * factor)
-    return Plan(plan.aim * factor, band, plan.rate)
+    return replace(plan, aim=plan.aim * factor, band=band)
 
 
 def market_rows(bars: Bars) -> tuple[np.ndarray, np.ndarray]:
