@@ -17,7 +17,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import tyro
 
-from regimeshift.commands import adapt, backtest, bench, check, data, demo, regimes, register, signal, train, ui
+from regimeshift.commands import (
+    adapt,
+    backtest,
+    bench,
+    check,
+    data,
+    demo,
+    regimes,
+    register,
+    robustness,
+    signal,
+    train,
+    ui,
+)
 
 
 def group(description: str, commands: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
@@ -46,6 +59,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": train.Train,
     "adapt": adapt.Adapt,
     "backtest": backtest.Backtest,
+    "robustness": robustness.Robustness,
     "register": register.Register,
     "signal": signal.Signal,
     "check": group("Check a strategy.", {"lookahead": check.Lookahead}),

@@ -61,6 +61,7 @@ ROOMS = {
         "significance": {"results"},
         "report": {"metrics", "results", "significance"},
         "engine": {"results", "report"},
+        "robustness": {"metrics", "results", "report", "engine"},
         "lookup": set(),
         "tracking": {"metrics", "results", "lookup"},
         "contract": set(),
