@@ -19,7 +19,8 @@ from strategies.strategy import planned
 
 # Metrics of which less is better; of the others more is.
 LESS_IS_BETTER = ("volatility", "max drawdown", "turnover", "costs")
-ABSENT = {"band": 0.0, "rate": 1.0}  # what a part of a plan is where a strategy leaves it out
+# What the parts of a plan are that keeps the account in cash; band and rate are so where a strategy leaves them out.
+IDLE = {"aim": 0.0, "band": 0.0, "rate": 1.0}
 _TOGETHER = 2**22  # weights (plans × bars × symbols) simulated in one call, which bounds the memory
 
 
@@ -72,7 +73,7 @@ class Case:
     def warmup(self) -> int:
         """Bars of history that the strategy declares to need."""
         declared = getattr(self.strategy, "warmup", None)
-        return int(self.strategy.adapt(self.bars[:1]).warmup if declared is None else declared)
+        return int(self.strategy.adapt(self.bars).warmup if declared is None else declared)
 
     @cached_property
     def plan(self) -> Plan:
@@ -92,7 +93,7 @@ class Case:
                 f"{self.strategy.name} needs {self.warmup} bars to warm up, but {self.bars.name} has {have}; "
                 "use more bars or a shorter window"
             )
-        return planned(self.strategy.adapt(self.bars[:1]), self.bars)
+        return planned(self.strategy.adapt(self.bars), self.bars)  # a rule returns itself
 
     @cached_property
     def account(self) -> Backtest:
@@ -150,15 +151,14 @@ class Case:
 
 def _plain(plan: Plan) -> bool:
     """Whether a plan has no other parts than aim, band and rate, of which the default is known."""
-    return all(getattr(plan, part.name) is None for part in fields(plan) if part.name not in ("aim", *ABSENT))
+    return all(getattr(plan, part.name) is None for part in fields(plan) if part.name not in IDLE)
 
 
 def _stacked(plans: Sequence[Plan]) -> Plan:
     """Plans (T, A) as one of shape (B, T, A)."""
     parts: dict[str, np.ndarray | None] = {}
-    for part, absent in ABSENT.items():
+    for part, idle in IDLE.items():
         found = [getattr(plan, part) for plan in plans]
-        some = any(values is not None for values in found)
-        full = [np.full(plan.aim.shape, absent) if v is None else v for plan, v in zip(plans, found, strict=True)]
-        parts[part] = np.stack(full) if some else None
-    return Plan(np.stack([plan.aim for plan in plans]), **parts)
+        full = [np.full(plan.aim.shape, idle) if v is None else v for plan, v in zip(plans, found, strict=True)]
+        parts[part] = np.stack(full) if any(values is not None for values in found) else None
+    return Plan(**parts)  # type: ignore[arg-type]

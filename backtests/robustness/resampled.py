@@ -24,7 +24,7 @@ from backtests.report.section import Section
 from backtests.robustness.case import Case
 from backtests.robustness.drawing import histogram
 from backtests.robustness.progress import tracked
-from markets import HiddenMarkovRegimes, InputError, RegimePath
+from markets import Bars, HiddenMarkovRegimes, InputError, RegimePath
 from markets.common.words import count
 from markets.synthetic import augment
 from strategies import EqualWeight
@@ -53,7 +53,8 @@ def resample_markets(
     block : float
         Mean length of a block, in bars.
     regimes : int
-        Regimes of the hidden Markov model, which is fitted on all visible bars: it makes markets, and decides nothing.
+        Largest number of regimes of the hidden Markov model; fewer if some hardly differ or have too few bars. It is fitted on
+        all visible bars: it makes markets, and decides nothing.
     seed : int
     jobs : int
         Markets to run in parallel, by joblib; the result does not depend on it.
@@ -75,12 +76,7 @@ def resample_markets(
     if markets < 1 or seed < 0:
         raise InputError(f"resamples is {markets} and seed is {seed}; resamples must be at least 1 and seed at least 0")
     bars = case.bars.without_empty()
-    everywhere = RegimePath(bars.index, np.ones((len(bars), 1)), ("all",))
-    detector = HiddenMarkovRegimes(regimes, seed=seed).fit(bars)
-    kinds = {
-        "blocks": (everywhere, np.ones((1, 1))),
-        "regimes": (detector.filter(bars), detector.transition),
-    }
+    kinds = {"blocks": _one_regime(bars), "regimes": _regimes(bars, regimes, seed)}
     case = case.with_bars(bars)
     real, equal = case.value, case.with_strategy(EqualWeight()).value
     # a rule needs its warm-up; to adapt may need more, as much as it has here
@@ -119,6 +115,28 @@ def resample_markets(
         table,
         draw,
     )
+
+
+def _regimes(bars: Bars, most: int, seed: int) -> tuple[RegimePath, np.ndarray]:
+    """Regimes of the bars and their transition matrix: as many as differ, and have enough bars each to draw from.
+
+    Blocks of regimes that are there by chance alone, sorted by what they earned, would make markets wilder than any.
+    """
+    for regimes in range(most, 1, -1):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # that regimes hardly differ, or are outliers
+            try:
+                detector = HiddenMarkovRegimes(regimes, seed=seed).fit(bars)
+            except (InputError, UserWarning):
+                continue
+        path = detector.filter(bars)
+        if np.bincount(path.labels, minlength=regimes).min() > augment.FEWEST:
+            return path, detector.transition
+    return _one_regime(bars)
+
+
+def _one_regime(bars: Bars) -> tuple[RegimePath, np.ndarray]:
+    return RegimePath(bars.index, np.ones((len(bars), 1)), ("all",)), np.ones((1, 1))
 
 
 def _on_another(

@@ -20,7 +20,7 @@ import pandas as pd
 from scipy.optimize import brentq
 
 from backtests.report.section import Section
-from backtests.robustness.case import ABSENT, Case
+from backtests.robustness.case import IDLE, Case
 from backtests.robustness.drawing import figure
 from markets import Costs
 from strategies import EqualWeight, Plan
@@ -92,8 +92,8 @@ def later(plan: Plan, bars: int = 1) -> Plan:
         if values is None:
             return None
         head = np.repeat(values[:1], bars, axis=0)
-        if name in ABSENT:
-            head[:] = ABSENT[name]
+        if name in IDLE:
+            head[:] = IDLE[name]
         return np.concatenate([head, values])[: len(values)]
 
     return Plan(**{part.name: shifted(part.name) for part in fields(plan)})  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from backtests.report.section import Section
-from backtests.robustness.case import ABSENT, Case
+from backtests.robustness.case import IDLE, Case
 from backtests.robustness.drawing import figure
 from markets import Bars, InputError
 from markets.common.words import count
@@ -145,7 +145,7 @@ def _difference(strategy: Strategy, bars: Bars, rows: int, whole: Plan, count: i
             one, two = getattr(other, part), getattr(whole, part)
             if one is None and two is None:
                 continue
-            one, two = (np.full(whole.aim.shape, ABSENT.get(part, np.nan)) if x is None else x for x in (one, two))
+            one, two = (np.full(whole.aim.shape, IDLE.get(part, np.nan)) if x is None else x for x in (one, two))
             with np.errstate(invalid="ignore"):
                 apart = np.where(one == two, 0.0, np.abs(one - two))  # two infinite bands are equal
             row, column = divmod(int(np.argmax(apart)), apart.shape[1])
