@@ -106,7 +106,7 @@ def resample_markets(
     return Section(
         "Resampled markets",
         f"{case.strategy.name}: {case.metric} {case.text(real)} on the real market; median {case.text(first['median'])} on "
-        f"{count(markets, 'market')} of resampled blocks, 90 % within {case.text(first['low'])} and {case.text(first['high'])}, "
+        f"{count(markets, 'market')} of resampled blocks, 90% within {case.text(first['low'])} and {case.text(first['high'])}, "
         f"{first['below']:.0%} of them below the real one{beside}.{enough}",
         f"How much of the result is the order in which bars happened to come. Blocks of about {block:g} bars keep the "
         "cross-section of each bar, gaps and short memory; resampled regimes also keep how long regimes last.",

@@ -76,7 +76,7 @@ def shuffle_trades(case: Case, *, orders: int = ORDERS, seed: int = 0) -> Sectio
     return Section(
         "Trades in random order",
         f"{case.strategy.name}: max drawdown {real:.1%} in the real order; median {last['median']:.1%} over {orders:,} random "
-        f"orders of its {int(last['number']):,} {kind}, 5 % of them beyond {last['high']:.1%}, {last['deeper']:.0%} deeper than "
+        f"orders of its {int(last['number']):,} {kind}, 5% of them beyond {last['high']:.1%}, {last['deeper']:.0%} deeper than "
         "the real one. The total return is the same in all.",
         "How deep a drawdown the same returns make by chance alone: the real one is one of many that were as likely.",
         "Anything if returns depend on those before them: shuffling destroys volatility that clusters and losses that follow "
