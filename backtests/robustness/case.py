@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,6 +64,10 @@ class Case:
             raise InputError(f"metric {self.metric!r} is unknown; use one of {', '.join(METRICS)}")
         if self.every < 1:
             raise InputError(f"every is {self.every}; it must be at least 1 bar")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a job is sent: the case alone, not what was computed of it."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
     @property
     def adapts(self) -> bool:

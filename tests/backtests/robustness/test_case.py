@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -42,6 +45,14 @@ def test_many_plans_in_one_call_are_each_plan_alone(bars):
         alone = next(case.accounts([plan]))
         np.testing.assert_array_equal(found.equity, alone.equity)
         assert found.metrics == alone.metrics
+
+
+def test_a_job_is_sent_the_case_alone(bars):
+    case = Case(Momentum(50), bars[600:], "20bp", every=50)
+    before = len(pickle.dumps(case))
+    value = case.value
+    assert len(pickle.dumps(case)) == before
+    assert copy.deepcopy(case).value == value
 
 
 def test_the_worst_is_the_highest_where_less_is_better(bars):
