@@ -86,7 +86,7 @@ def perturb_parameters(
     table = pd.DataFrame(
         {
             "parameter": [name for name, *_ in variants],
-            "value": [str(value) for _, value, *_ in variants],
+            "value": [_shown(value) for _, value, *_ in variants],
             "change": [change for _, _, change, _ in variants],
             case.metric: list(results),
         }
@@ -196,6 +196,10 @@ def _is_number(value: Any) -> bool:
 
 def _is_strategy(value: Any) -> bool:
     return isinstance(value, Strategy) or (hasattr(value, "adapt") and hasattr(value, "name"))
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _changed(value: Any, share: float) -> Any:

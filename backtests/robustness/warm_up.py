@@ -129,8 +129,13 @@ def check_warm_up(case: Case, *, rows: int = ROWS, tolerance: float = TOLERANCE)
 
 
 def _plan(strategy: Strategy, bars: Bars, rows: int, count: int, before: str) -> Plan:
-    """The plan of the last `rows` rows with `count` bars before them, as history or as rows."""
-    window = bars.with_past()[-rows:].without_past(keep=count)
+    """The plan of the last `rows` rows with `count` bars before them, as history or as rows.
+
+    A symbol has as many of its own bars before its last one, which in a gap at the first of these rows is before it, too.
+    """
+    last = bars.with_past()[-rows:]
+    gap = np.isfinite(last.marks[0]) & ~np.isfinite(last.close[0])
+    window = last.without_past(keep=count + int(gap.any()))
     if before == "history":
         return planned(strategy, window)
     return planned(strategy, window.with_past())[slice(-rows, None)]

@@ -87,6 +87,11 @@ def test_windows_of_a_tuple_change_together():
     assert names == ["window", "skip", "halflife"]
 
 
+def test_values_are_written_as_one_would(bars):
+    table = perturb_parameters(Case(InverseVolatility(20), bars), values={"band": [0.1 * 1.1]}, progress=False).table
+    assert table["value"].tolist() == ["0.11"]
+
+
 def test_a_value_that_is_refused_is_said_to_be(bars):
     section = perturb_parameters(Case(Clock(2), bars), progress=False)
     assert section.table["Sharpe"].isna().sum() == 1
