@@ -45,7 +45,8 @@ class Case:
     Raises
     ------
     InputError
-        When there are fewer than 3 bars, the metric is unknown, or `every` is below 1.
+        When there are fewer than 3 bars, the strategy is a learner that was not trained, the metric is unknown, or `every` is
+        below 1.
     """
 
     strategy: Adaptive
@@ -60,6 +61,9 @@ class Case:
         object.__setattr__(self, "execution", self.execution or Execution())
         if len(self.bars) < 3:
             raise InputError(f"{self.bars.name}: {count(len(self.bars), 'bar')}; a backtest needs at least 3")
+        if not hasattr(self.strategy, "adapt"):
+            name = getattr(self.strategy, "name", type(self.strategy).__name__)
+            raise InputError(f"{name} is a learner; train it first, and give what its fit(...) returns")
         if self.metric not in METRICS:
             raise InputError(f"metric {self.metric!r} is unknown; use one of {', '.join(METRICS)}")
         if self.every < 1:

@@ -6,6 +6,7 @@ import pytest
 from backtests import walk_forward
 from backtests.robustness import Case
 from markets import InputError
+from metalearner import RL2
 from strategies import EqualWeight, InverseVolatility, Momentum, Plan, Strategy
 
 
@@ -66,6 +67,8 @@ def test_what_is_no_case(bars):
         Case(EqualWeight(), bars, metric="luck")
     with pytest.raises(InputError, match="2 bars; a backtest needs at least 3"):
         Case(EqualWeight(), bars[:2])
+    with pytest.raises(InputError, match=r"RL2 is a learner; train it first, and give what its fit\(...\) returns"):
+        Case(RL2(), bars)
     with pytest.raises(InputError, match="every is 0"):
         Case(EqualWeight(), bars, every=0)
     with pytest.raises(InputError, match="momentum 2000 needs 2000 bars to warm up, but synthetic has 1500"):
