@@ -19,7 +19,9 @@ from strategies import Plan, Strategy
 from strategies.strategy import planned
 
 # Metrics of which less is better; of the others more is.
-LESS_IS_BETTER = ("volatility", "max drawdown", "turnover", "costs")
+LESS_IS_BETTER = (
+    "volatility", "max drawdown", "longest drawdown", "VaR", "expected shortfall", "kurtosis", "turnover", "costs", "cost drag"
+)  # fmt: skip
 # What the parts of a plan are that keeps the account in cash; band and rate are so where a strategy leaves them out.
 IDLE = {"aim": 0.0, "band": 0.0, "rate": 1.0}
 _TOGETHER = 2**22  # weights (plans × bars × symbols) simulated in one call, which bounds the memory
