@@ -17,7 +17,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import tyro
 
-from regimeshift.commands import adapt, backtest, bench, check, data, demo, regimes, register, signal, sweep, train, ui
+from regimeshift.commands import (
+    adapt,
+    backtest,
+    bench,
+    check,
+    data,
+    demo,
+    regimes,
+    register,
+    robustness,
+    signal,
+    sweep,
+    train,
+    ui,
+)
 
 
 def group(description: str, commands: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
@@ -47,6 +61,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "adapt": adapt.Adapt,
     "backtest": backtest.Backtest,
     "sweep": sweep.Sweep,
+    "robustness": robustness.Robustness,
     "register": register.Register,
     "signal": signal.Signal,
     "check": group("Check a strategy.", {"lookahead": check.Lookahead}),

@@ -64,6 +64,7 @@ ROOMS = {
         "report": {"metrics", "results", "significance"},
         "engine": {"results", "report"},
         "sweeps": {"metrics", "results", "report", "engine"},
+        "robustness": {"metrics", "results", "report", "engine"},
         "lookup": set(),
         "tracking": {"metrics", "results", "significance", "lookup"},
         "contract": set(),

@@ -1,0 +1,175 @@
+"""`Case`: one strategy on given bars, at given costs. The sections of this folder change one part of it at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from backtests.engine.walk_forward import Adaptive, walk_forward
+from backtests.metrics import METRICS, formatted
+from backtests.results import Backtest
+from markets import Bars, Costs, Execution, InputError, simulate
+from markets.common.words import count
+from strategies import Plan, Strategy
+from strategies.strategy import planned
+
+# Metrics of which less is better; of the others more is.
+LESS_IS_BETTER = (
+    "volatility", "max drawdown", "longest drawdown", "VaR", "expected shortfall", "kurtosis", "turnover", "costs", "cost drag"
+)  # fmt: skip
+# What the parts of a plan are that keeps the account in cash; band and rate are so where a strategy leaves them out.
+IDLE = {"aim": 0.0, "band": 0.0, "rate": 1.0}
+_TOGETHER = 2**22  # weights (plans × bars × symbols) simulated in one call, which bounds the memory
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A strategy, and how it is backtested.
+
+    Attributes
+    ----------
+    strategy : Strategy or MetaPolicy
+        A rule plans once for all bars; what adapts goes through `walk_forward`.
+    bars : Bars of shape (T, A)
+    costs : Costs or str
+        Costs per side.
+    execution : Execution, optional
+    every : int
+        Bars between adaptations.
+    metric : str
+        The metric of `backtests.metrics.METRICS` that is compared.
+
+    Raises
+    ------
+    InputError
+        When there are fewer than 3 bars, the strategy is a learner that was not trained, the metric is unknown, or `every` is
+        below 1.
+    """
+
+    strategy: Adaptive
+    bars: Bars
+    costs: Costs | str = "10bp"
+    execution: Execution | None = None
+    every: int = 63
+    metric: str = "Sharpe"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "costs", Costs.parse(self.costs))
+        object.__setattr__(self, "execution", self.execution or Execution())
+        if len(self.bars) < 3:
+            raise InputError(f"{self.bars.name}: {count(len(self.bars), 'bar')}; a backtest needs at least 3")
+        if not hasattr(self.strategy, "adapt"):
+            name = getattr(self.strategy, "name", type(self.strategy).__name__)
+            raise InputError(f"{name} is a learner; train it first, and give what its fit(...) returns")
+        if self.metric not in METRICS:
+            raise InputError(f"metric {self.metric!r} is unknown; use one of {', '.join(METRICS)}")
+        if self.every < 1:
+            raise InputError(f"every is {self.every}; it must be at least 1 bar")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a job is sent: the case alone, not what was computed of it."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the strategy changes with the bars, so that it must be walked forward."""
+        return not (isinstance(self.strategy, Strategy) and not self.strategy.adapts)
+
+    @cached_property
+    def warmup(self) -> int:
+        """Bars of history that the strategy declares to need."""
+        declared = getattr(self.strategy, "warmup", None)
+        return int(self.strategy.adapt(self.bars).warmup if declared is None else declared)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the strategy wants on these bars.
+
+        Raises
+        ------
+        InputError
+            When there are too few bars to warm up, or the strategy's plan is not one.
+        """
+        if self.adapts:
+            found = walk_forward([self.strategy], self.bars, costs="0", every=self.every, progress=False)
+            return found[0].plan
+        have = len(self.bars) + self.bars.past
+        if have <= self.warmup:
+            raise InputError(
+                f"{self.strategy.name} needs {self.warmup} bars to warm up, but {self.bars.name} has {have}; "
+                "use more bars or a shorter window"
+            )
+        return planned(self.strategy.adapt(self.bars), self.bars)  # a rule returns itself
+
+    @cached_property
+    def account(self) -> Backtest:
+        """The backtest itself, that others are compared with."""
+        return next(self.accounts([self.plan]))
+
+    @property
+    def value(self) -> float:
+        """The metric of the backtest itself."""
+        return self.of(self.account)
+
+    def of(self, backtest: Backtest) -> float:
+        """The metric of some backtest."""
+        return float(backtest.metrics[self.metric])
+
+    def text(self, value: float) -> str:
+        """A value of the metric, as tables write it."""
+        return str(formatted(pd.DataFrame({self.metric: [value]})).iloc[0, 0])
+
+    def better(self, values: np.ndarray | float, than: np.ndarray | float) -> np.ndarray:
+        """Whether values of the metric are better than others."""
+        values, than = np.asarray(values), np.asarray(than)
+        return values < than if self.metric in LESS_IS_BETTER else values > than
+
+    def worst(self, values: np.ndarray) -> int:
+        """Position of the worst value of the metric; one that is not defined is not compared."""
+        signed = np.asarray(values) * (1 if self.metric in LESS_IS_BETTER else -1)
+        return int(np.argmax(np.where(np.isfinite(signed), signed, -np.inf)))
+
+    def with_strategy(self, strategy: Adaptive) -> Case:
+        """The same case with another strategy."""
+        return replace(self, strategy=strategy)
+
+    def with_bars(self, bars: Bars) -> Case:
+        """The same case on other bars."""
+        return replace(self, bars=bars)
+
+    def accounts(self, plans: Sequence[Plan], costs: Costs | None = None) -> Iterator[Backtest]:
+        """The accounts of plans for these bars, many in one call of `simulate`; `costs` in place of those of the case."""
+        together = max(_TOGETHER // self.bars.close.size, 1) if all(_plain(plan) for plan in plans) else 1
+        for first in range(0, len(plans), together):
+            some = plans[first : first + together]
+            paths = simulate(
+                self.bars, some[0] if len(some) == 1 else _stacked(some), costs=costs or self.costs, execution=self.execution
+            )  # fmt: skip
+            for k, plan in enumerate(some):
+                equity = paths.equity[k]
+                weights = paths.shares[k] * self.bars.marks / np.where(equity > 0, equity, np.inf)[:, None]
+                yield Backtest(
+                    name=self.strategy.name, index=self.bars.index, symbols=self.bars.symbols, equity=equity,
+                    cost=paths.cost[k], traded=paths.traded[k], weights=np.nan_to_num(weights), plan=plan,
+                    scaled=paths.scaled[k], afforded=paths.afforded[k],
+                )  # fmt: skip
+
+
+def _plain(plan: Plan) -> bool:
+    """Whether a plan has no other parts than aim, band and rate, of which the default is known."""
+    return all(getattr(plan, part.name) is None for part in fields(plan) if part.name not in IDLE)
+
+
+def _stacked(plans: Sequence[Plan]) -> Plan:
+    """Plans (T, A) as one of shape (B, T, A)."""
+    parts: dict[str, np.ndarray | None] = {}
+    for part, idle in IDLE.items():
+        found = [getattr(plan, part) for plan in plans]
+        full = [np.full(plan.aim.shape, idle) if v is None else v for plan, v in zip(plans, found, strict=True)]
+        parts[part] = np.stack(full) if any(values is not None for values in found) else None
+    return Plan(**parts)  # type: ignore[arg-type]
