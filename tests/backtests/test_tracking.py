@@ -62,7 +62,9 @@ def test_a_run_records_all_that_it_depended_on(bars, store):
     assert run.data.tags["git_commit"]
     assert run.inputs.dataset_inputs[0].dataset.digest == bars.hash[:36]
     found = {a.path for a in client.list_artifacts(run.info.run_id)}
-    assert {"metrics.csv", "equity.csv", "r.html", "packages.json", "data"} <= found
+    assert {"metrics.csv", "equity.csv", "r.html", "packages.json", "data", "plots"} <= found
+    plots = {a.path for a in client.list_artifacts(run.info.run_id, "plots")}
+    assert plots >= {"plots/equity.png", "plots/weights.png", "plots/months.png"}
     assert {p.name for p in store.iterdir()} == {"mlruns", "r.html"}
     assert {p.name for p in (store / "mlruns").iterdir()} == {"mlflow.db", "artifacts", "mlflow.db.lock"}
 
