@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -31,11 +31,11 @@ class Adaptive(Protocol):
 class WalkForward(Backtests):
     """What `walk_forward` returns: backtests of several strategies on the same bars."""
 
-    def report(self, path: str | Path, title: str | None = None, notes: Iterable[str] = ()) -> Path:
+    def report(self, path: str | Path, title: str | None = None, notes: Iterable[str] = (), **options: Any) -> Path:
         """Write a self-contained HTML page; see `backtests.report.page.write_report`."""
         from backtests.report.page import write_report  # plotly takes a second to import
 
-        return write_report(self, path, title, notes)
+        return write_report(self, path, title, notes, **options)
 
 
 def walk_forward(
