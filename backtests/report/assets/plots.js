@@ -19,8 +19,7 @@ function base(height, more = {}) {
     height: paper ? Math.round(0.75 * height) : height, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true,
     font: { family: "system-ui,sans-serif", size: small ? 11 : 12, color: c.text }, colorway: [c.chosen, c.benchmark],
     margin: { l: small ? 44 : 56, r: small ? 6 : 16, t: 30, b: 28 }, hovermode: "x unified", dragmode: small ? false : "zoom",
-    hoverlabel: { bgcolor: c.card, bordercolor: c.line, font: { color: c.text } }, uirevision: "kept",
-    modebar: { bgcolor: "rgba(0,0,0,0)", color: c.soft, activecolor: c.chosen },
+    hoverlabel: { bgcolor: c.card, bordercolor: c.line, font: { color: c.text } },     modebar: { bgcolor: "rgba(0,0,0,0)", color: c.soft, activecolor: c.chosen },
     legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { size: small ? 11 : 12 } }, ...more,
   };
 }

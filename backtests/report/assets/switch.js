@@ -1,5 +1,5 @@
 // What a reader chooses, and what follows: every plot and table of one strategy, one time axis for all, light, dark and paper.
-const state = { chosen: page.chosen, benchmark: page.benchmark, symbol: 0 };
+const state = { chosen: page.chosen, benchmark: page.benchmark, symbol: 0, span: null }; // the span of time, null for all
 const at = (id) => document.getElementById(id);
 const timed = ["equity", "rolling", "weights", "trades", "turnover"];
 
@@ -38,6 +38,7 @@ function show() {
     at(`table-${id}`).hidden = rows.length === 0;
   }
   for (const name of Object.keys(plots)) draw(name);
+  if (state.span) zoomed({ "xaxis.range": state.span });
 }
 
 // Zooming one plot over time zooms the others; heights follow what is seen.
@@ -46,6 +47,7 @@ function zoomed(event) {
   const range = event["xaxis.range"] || (event["xaxis.range[0]"] !== undefined ? [event["xaxis.range[0]"], event["xaxis.range[1]"]] : null);
   if (zooming || (!range && !event["xaxis.autorange"])) return;
   zooming = true;
+  state.span = range;
   const span = range || [time(0), time(page.clock.last)];
   Promise.all(timed.map((name) => Plotly.relayout(`plot-${name}`, { "xaxis.range": span, ...heights(name, span) }))).then(() => { zooming = false; });
 }
@@ -73,7 +75,7 @@ function heights(name, span) {
 
 function years(count) {
   const end = time(page.clock.last);
-  zoomed({ "xaxis.range": [count ? Math.max(end - count * 31557600000, time(0)) : time(0), end] });
+  zoomed(count ? { "xaxis.range": [Math.max(end - count * 31557600000, time(0)), end] } : { "xaxis.autorange": true });
 }
 
 for (const id of ["chosen", "benchmark", "symbol"]) at(id).addEventListener("change", (event) => { state[id] = Number(event.target.value); show(); });

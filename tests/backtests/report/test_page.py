@@ -149,6 +149,8 @@ def test_a_real_browser_draws_it(page, result, tmp_path, width):
         depth = backtest.metrics["max drawdown"]
         assert f"{depth:.1%}" in shown["drawdowns"][0]
     assert all(high - low == pytest.approx(365.25 * 86_400_000) for low, high in found["ranges"])
+    assert found["kept"] == found["ranges"][0]
+    assert found["whole"] == [result.bars.index[i].timestamp() * 1000 for i in (0, -1)]
     assert found["sorted"] == sorted(found["sorted"], reverse=True)
     assert found["light"] != found["dark"]
     assert found["section"] == 2

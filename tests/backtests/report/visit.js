@@ -17,6 +17,13 @@ for (const chosen of document.getElementById("chosen").options) {
 document.querySelector("button[data-years='1']").click();
 await new Promise((go) => setTimeout(go, 500));
 found.ranges = ["equity", "rolling", "weights", "trades", "turnover"].map((name) => document.getElementById(`plot-${name}`).layout.xaxis.range.map(Number));
+document.getElementById("chosen").value = "0";  // a switch keeps the span
+document.getElementById("chosen").dispatchEvent(new Event("change"));
+await new Promise((go) => setTimeout(go, 500));
+found.kept = document.getElementById("plot-equity").layout.xaxis.range.map(Number);
+document.querySelector("button[data-years='0']").click();
+await new Promise((go) => setTimeout(go, 500));
+found.whole = document.getElementById("plot-equity").layout.xaxis.range.map(Number);
 found.sharpe = [...document.querySelectorAll(".strategies th")].find((th) => th.textContent === "Sharpe");
 found.sharpe.click();
 found.sorted = [...found.sharpe.closest("table").tBodies[0].rows].map((row) => parseFloat(row.cells[found.sharpe.cellIndex].textContent));
