@@ -28,6 +28,7 @@ import numpy as np
 from backtests import lookup, tracking
 from backtests.contract import DataContract
 from backtests.engine.protocols import Adaptive
+from backtests.provenance import git_commit, package_versions
 from backtests.results import Backtests
 from markets import Bars, InputError
 from markets.bars.time_spans import duration, moment
@@ -197,9 +198,9 @@ def register(
         "span_hash": bars.span_hash,
         "symbols": json.dumps(contract.symbols),
         "spacing": contract.spacing,
-        "git_commit": tracking.git_commit(),
+        "git_commit": git_commit(),
     }
-    tags |= {f"package_{k}": v for k, v in tracking.package_versions().items()} | backtest
+    tags |= {f"package_{k}": v for k, v in package_versions().items()} | backtest
     client = mlflow.MlflowClient()
     for key, value in tags.items():
         client.set_model_version_tag(name, number, key, str(value))

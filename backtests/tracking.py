@@ -14,10 +14,9 @@ import json
 import logging
 import os
 import platform
-import subprocess
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -27,6 +26,8 @@ from filelock import FileLock
 
 from backtests import lookup
 from backtests.metrics import SHORT, formatted
+from backtests.provenance import git_commit, package_versions
+from backtests.report.pictures import pictures
 from backtests.results import Backtest, Backtests
 from backtests.significance import Trials, Verdict
 from markets import Bars, InputError
@@ -42,7 +43,6 @@ R = TypeVar("R")
 EXPERIMENT = "regimeshift"
 ROOT = lookup.ROOT
 BACKTEST = "backtest."  # before a model's fingerprint: tag of a run that holds its backtest
-PACKAGES = ("regimeshift", "torch", "numba", "numpy", "pandas", "gymnasium", "mlflow")
 NOTE = "mlflow.note.content"  # MLflow shows this tag as the description
 # Without the kind, MLflow's pages take the experiment for one of language models, and open on its traces.
 ABOUT = {
@@ -282,6 +282,7 @@ def log_result(result: Backtests, report: str | Path | None = None, verdict: Ver
 
     The children's metrics are those of `backtests.metrics.METRICS`, as ``sharpe`` or ``max_drawdown``, and with a verdict its
     figures, as ``verdict/dsr``, and its sentence as the tag ``verdict``. Each child is a trial that `count_trials` counts.
+    The main plots of the strategy that the report shows first are in ``plots/``, as PNG.
     """
     import mlflow
 
@@ -308,6 +309,10 @@ def log_result(result: Backtests, report: str | Path | None = None, verdict: Ver
         about += f"{verdict.finding}\n\n"
         shown["verdict"] = pd.Series(verdict.sentences)
     mlflow.set_tag(NOTE, about + _markdown(shown, "strategy"))
+    with tempfile.TemporaryDirectory() as folder:
+        for plot, png in pictures(result).items():
+            (Path(folder) / f"{plot}.png").write_bytes(png)
+        mlflow.log_artifacts(folder, "plots")
     if report is not None:
         mlflow.log_artifact(str(report))
 
@@ -497,32 +502,6 @@ def model_card(name: str, number: str | int, tags: dict[str, Any]) -> str:
             "It sends no orders. It knows prices alone, and a backtest says what was, not what will be.",
         )
     )
-
-
-def git_commit() -> str:
-    """The git commit of the code, with ``+`` appended if there are uncommitted changes; "unknown" outside a checkout."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of the main packages that results depend on."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

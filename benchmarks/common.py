@@ -8,7 +8,7 @@ import os
 import platform
 from pathlib import Path
 
-from backtests.tracking import git_commit, package_versions
+from backtests.provenance import git_commit, package_versions
 
 RESULTS = Path(__file__).with_name("results")
 

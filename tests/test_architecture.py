@@ -58,20 +58,21 @@ ROOMS = {
         "evaluation": {"objective", "training", "objectives", "learners"},
     },
     "backtests": {
+        "provenance": set(),
         "metrics": set(),
         "results": {"metrics"},
+        "report": {"provenance", "metrics", "results"},
         "significance": {"results", "report"},  # of the report the shape of a section alone
-        "report": {"metrics", "results", "significance"},
         "engine": {"results", "report"},
         "sweeps": {"metrics", "results", "report", "engine"},
         "robustness": {"metrics", "results", "report", "engine"},
         "lookup": set(),
-        "tracking": {"metrics", "results", "significance", "lookup"},
+        "tracking": {"provenance", "metrics", "results", "report", "significance", "lookup"},
         "contract": set(),
         "deployment": {"contract"},
         "served": {"contract", "deployment"},
         "serving": {"served"},
-        "registry": {"results", "engine", "tracking", "contract", "deployment", "served", "lookup"},
+        "registry": {"provenance", "results", "engine", "tracking", "contract", "deployment", "served", "lookup"},
     },
 }
 # Names that the field has other words for (DESIGN.md); as identifiers none may come back.

@@ -128,7 +128,7 @@ HEADS = {
 }
 PER_CENT = (
     "total return", "CAGR", "volatility", "max drawdown", "costs", "exposure", "VaR", "expected shortfall", "hit rate",
-    "cost drag", "alpha", "tracking error", "share of bars", "depth",
+    "cost drag", "alpha", "tracking error", "share of bars", "mean return", "depth",
 )  # fmt: skip
 DAYS = ("longest drawdown", "average holding")
 

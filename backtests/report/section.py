@@ -1,10 +1,10 @@
-"""`Section`: one question about a backtest, answered by a table and a plot; a report shows any number of them."""
+"""What other parts hand to a report: `Section`, one question answered by a table and a plot, and `Judged`, a verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
@@ -35,3 +35,26 @@ class Section:
     does_not_show: str
     table: pd.DataFrame
     draw: Callable[[], go.Figure]
+
+
+class Judged(Protocol):
+    """A verdict on each strategy, as `backtests.significance.verdict` gives it."""
+
+    @property
+    def benchmark(self) -> str:
+        """Name of the strategy that the others were compared with."""
+        ...
+
+    @property
+    def sentences(self) -> Mapping[str, str]:
+        """By strategy, a sentence without its full stop."""
+        ...
+
+    @property
+    def finding(self) -> str:
+        """All of it in one sentence."""
+        ...
+
+    def section(self) -> Section:
+        """Its figures."""
+        ...

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from markets.bars.bars import Bars
-from markets.common.pages import table, write_page
+from markets.common.pages import figure_html, plotly_script, table, write_page
 from markets.quality.findings import Finding, counted, first_cells, when
 
 _HEADS = ("symbol", "kind", "severity", "first", "last", "count", "detail")
@@ -35,7 +35,8 @@ _MARKS = {
 }
 _STYLE = """
 th,td{text-align:left;vertical-align:top} td:last-child{min-width:260px} .number{text-align:right} .time{white-space:nowrap}
-.error td:nth-child(3){color:#c92a2a;font-weight:600} .warning td:nth-child(3){color:#d9480f} .note td:nth-child(3){color:#5a6a7a}
+.error td:nth-child(3){color:light-dark(#c92a2a,#ff8787);font-weight:600}
+.warning td:nth-child(3){color:light-dark(#d9480f,#ffa94d)} .note td:nth-child(3){color:var(--soft)}
 """
 
 
@@ -72,13 +73,8 @@ def write_quality_page(
     )
     listed = "".join(f"<li>{html.escape(f'{name}: {fact}')}</li>" for name, fact in facts.items())
     shown = worst_symbols(bars, findings)
-    config = {"displaylogo": False, "displayModeBar": False}
-    prices = _prices(bars, findings, shown).to_html(
-        full_html=False, include_plotlyjs=True, div_id="prices", config=config
-    )
-    holes = _missing(bars, findings, missing).to_html(
-        full_html=False, include_plotlyjs=False, div_id="missing", config=config
-    )
+    prices = plotly_script() + figure_html(_prices(bars, findings, shown), "prices", displayModeBar=False)
+    holes = figure_html(_missing(bars, findings, missing), "missing", displayModeBar=False)
     rest = len(bars.symbols) - len(shown)
     left_out = f" {rest:,} further symbols are not shown." if rest else ""
     places = "".join(f"<li>{html.escape(cell)}</li>" for cell in first_cells(cells))

@@ -1,6 +1,7 @@
 """Colours of regimes: a name has the same colour on every page, however many regimes there are beside it.
 
-From green (least volatile) to red (most volatile), light enough as a background of curves.
+From blue (least volatile) to orange (most volatile), which those who see no red or no green tell apart too, and light enough as
+a background of curves.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 _LEVELS = {"all": 0.0, "calm": 0.0, "normal": 0.4, "nervous": 0.7, "crisis": 1.0}
-_STOPS = np.array([[196, 228, 196], [246, 231, 180], [240, 176, 168]])  # RGB: least, middle, most volatile
+_STOPS = np.array([[208, 226, 242], [248, 238, 204], [244, 180, 140]])  # RGB: least, middle, most volatile
 # What is falling is darker than what is rising at the same level.
 _FALLING = 0.9
 

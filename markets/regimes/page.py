@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from markets.bars.bars import Bars
-from markets.common.pages import rows_to_draw, segments_to_draw, table, write_page
+from markets.common.pages import figure_html, plotly_script, rows_to_draw, segments_to_draw, table, write_page
 from markets.common.statistics import bars_per_year, growth_per_year, max_drawdown, sharpe
 from markets.regimes.base import RegimeDetector, RegimePath, market_returns, recovery
 from markets.regimes.colours import shade
@@ -109,9 +109,7 @@ def write_regime_page(bars: Bars, past: Bars, detector: RegimeDetector, path: st
         "later. Top: live labels, computed for each bar from this and earlier bars only. Bottom: labels in hindsight, from the "
         "same fit but using the whole span; nobody could have traded on them."
     )
-    curves = _figure(bars, live, after, past.index[-1]).to_html(
-        full_html=False, include_plotlyjs=True, div_id="regimes", config={"displaylogo": False, "responsive": True}
-    )
+    curves = plotly_script() + figure_html(_figure(bars, live, after, past.index[-1]), "regimes")
     worth = (
         f"From {rest.index[0]:%Y-%m-%d} on. The rule holds the market over the next bar unless the label is "
         f"“{live.names[-1]}”, without costs. Any advantage of the rows in hindsight is lookahead, not skill."

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from markets.common.pages import write_page
+from markets.common.pages import figure_html, plotly_script, write_page
 from markets.synthetic import Family
 from metalearner.evaluation.recipes import LEARNERS, SUPPORT, Trained
 from metalearner.evaluation.scores import (
@@ -98,7 +98,7 @@ class Study:
         figure.update_layout(
             template="plotly_white", height=440, margin={"t": 50, "b": 40}, yaxis_title="fraction of the ceiling"
         )
-        curves = figure.to_html(full_html=False, include_plotlyjs=True) if names else ""
+        curves = plotly_script() + figure_html(figure, "curves") if names else ""
         others = ", ".join(f"{name} {value:.3f}" for name, value in self.ladder.items())
         intro = (
             f"<p class=about>{html.escape(repr(self.family))}. A fraction of 1 is the optimal strategy, 0 holds nothing. "

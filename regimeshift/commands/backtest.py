@@ -115,7 +115,7 @@ class Backtest(TradingOptions, DataOptions):
         failed: Exception | None = None
         with step("writing the report"):
             try:
-                path = result.report(self.report)
+                path = result.report(self.report, verdict=verdict)
             except (InputError, OSError) as error:  # such as a disk that filled up; the run is logged all the same
                 failed = error
         with step("logging to MLflow"), tracking.run(f"backtest {bars.name}", command="backtest", **vars(self)):

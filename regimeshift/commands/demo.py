@@ -89,7 +89,7 @@ class Demo(LearningOptions, TradingOptions, DataOptions):
             verdict = steps.judge(result)
             steps.show_result(result, verdict)
             with step("writing and logging the report"):
-                report = result.report(out / "report.html", notes=NOTES)
+                report = result.report(out / "report.html", notes=NOTES, verdict=verdict)
                 tracking.log_result(result, report, verdict)
 
             console.rule("5. Registry", align="left")

@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -62,7 +63,9 @@ def test_a_run_records_all_that_it_depended_on(bars, store):
     assert run.data.tags["git_commit"]
     assert run.inputs.dataset_inputs[0].dataset.digest == bars.hash[:36]
     found = {a.path for a in client.list_artifacts(run.info.run_id)}
-    assert {"metrics.csv", "equity.csv", "r.html", "packages.json", "data"} <= found
+    assert {"metrics.csv", "equity.csv", "r.html", "packages.json", "data", "plots"} <= found
+    plots = {a.path for a in client.list_artifacts(run.info.run_id, "plots")}
+    assert plots >= {"plots/equity.png", "plots/weights.png", "plots/months.png"}
     assert {p.name for p in store.iterdir()} == {"mlruns", "r.html"}
     assert {p.name for p in (store / "mlruns").iterdir()} == {"mlflow.db", "artifacts", "mlflow.db.lock"}
 
@@ -88,6 +91,18 @@ def test_regression_strategies_can_be_sorted_and_pages_say_what_they_show(bars, 
     note = client.get_run(parent.info.run_id).data.tags[tracking.NOTE]
     assert f"| {best[0].name} | {best[0].metrics['Sharpe']:.2f} |" in note
     assert not client.get_run(parent.info.run_id).data.metrics
+
+
+def test_the_page_and_the_description_show_the_same_numbers(bars, store):
+    result = walk_forward([EqualWeight(), BuyAndHold()], bars, progress=False)
+    with tracking.run("test") as active:
+        tracking.log_result(result, result.report(store / "r.html"))
+    note = mlflow.MlflowClient(tracking.connect()).get_run(active.info.run_id).data.tags[tracking.NOTE]
+    described = [line.strip("| ").split(" | ") for line in note.splitlines() if line.startswith("|")][2:]
+    page = (store / "r.html").read_text()
+    shown = re.findall(r"<tr>(.*?)</tr>", page[page.index("<tbody>") : page.index("</tbody>")])
+    assert described == [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in shown]
+    assert len(described) == 2
 
 
 def test_a_description_of_the_users_is_kept_and_an_older_experiment_gets_its_kind(store):

@@ -1,29 +1,72 @@
-import os
+import html
+import json
 import re
-import shutil
-import subprocess
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from browser import needs_browser, visit
 
 from backtests import walk_forward
-from backtests.report.page import _figure
-from backtests.report.remarks import grouped
+from backtests.metrics import METRICS, SHORT, formatted
+from backtests.report.page import write_report
+from backtests.report.section import Section
 from markets import Bars, HiddenMarkovRegimes, InputError
-from strategies import EqualWeight, Momentum, Plan
+from strategies import EqualWeight, InverseVolatility, Momentum
+
+PLOTS = ("equity", "rolling", "weights", "trades", "turnover", "months", "years", "distribution")
 
 
 @pytest.fixture(scope="module")
 def result(bars):
     regimes = HiddenMarkovRegimes(3, restarts=2).fit(bars[:900])
-    return walk_forward([EqualWeight(), Momentum(50)], bars[900:], regimes=regimes.filter(bars[900:]), progress=False)
+    strategies = [EqualWeight(), Momentum(50), InverseVolatility()]
+    return walk_forward(strategies, bars[900:], regimes=regimes.filter(bars[900:]), progress=False)
 
 
-def test_the_page_needs_no_network_and_says_what_was_done(result, tmp_path):
-    page = result.report(tmp_path / "r.html", notes=["a < b"]).read_text()
-    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="http', page)
-    for text in (
+def costs_section():
+    import plotly.graph_objects as go
+
+    figures = pd.DataFrame({"factor": [1.0, 2.0], "Sharpe": [0.612345, 0.4]}, index=pd.Index(["as they are", "twice"]))
+    return Section(
+        "Costs <twice>", "It loses .2 of its Sharpe ratio.", "That costs matter.", "What they were.", figures,
+        lambda: go.Figure(go.Bar(x=figures["factor"], y=figures["Sharpe"])),
+    )  # fmt: skip
+
+
+class Verdict:
+    benchmark = "equal weight"
+    finding = "None of 2 strategies is better than equal weight."
+
+    def __init__(self, result):
+        self.sentences = {b.name: f"verdict on {b.name}" for b in result}
+
+    def section(self):
+        return costs_section()
+
+
+@pytest.fixture(scope="module")
+def page(result, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "r.html"
+    return write_report(result, path, notes=["a < b"], sections=[costs_section()], verdict=Verdict(result))
+
+
+def payload(page):
+    return json.loads(re.search(r"id=payload>(.*?)</script>", page.read_text(), re.DOTALL)[1])
+
+
+def rows(text, start):
+    """The first table after `start`: its heads, and its rows of text."""
+    found = re.search(r"<table>(.*?)</table>", text[text.index(start) :], re.DOTALL)[1]
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr[^>]*>(.*?)</tr>", found)]
+    return cells[0], cells[1:]
+
+
+def test_the_page_needs_no_network_and_says_what_was_done(page):
+    text = page.read_text()
+    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="http', text)
+    for words in (
         "equal weight",
         "momentum 50",
         "0.10% per side",
@@ -31,7 +74,40 @@ def test_the_page_needs_no_network_and_says_what_was_done(result, tmp_path):
         "max drawdown",
         "regimes as they were seen live",
     ):
-        assert text in page
+        assert words in text
+
+
+def test_parts_stand_in_the_order_in_which_they_are_asked(page):
+    text = page.read_text()
+    order = ["id=verdict", *(f"id={name}" for name in ("equity", "rolling", "weights", "trades", "turnover", "months", "years")),
+             "id=distribution", "id=drawdowns", "id=events", "id=regimes", "id=section-0", "id=section-1", "id=folds",
+             "id=configuration"]  # fmt: skip
+    places = [text.index(f"<section {part}") if part != "id=verdict" else text.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_its_numbers_are_those_of_the_result(page, result):
+    text = page.read_text()
+    shown = formatted(result.table())
+    heads, short = rows(text, "id=verdict")
+    assert len(heads) == 1 + len(SHORT) + 1
+    assert short == [[b.name, *shown.loc[b.name, list(SHORT)], f"verdict on {b.name}"] for b in result]
+    heads, full = rows(text, "<summary>All metrics")
+    assert len(heads) == 1 + len(METRICS)
+    assert full == [[b.name, *shown.loc[b.name, list(METRICS)]] for b in result]
+
+
+def test_a_section_shows_its_finding_its_limits_and_its_figures(page):
+    text = page.read_text()
+    assert "<h2>Costs &lt;twice&gt;</h2><p><b>It loses .2 of its Sharpe ratio.</b></p>" in text
+    assert "It does not show: What they were." in text
+    assert rows(text, "id=section-0")[1] == [["as they are", "1", "0.61"], ["twice", "2", "0.40"]]
+
+
+def test_without_a_verdict_it_says_so(result, tmp_path):
+    text = result.report(tmp_path / "r.html").read_text()
+    assert "momentum 50: whether it was luck was not tested. Sharpe ratio" in text
+    assert ">verdict</th>" not in text
 
 
 def test_the_same_result_gives_the_same_bytes(result, tmp_path):
@@ -49,23 +125,36 @@ def test_a_place_that_cannot_be_written_is_named(result, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# What a reader does: chooses each strategy, zooms, sorts, and turns the light off.
+VISIT = f"const plots = {json.dumps(PLOTS)};" + Path(__file__).with_name("visit.js").read_text()
 
 
 @pytest.mark.process
-@pytest.mark.skipif(BROWSER is None and not os.environ.get("CI"), reason="needs chromium (.ci/run installs it)")
-def test_a_real_browser_draws_it(result, tmp_path):
-    assert BROWSER, "CI must have a browser"
-    page = result.report(tmp_path / "r.html")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-             "--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path}/profile",
-             "--virtual-time-budget=20000", "--dump-dom"]  # fmt: skip
-    done = subprocess.run([BROWSER, *flags, page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
-    page = done.stdout
-    assert page.count('class="main-svg"') >= 2
-    assert "Drawdown</text>" in page
-    assert len(re.findall(r'class="trace scatter', page)) == 6  # two strategies in three plots
-    assert "fill: rgb(240, 176, 168)" in page  # a crisis is shaded
+@needs_browser
+@pytest.mark.parametrize("width", [1250, 390])
+def test_a_real_browser_draws_it(page, result, tmp_path, width):
+    seen = visit(page, tmp_path, VISIT, width)
+    assert seen["wrong"] == []  # no error, no warning, nothing asked for
+    assert seen["width"] == width
+    assert seen["scrolls"] <= width, seen["found"]["wide"]
+    found = seen["found"]
+    for backtest, shown in zip(result, found["strategies"], strict=True):
+        assert all(shown["painted"][name] > 0 for name in PLOTS), shown["painted"]
+        assert shown["verdict"].startswith(f"{backtest.name}: verdict on {backtest.name}. Sharpe ratio ")
+        assert shown["bold"] == [backtest.name, backtest.name]  # in both tables of strategies
+        assert backtest.name in shown["equity"]
+        assert "equal weight" in shown["equity"]
+        growth = backtest.metrics["total return"] + 1
+        assert shown["last"] == pytest.approx(growth, rel=1e-4)
+        depth = backtest.metrics["max drawdown"]
+        assert f"{depth:.1%}" in shown["drawdowns"][0]
+    assert all(high - low == pytest.approx(365.25 * 86_400_000) for low, high in found["ranges"])
+    assert found["kept"] == found["ranges"][0]
+    assert found["whole"] == [result.bars.index[i].timestamp() * 1000 for i in (0, -1)]
+    assert found["sorted"] == sorted(found["sorted"], reverse=True)
+    assert found["light"] != found["dark"]
+    assert found["section"] == 2
+    assert found["shaded"] >= 2
 
 
 class Twin(EqualWeight):
@@ -75,32 +164,11 @@ class Twin(EqualWeight):
 def test_regression_equal_curves_do_not_hide_each_other(bars, tmp_path):
     """Sixteen equal curves were drawn on top of each other, and each had a row of its own without a word."""
     result = walk_forward([EqualWeight(), Momentum(50), Twin()], bars[1200:], progress=False)
-    figure = _figure(grouped(result.backtests), bars[1200:], 63, None)
-    assert [trace.name for trace in figure.data if trace.showlegend] == ["equal weight = my twin", "momentum 50"]
-    page = result.report(tmp_path / "r.html").read_text()
-    assert "my twin (same as equal weight)" in page
-    assert "Same as equal weight: my twin." in page
-
-
-def test_a_curve_that_lies_on_another_is_dashed(bars):
-    near = walk_forward([EqualWeight(), Banded()], bars[1400:], progress=False)
-    figure = _figure(grouped(near.backtests), bars[1400:], 63, None)
-    assert [trace.line.dash for trace in figure.data if trace.showlegend] == ["solid", "dash"]
-
-
-class Banded(EqualWeight):
-    name = "banded"
-
-    def plan(self, bars):
-        return Plan(super().plan(bars).aim, np.full(bars.shape, 0.01))
-
-
-def test_regression_a_phone_shows_title_curves_and_legend(result, tmp_path):
-    """The legend stood above the plots, and on a narrow screen grew over the title and the curve."""
-    layout = _figure(grouped(result.backtests), result.bars, 63, result.regimes).layout
-    assert (layout.legend.yref, layout.legend.y, layout.legend.yanchor) == ("container", 0, "bottom")
-    assert all(title.x == 0 and title.xanchor == "left" for title in layout.annotations)
-    assert "name=viewport" in result.report(tmp_path / "r.html").read_text()
+    page = result.report(tmp_path / "r.html")
+    held = payload(page)
+    assert [held["names"][k] for k in held["heads"]] == ["equal weight", "momentum 50"]  # the grey curves
+    assert "my twin (same as equal weight)" in page.read_text()
+    assert "Same as equal weight: my twin." in page.read_text()
 
 
 def test_regression_many_bars_make_a_small_page_with_the_same_figures(tmp_path):
@@ -109,14 +177,29 @@ def test_regression_many_bars_make_a_small_page_with_the_same_figures(tmp_path):
     close = np.exp(np.cumsum(rng.normal(0, 1e-4, (60_000, 1)), axis=0))
     bars = Bars.make(pd.date_range("2024-01-01", periods=len(close), freq="min"), ["A"], close)
     result = walk_forward([EqualWeight(), Momentum(50)], bars, costs="0", progress=False)
-    assert result.report(tmp_path / "many.html").stat().st_size < 6e6  # of which 4.8 MB are plotly
-    equity = result["equal weight"].equity / result["equal weight"].equity[0]
-    curve = next(trace for trace in _figure(grouped(result.backtests), bars, 63, None).data)
-    assert max(curve.y) == equity.max()
-    assert min(curve.y) == equity.min()
+    assert result.report(tmp_path / "many.html").stat().st_size < 2e6  # of which 1.5 MB are plotly
+
+
+def test_twenty_strategies_make_a_page_below_three_megabytes(stocks, tmp_path):
+    result = walk_forward([EqualWeight(), *(Momentum(w) for w in range(20, 210, 10))], stocks["2000":], progress=False)
+    assert len(result) == 20
+    assert result.report(tmp_path / "r.html").stat().st_size < 2.75e6  # and room for the sections
 
 
 def test_counts_have_their_plural(tmp_path):
     bars = Bars.make(pd.date_range("2024-01-01", periods=40, freq="D"), ["A"], np.linspace(1, 2, 40)[:, None])
     page = walk_forward([EqualWeight()], bars, every=1, progress=False).report(tmp_path / "r.html").read_text()
     assert "40 bars of 1 symbol, costs of 0.10% per side, adapted every 1 bar." in page
+
+
+@pytest.mark.process
+@needs_browser
+def test_a_page_of_one_strategy_on_few_bars_is_drawn(tmp_path):
+    bars = Bars.make(
+        pd.date_range("2024-01-01", periods=3, freq="h", tz="UTC"), ["</script>"], np.array([[1.0], [2.0], [1.5]])
+    )
+    page = walk_forward([EqualWeight()], bars, progress=False).report(tmp_path / "r.html")
+    assert html.escape("</script>") in page.read_text()
+    seen = visit(page, tmp_path, "return document.querySelectorAll('.js-plotly-plot').length")
+    assert seen["wrong"] == []
+    assert seen["found"] == len(PLOTS)

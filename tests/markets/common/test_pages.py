@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from markets import InputError
-from markets.common.pages import rows_to_draw, segments_to_draw, table, write_page
+from markets.common.pages import COLOURS, figure_html, plotly_script, rows_to_draw, segments_to_draw, table, write_page
 
 
 def test_a_page_is_whole_and_its_title_is_text(tmp_path):
@@ -14,6 +14,28 @@ def test_a_page_is_whole_and_its_title_is_text(tmp_path):
     assert "<title>A &lt;b&gt; &amp; C</title>" in text
     assert text.endswith("<p>body</p>")
     assert [p.name for p in tmp_path.iterdir()] == ["a.html"]  # nothing is left beside it
+
+
+def test_a_page_is_light_or_dark_and_can_be_switched(tmp_path):
+    text = write_page(tmp_path / "a.html", "t", "").read_text(encoding="utf-8")
+    assert "color-scheme:light dark" in text
+    assert "<button id=theme" in text
+    assert "@media print" in text
+
+
+def test_a_figure_is_drawn_by_a_script_that_the_page_holds_once():
+    import plotly.graph_objects as go
+
+    script = plotly_script()
+    assert len(script) < 1.6e6
+    assert script.count("</script") == 1  # nothing within would end it
+    assert "Licensed under the MIT license" in script
+    text = figure_html(go.Figure(go.Scatter(y=[1, 2])), "curves", displayModeBar=False)
+    assert 'id="curves"' in text
+    assert "plotly.js" not in text
+    assert COLOURS[0] in text
+    assert '"modeBarButtonsToRemove": ["sendChartToCloud"]' in text  # data stay here
+    assert '"displayModeBar": false' in text
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path):

@@ -5,11 +5,11 @@ from markets.regimes.colours import shade
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 9])
-def test_from_green_to_red_whatever_the_number_of_regimes(count):
+def test_from_blue_to_orange_whatever_the_number_of_regimes(count):
     names = regime_names(count)
     colours = [shade(name, names) for name in names]
-    assert colours[0] == "rgb(196,228,196)"
-    assert colours[-1] == "rgb(240,176,168)" or count == 1
+    assert colours[0] == "rgb(208,226,242)"
+    assert colours[-1] == "rgb(244,180,140)" or count == 1
     assert len(set(colours)) == count
 
 
