@@ -23,6 +23,7 @@ from backtests.engine.content import digest
 from backtests.engine.jobs import Job, Piece
 from backtests.results import Event
 from markets import Bars, InputError
+from markets.accounting.plan import PARTS
 from markets.common.files import replacing
 from strategies import Plan
 
@@ -96,8 +97,7 @@ class Cache:
         arrays: dict[str, np.ndarray] = {}
         for i, pieces in enumerate(result):
             for j, piece in enumerate(pieces):
-                parts = {part: getattr(piece.plan, part) for part in ("aim", "band", "rate")}
-                arrays |= {f"{i}.{j}.{part}": values for part, values in parts.items() if values is not None}
+                arrays |= {f"{i}.{j}.{part}": values for part, values in piece.plan.parts.items()}
         arrays["pieces"] = np.array(json.dumps([[_text(piece) for piece in pieces] for pieces in result]))
         try:
             with replacing(path) as beside, beside.open("wb") as file:
@@ -120,7 +120,7 @@ def _text(piece: Piece) -> dict[str, Any]:
 
 def _piece(text: dict[str, Any], arrays: Any, at: str) -> Piece:
     """The piece that `_text` was made from."""
-    plan = Plan(arrays[f"{at}.aim"], arrays.get(f"{at}.band"), arrays.get(f"{at}.rate"))
+    plan = Plan(**{part: arrays[f"{at}.{part}"] for part in PARTS if f"{at}.{part}" in arrays})
     times = {
         name: None if text[name] is None else pd.Timestamp(text[name]) for name in ("trained_until", "adapted_until")
     }

@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 
 from backtests.engine.folds import Split
-from backtests.report.section import Section
 from backtests.results import Backtest
+from backtests.section import Section
 from markets import Bars, InputError
 from markets.common.words import count
 

@@ -8,11 +8,11 @@ from backtests.metrics import formatted
 from backtests.report.compact import Clock
 from backtests.report.pictures import shown_first
 from backtests.report.remarks import grouped
-from backtests.report.section import Judged
 from backtests.report.tables import switched
 from backtests.report.trades import largest_trades, prices
 from backtests.report.views import Detail, even_rows, histograms, largest_symbols, view
 from backtests.results import Backtests
+from backtests.section import Judged
 from markets.common.pages import segments_to_draw
 from markets.regimes.colours import shade
 

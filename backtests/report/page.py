@@ -11,10 +11,10 @@ from backtests.report.configuration import configuration
 from backtests.report.content import content
 from backtests.report.parts import plots_and_tables, switched_table
 from backtests.report.remarks import remarks
-from backtests.report.section import Judged, Section
 from backtests.report.sections import section_html
 from backtests.report.tables import short_table, strategies_table
 from backtests.results import Backtests
+from backtests.section import Judged, Section
 from markets.common.pages import plotly_script, write_page
 from markets.common.words import count
 from markets.regimes.colours import shade

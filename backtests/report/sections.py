@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from backtests.report.section import Section
 from backtests.report.text import texts
+from backtests.section import Section
 from markets.common.pages import figure_html, plotly_script, table, write_page
 from markets.common.words import count
 

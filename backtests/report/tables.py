@@ -8,9 +8,9 @@ import pandas as pd
 
 from backtests.metrics import HEADS, METRICS, SHORT, against, by_regime, by_year, drawdowns, formatted
 from backtests.report.remarks import grouped
-from backtests.report.section import Judged
 from backtests.report.text import cell, texts
 from backtests.results import Backtest, Backtests
+from backtests.section import Judged
 from markets.common.pages import table
 from markets.common.words import count
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from backtests.engine.walk_forward import Adaptive, walk_forward
+from backtests.engine.protocols import Adaptive
+from backtests.engine.walk_forward import walk_forward
 from backtests.metrics import METRICS, formatted
 from backtests.results import Backtest
 from markets import Bars, Costs, Execution, InputError, simulate

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backtests.report.section import Section
+from backtests.section import Section
 from markets.common.pages import table, write_page
 
 

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
-from backtests.engine.walk_forward import Adaptive
-from backtests.report.section import Section
+from backtests.engine.protocols import Adaptive
 from backtests.robustness.case import Case
 from backtests.robustness.drawing import figure
 from backtests.robustness.progress import tracked
+from backtests.section import Section
 from markets import InputError
 from markets.common.words import count
 from strategies import Plan, Strategy

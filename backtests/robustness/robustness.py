@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from backtests.engine.walk_forward import Adaptive
-from backtests.report.section import Section
+from backtests.engine.protocols import Adaptive
 from backtests.robustness.case import Case
 from backtests.robustness.drawing import figure
 from backtests.robustness.parameters import perturb_parameters
@@ -15,6 +14,7 @@ from backtests.robustness.resampled import resample_markets
 from backtests.robustness.shuffled import shuffle_trades
 from backtests.robustness.trading import trade_worse
 from backtests.robustness.warm_up import check_warm_up
+from backtests.section import Section
 from markets import Bars, Costs, Execution, InputError
 
 

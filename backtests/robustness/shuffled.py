@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from backtests.report.section import Section
 from backtests.robustness.case import Case
 from backtests.robustness.drawing import histogram
+from backtests.section import Section
 from markets import InputError
 from markets.common.statistics import max_drawdown
 

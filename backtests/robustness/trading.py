@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from backtests.report.section import Section
 from backtests.robustness.case import IDLE, Case
 from backtests.robustness.drawing import figure
+from backtests.section import Section
 from markets import Costs
 from strategies import EqualWeight, Plan
 

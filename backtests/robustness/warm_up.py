@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from backtests.report.section import Section
 from backtests.robustness.case import IDLE, Case
 from backtests.robustness.drawing import figure
+from backtests.section import Section
 from markets import Bars, InputError
 from markets.common.words import count
 from strategies import Plan, Strategy

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from backtests.report.section import Section
 from backtests.results import Backtest, Backtests
+from backtests.section import Section
 from backtests.significance.overfitting import overfitting
 from backtests.significance.record import Trials, deflated_sharpe, probabilistic_sharpe, shortest_record
 from backtests.significance.sharpe_ratio import FEWEST, influence, sharpe_difference, sharpe_interval, simple_returns

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from backtests.engine.walk_forward import WalkForward, walk_forward
-from backtests.report.section import Section
 from backtests.results import Backtest
+from backtests.section import Section
 from backtests.sweeps.accounts import QUICK, Account, rules_of
 from backtests.sweeps.grid import Found, Grid
 from backtests.sweeps.sweep import Sweep, in_words, name_of, sign, sweep

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from backtests.metrics import METRICS, formatted
-from backtests.report.section import Section
+from backtests.section import Section
 from markets.common.pages import table, write_page
 
 

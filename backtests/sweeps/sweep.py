@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from backtests.metrics import METRICS, formatted
-from backtests.report.section import Section
+from backtests.section import Section
 from backtests.sweeps.accounts import Job, rules_of, run
 from backtests.sweeps.grid import Found, Grid, label
 from markets import Bars, Costs, Execution, InputError

@@ -11,7 +11,7 @@ from browser import needs_browser, visit
 from backtests import walk_forward
 from backtests.metrics import METRICS, SHORT, formatted
 from backtests.report.page import write_report
-from backtests.report.section import Section
+from backtests.section import Section
 from markets import Bars, HiddenMarkovRegimes, InputError
 from strategies import EqualWeight, InverseVolatility, Momentum
 

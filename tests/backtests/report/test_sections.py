@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from backtests.report.section import Section
 from backtests.report.sections import section_html, write_sections
+from backtests.section import Section
 
 
 def section(table):
