@@ -1,23 +1,30 @@
 """The interface of a deployed model, and the conditions for deploying a strategy.
 
-A request has one row per decision: symbols, times, and the last closes, oldest first. The response has target weights, and the
-half-widths of the no-trade zones around them and the rates of trading towards them. The server is stateless, so rows can be sent
-in batches. Command line, server and backtest decide alike: all build `Bars` and call the strategy's `plan`.
+A request has one row per decision: symbols, times, and the last closes, oldest first. The response has target weights, and
+the half-widths of the no-trade zones around them and the rates of trading towards them. A model that reads external series
+holds them up to its registration, and a request brings what came after. The server is stateless, so rows can be sent in
+batches. Command line, server and backtest decide alike: all build `Bars` and call the strategy's `plan`.
 """
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from backtests.contract import DataContract, to_request
-from markets import Bars, InputError, Plan
+from markets import Bars, External, Features, InputError, Plan
+from markets.bars.time_spans import duration
 from strategies import Blend, PolicyStrategy, Strategy
 
 ANSWER = ("target_weight", "band", "rate")
+_LATE = 1.5  # largest age of an external value, in multiples of the largest on the bars at registration
 _SHORTEST = 260  # bars that a contract holds at least, if there are as many, so that its statistics mean something
 
 
@@ -32,13 +39,14 @@ def deployable(strategy: Strategy, name: str) -> PolicyStrategy | Blend:
     Raises
     ------
     InputError
-        When it is not a torch policy or a blend of such, needs other data than closes, or has user-defined features.
+        When it is not a torch policy or a blend of such, needs other data than closes and external series, or has
+        user-defined features.
     """
     for part in strategy.parts if isinstance(strategy, Blend) else (strategy,):
         if not isinstance(part, PolicyStrategy):
             raise InputError(f"{name} is a {type(part).__name__}; only torch policies are deployed")
         features = part.policy.settings.features
-        by_user = [feature.names[0] for feature in features.parts if feature.by_function]
+        by_user = [f.names[0] for f in features.parts if f.by_function and not isinstance(f, External)]
         if features.needs or by_user:
             what = (
                 f"the {', the '.join(sorted(features.needs))}"
@@ -63,18 +71,43 @@ def make_contract(strategy: PolicyStrategy | Blend, bars: Bars) -> DataContract:
     return contract
 
 
-def request(strategy: PolicyStrategy | Blend, contract: DataContract, bars: Bars) -> dict[str, Any]:
-    """The request for a decision after the last of `bars`: ``symbols``, ``times`` and ``bars``.
+def request(
+    strategy: PolicyStrategy | Blend, contract: DataContract, bars: Bars, series: pd.DataFrame | None = None
+) -> dict[str, Any]:
+    """The request for a decision after the last of `bars`: ``symbols``, ``times`` and ``bars``; and ``series``, if it is
+    given.
+
+    Parameters
+    ----------
+    strategy : PolicyStrategy or Blend
+    contract : DataContract
+    bars : Bars of shape (T, A)
+    series : DataFrame, optional
+        Values of the external series that the model reads, by the times at which they got known; see `decide`.
 
     Raises
     ------
     InputError
         When the bars are not such as the model was made for.
     """
-    return to_request(contract.check(_window(strategy, contract.ordered(bars))))
+    asked = to_request(contract.check(_window(strategy, contract.ordered(bars))))
+    if series is None:
+        return asked
+    times = [time.isoformat() for time in series.index]
+    columns = {str(name): column for name, column in series.items()}
+    found = {name: column.notna().to_numpy() for name, column in columns.items()}
+    return asked | {
+        "series": {
+            name: {
+                "times": [time for time, there in zip(times, found[name], strict=True) if there],
+                "values": column[found[name]].tolist(),
+            }
+            for name, column in columns.items()
+        }
+    }
 
 
-def decide(strategy: PolicyStrategy | Blend, contract: DataContract, bars: Bars) -> dict[str, Any]:
+def decide(strategy: PolicyStrategy | Blend, contract: DataContract, bars: Bars, series: Any = None) -> dict[str, Any]:
     """The response to one request.
 
     Parameters
@@ -82,6 +115,10 @@ def decide(strategy: PolicyStrategy | Blend, contract: DataContract, bars: Bars)
     strategy : PolicyStrategy or Blend
     contract : DataContract
     bars : Bars of shape (T, A)
+    series : mapping of str to mapping, optional
+        What the external series of the model have become since it was registered: for each column ``times``, ISO 8601, at
+        which values got known, in ascending order, and ``values``. What is not later than the series that the model holds is
+        left out.
 
     Returns
     -------
@@ -91,12 +128,68 @@ def decide(strategy: PolicyStrategy | Blend, contract: DataContract, bars: Bars)
     Raises
     ------
     InputError
-        When the bars are not such as the model was made for.
+        When the bars are not such as the model was made for, or an external series is out of date.
     """
+    strategy = _continued(strategy, series)
     ordered = contract.check(_window(strategy, contract.ordered(bars)))
+    for part in _external(strategy):
+        _check_age(part, contract.bars, ordered)
     answer = answered(strategy.plan(ordered[-1:]))
     columns = [contract.symbols.index(symbol) for symbol in bars.symbols]
     return {"symbols": list(bars.symbols)} | {key: [row[i] for i in columns] for key, row in answer.items()}
+
+
+def _external(strategy: PolicyStrategy | Blend) -> list[External]:
+    """The external series that a strategy reads."""
+    if isinstance(strategy, Blend):
+        return [part for one in strategy.parts for part in _external(one)]  # type: ignore[arg-type]
+    return [part for part in strategy.policy.settings.features.parts if isinstance(part, External)]
+
+
+def _continued(strategy: PolicyStrategy | Blend, series: Any) -> PolicyStrategy | Blend:
+    """The strategy with its external series continued by those of a request."""
+    if series is None or not _external(strategy):
+        return strategy
+    if isinstance(strategy, Blend):
+        return Blend([_continued(part, series) for part in strategy.parts], strategy.name)  # type: ignore[arg-type]
+    settings = strategy.policy.settings
+    parts = tuple(_with_rows(part, series) if isinstance(part, External) else part for part in settings.features.parts)
+    other, policy = copy.copy(strategy), copy.copy(strategy.policy)
+    policy.settings, other.policy = replace(settings, features=Features(parts)), policy
+    return other
+
+
+def _with_rows(part: External, series: Any) -> External:
+    """One external series, continued by the columns of a request."""
+    columns = {}
+    for name in part.frame.columns:
+        given = series.get(name) if isinstance(series, Mapping) else None
+        times, values = (given.get("times"), given.get("values")) if isinstance(given, Mapping) else (None, None)
+        if not isinstance(times, Sequence | np.ndarray) or not isinstance(values, Sequence | np.ndarray):
+            raise InputError(
+                f"the request is without {name} in series: send times (ISO 8601, at which values got known) and values of each "
+                f"of {', '.join(part.frame.columns)}"
+            )
+        if len(times) != len(values):
+            raise InputError(f"the request has {len(times)} times and {len(values)} values of {name}")
+        try:
+            aware = bool(len(times)) and pd.Timestamp(times[0]).tz is not None
+            index = pd.DatetimeIndex(pd.to_datetime(list(times), format="ISO8601", utc=aware))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"the request: times of {name} must be ISO 8601 ({error})") from None
+        columns[name] = pd.Series(list(values), index)
+    frame = pd.DataFrame(columns)
+    return part.continued(frame) if len(frame) else part
+
+
+def _check_age(part: External, before: Bars, bars: Bars) -> None:
+    """Refuse a decision on an external value that is older than any was on the bars at registration."""
+    usual, given = (float(np.nanmax(part.ages(b), initial=0.0)) for b in (before, bars[-1:]))
+    if given > _LATE * usual:
+        raise InputError(
+            f"the last value of {part.frame.columns[0]} that {bars.index[-1]} may read is {duration(given)} old, and it was "
+            f"never older than {duration(usual)} when the model was registered; send the newer ones as series"
+        )
 
 
 def answered(plan: Plan) -> dict[str, list[float]]:

@@ -460,8 +460,15 @@ def _no_pickle() -> Iterator[None]:
             os.environ[_PICKLE] = before
 
 
-def request(model: RegisteredStrategy, bars: Bars) -> dict[str, Any]:
+def request(model: RegisteredStrategy, bars: Bars, series: pd.DataFrame | None = None) -> dict[str, Any]:
     """The request to send to a server of the model for its decision after the last bar; see `backtests.serving`.
+
+    Parameters
+    ----------
+    model : RegisteredStrategy
+    bars : Bars
+    series : DataFrame, optional
+        Values of the external series that the model reads, by the times at which they got known.
 
     Raises
     ------
@@ -470,22 +477,30 @@ def request(model: RegisteredStrategy, bars: Bars) -> dict[str, Any]:
     """
     from backtests.deployment import request as build
 
-    return build(model.strategy, model.contract, bars)
+    return build(model.strategy, model.contract, bars, series)
 
 
-def target_weights(model: RegisteredStrategy, bars: Bars) -> dict[str, np.ndarray]:
+def target_weights(model: RegisteredStrategy, bars: Bars, series: pd.DataFrame | None = None) -> dict[str, np.ndarray]:
     """A loaded model's decision after the last bar: ``target_weight``, ``band`` and ``rate``, by symbol of `bars`, shape (A,).
+
+    Parameters
+    ----------
+    model : RegisteredStrategy
+    bars : Bars
+    series : DataFrame, optional
+        As for `request`.
 
     Raises
     ------
     InputError
-        When the bars are not such as the model was made for.
+        When the bars are not such as the model was made for, or an external series is out of date.
     """
     from backtests.contract import from_request
     from backtests.deployment import ANSWER, decide
 
-    asked = from_request(*request(model, bars).values())
-    answer = decide(model.strategy, model.contract, asked)  # as the server does
+    asked = request(model, bars, series)
+    sent = from_request(asked["symbols"], asked["times"], asked["bars"])
+    answer = decide(model.strategy, model.contract, sent, asked.get("series"))  # as the server does
     columns = [answer["symbols"].index(symbol) for symbol in bars.symbols]
     return {key: np.array(answer[key])[columns] for key in ANSWER}
 

@@ -19,7 +19,7 @@ from markets import InputError
 
 # The request is checked here, with clearer messages than a schema's; and in JSON a close may be 71, 71.5 or null.
 SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec(AnyType(), name=name, required=False) for name in ("symbols", "times", "bars")]),
+    inputs=Schema([ColSpec(AnyType(), name=name, required=False) for name in ("symbols", "times", "bars", "series")]),
     outputs=Schema(
         [ColSpec(Array(DataType.string), name="symbols")]
         + [ColSpec(Array(DataType.double), name=name) for name in ANSWER]
@@ -59,6 +59,7 @@ class ServedStrategy(mlflow.pyfunc.PythonModel):
         name = "the request" if number == 0 else f"row {number} of the request"
         try:
             bars = from_request(row.get("symbols"), row.get("times"), row.get("bars"), name)
-            return decide(self.strategy, self.contract, bars)
+            series = row.get("series")  # NaN where other rows of the request have some
+            return decide(self.strategy, self.contract, bars, None if isinstance(series, float) else series)
         except InputError as error:
             raise RequestError(str(error)) from None

@@ -5,6 +5,8 @@
 ``times``    array of string              ISO 8601 times of the rows of ``bars``, oldest first
 ``bars``     array of arrays of numbers   closes, null where a symbol did not trade; at least ``bars_needed`` rows (a
                                           tag of the version), and as many closes of each symbol
+``series``   object of objects            only for a model with external series: of each column ``times``, at which values
+                                          got known, and ``values``, as far as they are newer than the model
 ===========  ===========================  ============================================================================
 
 Send requests as ``{"dataframe_records": [{"symbols": [...], "times": [...], "bars": [[...], ...]}]}`` to ``/invocations``. The

@@ -15,6 +15,7 @@ from markets.data.loading import load
 from markets.envs import EnvConfig, MarketEnv, TaskEnv, VectorMarketEnv
 from markets.envs.rewards import Reward
 from markets.features.composition import Features
+from markets.features.external import External
 from markets.features.known_units import Exogenous, UnitReturn
 from markets.features.user_defined import feature
 from markets.quality.report import QualityReport, check
@@ -34,6 +35,7 @@ __all__ = [
     "EnvConfig",
     "Execution",
     "Exogenous",
+    "External",
     "Features",
     "HiddenMarkovRegimes",
     "InputError",

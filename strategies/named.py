@@ -2,12 +2,102 @@
 
 from __future__ import annotations
 
-from markets import InputError
-from strategies.rules import BuyAndHold, EqualWeight, InverseVolatility, Momentum
+from collections.abc import Callable
+from typing import NamedTuple
+
+from markets import HiddenMarkovRegimes, InputError
+from strategies.limits import VolatilityTarget
+from strategies.rules import (
+    BuyAndHold,
+    CrossSectionalMomentum,
+    EqualWeight,
+    InverseVolatility,
+    MaximumSharpe,
+    MinimumVariance,
+    Momentum,
+    MomentumBlend,
+    Pairs,
+    RandomWeights,
+    RegimeGated,
+    ResidualMomentum,
+    Reversal,
+    RiskParity,
+)
 from strategies.strategy import Strategy
 from strategies.user_file import load_strategy
 
-RULES = "equal_weight, buy_and_hold, inverse_volatility:WINDOW, momentum:WINDOW"
+_FIT = 60  # fewest bars of a fit by default: a year of monthly bars is none
+
+
+class Named(NamedTuple):
+    """What a name stands for.
+
+    Attributes
+    ----------
+    make : callable
+        The strategy of the whole numbers after the name.
+    words : tuple of str
+        What these numbers are.
+    usual : callable
+        The numbers where there are none, from the bars in a year and the bars of a volatility.
+    """
+
+    make: Callable[..., Strategy]
+    words: tuple[str, ...] = ()
+    usual: Callable[[int, int], tuple[int, ...]] = lambda year, volatility: ()
+
+
+def _month(year: int) -> int:
+    return round(year / 12)
+
+
+def _fit(year: int, volatility: int) -> tuple[int]:
+    return (max(year, _FIT),)
+
+
+def _blend(year: int) -> MomentumBlend:
+    return MomentumBlend(sorted({max(round(year / n), 1) for n in (12, 4, 2, 1)}))
+
+
+def _regime_gated(year: int) -> RegimeGated:
+    parts = (EqualWeight(), Momentum(year))  # in crises only what still rises
+    return RegimeGated(HiddenMarkovRegimes(2), parts, window=max(10 * year, _FIT), warmup=max(year, _FIT))
+
+
+NAMES: dict[str, Named] = {
+    "equal_weight": Named(EqualWeight),
+    "buy_and_hold": Named(BuyAndHold),
+    "inverse_volatility": Named(InverseVolatility, ("WINDOW",), lambda year, volatility: (volatility,)),
+    "momentum": Named(Momentum, ("WINDOW",), lambda year, volatility: (year,)),
+    "momentum_blend": Named(_blend, ("WINDOW",), lambda year, volatility: (year,)),
+    "cross_sectional_momentum": Named(
+        CrossSectionalMomentum, ("WINDOW", "SKIP"), lambda year, volatility: (year, _month(year))
+    ),
+    "winners_minus_losers": Named(
+        lambda window, skip: CrossSectionalMomentum(window, skip, losers=True),
+        ("WINDOW", "SKIP"),
+        lambda year, volatility: (year, _month(year)),
+    ),
+    "reversal": Named(Reversal),
+    "residual_momentum": Named(
+        ResidualMomentum, ("WINDOW", "SKIP"), lambda year, volatility: (max(year, 2), _month(year))
+    ),
+    "volatility_target": Named(
+        lambda percent, halflife: VolatilityTarget(EqualWeight(), percent / 100, halflife),
+        ("PERCENT", "HALFLIFE"),
+        lambda year, volatility: (10, max(volatility // 3, 1)),
+    ),
+    "pairs": Named(Pairs, ("WINDOW", "PAIRS"), lambda year, volatility: (max(year, _FIT), 5)),
+    "minimum_variance": Named(MinimumVariance, ("WINDOW",), _fit),
+    "risk_parity": Named(RiskParity, ("WINDOW",), _fit),
+    "maximum_sharpe": Named(MaximumSharpe, ("WINDOW",), _fit),
+    "regime_gated": Named(_regime_gated, ("YEAR",), lambda year, volatility: (year,)),
+    "random_weights": Named(
+        lambda seed, window: RandomWeights(Momentum(window), seed), ("SEED", "WINDOW"), lambda year, volatility: (0, year)
+    ),
+}  # fmt: skip
+ALL = tuple(NAMES)
+RULES = ", ".join(":".join((name, *named.words)) for name, named in NAMES.items())
 
 
 def strategy_from_name(text: str, year: int = 252, volatility: int = 63) -> Strategy:
@@ -16,9 +106,10 @@ def strategy_from_name(text: str, year: int = 252, volatility: int = 63) -> Stra
     Parameters
     ----------
     text : str
-        A rule, such as ``equal_weight`` or ``momentum:252``, or a class in a file, ``my_strategy.py:MyStrategy``.
+        A rule, such as ``equal_weight`` or ``momentum:252``, or a class in a file, ``my_strategy.py:MyStrategy``. Numbers
+        that are left out at the end are the usual ones.
     year, volatility : int
-        Windows in bars of ``momentum`` and ``inverse_volatility`` where the text has none.
+        Bars in a year and of a volatility, which the usual windows are.
 
     Raises
     ------
@@ -27,16 +118,13 @@ def strategy_from_name(text: str, year: int = 252, volatility: int = 63) -> Stra
     """
     if ".py:" in text:
         return load_strategy(text)()
-    name, _, window = text.partition(":")
-    if window and not (window.isascii() and window.isdecimal()):
-        raise InputError(f"rule {text!r}: the window must be a whole number, as in momentum:252")
-    with_window = {"momentum": (Momentum, year), "inverse_volatility": (InverseVolatility, volatility)}
-    without = {"equal_weight": EqualWeight, "buy_and_hold": BuyAndHold}
-    if name in with_window:
-        rule, usual = with_window[name]
-        return rule(int(window) if window else usual)
-    if name in without and not window:
-        return without[name]()
-    raise InputError(
-        f"rule {text!r} is unknown; use {RULES}, or a class in your own file, as in my_strategy.py:MyStrategy"
-    )
+    name, *given = text.split(":")
+    if any(not (word.isascii() and word.isdecimal()) for word in given):
+        raise InputError(f"rule {text!r}: a window must be a whole number, as in momentum:252")
+    found = NAMES.get(name)
+    if found is None or len(given) > len(found.words):
+        raise InputError(
+            f"rule {text!r} is unknown; use {RULES}, or a class in your own file, as in my_strategy.py:MyStrategy"
+        )
+    values = tuple(int(word) for word in given)
+    return found.make(*values, *found.usual(year, volatility)[len(values) :])

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from markets import Bars, Features, InputError, Plan
 from markets.accounting.differentiable import TensorPlan
+from markets.features import Part
 from strategies import serialization as saving
 from strategies.networks import Body, Shape
 from strategies.rules import EqualWeight, InverseVolatility
@@ -47,7 +48,7 @@ class PolicySettings(Shape):
     shrink : float
         Initial factor on the tilt, in [0, 1]. After training, the factor selected on validation tasks is in `Policy.shrink`.
     features : Features
-        Inputs of the network.
+        Inputs of the network. A single part, such as ``External(frame)``, is added to the default ones.
 
     Raises
     ------
@@ -69,6 +70,8 @@ class PolicySettings(Shape):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.features, Part):
+            object.__setattr__(self, "features", Features((*Features().parts, self.features)))
         if self.base not in BASES:
             raise InputError(f"base {self.base!r} is unknown; use {', '.join(BASES)}")
         if self.trades not in _START:

@@ -1,6 +1,7 @@
 """Causal features of market data: built-in and user-defined."""
 
 from markets.features.composition import Features
+from markets.features.external import External
 from markets.features.fold import FeatureStream
 from markets.features.known_units import Exogenous, UnitReturn
 from markets.features.parts import (
@@ -24,6 +25,7 @@ __all__ = [
     "Custom",
     "Drawdown",
     "Exogenous",
+    "External",
     "FeatureStream",
     "Features",
     "Part",

@@ -45,10 +45,11 @@ class Fold:
         parts = [part for part in self.parts if part.by_function]
         if not parts:
             return _NOTHING[..., None]
-        out = np.full((*bars.shape, len(parts)), np.nan)
+        out = np.full((*bars.shape, sum(len(part.names) for part in parts)), np.nan)
         traded = bars.without_empty()  # such rows are no bars to a function that counts bars
         if len(traded):
-            out[np.isfinite(bars.close).any(axis=1)] = np.stack([part.values(traded) for part in parts], axis=-1)
+            columns = [part.values(traded).reshape(*traded.shape, len(part.names)) for part in parts]
+            out[np.isfinite(bars.close).any(axis=1)] = np.concatenate(columns, axis=-1)
         return out
 
     def take(self, piece: Bars, custom: np.ndarray, out: np.ndarray) -> None:

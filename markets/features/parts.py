@@ -81,7 +81,7 @@ class Part:
         return ()
 
     def values(self, bars: Bars) -> np.ndarray:
-        """Values on `bars`, shape (T, A); only for features with `by_function`."""
+        """Values on `bars`, shape (T, A), or (T, A, C) of C columns; only for features with `by_function`."""
         raise NotImplementedError
 
     def _plan(self, program: Program) -> None:
@@ -107,8 +107,9 @@ class ByFunction(Part, abstract=True):
         """Skip the check of `Part`: parameters need not be windows."""
 
     def _plan(self, program: Program) -> None:
-        program.add(kernel.CUSTOM, program.functions, m=int(self.follows), place=program.reserve(1))
-        program.functions += 1
+        for _ in self.names:
+            program.add(kernel.CUSTOM, program.functions, m=int(self.follows), place=program.reserve(1))
+            program.functions += 1
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,9 @@ Function = Callable[[Bars], np.ndarray]
 _FUNCTIONS: dict[str, Function] = {}
 _BY_NAME = "if it reads a symbol by name, list it, as in @feature(lookback=20, symbols=('VIX',))"
 _BY_DATE = (
-    "if it looks dates up in a table of its own, which can neither be checked for look-ahead nor saved with a model, put the "
-    "table into the bars as an untradable symbol, and read that: Exogenous('VIX'), or a function with symbols=('VIX',)"
+    "if it looks dates up in a table of its own, which can neither be checked for look-ahead nor saved with a model, make the "
+    "table a feature by itself, External(table), or put it into the bars as an untradable symbol, and read that: "
+    "Exogenous('VIX'), or a function with symbols=('VIX',)"
 )
 _DATE = re.compile(r"Timestamp|DatetimeIndex|\d{4}-\d\d")
 # Rows of the test panel beyond the lookback, and number of bars at which it is cut.

@@ -25,6 +25,9 @@ class Signal(DataOptions):
     """Model in the registry: NAME (its champion), NAME@ALIAS, or NAME/VERSION."""
     bars: str | None = None
     """The latest bars of the symbols that the model was made for: a data set, as for `regimeshift data`. It must be named."""
+    series: str | None = None
+    """CSV file of the external series that the model reads: a column of times at which values got known, and one for each series.
+    It is needed for what came after the model was registered."""
     json: bool = False
     """Print JSON instead of a table."""
     request: bool = False
@@ -50,7 +53,8 @@ class Signal(DataOptions):
 
             model = registry.load(self.model)
         # the contract first, which says what is more basically wrong
-        asked = registry.request(model, bars)
+        series = None if self.series is None else _read_series(self.series)
+        asked = registry.request(model, bars, series)
         found = check(bars[-max(CHECKED, model.contract.needed) :])
         since = bars.index[-RECENT:][0]
         wrong = [f for f in found.findings if f.severity == "error" and f.kind in PRICES and f.last >= since]
@@ -59,7 +63,7 @@ class Signal(DataOptions):
         if self.request:
             print(json.dumps({"dataframe_records": [asked]}))
             return
-        weights, last = registry.target_weights(model, bars), bars.index[-1]
+        weights, last = registry.target_weights(model, bars, series), bars.index[-1]
         hours, age = _age(bars.index, pd.Timestamp.now("UTC"))
         if self.json:
             answer = {key: dict(zip(bars.symbols, values.tolist(), strict=True)) for key, values in weights.items()}
@@ -71,6 +75,19 @@ class Signal(DataOptions):
         show(text, f"{self.model}: for the bar after {last}", "symbol")
         console.print(f"In cash: {1 - weights['target_weight'].sum():.2%}. {age}")
         console.print(f"{found.line}.", markup=False)
+
+
+def _read_series(file: str) -> pd.DataFrame:
+    """A table by time, from a CSV file."""
+    import pandas as pd
+
+    from markets import InputError
+
+    try:
+        table = pd.read_csv(file, index_col=0)
+        return table.set_axis(pd.DatetimeIndex(table.index))
+    except (OSError, ValueError) as error:
+        raise InputError(f"--series {file}: not a table by time ({error})") from None
 
 
 def _age(index: pd.DatetimeIndex, now: pd.Timestamp) -> tuple[float, str]:

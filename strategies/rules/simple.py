@@ -18,7 +18,7 @@ class EqualWeight(Strategy):
     name = "equal weight"
 
     def plan(self, bars: Bars) -> Plan:
-        return Plan(_shared(bars.listed.astype(np.float64)))
+        return Plan(shared(bars.listed.astype(np.float64)))
 
 
 class BuyAndHold(Strategy):
@@ -29,7 +29,7 @@ class BuyAndHold(Strategy):
     def plan(self, bars: Bars) -> Plan:
         first = int(bars.listed.any(axis=1).argmax())
         aim, traded = np.zeros(bars.shape), bars.tradable.copy()
-        aim[first:] = _shared(bars.listed[first : first + 1].astype(np.float64))
+        aim[first:] = shared(bars.listed[first : first + 1].astype(np.float64))
         traded[: first + 1] = False  # the first decision fills at the next bar, so nothing counts as bought before
         bought = np.logical_or.accumulate(traded, axis=0)
         return Plan(aim, np.where(bought, np.inf, 0.0))
@@ -122,7 +122,7 @@ def inverse_volatility(bars: Bars, window: int = 63) -> np.ndarray:
     weight[known] = 1 / volatility[known]
     none = ~known.any(axis=1)
     weight[none] = held.listed[none]
-    return _shared(weight[bars.past :])
+    return shared(weight[bars.past :])
 
 
 def _over_window(values: np.ndarray, window: int) -> np.ndarray:
@@ -132,7 +132,7 @@ def _over_window(values: np.ndarray, window: int) -> np.ndarray:
     return total
 
 
-def _shared(weight: np.ndarray) -> np.ndarray:
+def shared(weight: np.ndarray) -> np.ndarray:
     """Rows scaled to sum to one; rows of zeros are unchanged."""
     total = weight.sum(axis=1, keepdims=True)
     return np.where(total > 0, weight / np.where(total > 0, total, 1.0), 0.0)

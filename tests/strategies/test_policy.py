@@ -1,13 +1,14 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import samples
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from markets import Bars, Features, InputError
+from markets import Bars, External, Features, InputError
 from markets.features import Calendar, Rank, Return
 from strategies import InverseVolatility, Policy, PolicySettings, PolicyStrategy
 from strategies.policy import with_shrink
@@ -186,3 +187,27 @@ def test_regression_a_policy_gives_an_external_series_no_weight(bars):
         assert not aim[:, 3].any()
         if base != "flat":  # whose weights are a share of all symbols
             np.testing.assert_allclose(aim[:, :3], strategy(base=base).plan(bars).aim, atol=1e-6)
+
+
+def test_a_policy_reads_an_external_series_and_keeps_it(bars, tmp_path):
+    index = bars.index[::5]
+    series = pd.Series(np.sin(np.arange(len(index))), index, name="vix")
+    single = PolicySettings(features=External(series))
+    assert single.features.names == (*Features().names, "external_vix")
+    ours, other = (
+        strategy_of(PolicySettings(features=Features((*FEATURES.parts, External(s))))) for s in (series, -series)
+    )
+    plan = ours.plan(bars)
+    assert np.abs(plan.aim - other.plan(bars).aim).max() > 1e-3
+    assert ours.fingerprint != other.fingerprint
+    np.testing.assert_allclose(ours.plan(bars[700:720]).aim, plan.aim[700:720], atol=1e-6)
+    loaded = PolicyStrategy.load(ours.save(tmp_path / "policy"))
+    np.testing.assert_array_equal(loaded.plan(bars).aim, plan.aim)
+
+
+def strategy_of(policy_settings):
+    torch.manual_seed(0)
+    policy = Policy(policy_settings)
+    for parameter in policy.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return PolicyStrategy(policy.eval(), 6)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from markets import Bars, InputError, simulate
-from strategies import long_short
+from strategies.rules import long_short
 from strategies.rules.long_short import VOLATILITY, ResidualMomentum, Reversal, windowed
 
 SMALL = [Reversal((1, 3), 2), ResidualMomentum(8, 2, 2)]

@@ -6,7 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from markets import Bars, InputError, simulate
-from strategies import BuyAndHold, EqualWeight, InverseVolatility, Momentum
+from strategies import (
+    BuyAndHold,
+    CrossSectionalMomentum,
+    EqualWeight,
+    InverseVolatility,
+    MaximumSharpe,
+    MinimumVariance,
+    Momentum,
+    MomentumBlend,
+    Pairs,
+    RiskParity,
+)
 from strategies.rules.long_short import ResidualMomentum, Reversal
 
 RULES = [EqualWeight(), BuyAndHold(), InverseVolatility(5), Momentum(7)]
@@ -203,9 +214,13 @@ def test_stocks_on_calendar_days_get_the_weights_of_their_sessions(stocks):
 
 @pytest.mark.parametrize(
     "rule",
-    [*RULES, Reversal((1, 3), 2), ResidualMomentum(8, 2, 2)],
+    [
+        *RULES, Reversal((1, 3), 2), ResidualMomentum(8, 2, 2), MomentumBlend((3, 7)), CrossSectionalMomentum(8, 2),
+        CrossSectionalMomentum(8, 2, losers=True), MinimumVariance(20), RiskParity(20), MaximumSharpe(20),
+        Pairs(20, critical=-1.5, every="week"),
+    ],
     ids=lambda r: r.name,
-)
+)  # fmt: skip
 def test_regression_an_external_series_gets_no_weight(rule):
     """VIX as an untradable symbol got 20 % of equal weight."""
     close = prices(120, 5, 0.01)

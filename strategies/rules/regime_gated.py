@@ -1,0 +1,105 @@
+"""`RegimeGated`: a strategy for each regime, weighted by what the filter says of the regime."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from markets import Bars, InputError, Plan, RegimeDetector
+from strategies.strategy import Strategy, planned
+
+
+class RegimeGated(Strategy):
+    """A strategy for each regime: the plan is ``Σ_k P(regime k | bars so far) · plan of strategy k``.
+
+    Weights by probability change smoothly where a switch by the most probable regime would trade the whole book (Guidolin and
+    Timmermann, "Asset allocation under multivariate regime switching", Journal of Economic Dynamics and Control 2007; Ang and
+    Bekaert, "How regimes affect asset allocation", Financial Analysts Journal 2004). Aims, no-trade bands and rates are all
+    averaged so.
+
+    `adapt` fits a copy of the detector on the bars so far, at most the last `window`. With fewer than `warmup` bars there is
+    no fit yet: the strategies are held in equal parts. What `fit` warns of, such as regimes that hardly differ, is left out
+    here, where it would come with every fit; fit the detector once to see it.
+
+    Parameters
+    ----------
+    detector : RegimeDetector
+        Fitted or not; it is not changed.
+    strategies : sequence of Strategy
+        One for each regime, in ascending order of volatility: the calm one first.
+    window : int
+        Bars to fit on.
+    refit : bool
+        Whether `adapt` fits the detector. If not, it must have been fitted, on bars before those to be traded.
+    warmup : int
+        Fewest bars to fit on.
+
+    Raises
+    ------
+    InputError
+        When there are not as many strategies as regimes, or `window` is below `warmup`.
+    """
+
+    def __init__(
+        self,
+        detector: RegimeDetector,
+        strategies: Sequence[Strategy],
+        *,
+        window: int = 2520,
+        refit: bool = True,
+        warmup: int = 252,
+    ):
+        self.name = "regime gated"
+        if len(strategies) != len(detector.names):
+            raise InputError(
+                f"{self.name}: there are {len(strategies)} strategies for {len(detector.names)} regimes; give one for each, the "
+                "calm regime's first"
+            )
+        if not 1 <= warmup <= window:
+            raise InputError(f"{self.name}: window is {window}; it must be at least the warm-up of {warmup} bars")
+        self.detector, self.strategies, self.window, self.refit = detector, tuple(strategies), window, refit
+        self.least = warmup
+        self.warmup = max(warmup, *(part.warmup for part in strategies))
+        self.adapts = refit or any(part.adapts for part in strategies)
+        self._fitted = not refit
+
+    def adapt(self, bars: Bars) -> Strategy:
+        """The same with a detector fitted on `bars`, and adapted strategies; itself if nothing adapts."""
+        if not self.adapts:
+            return self
+        adapted = copy.copy(self)
+        adapted.strategies = tuple(part.adapt(bars) for part in self.strategies)
+        if self.refit:
+            held = bars.with_past()
+            adapted.detector = copy.deepcopy(self.detector)
+            adapted._fitted = len(held) >= self.least
+            if adapted._fitted:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)
+                    adapted.detector.fit(held.rows(max(len(held) - self.window, 0), len(held)).without_past())
+        return adapted
+
+    def plan(self, bars: Bars) -> Plan:
+        plans = [planned(part, bars) for part in self.strategies]
+        chance = np.full((len(bars), len(plans)), 1 / len(plans))
+        if self._fitted:
+            chance = self.detector.filter(bars).probabilities
+        aim = _mixed([plan.aim for plan in plans], chance)
+        band = rate = None
+        if any(plan.band is not None for plan in plans):
+            band = _mixed([np.zeros(bars.shape) if plan.band is None else plan.band for plan in plans], chance)
+        if any(plan.rate is not None for plan in plans):
+            rate = _mixed([np.ones(bars.shape) if plan.rate is None else plan.rate for plan in plans], chance)
+            rate = np.minimum(rate, 1.0)  # chances may add up to a rounding more
+        return Plan(aim, band, rate)
+
+
+def _mixed(values: Sequence[np.ndarray], chance: np.ndarray) -> np.ndarray:
+    """Sum of arrays (T, A) weighted by chances (T, K); an infinite band of a regime without chance is none."""
+    out = np.zeros(values[0].shape)
+    for array, weight in zip(values, chance.T, strict=True):
+        out += np.where(weight[:, None] > 0, array, 0.0) * weight[:, None]
+    return out

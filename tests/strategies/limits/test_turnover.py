@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+import samples
+from hypothesis import given
+from hypothesis import strategies as st
+
+from markets import InputError
+from strategies import EqualWeight, InverseVolatility, Momentum, TurnoverLimit
+
+
+@given(seed=st.integers(0, 2**32 - 1), largest=st.floats(0.01, 0.5))
+def test_targets_move_no_further_than_the_limit_but_for_what_leaves(seed, largest):
+    bars = samples.gappy_bars(np.random.default_rng(seed), 60, 4)
+    aim = TurnoverLimit(Momentum(7), largest).plan(bars).aim
+    before = np.vstack([np.zeros(4), aim[:-1]]) * bars.listed
+    assert (np.abs(aim - before).sum(axis=1) <= largest + 1e-12).all()
+
+
+def test_it_gets_there_in_the_fewest_steps():
+    bars = samples.regime_bars(30, 4, seed=1)
+    gross = TurnoverLimit(EqualWeight(), 0.3).plan(bars).aim.sum(axis=1)
+    np.testing.assert_allclose(gross[:4], [0.3, 0.6, 0.9, 1.0])
+    np.testing.assert_allclose(gross[4:], 1)
+
+
+def test_a_limit_that_does_not_bind_changes_nothing(bars):
+    plan, wanted = TurnoverLimit(InverseVolatility(), 2.0).plan(bars), InverseVolatility().plan(bars)
+    np.testing.assert_array_equal(plan.aim, wanted.aim)
+    np.testing.assert_array_equal(plan.band, wanted.band)
+
+
+def test_settings_are_checked():
+    with pytest.raises(InputError, match="turnover limit: largest is 0"):
+        TurnoverLimit(EqualWeight(), 0)
