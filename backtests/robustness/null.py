@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
-from backtests.report.section import Section
 from backtests.robustness.case import Case
 from backtests.robustness.drawing import histogram
 from backtests.robustness.progress import tracked
+from backtests.section import Section
 from markets import Bars, InputError
 from strategies import Plan, Strategy
 from strategies.rules import RandomWeights

@@ -27,9 +27,11 @@ class Backtest(TradingOptions, DataOptions):
     strategies: Annotated[list[str], tyro.conf.arg(aliases=("--rules",))] = field(
         default_factory=lambda: ["inverse_volatility", "equal_weight", "momentum"]
     )
-    """Rules: all, or any of equal_weight, buy_and_hold, inverse_volatility:WINDOW, momentum:WINDOW, my_file.py:MyStrategy.
-    Windows are in bars; by default a quarter (volatility) and a year (momentum) of daily or longer bars, or 63 and 252 shorter
-    ones."""
+    """Rules: all, or any of equal_weight, buy_and_hold, inverse_volatility:WINDOW, momentum:WINDOW, momentum_blend:WINDOW,
+    cross_sectional_momentum:WINDOW:SKIP, winners_minus_losers:WINDOW:SKIP, reversal, residual_momentum:WINDOW:SKIP,
+    moving_average_cross:FAST:SLOW, donchian:WINDOW, volatility_target:PERCENT:HALFLIFE, pairs:WINDOW:PAIRS,
+    minimum_variance:WINDOW, risk_parity:WINDOW, maximum_sharpe:WINDOW, regime_gated:YEAR, random_weights:SEED:WINDOW,
+    my_file.py:MyStrategy. Windows are in bars, and have defaults that suit the bars."""
     start: Annotated[str | None, tyro.conf.arg(aliases=("--from",))] = None
     """Start of the test, such as 2008 or 2008-01-31; earlier bars are used as warm-up and for training.
     By default, the first bar after the data that the models were trained on."""
@@ -60,6 +62,8 @@ class Backtest(TradingOptions, DataOptions):
     """Check every row for look-ahead, not a sample of them."""
     report: str = "report.html"
     """File for the report."""
+    robustness: bool = False
+    """Examine the first strategy further, as `regimeshift robustness` does, and show that in the report."""
     ledgers: str | None = None
     """Folder for each strategy's trades, as 1_NAME.csv: time, symbol, shares, price and the components of the cost."""
 
@@ -90,6 +94,7 @@ class Backtest(TradingOptions, DataOptions):
         windows = Windows.of(bars)
         with step("loading models"):
             from backtests import tracking, walk_forward
+            from backtests.robustness import robustness
             from markets import load_detector
             from metalearner import MetaPolicy
 
@@ -109,13 +114,18 @@ class Backtest(TradingOptions, DataOptions):
             regimes=shaded, train=self.train, retrain_every=self.retrain_every, scheme=self.scheme, controls=True,
             tasks=steps.task_cut(windows), check="strict" if self.strict else self.check, jobs=self.jobs, cache=cache,
         )  # fmt: skip
+        sections = []
+        if self.robustness:
+            sections = robustness(
+                [*learnt, *rules][0], span, costs=costs, execution=execution, every=every, jobs=self.jobs or 1
+            )
         verdict = steps.judge(result)
         steps.show_result(result, verdict)
         path: Path | None = None
         failed: Exception | None = None
         with step("writing the report"):
             try:
-                path = result.report(self.report, verdict=verdict)
+                path = result.report(self.report, verdict=verdict, sections=sections)
             except (InputError, OSError) as error:  # such as a disk that filled up; the run is logged all the same
                 failed = error
         with step("logging to MLflow"), tracking.run(f"backtest {bars.name}", command="backtest", **vars(self)):

@@ -436,3 +436,11 @@ def test_a_strategy_that_looks_ahead_is_refused(desk, tmp_path):
     refused(call(*words, "--strict", cwd=desk), "tomorrow looks ahead: aim of S")
     assert call(*words, "--no-check", cwd=desk).returncode == 0
     refused(call(*words, "--no-check", "--strict", cwd=desk), "--strict checks every row")
+
+
+def test_the_help_of_backtest_names_every_rule(tmp_path):
+    from strategies.named import RULES
+
+    text = " ".join(call("backtest", "--help", cwd=tmp_path).stdout.replace("│", " ").split())
+    for rule in RULES.split(", "):
+        assert rule in text, rule
