@@ -241,14 +241,12 @@ def kernels(quick: bool, seed: int) -> dict[str, float]:
     rng = np.random.default_rng(seed)
     aim = rng.dirichlet(np.ones(20), (portfolios, length)) * 0.98
     market, rules = make_market(bars, Costs.parse("10bp"), same_close(shortfall="smallest_first"))
-    rows = plan_rows(np.concatenate([aim, aim[:, -1:]], axis=1), None, None)
+    rows = [plan_rows(np.vstack([weights, weights[-1:]])[None], None, None) for weights in aim]
+    start = np.zeros(1, np.int64)
     wide = np.ascontiguousarray(aim.transpose(1, 0, 2).reshape(length, -1))
 
-    def ours() -> np.ndarray:  # one portfolio a call, which takes one thread
-        return np.stack([
-            run_paths(market, rules, np.zeros(1, np.int64), type(rows)(rows.aim[b : b + 1], *rows[1:]), CASH, False).equity[0]
-            for b in range(portfolios)
-        ])  # fmt: skip
+    def ours() -> list[np.ndarray]:  # one portfolio a call, which takes one thread
+        return [run_paths(market, rules, start, plan, CASH, False).equity[0] for plan in rows]
 
     def theirs(engine: str, together: bool) -> Callable[[], int]:
         width = portfolios if together else 1
@@ -292,10 +290,11 @@ def memory(quick: bool) -> dict[str, float]:
     """Peak memory of a process that sweeps 10,000 settings over 20 stocks, and how much of it is there before."""
     count = 10 if quick else 100
     code = (
-        "import resource, markets\n"
+        "import re, markets\n"
         "from backtests.sweeps import sweep\n"
         "from strategies import MovingAverageCross\n"
-        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20\n"
+        # not ru_maxrss, which a child process takes over from the one that started it
+        "def peak(): return int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 2**20\n"
         "bars = markets.load('stocks')\n"
         "sweep(MovingAverageCross, {'fast': [5], 'slow': [50]}, bars, metrics=('Sharpe',))\n"
         "before = peak()\n"
