@@ -686,14 +686,13 @@ def _stop(market, t, cash, equity, shares, low, high, ranging, after, rules, sta
 @_kernel
 def _look(market, ranges, t, cash, equity, shares, opening, ranging, after, rules, state):
     """`_stop` at the open of bar t + 1, in its range, or both in this order."""
-    cost, traded, more, paid = 0.0, 0.0, 0.0, 0.0
-    if opening:
-        first = ranges.open
-        cash, cost, traded = _stop(market, t, cash, equity, shares, first, first, False, after, rules, state)
-    if ranging:
-        low, high = ranges.low, ranges.high
-        cash, paid, more = _stop(market, t, cash, equity, shares, low, high, True, after, rules, state)
-    return cash, cost + paid, traded + more
+    cost, traded = 0.0, 0.0
+    for look in range(2):  # one call for both, which is compiled once
+        if (look == 0 and opening) or (look == 1 and ranging):
+            low, high = (ranges.open, ranges.open) if look == 0 else (ranges.low, ranges.high)
+            cash, paid, value = _stop(market, t, cash, equity, shares, low, high, look == 1, after, rules, state)
+            cost, traded = cost + paid, traded + value
+    return cash, cost, traded
 
 
 @_kernel
