@@ -49,8 +49,8 @@ class Robustness(TradingOptions, DataOptions):
         bars = self.held(self.source)
         windows = Windows.of(bars)
         with step(f"loading {self.strategy}"), naming(f"--strategy {self.strategy}"):
+            from backtests.report.sections import write_sections
             from backtests.robustness import robustness
-            from backtests.robustness.page import write_sections
             from strategies.named import strategy_from_name
 
             learnt = self.strategy.startswith("models:/") or Path(self.strategy).is_dir()

@@ -51,10 +51,10 @@ class Sweep(TradingOptions, DataOptions):
             raise InputError("--grid is empty; give values of each parameter, as in --grid fast=5:50:5 slow=50:300:10")
         with step("loading"):
             from backtests.metrics import METRICS, SHORT
+            from backtests.report.sections import write_sections
             from backtests.sweeps import optimise, sweep
             from backtests.sweeps.accounts import require_parameters
             from backtests.sweeps.grid import Grid
-            from backtests.sweeps.page import write_sections
             from strategies.classes import class_from_name
         if self.metric not in METRICS:
             raise InputError(f"--metric {self.metric}: unknown; use {', '.join(METRICS)}")
