@@ -63,9 +63,12 @@ def _png(draw: Callable[[Figure, Backtest, Backtests], None], chosen: Backtest, 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 5), layout="constrained")
+    figure = Figure(figsize=(10, 5))
     FigureCanvasAgg(figure)
     draw(figure, chosen, result)
+    figure.subplots_adjust(
+        0.08, 0.11, 0.98, 0.94, hspace=0.08
+    )  # a layout that is solved for takes as long as all drawing
     held = io.BytesIO()
     # without the version of matplotlib, so that equal pictures are equal files
     figure.savefig(held, format="png", dpi=_INCH, metadata={"Software": None})
