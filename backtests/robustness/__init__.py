@@ -1,6 +1,7 @@
 """What is left of a backtest when something is changed: a section each, with what it shows and what it does not."""
 
 from backtests.robustness.case import Case
+from backtests.robustness.null import compare_with_random
 from backtests.robustness.parameters import numeric_parameters, perturb_parameters
 from backtests.robustness.resampled import resample_markets
 from backtests.robustness.robustness import robustness
@@ -12,6 +13,7 @@ __all__ = [
     "Case",
     "break_even",
     "check_warm_up",
+    "compare_with_random",
     "later",
     "numeric_parameters",
     "perturb_parameters",

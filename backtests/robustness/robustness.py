@@ -9,6 +9,7 @@ import pandas as pd
 from backtests.engine.protocols import Adaptive
 from backtests.robustness.case import Case
 from backtests.robustness.drawing import figure
+from backtests.robustness.null import compare_with_random
 from backtests.robustness.parameters import perturb_parameters
 from backtests.robustness.resampled import resample_markets
 from backtests.robustness.shuffled import shuffle_trades
@@ -31,7 +32,7 @@ def robustness(
     jobs: int = 1,
     progress: bool = True,
 ) -> list[Section]:
-    """Ask of one strategy what a sceptic would: other parameters, costs, markets, orders of trades and first bars.
+    """Ask of one strategy what a sceptic would: other parameters, costs, markets, orders of trades, weights and first bars.
 
     Parameters
     ----------
@@ -77,6 +78,7 @@ def robustness(
             case, resamples=resamples, seed=seed, jobs=jobs, progress=progress
         ),
         "Trades in random order": lambda: shuffle_trades(case, seed=seed),
+        "Random weights": lambda: compare_with_random(case, seed=seed, jobs=jobs, progress=progress),
         "Warm-up invariance": lambda: check_warm_up(case),
     }
     return [_answered(title, ask) for title, ask in questions.items()]

@@ -10,6 +10,7 @@ TITLES = [
     "Costs and delay",
     "Resampled markets",
     "Trades in random order",
+    "Random weights",
     "Warm-up invariance",
 ]
 
