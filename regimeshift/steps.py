@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from backtests.engine.task_cuts import RegimeTasks
     from backtests.registry import RegisteredStrategy
     from backtests.significance import Verdict
-    from markets import Bars, RegimeDetector, TaskSet
+    from markets import Bars, RegimeDetector, RegimePath, TaskSet
     from metalearner import MetaLearner, MetaPolicy
     from regimeshift.options import LearningOptions, TradingOptions
     from regimeshift.windows import Windows
@@ -57,6 +58,21 @@ def fit_regimes(bars: Bars, where: Spans, n_regimes: int | None, seed: int) -> R
     with step("fitting regimes"):
         n_regimes = usual_regimes(past) if n_regimes is None else n_regimes
         return HiddenMarkovRegimes(n_regimes, seed=seed).fit(past)
+
+
+def regimes_before(span: Bars) -> RegimePath | None:
+    """The regimes of `span` as they were seen live by a detector fitted on the bars before it; None if these are too few."""
+    from markets import HiddenMarkovRegimes, InputError
+
+    if span.past < 250:
+        return None
+    past = span.rows(0, span.past)
+    with step("fitting regimes"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that they hardly differ can be seen in the report
+        try:
+            return HiddenMarkovRegimes(usual_regimes(past)).fit(past).filter(span)
+        except InputError:
+            return None
 
 
 def usual_regimes(past: Bars) -> int:

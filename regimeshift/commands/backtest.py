@@ -107,6 +107,8 @@ class Backtest(TradingOptions, DataOptions):
             tracking.connect()
             saved = [Path(folder) / "regimes.json" for folder in self.models]
             shaded = next((load_detector(path).filter(span) for path in saved if path.exists()), None)
+        if shaded is None:
+            shaded = steps.regimes_before(span)
         learnt = [s for m in metas for s in ((m, m.unadapted()) if isinstance(m, MetaPolicy) else (m,))]
         every = windows.quarter if self.every is None else self.every
         result = walk_forward(
