@@ -97,7 +97,8 @@ class Case:
             When there are too few bars to warm up, or the strategy's plan is not one.
         """
         if self.adapts:
-            found = walk_forward([self.strategy], self.bars, costs="0", every=self.every, progress=False)
+            # the look-ahead check belongs to the backtest; here the strategy is run many times over
+            found = walk_forward([self.strategy], self.bars, costs="0", every=self.every, check=False, progress=False)
             return found[0].plan
         have = len(self.bars) + self.bars.past
         if have <= self.warmup:
