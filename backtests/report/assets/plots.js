@@ -120,7 +120,7 @@ const plots = {
         hovertemplate: `${name.slice(0, -1)} %{customdata:.1%} of equity at %{y:.4~g}`,
       };
     };
-    document.getElementById("trades-count").textContent = t.of === t.times.length ? `All ${t.of.toLocaleString("en")} trades.`
+    document.getElementById("trades-count").textContent = t.of <= 1 ? (t.of ? "One trade." : "No trades.") : t.of === t.times.length ? `All ${t.of.toLocaleString("en")} trades.`
       : `The ${t.times.length.toLocaleString("en")} largest of ${t.of.toLocaleString("en")} trades.`;
     return {
       data: [
