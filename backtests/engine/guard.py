@@ -55,7 +55,8 @@ class Guard:
             rows = np.arange(last)
         else:
             count, rng = min(max(self.sample // pieces, 1), last), np.random.default_rng(last)
-            moves = np.flatnonzero((plan.aim[1:last] != plan.aim[: last - 1]).any(axis=1)) + 1
+            parts = plan.parts.values()
+            moves = np.flatnonzero(np.any([(p[1:last] != p[: last - 1]).any(axis=1) for p in parts], axis=0)) + 1
             rows = rng.choice(moves if len(moves) >= count else last, count, replace=False)
         remembers = False
         for row in rows.tolist():
@@ -77,11 +78,8 @@ def _cheaply_same(strategy: Strategy, bars: Bars, plan: Plan, row: int) -> bool:
             other = planned(strategy, shown)
     except Exception:  # whatever it is, it can be asked with all of its history
         return False
-    for part, default in (("aim", 0.0), ("band", 0.0), ("rate", 1.0)):
-        one, two = getattr(plan, part), getattr(other, part)
-        if one is None and two is None:
-            continue
-        one, two = default if one is None else one[first : row + 1], default if two is None else two
+    for part in plan.parts.keys() | other.parts.keys():
+        one, two = plan.part(part)[first : row + 1], other.part(part)
         with np.errstate(invalid="ignore"):  # infinite bands are equal, their difference is NaN
             if not np.all((one == two) | (np.abs(one - two) <= TOLERANCE)):
                 return False

@@ -60,6 +60,20 @@ def test_a_backfill_is_refused_where_there_are_gaps(gaps):
         walk_forward([leaky.BackFill()], gaps, check="strict", progress=False)
 
 
+@pytest.mark.parametrize("part", ["band", "rate", "stop_loss", "trailing_stop"])
+@pytest.mark.parametrize("check", [True, "strict"])
+def test_a_leak_in_any_part_of_the_plan_is_refused(part, check, span):
+    class Stopping(Strategy):
+        name = "stopping"
+
+        def plan(self, bars):
+            rises = np.diff(bars.marks, axis=0, append=bars.marks[-1:]) > 0
+            return Plan(np.full(bars.shape, 0.3), **{part: np.where(rises, 0.5, 0.1)})
+
+    with pytest.raises(InputError, match=f"stopping looks ahead: {part} of S"):
+        walk_forward([Stopping()], span[-80:], check=check, progress=False)
+
+
 def test_it_is_off_only_by_saying_so(span):
     execution = Execution(fill="same_close")
     found = walk_forward([leaky.OneBarLeak()], span, check=False, execution=execution, progress=False)
