@@ -79,8 +79,8 @@ def _differentiable(rules: Rules, plan: TensorPlan | Plan) -> TensorPlan:
     """The plan as tensors; refuses what has no derivative."""
     if rules.sizing == OUTLAY:
         raise ValueError("sizing outlay and whole_lots have no derivative; use pre_fee or post_fee for learning")
-    if isinstance(plan, TensorPlan):
-        return plan
+    if not isinstance(plan, Plan):
+        return TensorPlan(*plan)
     if plan.stops:
         raise InputError(
             "a stop has no derivative: learn from the plan without its stops, and trade the result with them"
