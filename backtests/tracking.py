@@ -332,9 +332,8 @@ def log_trials(bars: Bars, name: str, ratios: np.ndarray) -> None:
     import mlflow
 
     known = ratios[np.isfinite(ratios)]
-    with child(
-        name, f"{ratios.size:,} trials on {bars.name}.", data=bars.name, first=str(bars.index[0]), trials=ratios.size
-    ):
+    span = {"first": str(bars.index[0]), "last": str(bars.index[-1])}
+    with child(name, f"{ratios.size:,} trials on {bars.name}.", data=bars.name, **span, trials=ratios.size):
         mlflow.set_tags(_data_set(bars))
         if known.size:
             log_metrics({"trials/sharpe": known.mean(), "trials/sharpe_std": known.std()})
@@ -345,8 +344,9 @@ def count_trials(result: Backtests, *, root: str | Path = ROOT) -> Trials:
     """What has been tried on the data set of `result` so far: the distinct settings in MLflow's history, and its own.
 
     A setting is a strategy's name and model with the start of the bars, costs, execution and bars between adaptations; running it
-    again, or on newer bars, is no new trial. A data set is its symbols and the spacing of its bars. Runs that were deleted are
-    not counted, and nor is what was never logged.
+    again, or on newer bars, is no new trial. Settings of a strategy that its name does not tell, such as a window, are known by
+    another Sharpe ratio (to three decimals) on the same bars. A data set is its symbols and the spacing of its bars. Runs that
+    were deleted are not counted, and nor is what was never logged.
 
     Parameters
     ----------
@@ -360,22 +360,27 @@ def count_trials(result: Backtests, *, root: str | Path = ROOT) -> Trials:
         With the standard deviation of their annualised Sharpe ratios.
     """
     shared = _settings(result)
-    found = {
-        _setting(b.name, shared | {"fingerprint": b.fingerprint or "none"}): (1, b.metrics["Sharpe"], 0.0)
-        for b in result
-    }
+    trials: dict[tuple[str, ...], dict[str, dict[str, tuple[int, float, float]]]] = {}  # by setting, last bar and ratio
+
+    def add(setting: tuple[str, ...], last: str, number: int, mean: float, std: float) -> None:
+        trials.setdefault(setting, {}).setdefault(last, {})[f"{mean:.3f}"] = number, mean, std
+
+    for b in result:
+        setting = _setting(b.name, shared | {"fingerprint": b.fingerprint or "none"})
+        add(setting, shared["last"], 1, b.metrics["Sharpe"], 0.0)
     for run in _runs(_data_set(result.bars)):
         params, figures = run.data.params, run.data.metrics
-        trials = int(params.get("trials", 1))
         mean = figures.get("sharpe", figures.get("trials/sharpe", np.nan))
-        found.setdefault(_setting(run.info.run_name, params), (trials, mean, figures.get("trials/sharpe_std", 0.0)))
-    number, mean, std = np.array(list(found.values())).T
+        number, std = int(params.get("trials", 1)), figures.get("trials/sharpe_std", 0.0)
+        add(_setting(run.info.run_name, params), params.get("last", ""), number, mean, std)
+    distinct = [trial for spans in trials.values() for trial in max(spans.values(), key=len).values()]
+    number, mean, std = np.array(distinct).T
     known = np.isfinite(mean)
     weights = number[known] / max(number[known].sum(), 1)
     centre = weights @ mean[known]
     variance = weights @ (std[known] ** 2 + (mean[known] - centre) ** 2)
-    trials = int(number.sum())
-    return Trials(trials, float(np.sqrt(variance * trials / (trials - 1))) if trials > 2 and variance > 0 else np.nan)
+    total = int(number.sum())
+    return Trials(total, float(np.sqrt(variance * total / (total - 1))) if total > 2 and variance > 0 else np.nan)
 
 
 def _runs(tags: dict[str, str]) -> Iterator[Any]:

@@ -14,7 +14,6 @@ from backtests.significance.sharpe_ratio import (
     sharpe_difference,
     sharpe_gap,
     sharpe_interval,
-    simple_returns,
 )
 from backtests.significance.superiority import Superiority, superiority
 from backtests.significance.verdict import Verdict, verdict
@@ -22,5 +21,5 @@ from backtests.significance.verdict import Verdict, verdict
 __all__ = [
     "Interval", "Overfitting", "Superiority", "Trials", "Verdict", "deflated_sharpe", "expected_maximum", "overfitting",
     "probabilistic", "probabilistic_sharpe", "sharpe_difference", "sharpe_gap", "sharpe_interval", "shortest_record",
-    "simple_returns", "superiority", "verdict",
+    "superiority", "verdict",
 ]  # fmt: skip

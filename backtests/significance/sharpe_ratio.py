@@ -24,7 +24,7 @@ import numpy as np
 from backtests.results import Backtest
 from backtests.significance.resampling import error_of_mean, optimal_block, resampled_ratios, shortest_block
 from markets import InputError
-from markets.common.statistics import bars_per_year, returns_of, sharpe
+from markets.common.statistics import RESOLUTION, bars_per_year, returns_of, sharpe
 
 RESAMPLES = 5000
 FEWEST = 30  # smallest number of returns for which bootstrap quantiles are meaningful
@@ -83,7 +83,7 @@ def sharpe_gap(
         raise InputError(
             f"{backtest.name} and {other.name} were not run on the same bars; compare accounts of one walk-forward"
         )
-    found = sharpe_difference(simple_returns(backtest), simple_returns(other), level, resamples, seed)
+    found = sharpe_difference(returns_of(backtest.equity), returns_of(other.equity), level, resamples, seed)
     return found * float(np.sqrt(bars_per_year(backtest.index)))
 
 
@@ -110,7 +110,7 @@ def sharpe_difference(
     """
     if returns.shape != others.shape or returns.ndim != 1 or len(returns) < FEWEST:
         raise InputError(f"returns of shapes {returns.shape} and {others.shape}: give two series of {FEWEST} or more")
-    if np.array_equal(returns, others):  # identical accounts
+    if np.array_equal(returns, others):
         return Interval(0.0, 0.0, 0.0, 1.0)
     return _interval(np.column_stack([returns, others]), level, resamples, seed)
 
@@ -145,6 +145,9 @@ def _interval(series: np.ndarray, level: float, resamples: int, seed: int) -> In
     if not np.isfinite(value):
         return Interval(np.nan, np.nan, np.nan, np.nan)
     effect = influence(series)
+    rounding = (RESOLUTION / series.std(axis=0)).sum()
+    if series.shape[1] > 1 and effect.std() <= rounding:  # one account is a multiple of the other
+        return Interval(0.0, 0.0, 0.0, 1.0)
     block = max(optimal_block(effect), shortest_block(len(effect)))
     ratios, errors = resampled_ratios(series, block, resamples, seed)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -159,8 +162,3 @@ def influence(series: np.ndarray) -> np.ndarray:
     z = (series - mean) / std
     psi = z - 0.5 * (mean / std) * (z**2 - 1)
     return psi[:, 0] - psi[:, 1] if series.shape[1] > 1 else psi[:, 0]
-
-
-def simple_returns(backtest: Backtest) -> np.ndarray:
-    """Simple returns from mark to mark, shape (T − 1,); 0 after ruin."""
-    return returns_of(backtest.equity)

@@ -24,6 +24,7 @@ import numpy as np
 from backtests.significance.resampling import error_of_mean, optimal_block, resampled_means, shortest_block
 
 RESAMPLES = 1000
+LEVEL = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +40,9 @@ class Superiority:
     adjusted : ndarray of shape (K,)
         Step-down p-value of each strategy (`consistent`): StepM at level α finds those of at most α. The least of them is
         `consistent`.
-    critical : ndarray of shape (K,)
-        What t must exceed at its step for an `adjusted` of 0.05.
+    needed : ndarray of shape (K,)
+        By how much all t would have to grow for an `adjusted` of at most 0.05, were the resamples the same: above 1 just where
+        it is more. Infinite where t is not positive.
     block : float
         Mean block length of the bootstrap, in bars.
     """
@@ -50,7 +52,7 @@ class Superiority:
     upper: float
     statistic: np.ndarray
     adjusted: np.ndarray
-    critical: np.ndarray
+    needed: np.ndarray
     block: float
 
 
@@ -92,14 +94,14 @@ def superiority(
             ("upper", np.zeros(len(t), bool)),
         )
     }
-    adjusted, critical = _stepwise(moved + np.where(_far_below(t, length), t, 0.0), t)
+    adjusted, needed = _stepwise(moved + np.where(_far_below(t, length), t, 0.0), t)
 
     def placed(values: np.ndarray) -> np.ndarray:
         found = empty.copy()
         found[differs] = values
         return found
 
-    return Superiority(p["lower"], p["consistent"], p["upper"], placed(t), placed(adjusted), placed(critical), block)
+    return Superiority(p["lower"], p["consistent"], p["upper"], placed(t), placed(adjusted), placed(needed), block)
 
 
 def _far_below(t: np.ndarray, length: int) -> np.ndarray:
@@ -112,10 +114,16 @@ def _share(resampled: np.ndarray, value: float) -> float:
 
 
 def _stepwise(resampled: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Step-down p-values and critical values of t (K,), by resampled statistics (R, K)."""
-    order = np.argsort(-t, kind="stable")
+    """Step-down p-values, and what all t (K,) lack for them to be 0.05, by resampled statistics (R, K).
+
+    A strategy is found only if those above it are, so both are the largest so far.
+    """
+    order, number = np.argsort(-t, kind="stable"), len(resampled)
     largest = np.maximum.accumulate(resampled[:, order[::-1]], axis=1)[:, ::-1]  # of those that are left at each step
-    p, critical = np.empty(len(t)), np.empty(len(t))
+    p, needed = np.empty(len(t)), np.empty(len(t))
     p[order] = np.maximum.accumulate([_share(largest[:, i], t[k]) for i, k in enumerate(order)])
-    critical[order] = np.quantile(largest, 0.95, axis=0)
-    return p, critical
+    few = int(LEVEL * (number + 1))  # the sample itself and the resamples that reach t are at most so many
+    critical = np.sort(largest, axis=0)[-few] if few else np.inf
+    t = np.maximum(t[order], 0)
+    needed[order] = np.maximum.accumulate(np.divide(critical, t, out=np.full(len(t), np.inf), where=t > 0))
+    return p, needed

@@ -12,10 +12,10 @@ from backtests.results import Backtest, Backtests
 from backtests.section import Section
 from backtests.significance.overfitting import overfitting
 from backtests.significance.record import Trials, deflated_sharpe, probabilistic_sharpe, shortest_record
-from backtests.significance.sharpe_ratio import FEWEST, influence, sharpe_difference, sharpe_interval, simple_returns
+from backtests.significance.sharpe_ratio import FEWEST, influence, sharpe_difference, sharpe_interval
 from backtests.significance.superiority import superiority
 from markets import InputError
-from markets.common.statistics import bars_per_year, sharpe, years
+from markets.common.statistics import bars_per_year, returns_of, sharpe, years
 from markets.common.words import count
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ COLUMNS = {
     "difference_high": "upper end",
     "p": "SPA's p-value, step-down: as far above the benchmark as this or further by luck, in as many strategies",
     "p_worse": "the same for as far below",
-    "min_track_years": "record needed to tell the ratio from 0 at 5 %",
-    "more_years": "more years needed to tell the difference from 0 at 5 %, if it stays as it is",
+    "min_track_years": "record in which this ratio is just told from 0 at 5 %",
+    "more_years": "more years until the difference, if it stays as it is, is as likely as not told from 0 at 5 %",
     "difference_before_costs": "the difference before all costs",
 }
 
@@ -74,18 +74,22 @@ class Verdict:
         """All of it in one sentence."""
         better, worse = (int((self.table[column] <= LEVEL).sum()) for column in ("p", "p_worse"))
         others, least = count(len(self.table) - 1, "other"), self.table["p"].min()
+        if len(self.table) == 1:
+            return f"There is no other strategy to compare {self.benchmark} with."
         if np.isnan(least):
-            return f"No other strategy can be told from {self.benchmark}."
+            alike = (self.table["difference"] == 0).all()
+            return f"No other strategy can be {'told from' if alike else 'compared with'} {self.benchmark}."
         overfit = "" if np.isnan(self.pbo) else f"; PBO {_digits(self.pbo)}"
         rest = f"{_are(worse).lower()} worse{overfit}"
         return f"{_are(better)} better than {self.benchmark} (of {others}; SPA p {_equals(least)}), {rest}."
 
     def section(self) -> Section:
         """The verdict as a section of the report."""
+        span = f"{self.years:.1f} years" if np.isfinite(self.years) else "a day"
         return Section(
             "Was it luck?",
             self.finding,
-            f"Which differences from {self.benchmark} in {self.years:.1f} years are more than chance, with "
+            f"Which differences from {self.benchmark} in {span} are more than chance, with "
             f"{count(self.trials.count, 'trial')} on these data counted.",
             "That the future is like the past. What was tried elsewhere, or chosen by eye before, is not counted.",
             self.table,
@@ -135,10 +139,10 @@ def verdict(
         When there is no such benchmark.
     """
     names = [b.name for b in result]
-    benchmark = benchmark or default_benchmark(result)
+    benchmark = benchmark or result.benchmark
     if benchmark not in names:
         raise InputError(f"benchmark {benchmark!r} is none of the strategies; choose from {', '.join(names)}")
-    returns = np.column_stack([simple_returns(b) for b in result])
+    returns = np.column_stack([returns_of(b.equity) for b in result])
     per_year, span = bars_per_year(result.bars.index), years(result.bars.index)
     counted = _counted(trials, returns, per_year)
     columns: dict[str, list[float] | np.ndarray] = {}
@@ -152,16 +156,9 @@ def verdict(
     table = pd.DataFrame(columns, index=pd.Index(names, name="strategy"), dtype=np.float64).reindex(
         columns=list(COLUMNS)
     )
-    rows = zip(result, table.iterrows(), strict=True)
-    sentences = {b.name: _sentence(b, row, benchmark, counted, len(returns)) for b, (_, row) in rows}
+    rows, other = zip(result, table.iterrows(), strict=True), result[benchmark]
+    sentences = {b.name: _sentence(b, row, other, counted, len(returns)) for b, (_, row) in rows}
     return Verdict(table, sentences, benchmark, counted, pbo, span)
-
-
-def default_benchmark(result: Backtests) -> str:
-    """The result's benchmark; "equal weight" if it names none, or the first strategy without a model, or the first."""
-    named = getattr(result, "benchmark", None)
-    plain = [b.name for b in result if b.fingerprint is None]
-    return named or next((name for name in plain if name == "equal weight"), (plain or [result[0].name])[0])
 
 
 def _counted(trials: int | Trials | None, returns: np.ndarray, per_year: float) -> Trials:
@@ -203,9 +200,8 @@ def _judged(
         return columns
     block = float(np.mean(blocks))
     better, worse = (superiority(g, block=block, resamples=RESAMPLES, seed=seed) for g in (gains, -gains))
-    critical = np.where(better.statistic > 0, better.critical, worse.critical)
-    with np.errstate(divide="ignore"):
-        more = np.maximum(span * ((critical / np.abs(better.statistic)) ** 2 - 1), 0.0)
+    needed = np.where(better.statistic > 0, better.needed, worse.needed)
+    more = np.maximum(span * (needed**2 - 1), 0.0)
     return columns | {"p": better.adjusted, "p_worse": worse.adjusted, "more_years": more}
 
 
@@ -216,24 +212,32 @@ def _cost(backtest: Backtest) -> np.ndarray:
 
 
 def _pbo(returns: np.ndarray) -> float:
-    """PBO over the strategies that differ, by 16 blocks or as many as have 20 bars each; NaN for fewer than 4."""
-    distinct = np.unique(returns.round(12), axis=1)
+    """PBO over the strategies that move and differ, by 16 blocks or as many as have 20 bars each; NaN for fewer than 4."""
+    moving = np.array([np.isfinite(sharpe(column)) for column in returns.T])
+    scaled = returns[:, moving] / returns[:, moving].std(axis=0)  # multiples of an account are the same choice
+    distinct = np.unique(scaled.round(9), axis=1)
     blocks = min(16, len(returns) // 40 * 2)
     return overfitting(distinct, blocks).probability if distinct.shape[1] > 1 and blocks >= 4 else np.nan
 
 
-def _sentence(backtest: Backtest, row: pd.Series, benchmark: str, trials: Trials, returns: int) -> str:
+def _sentence(backtest: Backtest, row: pd.Series, other: Backtest, trials: Trials, returns: int) -> str:
+    benchmark = other.name
     if (backtest.equity <= 0).any():
         return f"ruined on {backtest.index[int((backtest.equity <= 0).argmax())]:%Y-%m-%d}"
     if returns < FEWEST:
         return f"the record is too short to tell: {count(returns, 'return')}, and {FEWEST} are the least"
+    if not np.isfinite(bars_per_year(backtest.index)):
+        return "the record is too short to tell: it is within a day"
     if np.isnan(row["sharpe"]):
         return "no Sharpe ratio: it hardly moves"
     if backtest.name == benchmark:
         known = "" if row["low"] > 0 or row["high"] < 0 else ", which may be 0"
         return f"the benchmark: Sharpe {row['sharpe']:.2f} [{row['low']:.2f}, {row['high']:.2f}]{known}"
     if np.isnan(row["p"]):
-        return f"the same account as {benchmark}" if row["difference"] == 0 else f"cannot be compared with {benchmark}"
+        if row["difference"] != 0:
+            return f"cannot be compared with {benchmark}"
+        alike = np.array_equal(returns_of(backtest.equity), returns_of(other.equity))
+        return f"the same account as {benchmark}" if alike else f"a multiple of {benchmark}, with the same Sharpe ratio"
     eaten = "costs eat its lead" if row["difference_before_costs"] > 0 >= row["difference"] else ""
     if row["p"] <= LEVEL:
         doubts = [f"DSR {_digits(row['dsr'])} after {count(trials.count, 'trial')}"] if row["dsr"] < SURE else []
@@ -247,7 +251,7 @@ def _sentence(backtest: Backtest, row: pd.Series, benchmark: str, trials: Trials
 def _wait(more: float) -> str:
     if not more <= FURTHEST:
         return f"over {FURTHEST} more years would be needed"
-    whole = int(np.ceil(more))
+    whole = max(int(np.ceil(more)), 1)
     return f"{count(whole, 'more year')} would be needed"
 
 

@@ -15,7 +15,7 @@ import samples
 from backtests import registry, tracking, walk_forward
 from backtests.significance import verdict
 from markets import InputError
-from strategies import BuyAndHold, EqualWeight
+from strategies import BuyAndHold, EqualWeight, InverseVolatility
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +286,25 @@ def test_trials_are_counted_from_the_history(bars, store):
     assert tracking.count_trials(longer).count == 4, "newer bars are no new trial"
     other = walk_forward([EqualWeight()], samples.regime_bars(300, 5, 0), progress=False)
     assert tracking.count_trials(other).count == 1
+
+
+def test_regression_settings_that_a_name_does_not_tell_are_trials(bars, store):
+    """All are called "inverse volatility", and counted as one: the best of 4 was deflated as if it were the only one."""
+    for window in (10, 20, 40, 40):
+        with tracking.run("test"):
+            tracking.log_result(walk_forward([InverseVolatility(window)], bars, progress=False))
+    result = walk_forward([InverseVolatility(80)], bars, progress=False)
+    assert tracking.count_trials(result).count == 4
+    newer = walk_forward([InverseVolatility(80)], bars[:-1], progress=False)
+    assert tracking.count_trials(newer).count == 3, "a setting on other bars may be one of those that are counted"
+
+
+def test_regression_a_sweep_on_newer_bars_is_no_new_trial(bars, store):
+    result = walk_forward([EqualWeight()], bars, progress=False)
+    for some, shift in ((bars[:-9], 0.0), (bars, 0.1)):
+        with tracking.run("sweep"):
+            tracking.log_trials(some, "a grid", np.array([0.1, 0.2]) + shift)
+    assert tracking.count_trials(result).count == 3
 
 
 def test_the_trials_of_a_sweep_count_with_their_dispersion(bars, store):

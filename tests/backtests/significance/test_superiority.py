@@ -29,7 +29,7 @@ def test_stepm_finds_the_same():
     step = StepM(np.zeros(600), -series / error_of_mean(series, 3), size=0.05, block_size=3, reps=2000, seed=1)
     step.compute()
     assert list(np.flatnonzero(ours.adjusted <= 0.05)) == list(step.superior_models) == [1, 3, 5]
-    assert ((ours.statistic > ours.critical) == (ours.adjusted <= 0.05)).all()
+    assert ((ours.needed < 1) == (ours.adjusted <= 0.05)).all()
 
 
 def test_the_least_adjusted_p_is_spas_and_they_rise_as_t_falls():
@@ -62,3 +62,16 @@ def test_what_equals_the_benchmark_is_left_out():
     alone = superiority(series[:, [0, 2]], block=2)
     assert found.adjusted[[0, 2]] == pytest.approx(alone.adjusted)
     assert np.isnan(superiority(np.zeros((100, 2))).consistent)
+
+
+def test_regression_what_a_strategy_lacks_is_what_those_above_it_lack_too():
+    """The step-down p-value of the second is at least that of the first; the years it needs were told without it, even 0."""
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        gains = rng.standard_normal((200, 6)) + np.linspace(0.0, 0.2, 6)
+        found = superiority(gains, block=2, resamples=200, seed=seed)
+        assert ((found.needed < 1) == (found.adjusted <= 0.05)).all()
+        steps = found.needed[np.argsort(-found.statistic)]
+        assert (steps[1:] >= steps[:-1]).all()
+        assert np.isinf(found.needed[found.statistic <= 0]).all()
+    assert np.isinf(superiority(gains, block=2, resamples=10).needed).all(), "10 resamples never reach 5 %"

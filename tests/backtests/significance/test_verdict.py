@@ -114,7 +114,7 @@ def test_one_strategy_alone_and_an_unknown_benchmark():
     alone = verdict(accounts({"x": MARKET}))
     assert alone.benchmark == "x"
     assert np.isnan(alone.pbo)
-    assert alone.finding == "No other strategy can be told from x."
+    assert alone.finding == "There is no other strategy to compare x with."
     with pytest.raises(InputError, match="benchmark 'y' is none of the strategies; choose from x"):
         verdict(accounts({"x": MARKET}), benchmark="y")
     with pytest.raises(InputError, match="trials is 0"):
@@ -135,3 +135,26 @@ def test_on_a_walk_forward_it_is_reproducible_and_has_a_section():
     reordered = replace(result, backtests=result.backtests[::-1])
     again = verdict(reordered).table.loc[found.table.index]
     np.testing.assert_allclose(again["p"], found.table["p"], atol=1e-9)
+
+
+def test_regression_accounts_that_cannot_be_compared_are_told_so():
+    half = verdict(accounts({"equal weight": MARKET, "half": 0.5 * MARKET, "copy": MARKET}))
+    assert half.sentences["half"] == "a multiple of equal weight, with the same Sharpe ratio"
+    assert half.sentences["copy"] == "the same account as equal weight"
+    assert half.finding == "No other strategy can be told from equal weight."
+    assert half.table["p"].isna().all()
+    assert np.isnan(half.pbo), "there is nothing to choose"
+    cash = verdict(accounts({"equal weight": MARKET, "cash": 0 * MARKET}), benchmark="cash")
+    assert cash.sentences["equal weight"] == "cannot be compared with cash"
+    assert cash.finding == "No other strategy can be compared with cash."
+    assert np.isnan(cash.pbo)
+
+
+def test_regression_bars_of_one_day_are_a_short_record_and_not_one_in_cash():
+    result = accounts({"equal weight": noise(0, length=300), "x": noise(1, length=300)})
+    index = pd.date_range("2020-01-02 09:30", periods=301, freq="min")
+    bars = Bars.make(index, ["a"], np.full((301, 1), 100.0))
+    found = verdict(replace(result, backtests=tuple(replace(b, index=index) for b in result), bars=bars))
+    assert found.sentences["x"] == "the record is too short to tell: it is within a day"
+    assert "in a day are more than chance" in found.section().shows
+    found.section().draw()
