@@ -134,15 +134,18 @@ DAYS = ("longest drawdown", "average holding")
 
 
 def formatted(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of metrics as text: fractions in per cent, days, ratios with two decimals, a dash where a metric is not defined."""
+    """A table of metrics as text: fractions in per cent, days, ratios with two decimals, a dash where a metric is not defined.
+
+    What is rounded to zero has no sign.
+    """
 
     def text(column: str, value: float) -> str:
         if not np.isfinite(value):
             return "–"
         if column in PER_CENT:
-            return f"{value:.1%}"
+            return f"{value:z.1%}"
         if column in DAYS:
             return f"{value:,.0f} d" if value >= 10 else f"{value:.1f} d"
-        return f"{value:.1f}x" if column == "turnover" else f"{value:.2f}"
+        return f"{value:z.1f}x" if column == "turnover" else f"{value:z.2f}"
 
     return pd.DataFrame({c: [text(c, v) for v in table[c]] for c in table.columns}, index=table.index)

@@ -14,6 +14,7 @@ liquidity in financial markets", Physical Review X 2011).
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from backtests.metrics.view import Account
 from markets import Bars, Costs, Execution, InputError
@@ -25,7 +26,8 @@ def capacity(account: Account, bars: Bars, *, impact: float = 1.0, kept: float =
     """Capital, in the money of the prices, at which impact leaves the fraction `kept` of the mean return per year.
 
     Orders are what the weights say: the change of a weight from mark to mark beyond what prices did to it. The return is net of
-    the costs that the account has paid; if these hold an impact, the capacity is what comes on top.
+    the costs that the account has paid; if these hold an impact, the capacity is what comes on top. Orders of the first bars,
+    before there is a volatility, pay by the first that there is.
 
     Parameters
     ----------
@@ -53,7 +55,10 @@ def capacity(account: Account, bars: Bars, *, impact: float = 1.0, kept: float =
     if not account.index.equals(bars.index):
         raise InputError(f"{bars.name}: these are not the bars of the account")
     market, _ = make_market(bars, Costs(impact=impact), Execution())
-    coefficient = market.impact[:-1]  # at the decision of each order
+    known = (
+        pd.DataFrame(market.impact).replace(0.0, np.nan).bfill().fillna(0.0)
+    )  # the first bars have no volatility yet
+    coefficient = known.to_numpy()[:-1]  # at the decision of each order
     returns, per_year = returns_of(account.equity), bars_per_year(bars.index)
     earned = float(returns.mean() * per_year)
     marks = bars.marks

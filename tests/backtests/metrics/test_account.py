@@ -74,3 +74,10 @@ def test_regression_a_single_day_of_minutes_is_not_annualised():
     found = metrics(index, equity, zeros, zeros, np.ones((390, 1)))
     assert found["total return"] == equity[-1] / equity[0] - 1
     assert np.isnan([found[name] for name in ("CAGR", "volatility", "Sharpe", "Sortino", "Calmar")]).all()
+
+
+def test_regression_what_is_rounded_to_zero_has_no_sign():
+    """An account that moves on few bars had a VaR of "-0.0%"."""
+    table = formatted(pd.DataFrame({"VaR": [-0.0, -0.0002, -0.02], "Sharpe": [-0.001, 0.004, -0.6]}))
+    assert table["VaR"].tolist() == ["0.0%", "0.0%", "-2.0%"]
+    assert table["Sharpe"].tolist() == ["0.00", "0.00", "-0.60"]

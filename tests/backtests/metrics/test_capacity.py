@@ -2,10 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from backtests import walk_forward
 from backtests.metrics import capacity
 from backtests.results import Backtest
 from markets import Bars, Costs, Execution, InputError, Plan, simulate
-from markets.common.statistics import returns_of
+from markets.accounting.market import make_market
+from markets.common.statistics import bars_per_year, returns_of
+from strategies import BuyAndHold
 
 
 def market(length=400, drift=0.002):
@@ -62,3 +65,14 @@ def test_errors_name_what_is_missing():
         capacity(found, bars[:-1])
     with pytest.raises(InputError, match=r"kept is 1\.5"):
         capacity(found, bars, kept=1.5)
+
+
+def test_regression_what_is_bought_on_the_first_bar_has_an_impact():
+    """There is no volatility yet on the first bars, so buy and hold paid nothing and its capacity was infinite."""
+    bars = market()
+    hold = walk_forward([BuyAndHold()], bars, costs="0bp", progress=False)[0]
+    first = make_market(bars, Costs(impact=1.0), Execution())[0].impact[2]
+    bought = hold.weights[1]
+    rate = (first * bought**1.5).sum() / 399 * bars_per_year(bars.index)
+    earned = returns_of(hold.equity).mean() * bars_per_year(bars.index)
+    assert capacity(hold, bars) == pytest.approx((0.5 * earned / rate) ** 2, rel=0.01)
