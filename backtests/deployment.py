@@ -172,12 +172,19 @@ def _with_rows(part: External, series: Any) -> External:
             )
         if len(times) != len(values):
             raise InputError(f"the request has {len(times)} times and {len(values)} values of {name}")
+        if not all(isinstance(time, str) for time in times):
+            raise InputError(f"the request: times of {name} must be ISO 8601, each a text in quotes")
         try:
             aware = bool(len(times)) and pd.Timestamp(times[0]).tz is not None
             index = pd.DatetimeIndex(pd.to_datetime(list(times), format="ISO8601", utc=aware))
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"the request: times of {name} must be ISO 8601 ({error})") from None
         columns[name] = pd.Series(list(values), index)
+        first = part.frame.columns[0]
+        if not index.equals(columns[first].index):
+            raise InputError(
+                f"the request has {first} and {name} at different times; they are one table of the model: send both at each time"
+            )
     frame = pd.DataFrame(columns)
     return part.continued(frame) if len(frame) else part
 
