@@ -118,7 +118,7 @@ def decide(strategy: PolicyStrategy | Blend, contract: DataContract, bars: Bars,
     series : mapping of str to mapping, optional
         What the external series of the model have become since it was registered: for each column ``times``, ISO 8601, at
         which values got known, in ascending order, and ``values``. What is not later than the series that the model holds is
-        left out.
+        left out. A value published late, when one about a later time was known, is not to be sent: a backtest ignores it.
 
     Returns
     -------

@@ -125,6 +125,8 @@ class External(ByFunction):
     def continued(self, frame: pd.Series | pd.DataFrame) -> External:
         """The same series with the later rows of `frame`, whose times are those at which values get known.
 
+        Each row is news: leave out a value that was published late, when one about a later time was known.
+
         Raises
         ------
         InputError
