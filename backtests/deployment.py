@@ -118,7 +118,7 @@ def decide(strategy: PolicyStrategy | Blend, contract: DataContract, bars: Bars,
     series : mapping of str to mapping, optional
         What the external series of the model have become since it was registered: for each column ``times``, ISO 8601, at
         which values got known, in ascending order, and ``values``. What is not later than the series that the model holds is
-        left out.
+        left out. A value published late, when one about a later time was known, is not to be sent: a backtest ignores it.
 
     Returns
     -------
@@ -172,12 +172,19 @@ def _with_rows(part: External, series: Any) -> External:
             )
         if len(times) != len(values):
             raise InputError(f"the request has {len(times)} times and {len(values)} values of {name}")
+        if not all(isinstance(time, str) for time in times):
+            raise InputError(f"the request: times of {name} must be ISO 8601, each a text in quotes")
         try:
             aware = bool(len(times)) and pd.Timestamp(times[0]).tz is not None
             index = pd.DatetimeIndex(pd.to_datetime(list(times), format="ISO8601", utc=aware))
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"the request: times of {name} must be ISO 8601 ({error})") from None
         columns[name] = pd.Series(list(values), index)
+        first = part.frame.columns[0]
+        if not index.equals(columns[first].index):
+            raise InputError(
+                f"the request has {first} and {name} at different times; they are one table of the model: send both at each time"
+            )
     frame = pd.DataFrame(columns)
     return part.continued(frame) if len(frame) else part
 

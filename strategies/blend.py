@@ -12,7 +12,7 @@ import pandas as pd
 from markets import Bars, InputError, Plan
 from strategies import serialization as saving
 from strategies.policy import PolicyStrategy
-from strategies.strategy import Strategy, latest, planned
+from strategies.strategy import Strategy, check_average, latest, planned
 
 
 class Blend(Strategy):
@@ -20,7 +20,8 @@ class Blend(Strategy):
 
     Opposite trades of the parts cancel before costs are charged. Positions on which the parts disagree become small, so a
     blend of policies trained with different seeds is an ensemble that keeps the positions they share. Stops have no mean: a part
-    with stops is refused, and the blend can have some (`strategies.limits.stops`).
+    with stops is refused, and the blend can have some (`strategies.limits.stops`). Nor has a position that one part leaves
+    alone, as `BuyAndHold` does, and another one trades.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ class Blend(Strategy):
     Raises
     ------
     InputError
-        When there are no parts.
+        When there are no parts; in `plan`, when plans have no mean.
     """
 
     def __init__(self, parts: Sequence[Strategy], name: str = "blend"):
@@ -60,11 +61,7 @@ class Blend(Strategy):
 
     def plan(self, bars: Bars) -> Plan:
         plans = [planned(part, bars) for part in self.parts]
-        for part, plan in zip(self.parts, plans, strict=True):
-            if plan.stops:
-                raise InputError(
-                    f"{self.name}: {part.name} has stops, which no average has; give them to the blend: Stops(Blend(...))"
-                )
+        check_average(self.name, self.parts, plans, np.ones((len(bars), len(plans))), "Blend(...)")
         nothing, at_once = np.zeros(bars.shape), np.ones(bars.shape)
         band = [nothing if p.band is None else p.band for p in plans]
         rate = [at_once if p.rate is None else p.rate for p in plans]

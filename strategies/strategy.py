@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from markets import Bars, InputError, Plan
@@ -36,6 +37,37 @@ def planned(strategy: Strategy, bars: Bars) -> Plan:
             "if it was computed with the history, return only the rows from bars.past on"
         )
     return plan
+
+
+def check_average(name: str, parts: Sequence[Strategy], plans: Sequence[Plan], weights: np.ndarray, whole: str) -> None:
+    """Raise `InputError` where plans have no average: those with stops, and a no-trade zone without end beside one that ends.
+
+    The average of such zones has no end either, so what the other parts want would never be traded.
+
+    Parameters
+    ----------
+    name : str
+        Who averages.
+    parts, plans : sequences of length K
+    weights : ndarray of shape (T, K)
+        A part of weight 0 is not asked.
+    whole : str
+        What to wrap instead of a part, such as ``Blend(...)``.
+    """
+    endless = []
+    for part, plan in zip(parts, plans, strict=True):
+        if plan.stops:
+            raise InputError(f"{name}: {part.name} has stops, which no average has; use Stops({whole})")
+        endless.append(np.zeros(plan.aim.shape, dtype=bool) if plan.band is None else np.isinf(plan.band))
+    held, counts = np.array(endless), (weights.T > 0)[:, :, None]
+    apart = (held & counts).any(axis=0) & (~held & counts).any(axis=0)
+    if apart.any():
+        row, column = np.argwhere(apart)[0]
+        part = parts[int(np.argmax((held & counts)[:, row, column]))]
+        raise InputError(
+            f"{name}: {part.name} leaves its positions alone (a no-trade zone without end) on bars where others trade, and of "
+            f"that there is no average; use parts that trade, or limit when the whole does, as in Rebalanced({whole})"
+        )
 
 
 def latest(times: Iterable[pd.Timestamp | None]) -> pd.Timestamp | None:

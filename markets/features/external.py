@@ -2,7 +2,8 @@
 
 At bar t the value is the last one known at the time of the bar `lag` bars before: nothing later is read, whatever the series
 holds. A value is known at its time, or when it was published. Of two values the one of the later time counts, also if the
-earlier one was published after it.
+earlier one was published after it. The last one stands for good: `External.ages` says how old it is, and a deployed model
+refuses one that is older than any was at registration.
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ class External(ByFunction):
         Bars of the market between the last value that may be read and the bar; at least 0. With 0 a value is read on the bar
         of the same time, which is right for what is known at the bar's close.
     published : str or sequence of times, optional
-        When values are known: a time after each row's own, such as ``"1D"`` or ``"28D"``, or a time for each row. By default
-        each row's own time. Dates beside bars within the day need it, as a day's value is not known as the day begins.
+        When values are known: a time after each row's own, such as ``"1D"`` or ``"28D"`` (days of the calendar in the zone of
+        the series), or a time for each row. By default each row's own time. Dates beside bars within the day need it, as a
+        day's value is not known as the day begins.
 
     Raises
     ------
@@ -122,6 +124,8 @@ class External(ByFunction):
 
     def continued(self, frame: pd.Series | pd.DataFrame) -> External:
         """The same series with the later rows of `frame`, whose times are those at which values get known.
+
+        Each row is news: leave out a value that was published late, when one about a later time was known.
 
         Raises
         ------
@@ -232,7 +236,7 @@ def _published(index: pd.DatetimeIndex, published: Any) -> np.ndarray:
         times = index
     elif isinstance(published, (str, pd.Timedelta)):
         try:
-            times = index + pd.Timedelta(published)
+            times = _later(index, pd.Timedelta(published))
         except ValueError:
             raise InputError(
                 f"external series: published is {published!r}; write a time such as '1D' or '28D'"
@@ -252,6 +256,15 @@ def _published(index: pd.DatetimeIndex, published: Any) -> np.ndarray:
             f"external series: row {row} ({index[row]}) is published at {times[row]}, which is before it or no time"
         )
     return unit.asi8
+
+
+def _later(index: pd.DatetimeIndex, delay: pd.Timedelta) -> pd.DatetimeIndex:
+    """Times after the delay. Whole days are those of the calendar, of which one a year has 23 hours, and one 25."""
+    if index.tz is None or delay % pd.Timedelta("1D"):
+        return index + delay
+    later = index.tz_localize(None) + delay
+    # of an hour that comes twice it is the second, and of one that is left out the first after it
+    return later.tz_localize(index.tz, ambiguous=np.zeros(len(index), dtype=bool), nonexistent="shift_forward")
 
 
 def _saved(config: Mapping[str, Any]) -> Records:

@@ -28,8 +28,8 @@ class DrawdownLimit(Limit):
     the limit for `wait` bars. As the highest value is one of the last `window` bars, that comes at the latest when the
     strategy has not fallen any more for so long.
 
-    A loss can exceed the limit by what happens between the close that breaks it and the fill; and after a re-entry the
-    account may lose again.
+    So it does not bound the drawdown of the account: a loss can exceed the limit by what happens between the close that breaks
+    it and the fill, and the losses of several re-entries add up. `KillSwitch` loses once.
 
     Attributes
     ----------

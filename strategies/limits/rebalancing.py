@@ -109,5 +109,5 @@ def _kept(wanted: Plan, held: Bars, due: np.ndarray) -> Plan:
     band = np.zeros(held.shape) if wanted.band is None else wanted.band[rows]
     trading = not_yet_traded(due, held.tradable) & ~before[:, None]
     rate = None if wanted.rate is None else wanted.rate[rows]
-    aim = np.where(before[:, None], 0.0, wanted.aim[rows])
+    aim = np.where(before[:, None] | ~held.listed, 0.0, wanted.aim[rows])  # what was delisted since is no target
     return replace(wanted, aim=aim, band=np.where(trading, band, np.inf), rate=rate)

@@ -1,4 +1,9 @@
-"""Limits on the size of positions: of one symbol, of a group of symbols, and of the whole book."""
+"""Limits on the size of positions: of one symbol, of a group of symbols, and of the whole book.
+
+They bound targets. The account is within them after a fill, and beyond them when prices have moved since, when the plan's rate
+lets it trade only part of the way, and, for groups and the book, by as much as no-trade zones allow: what `BuyAndHold` bought
+within a limit on groups is not sold when it has grown beyond it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ from strategies.limits.limit import Limit, scaled
 
 @dataclass(eq=False)
 class WeightLimit(Limit):
-    """No weight beyond ±`largest`, no-trade zone included: the zone ``aim ± band`` is cut to ``[−largest, largest]``.
+    """No target beyond ±`largest`, no-trade zone included: the zone ``aim ± band`` is cut to ``[−largest, largest]``.
 
     What is cut is not given to other symbols: it stays in cash.
 

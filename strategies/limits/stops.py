@@ -32,7 +32,8 @@ class Stops(Limit):
     loss, gain, trailing : float, optional
         Fractions above 0, such as 0.1. At least one is needed.
     cooldown : int, optional
-        At least 0. Without it, a symbol that is always wanted is never bought again.
+        At least 0. Without it, a symbol that is always wanted is never bought again; with it, when the strategy next trades
+        it (`BuyAndHold` never does).
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,10 @@ class TurnoverLimit(Limit):
     for wanted targets a, from nothing at the first bar held. Of a symbol that is no longer listed the target goes to 0 at
     once, and changes that prices make are not counted. An account that starts later buys its first positions in one go;
     `markets.Execution.turnover` limits that too.
+
+    The warm-up counts the bars in which a book of gross weight 1 is built up. From then on targets are the same wherever the
+    bars begin if they have caught up with the wanted ones since; if these move faster than the limit allows, that can take
+    much longer.
 
     Attributes
     ----------
@@ -43,11 +48,17 @@ class TurnoverLimit(Limit):
     def label(self) -> str:
         return f"turnover to {self.largest:.3g}"
 
+    @property
+    def memory(self) -> int:
+        return math.ceil(1 / self.largest)
+
     def plan(self, bars: Bars) -> Plan:
         held = bars.with_past()
         wanted, listed = self.wanted(held), held.listed
         aim, last = wanted.aim.copy(), np.zeros(held.shape[1])
         rows, at = market_rows(held)
+        if not len(rows):
+            return wanted
         for t in rows:
             last = np.where(listed[t], last, 0.0)
             change = wanted.aim[t] - last

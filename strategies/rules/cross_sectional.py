@@ -16,15 +16,16 @@ class CrossSectionalMomentum(Strategy):
 
     On the first bar of each month symbols are ranked by ``P_{t−skip} / P_{t−window}``, over their own bars. The best
     `fraction` of them share a weight of 1 equally; with `losers`, half of that, and the worst `fraction` share a weight of −½
-    equally. What is chosen is held until the next month. The last month is left out ("12 − 1"), as it tends to reverse. There
-    is no rank of a single symbol, and nothing is held.
+    equally. What is chosen is held until the next month. The last month is left out ("12 − 1"), as it tends to reverse
+    (Jegadeesh and Titman leave out a week; the month is that of Fama and French, "Multifactor explanations of asset pricing
+    anomalies", Journal of Finance 1996). There is no rank of a single symbol, and nothing is held.
 
     Parameters
     ----------
     window, skip : int
         In bars; ``0 <= skip < window``.
     fraction : float
-        Of the symbols that have a return, in (0, 0.5]; at least one.
+        Of the symbols that have a return, in (0, 0.5]; at least one, and at most half of them.
     losers : bool
         Whether losers are sold short. Otherwise winners alone are held.
     every : {"day", "week", "month", "quarter", "year"}
@@ -57,7 +58,8 @@ class CrossSectionalMomentum(Strategy):
         held = bars.with_past()
         traded = TradedBars(held.close)
         close, score = traded.packed(held.close), np.full(held.shape, np.nan)
-        score[self.window :] = close[self.window - self.skip : len(close) - self.skip] / close[: -self.window]
+        if len(held) > self.window:
+            score[self.window :] = close[self.window - self.skip : len(close) - self.skip] / close[: -self.window]
         score = np.where(held.listed, traded.unpacked(score), np.nan)
         starts = np.flatnonzero(period_starts(held, self.every))
         chosen = np.zeros((len(starts) + 1, held.shape[1]))  # the last row: nothing, before the first start
@@ -65,7 +67,7 @@ class CrossSectionalMomentum(Strategy):
             ranked = np.argsort(row, kind="stable")[: int(np.isfinite(row).sum())]  # NaN are last
             if len(ranked) < 2:
                 continue
-            count = max(round(self.fraction * len(ranked)), 1)
+            count = min(max(round(self.fraction * len(ranked)), 1), len(ranked) // 2)  # no symbol is on both sides
             weights[ranked[-count:]] = (0.5 if self.losers else 1.0) / count
             if self.losers:
                 weights[ranked[:count]] = -0.5 / count

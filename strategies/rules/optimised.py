@@ -45,6 +45,9 @@ class Optimised(Refitted):
         returns = past[1:] / past[:-1] - 1
         if returns.shape[1] == 1:
             return np.ones(1)
+        returns /= np.median(
+            returns.std(axis=0)
+        )  # a solver's tolerance is absolute, and variances of minutes are below it
         return _remembered(self.name, returns, self.weights)
 
     def weights(self, returns: np.ndarray) -> np.ndarray:

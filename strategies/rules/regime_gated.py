@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from markets import Bars, InputError, Plan, RegimeDetector
-from strategies.strategy import Strategy, planned
+from strategies.strategy import Strategy, check_average, planned
 
 
 class RegimeGated(Strategy):
@@ -40,7 +40,8 @@ class RegimeGated(Strategy):
     Raises
     ------
     InputError
-        When there are not as many strategies as regimes, or `window` is below `warmup`.
+        When there are not as many strategies as regimes, or `window` is below `warmup`; in `plan`, when plans of regimes that
+        are possible on a bar have no average: they have stops, or one leaves a position alone that another one trades.
     """
 
     def __init__(
@@ -84,14 +85,10 @@ class RegimeGated(Strategy):
 
     def plan(self, bars: Bars) -> Plan:
         plans = [planned(part, bars) for part in self.strategies]
-        for part, plan in zip(self.strategies, plans, strict=True):
-            if plan.stops:
-                raise InputError(
-                    f"{self.name}: {part.name} has stops, which no average has; use Stops(RegimeGated(...))"
-                )
         chance = np.full((len(bars), len(plans)), 1 / len(plans))
         if self._fitted:
             chance = self.detector.filter(bars).probabilities
+        check_average(self.name, self.strategies, plans, chance, "RegimeGated(...)")
         aim = _mixed([plan.aim for plan in plans], chance)
         band = rate = None
         if any(plan.band is not None for plan in plans):

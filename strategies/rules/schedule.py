@@ -9,7 +9,7 @@ import numpy as np
 from markets import Bars, InputError
 
 Period = Literal["day", "week", "month", "quarter", "year"]
-# Most days in each: as many daily bars as a decision may be old.
+# Most days in each: as many daily bars as a decision may be old. Of shorter bars it is more, which no warm-up counts.
 DAYS: dict[Period, int] = {"day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}
 
 

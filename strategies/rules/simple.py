@@ -32,7 +32,7 @@ class BuyAndHold(Strategy):
         aim[first:] = shared(bars.listed[first : first + 1].astype(np.float64))
         traded[: first + 1] = False  # the first decision fills at the next bar, so nothing counts as bought before
         bought = np.logical_or.accumulate(traded, axis=0)
-        return Plan(aim, np.where(bought, np.inf, 0.0))
+        return Plan(np.where(bars.listed, aim, 0.0), np.where(bought, np.inf, 0.0))
 
 
 class InverseVolatility(Strategy):

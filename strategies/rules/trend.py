@@ -71,7 +71,8 @@ class Donchian(Strategy):
         sell   close_t < min(low_{t-m}, ..., low_{t-1}),            m = max(window // 2, 1)
 
     Each listed symbol that was bought and not yet sold has the weight 1 / (number of listed symbols). Where bars have no highs
-    and lows, closes stand for them.
+    and lows, closes stand for them. What was bought before the first bar held is not known: until the next buy or sell a
+    decision depends on where the bars begin, however long the warm-up.
 
     Parameters
     ----------

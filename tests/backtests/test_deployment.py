@@ -89,9 +89,19 @@ VALUES = {"times": ["2004-06-15", "2004-06-16"], "values": [1.0, 2.0]}
         ({"vix": VALUES}, "without long rate in series: send times"),
         ({"vix": VALUES, "long rate": [1, 2]}, "without long rate in series"),
         ("much", "without vix in series"),
+        # regressions: a TypeError of pandas from joining times with and without a zone
+        ({"vix": VALUES, "long rate": {"times": [], "values": []}}, "vix and long rate at different times"),
+        (
+            {"vix": VALUES, "long rate": {"times": ["2030-01-01T00:00:00+00:00"], "values": [0.1]}},
+            "vix and long rate at different times",
+        ),
+        (
+            {"vix": VALUES, "long rate": {"times": [None], "values": [0.1]}},
+            "times of long rate must be ISO 8601, each a text",
+        ),
         ({"vix": VALUES, "long rate": VALUES | {"values": [1.0]}}, "2 times and 1 values of long rate"),
         ({"vix": VALUES, "long rate": VALUES | {"times": ["soon", "later"]}}, "times of long rate must be ISO 8601"),
-        ({"vix": VALUES, "long rate": VALUES | {"times": ["2004-06-15", "2004-06-17"]}}, "is nan in row 1"),
+        ({"vix": VALUES, "long rate": VALUES | {"times": ["2004-06-15", "2004-06-17"]}}, "at different times"),
         ({"vix": VALUES, "long rate": VALUES | {"values": [1.0, None]}}, "long rate is nan in row 1"),
         ({"vix": VALUES, "long rate": VALUES | {"values": ["low", "high"]}}, "must be numbers"),
         ({name: VALUES | {"times": VALUES["times"][::-1]} for name in ("vix", "long rate")}, "row 1 .* comes after"),

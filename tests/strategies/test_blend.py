@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from markets import InputError
-from strategies import Blend, EqualWeight, InverseVolatility, Momentum, Plan, Strategy
+from strategies import Blend, BuyAndHold, EqualWeight, InverseVolatility, Momentum, Plan, Strategy
 
 
 class Fixed(Strategy):
@@ -59,3 +59,13 @@ def test_what_cannot_be_saved_or_read_is_named(tmp_path):
         Blend([EqualWeight()]).save(tmp_path)
     with pytest.raises(InputError, match="not a saved blend"):
         Blend.load(tmp_path)
+
+
+def test_regression_a_part_that_leaves_positions_alone_has_no_mean_with_one_that_trades(bars):
+    """The mean of an endless no-trade zone and another one is endless: momentum was never traded after the first bar."""
+    with pytest.raises(
+        InputError, match=r"^blend: buy and hold leaves its positions alone .* Rebalanced\(Blend\(\.\.\.\)\)"
+    ):
+        Blend([Momentum(20), BuyAndHold()]).plan(bars)
+    band = Blend([BuyAndHold(), BuyAndHold()]).plan(bars).band
+    np.testing.assert_array_equal(band, BuyAndHold().plan(bars).band)

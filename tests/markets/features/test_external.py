@@ -210,3 +210,21 @@ def test_a_rule_of_ones_own_reads_it_without_looking_ahead(bars):
     series = pd.Series(np.sin(np.arange(len(bars))), bars.index, name="fear")
     assert find_lookahead(lambda: Fearful(series, 1), bars[-200:], cuts=4, progress=False) == []
     assert 0.3 < (Fearful(series, 1).plan(bars).aim.sum(axis=1) > 0).mean() < 0.7
+
+
+def test_regression_a_day_of_25_hours_ends_at_midnight():
+    """24 hours after midnight of 1 November 2020 it was 23:00 in New York, and the day not over."""
+    zone = "America/New_York"
+    daily = vix(pd.date_range("2020-11-01", periods=3, tz=zone))
+    index = pd.date_range("2020-11-01 20:00", periods=60, freq="h", tz=zone)
+    found = External(daily, lag=0, published="1D").joined(bars_on(index))[:, 0]
+    assert np.isnan(found[index < pd.Timestamp("2020-11-02", tz=zone)]).all()
+    assert np.isfinite(found[index >= pd.Timestamp("2020-11-02", tz=zone)]).all()
+
+
+def test_regression_a_day_of_23_hours_ends_at_midnight():
+    zone = "America/New_York"
+    daily = vix(pd.date_range("2020-03-08", periods=3, tz=zone))
+    index = pd.date_range("2020-03-08 20:00", periods=60, freq="h", tz=zone)
+    found = External(daily, lag=0, published="1D").joined(bars_on(index))[:, 0]
+    np.testing.assert_array_equal(np.isfinite(found), index >= pd.Timestamp("2020-03-09", tz=zone))

@@ -4,7 +4,7 @@ import pytest
 import samples
 
 from markets import Bars, Costs, Execution, InputError, simulate
-from strategies import EqualWeight, InverseVolatility, Rebalanced, RebalancedOnDrift
+from strategies import BuyAndHold, EqualWeight, InverseVolatility, Rebalanced, RebalancedOnDrift
 
 CLOSE = Execution(fill="next_close", borrowing=True, gross=2.0)
 
@@ -75,3 +75,16 @@ def test_settings_are_checked():
         Rebalanced(EqualWeight(), "moon")
     with pytest.raises(InputError, match="drift is 0"):
         RebalancedOnDrift(EqualWeight(), 0)
+
+
+def test_regression_a_symbol_delisted_within_the_period_is_no_target():
+    bars = samples.regime_bars(60, 2, seed=1)
+    close = bars.close.copy()
+    close[50:, 1] = np.nan
+    bars = Bars.make(bars.index, bars.symbols, close, delisted={bars.symbols[1]: bars.index[50]})
+    assert not bars.listed[50:, 1].any()
+    for strategy in (Rebalanced(EqualWeight(), "quarter"), BuyAndHold()):
+        aim = strategy.plan(bars).aim
+        assert aim[49, 1] == 0.5
+        assert not aim[50:, 1].any()
+        np.testing.assert_array_equal(aim[50:, 0], 0.5)

@@ -4,7 +4,7 @@ import samples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from markets import InputError
+from markets import Bars, InputError
 from strategies import EqualWeight, InverseVolatility, Momentum, TurnoverLimit
 
 
@@ -32,3 +32,17 @@ def test_a_limit_that_does_not_bind_changes_nothing(bars):
 def test_settings_are_checked():
     with pytest.raises(InputError, match="turnover limit: largest is 0"):
         TurnoverLimit(EqualWeight(), 0)
+
+
+def test_regression_bars_before_the_first_close():
+    bars = samples.regime_bars(60, 2, seed=1)
+    close = bars.close.copy()
+    close[:8] = np.nan
+    bars = Bars.make(bars.index, bars.symbols, close)
+    assert not TurnoverLimit(EqualWeight()).plan(bars[:5]).aim.any()
+
+
+def test_regression_the_warm_up_counts_the_bars_in_which_the_book_is_built(bars):
+    limit = TurnoverLimit(EqualWeight(), 0.02)
+    assert limit.warmup == 50
+    np.testing.assert_allclose(limit.plan(bars[100:160].without_past()).aim[49:].sum(axis=1), 1)

@@ -70,3 +70,16 @@ def test_a_single_symbol_has_no_rank():
 def test_settings_are_checked(settings, message):
     with pytest.raises(InputError, match=message):
         CrossSectionalMomentum(**settings)
+
+
+@pytest.mark.parametrize("symbols", [3, 7])
+def test_regression_half_of_an_odd_number_of_symbols_puts_none_on_both_sides(symbols):
+    rule = CrossSectionalMomentum(60, 5, fraction=0.5, losers=True)
+    last = rule.plan(trending(np.linspace(-0.002, 0.002, symbols))).aim[-1]
+    each = 0.5 / (symbols // 2)
+    half = [each] * (symbols // 2)
+    np.testing.assert_allclose(last, [*(-np.array(half)), 0, *half])
+
+
+def test_regression_fewer_bars_than_the_window_but_more_than_the_skip():
+    assert not CrossSectionalMomentum(10, 9).plan(trending([0.001, 0.002], days=8)).aim.any()

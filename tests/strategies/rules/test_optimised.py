@@ -155,4 +155,27 @@ def test_weights_are_skfolios_on_the_returns_of_the_window(kind):
     aim = kind(252).plan(bars).aim
     days = np.flatnonzero((bars.index >= first) & (bars.index < "2009-07-01"))
     assert len(days) > 20
+    returns /= returns.std(ddof=0).median()  # at their own scale skfolio's are less exact
     np.testing.assert_allclose(aim[days], np.tile(model.fit(returns.to_numpy()).weights_, (len(days), 1)), atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scale", [0.1, 0.01, 0.001])
+def test_regression_weights_do_not_depend_on_the_length_of_the_bars(kind, scale):
+    """Variances of minutes are below the solver's absolute tolerance: it stopped anywhere."""
+    rng = np.random.default_rng(0)
+    returns = rng.normal(0.0005, 0.01, (252, 10)) * np.linspace(0.5, 2, 10) + rng.normal(0, 0.008, (252, 1))
+    close = np.vstack([np.ones(10), np.cumprod(1 + returns * scale, axis=0)])
+    covariance, mean = np.cov(returns.T), returns.mean(axis=0)
+    found = kind(252).held(close, close[-1:], np.ones((1, 10), dtype=bool))
+    if kind is RiskParity:
+        np.testing.assert_allclose(found, kind().weights(returns), atol=1e-6)
+        return
+    gradient = covariance @ found
+    if kind is MaximumSharpe:
+        gradient = gradient / (found @ gradient) - mean / (found @ mean)
+    else:
+        gradient = gradient / (found @ gradient) - 1
+    # Karush, Kuhn and Tucker: 0 where something is held, and not below it elsewhere
+    assert gradient.min() > -1e-3
+    np.testing.assert_allclose(gradient[found > 1e-3], 0, atol=1e-3)

@@ -91,3 +91,9 @@ def test_settings_are_checked(fitted):
     with pytest.raises(InputError, match="window is 100; it must be at least the warm-up of 252"):
         RegimeGated(fitted, PARTS, window=100)
     assert RegimeGated(fitted, PARTS, refit=False).adapt(None).adapts is False
+
+
+def test_regression_a_part_that_leaves_positions_alone_is_not_averaged(bars, fitted):
+    """Regimes are hardly ever impossible to a filter, so nothing was traded after the first bar."""
+    with pytest.raises(InputError, match=r"^regime gated: buy and hold leaves .* Rebalanced\(RegimeGated\(\.\.\.\)\)"):
+        RegimeGated(fitted, (BuyAndHold(), Momentum(20)), refit=False).plan(bars[700:])
