@@ -100,7 +100,8 @@ def test_regression_a_short_last_fold_does_not_make_the_finding(bars, left):
     assert len(chosen.folds) == 4
     assert f"the account that traded them {chosen.backtest.metrics['Sharpe']:.2f};" in chosen.section().finding
     last = chosen.folds.iloc[-1]
-    assert np.isnan(last["rank"]) == np.isnan(last["out of sample"]) == (left < 3)
+    assert np.isnan(last["rank"]) == np.isnan(last["out of sample"])
+    assert np.isnan(last["rank"]) or left == 3
 
 
 def test_regression_settings_that_do_the_same_are_not_beaten(bars):
