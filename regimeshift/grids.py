@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 
 def grid_from_words(words: Sequence[str]) -> dict[str, tuple[int | float | str, ...]]:
@@ -28,7 +29,11 @@ def grid_from_words(words: Sequence[str]) -> dict[str, tuple[int | float | str, 
             raise InputError(f"--grid {word}: write name=start:stop:step or name=a,b,c, as in fast=5:50:5")
         if name in grid:
             raise InputError(f"--grid {word}: {name} is there twice; give all its values at once")
-        grid[name] = _range(word, text) if ":" in text else tuple(_value(part) for part in text.split(","))
+        grid[name] = _range(word, text) if ":" in text else tuple(_value(part.strip()) for part in text.split(","))
+        if "" in grid[name]:
+            raise InputError(f"--grid {word}: a value is empty; write the values with one comma between two")
+        if any(isinstance(value, float) and not isfinite(value) for value in grid[name]):
+            raise InputError(f"--grid {word}: a value is not finite; give numbers that are")
     return grid
 
 
@@ -39,8 +44,8 @@ def _range(word: str, text: str) -> tuple[int | float, ...]:
     if len(ends) != text.count(":") + 1 or len(ends) not in (2, 3):
         raise InputError(f"--grid {word}: a range is start:stop:step, of numbers, as in fast=5:50:5")
     start, stop, step = (*ends, 1)[:3]
-    if not step > 0 or not start < stop:
-        raise InputError(f"--grid {word}: the step must be above 0, and the stop above the start")
+    if not step > 0 or not start < stop or not all(map(isfinite, (start, stop, step))):
+        raise InputError(f"--grid {word}: the step must be above 0, and the stop above the start, all finite")
     if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int):
         return tuple(range(start, stop, step))
     # a float step need not fit; rounding keeps 0.1 + 0.2 from being 0.30000000000000004

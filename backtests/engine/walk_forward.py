@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from backtests.engine.accounts import accounts
 from backtests.engine.cache import Cache
 from backtests.engine.combinatorial import CombinatorialPurged, Paths, median_path
 from backtests.engine.folds import Split, walk_forward_splits
@@ -20,7 +21,7 @@ from backtests.engine.parallel import run_all
 from backtests.engine.protocols import Adaptive, Learner, learns
 from backtests.engine.task_cuts import WindowTasks
 from backtests.results import Backtest, Backtests, Event, Fold
-from markets import Bars, Costs, Execution, InputError, RegimePath, simulate
+from markets import Bars, Costs, Execution, InputError, RegimePath
 from markets.accounting.market import resolve_fill
 from markets.bars.time_spans import moment
 from markets.common.words import count
@@ -278,12 +279,6 @@ def _account(path: list[tuple[tuple[int, int], Piece]], bars: Bars, costs: Costs
     """One account that executes the joined plan of a path."""
     pieces = [piece for _, piece in path]
     plan = Plan.join([piece.plan for piece in pieces])
-    paths = simulate(bars, plan, costs=costs, execution=execution)
-    equity = paths.equity[0]
-    weights = paths.shares[0]
-    weights *= bars.marks  # in place: panels may be large
-    weights /= np.where(equity > 0, equity, np.inf)[:, None]
-    np.nan_to_num(weights, copy=False)  # symbols that are not listed yet have no mark
     last = pieces[-1]
     fingerprint = last.fingerprint
     if fingerprint is not None and len(pieces) > 1:
@@ -295,9 +290,10 @@ def _account(path: list[tuple[tuple[int, int], Piece]], bars: Bars, costs: Costs
     folds = tuple(
         Fold((index[first], index[end - 1]), piece.trained_until, piece.adapted_until) for (first, end), piece in path
     )
-    return Backtest(
-        last.name, bars.index, bars.symbols, equity, paths.cost[0], paths.traded[0], weights, plan, fingerprint,
-        paths.scaled[0], paths.afforded[0], remark, _known(bars, execution), folds, _events(path, bars),
+    (account,) = accounts(bars, [plan], costs=costs, execution=execution, name=last.name)
+    return replace(
+        account, fingerprint=fingerprint, remark=remark, known=_known(bars, execution), folds=folds,
+        events=_events(path, bars),
     )  # fmt: skip
 
 

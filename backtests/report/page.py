@@ -125,7 +125,7 @@ def _configuration(result: Backtests) -> str:
 
 
 def _script(result: Backtests, verdict: Judged | None) -> str:
-    held = json.dumps(content(result, verdict), separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
+    held = json.dumps(content(result, verdict), separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     code = "".join(_asset(name) for name in _SCRIPTS)
     return f"<script type=application/json id=payload>{held}</script><script>{{{code}}}</script>"
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from backtests.engine.accounts import accounts
 from backtests.engine.protocols import Adaptive
 from backtests.engine.walk_forward import walk_forward
 from backtests.metrics import METRICS, formatted
 from backtests.results import Backtest
-from markets import Bars, Costs, Execution, InputError, simulate
+from markets import Bars, Costs, Execution, InputError
 from markets.common.words import count
 from strategies import Plan, Strategy
 from strategies.strategy import planned
@@ -23,9 +24,6 @@ from strategies.strategy import planned
 LESS_IS_BETTER = (
     "volatility", "max drawdown", "longest drawdown", "VaR", "expected shortfall", "kurtosis", "turnover", "costs", "cost drag"
 )  # fmt: skip
-# What the parts of a plan are that keeps the account in cash; band and rate are so where a strategy leaves them out.
-IDLE = {"aim": 0.0, "band": 0.0, "rate": 1.0}
-_TOGETHER = 2**22  # weights (plans × bars × symbols) simulated in one call, which bounds the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +113,17 @@ class Case:
 
     @property
     def value(self) -> float:
-        """The metric of the backtest itself."""
-        return self.of(self.account)
+        """The metric of the backtest itself.
+
+        Raises
+        ------
+        InputError
+            When it is not defined, so that nothing can be compared with it.
+        """
+        value = self.of(self.account)
+        if not np.isfinite(value):
+            raise InputError(f"{self.strategy.name} has no {self.metric} on these bars; compare another metric")
+        return value
 
     def of(self, backtest: Backtest) -> float:
         """The metric of some backtest."""
@@ -145,33 +152,5 @@ class Case:
         return replace(self, bars=bars)
 
     def accounts(self, plans: Sequence[Plan], costs: Costs | None = None) -> Iterator[Backtest]:
-        """The accounts of plans for these bars, many in one call of `simulate`; `costs` in place of those of the case."""
-        together = max(_TOGETHER // self.bars.close.size, 1) if all(_plain(plan) for plan in plans) else 1
-        for first in range(0, len(plans), together):
-            some = plans[first : first + together]
-            paths = simulate(
-                self.bars, some[0] if len(some) == 1 else _stacked(some), costs=costs or self.costs, execution=self.execution
-            )  # fmt: skip
-            for k, plan in enumerate(some):
-                equity = paths.equity[k]
-                weights = paths.shares[k] * self.bars.marks / np.where(equity > 0, equity, np.inf)[:, None]
-                yield Backtest(
-                    name=self.strategy.name, index=self.bars.index, symbols=self.bars.symbols, equity=equity,
-                    cost=paths.cost[k], traded=paths.traded[k], weights=np.nan_to_num(weights), plan=plan,
-                    scaled=paths.scaled[k], afforded=paths.afforded[k],
-                )  # fmt: skip
-
-
-def _plain(plan: Plan) -> bool:
-    """Whether a plan has no other parts than aim, band and rate, of which the default is known."""
-    return all(getattr(plan, part.name) is None for part in fields(plan) if part.name not in IDLE)
-
-
-def _stacked(plans: Sequence[Plan]) -> Plan:
-    """Plans (T, A) as one of shape (B, T, A)."""
-    parts: dict[str, np.ndarray | None] = {}
-    for part, idle in IDLE.items():
-        found = [getattr(plan, part) for plan in plans]
-        full = [np.full(plan.aim.shape, idle) if v is None else v for plan, v in zip(plans, found, strict=True)]
-        parts[part] = np.stack(full) if any(values is not None for values in found) else None
-    return Plan(**parts)  # type: ignore[arg-type]
+        """The accounts of plans for these bars; `costs` in place of those of the case."""
+        return accounts(self.bars, plans, costs=costs or self.costs, execution=self.execution, name=self.strategy.name)

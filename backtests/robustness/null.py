@@ -74,6 +74,7 @@ def compare_with_random(
         raise InputError(
             f"{case.bars.name} has one symbol, among which nothing can be divided at random; give two or more"
         )
+    value = case.value
     columns = list(dict.fromkeys([case.metric, "turnover", "costs"]))
     known = _Known(case.strategy.name, Plan(_reached(case.plan)))
     work = (
@@ -93,14 +94,14 @@ def compare_with_random(
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     values = found[:, 0]
     turnover = float(np.nanmedian(found[:, columns.index("turnover")]))
-    beaten = float(case.better(case.value, values).mean())
+    beaten = float(case.better(value, values).mean())
 
     def draw() -> Any:
-        return histogram({"random weights": values}, case.value, case.metric)
+        return histogram({"random weights": values}, value, case.metric)
 
     return Section(
         "Random weights",
-        f"{case.strategy.name}: {case.metric} {case.text(case.value)} is better than {beaten:.0%} of {accounts:,} accounts of "
+        f"{case.strategy.name}: {case.metric} {case.text(value)} is better than {beaten:.0%} of {accounts:,} accounts of "
         f"random weights with its exposure (median {case.text(float(np.nanmedian(values)))}); it turned over "
         f"{metrics['turnover']:.1f}x per year, they {turnover:.1f}x.",
         "Whether the choice of symbols was worth more than chance: the exposure of each bar is the strategy's, and so is about "

@@ -23,7 +23,7 @@ from backtests.robustness.progress import tracked
 from backtests.section import Section
 from markets import InputError
 from markets.common.words import count
-from strategies import Plan, Strategy
+from strategies import Plan
 
 SHARES = (-0.5, -0.25, -0.1, 0.1, 0.25, 0.5)
 _NOT_SETTINGS = ("seed",)  # another seed is another draw, not a neighbour
@@ -195,7 +195,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_strategy(value: Any) -> bool:
-    return isinstance(value, Strategy) or (hasattr(value, "adapt") and hasattr(value, "name"))
+    """Whether it is one; a class that builds some is not."""
+    return not isinstance(value, type) and hasattr(value, "adapt") and hasattr(value, "name")
 
 
 def _shown(value: Any) -> str:

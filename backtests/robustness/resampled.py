@@ -148,7 +148,8 @@ def _on_another(
     other = case.with_bars(market[before:])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that a model has seen these dates: they are not these bars
-        return other.value, other.with_strategy(EqualWeight()).value
+        equal = other.with_strategy(EqualWeight())
+        return other.of(other.account), equal.of(equal.account)
 
 
 def _summary(case: Case, real: float, equal: float, found: np.ndarray) -> dict[str, float]:

@@ -12,14 +12,14 @@ costs of trading are stated, multiples are of 1 bp per side.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from backtests.robustness.case import IDLE, Case
+from backtests.robustness.case import Case
 from backtests.robustness.drawing import figure
 from backtests.section import Section
 from markets import Costs
@@ -57,9 +57,13 @@ def trade_worse(case: Case) -> Section:
     curve = [case.of(next(case.accounts([case.plan], costs.scaled(times)))) for times in _CURVE]
     thrice, late = (case.of(accounts[row]) for row in ("costs × 3", "one bar later"))
     equal = case.with_strategy(EqualWeight()).plan
+    ours, theirs = (account.equity[-1] for account in case.accounts([case.plan, equal]))
+    behind = break_even(case, against=equal)
     ends = [
         _in_words(break_even(case), costs, "the gain is gone"),
-        _in_words(break_even(case, against=equal), costs, "equal weight earns more"),
+        "it earns more than equal weight, which trades more, and would not without costs"
+        if behind == 0 and ours > theirs
+        else _in_words(behind, costs, "equal weight earns more"),
     ]
 
     def draw() -> Any:
@@ -86,17 +90,8 @@ def trade_worse(case: Case) -> Section:
 
 def later(plan: Plan, bars: int = 1) -> Plan:
     """The plan with each decision executed `bars` bars later; until the first one the account is in cash."""
-
-    def shifted(name: str) -> np.ndarray | None:
-        values = getattr(plan, name)
-        if values is None:
-            return None
-        head = np.repeat(values[:1], bars, axis=0)
-        if name in IDLE:
-            head[:] = IDLE[name]
-        return np.concatenate([head, values])[: len(values)]
-
-    return Plan(**{part.name: shifted(part.name) for part in fields(plan)})  # type: ignore[arg-type]
+    late = plan.map(lambda part: np.concatenate([np.repeat(part[:1], bars, axis=0), part])[: len(part)])
+    return replace(late, aim=np.where(np.arange(len(plan.aim))[:, None] < bars, 0.0, late.aim))
 
 
 def break_even(case: Case, *, against: Plan | None = None) -> float:

@@ -12,14 +12,13 @@ adapted once, on all bars before the compared rows: its adaptation may read them
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from backtests.robustness.case import IDLE, Case
+from backtests.robustness.case import Case
 from backtests.robustness.drawing import figure
 from backtests.section import Section
 from markets import Bars, InputError
@@ -146,13 +145,10 @@ def _difference(strategy: Strategy, bars: Bars, rows: int, whole: Plan, count: i
     worst = Difference(count, 0.0)
     for before in ("history", "rows"):
         other = _plan(strategy, bars, rows, count, before)
-        for part in (part.name for part in fields(Plan)):
-            one, two = getattr(other, part), getattr(whole, part)
-            if one is None and two is None:
-                continue
-            one, two = (np.full(whole.aim.shape, IDLE.get(part, np.nan)) if x is None else x for x in (one, two))
+        for part in other.parts | whole.parts:
+            one, two = other.part(part), whole.part(part)
             with np.errstate(invalid="ignore"):
-                apart = np.where(one == two, 0.0, np.abs(one - two))  # two infinite bands are equal
+                apart = np.where(one == two, 0.0, np.abs(one - two))  # two infinite ones are equal
             row, column = divmod(int(np.argmax(apart)), apart.shape[1])
             if apart[row, column] > worst.size:
                 time = str(bars.index[len(bars) - rows + row]).removesuffix(" 00:00:00")

@@ -6,7 +6,7 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -16,8 +16,8 @@ from joblib.parallel import get_active_backend
 from numba import config
 from rich.progress import Progress
 
+from backtests.engine.accounts import accounts, batches, stacked
 from backtests.engine.walk_forward import walk_forward
-from backtests.results import Backtest
 from backtests.sweeps.grid import label
 from markets import Bars, Costs, Execution, InputError, simulate
 from markets.common.progress import visible
@@ -184,7 +184,7 @@ def _part(job: Job, settings: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, 
             figures[i], equity[i] = found, curve if job.equity else 0.0
 
     with ThreadPoolExecutor(config.NUMBA_NUM_THREADS) as pool:
-        for plans in _batches(_plans(job, settings), max(_LEAST_WORK // job.bars.close.size, 1)):
+        for plans in batches(_plans(job, settings), _LEAST_WORK // job.bars.close.size):
             waiting.append(pool.submit(one, done, plans))
             done += len(plans)
             if len(waiting) > 2 * config.NUMBA_NUM_THREADS:
@@ -213,34 +213,14 @@ def _plans(job: Job, settings: Sequence[Mapping[str, Any]]) -> Iterator[Plan]:
             yield planned(rule, job.bars)
 
 
-def _batches(plans: Iterable[Plan], size: int) -> Iterator[list[Plan]]:
-    """Up to `size` plans at a time, which have the same parts."""
-    batch: list[Plan] = []
-    for plan in plans:
-        if len(batch) == size or (batch and _parts(batch[0]) != _parts(plan)):
-            yield batch
-            batch = []
-        batch.append(plan)
-    if batch:
-        yield batch
-
-
-def _parts(plan: Plan) -> list[str]:
-    return [part.name for part in fields(plan) if getattr(plan, part.name) is not None]
-
-
 def _accounts(job: Job, plans: Sequence[Plan], span: float) -> Iterator[tuple[list[float], np.ndarray]]:
-    """Metrics and equity of each of some plans."""
-    quick = set(job.metrics) <= QUICK.keys()
-    plan = plans[0]
-    if len(plans) > 1:
-        plan = Plan(**{part: np.stack([getattr(p, part) for p in plans]) for part in _parts(plan)})
-    paths = simulate(job.bars, plan, costs=job.costs, execution=job.execution, holdings=not quick)
-    for i, (equity, cost, traded) in enumerate(zip(paths.equity, paths.cost, paths.traded, strict=True)):
-        if quick:
-            account = Account(equity, cost, traded, span)
-            yield [float(QUICK[name](account)) for name in job.metrics], equity
-            continue
-        weights = np.nan_to_num(paths.shares[i] * job.bars.marks / np.where(equity > 0, equity, np.inf)[:, None])
-        found = Backtest("", job.bars.index, job.bars.symbols, equity, cost, traded, weights, plans[i]).metrics
-        yield [found[name] for name in job.metrics], equity
+    """Metrics and equity of each of some plans of the same parts."""
+    if not set(job.metrics) <= QUICK.keys():
+        for found in accounts(job.bars, plans, costs=job.costs, execution=job.execution):
+            figures = found.metrics
+            yield [figures[name] for name in job.metrics], found.equity
+        return
+    paths = simulate(job.bars, stacked(plans), costs=job.costs, execution=job.execution, holdings=False)
+    for equity, cost, traded in zip(paths.equity, paths.cost, paths.traded, strict=True):
+        account = Account(equity, cost, traded, span)
+        yield [float(QUICK[name](account)) for name in job.metrics], equity

@@ -20,7 +20,7 @@ class Grid:
     Attributes
     ----------
     values : dict of str to tuple
-        Values of each parameter, in the order given.
+        Values of each parameter: numbers from the smallest to the largest, others in the order given.
     settings : tuple of dict
         The combinations that are in the grid, the last parameter changing fastest.
     """
@@ -39,7 +39,7 @@ class Grid:
         """
         if isinstance(grid, Grid):
             return grid
-        values = {name: tuple(given) for name, given in grid.items()}
+        values = {name: _in_order(tuple(given)) for name, given in grid.items()}
         if not values:
             raise InputError("the grid is empty; give values of each parameter, as in {'window': range(10, 200, 10)}")
         for name, given in values.items():
@@ -89,7 +89,7 @@ class Grid:
         )  # what is not in the grid is no neighbour
         lattice[places] = np.where(np.isnan(scores), -np.inf, scores)
         for axis, given in enumerate(self.values.values()):
-            if all(isinstance(value, (int, float, np.number)) and not isinstance(value, bool) for value in given):
+            if _numeric(given):
                 lattice = _lowest_of_three(lattice, axis)
         return lattice[places]
 
@@ -121,6 +121,15 @@ def label(setting: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in setting.items()
     )
+
+
+def _numeric(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, (int, float, np.number)) and not isinstance(value, bool) for value in values)
+
+
+def _in_order(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Numbers in order, so that neighbours in the list are neighbours in size."""
+    return tuple(sorted(values)) if _numeric(values) else values
 
 
 def _lowest_of_three(values: np.ndarray, axis: int) -> np.ndarray:

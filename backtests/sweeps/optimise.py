@@ -67,7 +67,7 @@ class Optimised(Strategy):
     Raises
     ------
     InputError
-        When a setting is out of range, or a metric is not one of equity alone.
+        When a setting is out of range, a metric is not one of equity alone, or the strategy adapts.
     """
 
     adapts = True
@@ -96,7 +96,13 @@ class Optimised(Strategy):
         self.train, self.choose, self.scheme, self.purge = train, choose, scheme, purge
         self.costs, self.execution = Costs.parse(costs), execution or Execution()
         self.name = name or f"optimised {name_of(strategy)}"
-        self._warm = max(self.strategy(**setting).warmup for setting in self.grid.settings)
+        rules = [self.strategy(**setting) for setting in self.grid.settings]
+        if any(rule.adapts for rule in rules):
+            raise InputError(
+                f"{self.name}: {name_of(strategy)} adapts, and would be followed adapted but traded as it is built; optimise one "
+                "that does not, or compare its settings with `sweep`"
+            )
+        self._warm = max(rule.warmup for rule in rules)
         self.warmup = self._warm + train + purge
         self._chosen: dict[str, dict[str, Any]] = {}  # by the hash of the bars so far
 
@@ -196,8 +202,9 @@ class Optimisation:
     folds : DataFrame
         One row per fold, indexed by the bar at which it was chosen: the parameters; ``in sample`` and ``out of sample``, the
         metric of the chosen setting's account over the bars it was chosen on and over the fold; ``rank``, the share of the
-        other settings that did no better than it out of sample; ``correlation``, the rank correlation over all settings of the
-        metric in and out of sample; ``changed``, whether the setting is another than in the fold before.
+        other settings that did worse than it out of sample, where equal ones count as half; ``correlation``, the rank
+        correlation over all settings of the metric in and out of sample; ``changed``, whether the setting is another than in
+        the fold before.
     metric : str
     trials : int
         Number of settings tried, for the deflated Sharpe ratio.
@@ -222,13 +229,14 @@ class Optimisation:
     def section(self) -> Section:
         """How stable the choice was, as a section of a report."""
         folds, metric = self.folds, self.metric
-        inside, outside = (in_words(metric, folds[column].mean()) for column in ("in sample", "out of sample"))
+        inside, outside = in_words(metric, folds["in sample"].mean()), in_words(metric, self.backtest.metrics[metric])
+        rank = folds["rank"].mean()
+        ahead = "" if np.isnan(rank) else f", and out of sample it was ahead of {rank:.0%} of the others"
         return Section(
             title=f"Walk-forward optimisation of {name_of(self.strategy.strategy)}",
             finding=(
-                f"{metric} of the chosen setting was {inside} in sample and {outside} out of sample, in the mean of "
-                f"{count(len(folds), 'fold')}; another setting was chosen {count(self.changes, 'time')}, and out of sample "
-                f"it was ahead of {folds['rank'].mean():.0%} of the others."
+                f"{metric} of the chosen setting was {inside} in sample, in the mean of {count(len(folds), 'fold')}, and that of "
+                f"the account that traded them {outside}; another setting was chosen {count(self.changes, 'time')}{ahead}."
             ),
             shows="What choosing by this rule would have earned: each choice was made from the bars before it alone.",
             does_not_show=(
@@ -327,13 +335,13 @@ def _fold(
     at = rule.grid.settings.index(setting)
     inside = training.table[rule.metric]
     outside = part(followed, start, last + 1, (rule.metric,)).table[rule.metric]
-    others = np.delete(outside.to_numpy(), at)
-    better = sign(rule.metric)
+    ahead = sign(rule.metric) * (outside.iloc[at] - np.delete(outside.to_numpy(), at))
+    known = ahead[np.isfinite(ahead)]
     return {
         **setting,
         "in sample": inside.iloc[at],
         "out of sample": outside.iloc[at],
-        "rank": float((better * others <= better * outside.iloc[at]).mean()) if len(others) else np.nan,
+        "rank": float(((known > 0) + 0.5 * (known == 0)).mean()) if len(known) else np.nan,
         "correlation": inside.rank().corr(outside.rank()) if len(inside) > 2 else np.nan,
     }
 

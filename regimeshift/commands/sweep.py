@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from regimeshift.options import DataOptions, Source, TradingOptions
@@ -12,6 +12,7 @@ from regimeshift.options import DataOptions, Source, TradingOptions
 class Sweep(TradingOptions, DataOptions):
     """Backtest a strategy with every setting of a grid, net of costs: the best setting, the best among neighbours as good, and a
     heat map. With --every, also walk-forward optimisation: choose on the bars so far, trade the next ones, and choose again.
+    The settings are logged to MLflow, where later backtests of these data count them as trials.
     """
 
     source: Source = "stocks"
@@ -50,6 +51,9 @@ class Sweep(TradingOptions, DataOptions):
         if not values:
             raise InputError("--grid is empty; give values of each parameter, as in --grid fast=5:50:5 slow=50:300:10")
         with step("loading"):
+            import mlflow
+
+            from backtests import tracking
             from backtests.metrics import METRICS, SHORT
             from backtests.report.sections import write_sections
             from backtests.sweeps import optimise, sweep
@@ -63,6 +67,7 @@ class Sweep(TradingOptions, DataOptions):
         require_parameters(strategy, values)
         costs, execution = self.charged(), self.limits()
         bars = self.load(self.source)
+        tracking.connect()
         grid, refused = Grid.of(values), ""
 
         def allowed(**setting: Any) -> bool:
@@ -100,7 +105,20 @@ class Sweep(TradingOptions, DataOptions):
             console.print(f"Table: {table.resolve()}", markup=False)
         with step("writing the page"):
             path = write_sections(sections, self.report, f"{sections[0].title}: {bars.name}")
+        with step("logging to MLflow"), tracking.run(f"sweep {bars.name}", command="sweep", **vars(self)):
+            tracking.log_bars(bars, "test")
+            tracking.log_trials(bars, self._tried(found.name), found.table["Sharpe"].to_numpy())
+            mlflow.log_artifact(str(path))
         console.print(f"Report: {path.resolve()}", markup=False)
+
+    def _tried(self, name: str) -> str:
+        """What was tried, in words, for those who count trials: the strategy, its grid, and terms of trading other than usual."""
+        terms = [
+            (term.name, getattr(self, term.name))
+            for term in fields(TradingOptions)
+            if getattr(self, term.name) != term.default
+        ]
+        return " ".join([name, *self.grid, *(f"{term}={value}" for term, value in terms)])
 
     def _show(self, found: Any, left_out: int) -> None:
         """Print the ten best settings, and what the sweep says."""

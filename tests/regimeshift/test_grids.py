@@ -27,6 +27,10 @@ def test_lists_hold_numbers_or_text():
         ("fast=a:b", "a range is start:stop:step"),
         ("fast=5:5", "the stop above the start"),
         ("fast=5:9:0", "the step must be above 0"),
+        ("fast=5:inf", "all finite"),
+        ("fast=nan:9", "all finite"),
+        ("window=20,nan", "a value is not finite"),
+        ("window=20,,60", "a value is empty"),
     ],
 )
 def test_what_cannot_be_read_is_refused(word, message):

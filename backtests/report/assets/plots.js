@@ -19,7 +19,7 @@ function base(height, more = {}) {
     height: paper ? Math.round(0.75 * height) : height, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true,
     font: { family: "system-ui,sans-serif", size: small ? 11 : 12, color: c.text }, colorway: [c.chosen, c.benchmark],
     margin: { l: small ? 44 : 56, r: small ? 6 : 16, t: 30, b: 28 }, hovermode: "x unified", dragmode: small ? false : "zoom",
-    hoverlabel: { bgcolor: c.card, bordercolor: c.line, font: { color: c.text } },     modebar: { bgcolor: "rgba(0,0,0,0)", color: c.soft, activecolor: c.chosen },
+    hoverlabel: { bgcolor: c.card, bordercolor: c.line, font: { color: c.text } }, modebar: { bgcolor: "rgba(0,0,0,0)", color: c.soft, activecolor: c.chosen },
     legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { size: small ? 11 : 12 } }, ...more,
   };
 }
@@ -89,7 +89,7 @@ const plots = {
   }),
 
   weights() {
-    const c = ink(), s = strategy(state.chosen), symbols = page.prices.map((p) => p.symbol);
+    const c = ink(), s = strategy(state.chosen), symbols = page.prices.map((p) => literal(p.symbol));
     const high = Math.max(1e-6, ...s.weights.flat().map((w) => Math.abs(w ?? 0)));
     const short = s.weights.flat().some((w) => w < -1e-4);
     const scale = short ? [[0, c.benchmark], [0.5, c.none], [1, c.chosen]] : [[0, c.none], [1, c.chosen]];
@@ -124,7 +124,7 @@ const plots = {
       : `The ${t.times.length.toLocaleString("en")} largest of ${t.of.toLocaleString("en")} trades.`;
     return {
       data: [
-        { type: "scatter", mode: "lines", name: p.symbol, x: times(p.times), y: values(p.price), line: { color: c.soft, width: 1.2 }, hovertemplate: "%{y:.4~g}" },
+        { type: "scatter", mode: "lines", name: literal(p.symbol), x: times(p.times), y: values(p.price), line: { color: c.soft, width: 1.2 }, hovertemplate: "%{y:.4~g}" },
         marks(1, "buys", "triangle-up", c.chosen), marks(-1, "sells", "triangle-down", c.benchmark),
         { type: "scatter", mode: "lines", name: "weight", x: cellTimes, y: s.weights[state.symbol], yaxis: "y2", fill: "tozeroy", showlegend: false,
           line: { color: c.chosen, width: 1, shape: "hv" }, hovertemplate: "%{y:.1%} held" },
@@ -181,12 +181,12 @@ const plots = {
     const share = (k) => { const total = h.counts[k].reduce((a, b) => a + b, 0); return h.counts[k].map((v) => v / total); };
     const k = state.chosen, bell = x.map((v) => (h.std[k] ? (width / (h.std[k] * Math.sqrt(2 * Math.PI))) * Math.exp(-0.5 * ((v - h.mean[k]) / h.std[k]) ** 2) : 0));
     const data = [
-      { type: "bar", name: page.names[k], x, y: share(k), width, marker: { color: c.chosen, opacity: 0.75 }, hovertemplate: "%{y:.2%} of bars" },
+      { type: "bar", name: strategy(k).name, x, y: share(k), width, marker: { color: c.chosen, opacity: 0.75 }, hovertemplate: "%{y:.2%} of bars" },
       { type: "scatter", mode: "lines", name: "normal", x, y: bell.map((v) => (v > 3e-5 ? v : null)), line: { color: c.text, width: 1.2, dash: "dot" }, hovertemplate: "%{y:.2%}" },
     ];
     for (const [name, loss, dash] of [["VaR 5 %", h.risk[k], "solid"], ["expected shortfall 5 %", h.shortfall[k], "dashdot"]])
       if (loss !== null && loss < h.edge) data.push({ type: "scatter", mode: "lines", name: `${name}: ${(100 * loss).toFixed(1)}%`, x: [-loss, -loss], y: [3e-5, 0.2], line: { color: c.text, width: 1.2, dash }, hoverinfo: "skip" });
-    if (state.benchmark !== k) data.push({ type: "scatter", mode: "lines", name: page.names[state.benchmark], x, y: share(state.benchmark).map((v) => v || null), line: { color: c.benchmark, width: 1.4, dash: "dash", shape: "hvh" }, hovertemplate: "%{y:.2%} of bars" });
+    if (state.benchmark !== k) data.push({ type: "scatter", mode: "lines", name: strategy(state.benchmark).name, x, y: share(state.benchmark).map((v) => v || null), line: { color: c.benchmark, width: 1.4, dash: "dash", shape: "hvh" }, hovertemplate: "%{y:.2%} of bars" });
     return {
       data,
       layout: base(narrow() ? 320 : 360, { bargap: 0, xaxis: axis({ tickformat: ".1%", title: title("return per bar") }), yaxis: axis({ type: "log", tickformat: "~%", title: title("share of bars (log)") }), margin: { l: narrow() ? 52 : 64, r: 8, t: 30, b: 44 } }),

@@ -27,6 +27,9 @@ function inRows(flat, rows) {
 const daily = page.clock.unit % 86400000 === 0;
 const asDate = (ms) => new Date(ms).toISOString().slice(0, daily ? 10 : 16).replace("T", " ");
 
+// Names as plotly is to show them, which takes texts for a kind of HTML.
+const literal = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;");
+
 // Curves of one strategy, unpacked when they are first shown.
 const unpacked = new Map();
 const slowTimes = times(page.points), cellTimes = times(page.cells);
@@ -34,7 +37,7 @@ function strategy(k) {
   if (!unpacked.has(k)) {
     const packed = page.strategies[k];
     unpacked.set(k, {
-      name: page.names[k], months: packed.months, years: packed.years, times: times(packed.times),
+      name: literal(page.names[k]), months: packed.months, years: packed.years, times: times(packed.times),
       equity: values(packed.equity, (v) => 10 ** v), drawdown: values(packed.drawdown),
       sharpe: values(packed.sharpe), volatility: values(packed.volatility), beta: values(packed.beta), turnover: values(packed.turnover),
       costs: values(packed.costs), gross: values(packed.gross), net: values(packed.net),

@@ -203,3 +203,33 @@ def test_a_page_of_one_strategy_on_few_bars_is_drawn(tmp_path):
     seen = visit(page, tmp_path, "return document.querySelectorAll('.js-plotly-plot').length")
     assert seen["wrong"] == []
     assert seen["found"] == len(PLOTS)
+
+
+class Called(EqualWeight):
+    """Equal weight under another name."""
+
+    def __init__(self, name):
+        self.name = name
+
+
+@needs_browser
+def test_regression_names_that_look_like_html_are_names(bars, tmp_path):
+    """`<!--<script>` swallowed the end of the script that holds the curves, and legends left out what they took for tags."""
+    names = ["<!--<script>", "</script><script>wrong.push(1)</script>", "<b>b</b>", "a\"b'&amp;c", "Ünï≥ %{y}"]
+    symbols = ["<script>", "A&amp;B", "<i>"]
+    renamed = Bars.make(bars.index[:300], symbols, bars.close[:300, :3])
+    result = walk_forward(map(Called, names), renamed, progress=False)
+    page = write_report(result, tmp_path / "r.html")
+    assert [*payload(page)["names"]] == names
+    probe = """
+const select = document.getElementById("chosen");
+const texts = (selector) => [...document.querySelectorAll(selector)].map((e) => e.textContent);
+const found = [];
+for (const k of [...select.options].keys()) {
+  select.value = k; select.dispatchEvent(new Event("change")); await new Promise((go) => setTimeout(go, 200));
+  found.push([texts("#plot-equity .legendtext").pop(), document.querySelector("#weights .name").textContent]);
+}
+return { found, symbols: texts("#plot-weights .ytick text") };"""
+    seen = visit(page, tmp_path, probe)
+    assert seen["wrong"] == []
+    assert seen["found"] == {"found": [[name, name] for name in names], "symbols": symbols[::-1]}

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from backtests.robustness import Case, numeric_parameters, perturb_parameters
+from backtests.sweeps import Optimised
 from markets import Bars, InputError
 from strategies import Blend, EqualWeight, InverseVolatility, Momentum, Plan, ResidualMomentum, Reversal, Strategy
 
@@ -78,6 +79,12 @@ def test_parameters_of_strategies_inside_others_are_found():
     assert other.parts[1].parts[0].band == 0.5
     assert other.parts[0].window == 10
     assert blend.parts[1].parts[0].band == 0.2
+
+
+def test_regression_a_class_is_not_a_strategy_inside():
+    """Walk-forward optimisation holds the class that it builds, whose parameters were asked for instead of its own."""
+    optimised = Optimised(Momentum, {"window": [5, 20]}, train=100)
+    assert [(p.name, p.value) for p in numeric_parameters(optimised)] == [("train", 100)]
 
 
 def test_windows_of_a_tuple_change_together():

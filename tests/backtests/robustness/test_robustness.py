@@ -1,9 +1,10 @@
+import numpy as np
 import pandas as pd
 import pytest
 
 from backtests.robustness import robustness
 from markets import InputError
-from strategies import EqualWeight, Momentum
+from strategies import EqualWeight, Momentum, Plan, Strategy
 
 TITLES = [
     "Parameters perturbed",
@@ -54,3 +55,18 @@ def test_what_cannot_be_backtested_is_refused(bars):
         robustness(Momentum(60), bars[:40], progress=False)
     with pytest.raises(InputError, match="seed is -1"):
         robustness(Momentum(60), bars, seed=-1, progress=False)
+
+
+class Cash(Strategy):
+    name = "cash"
+
+    def plan(self, bars):
+        return Plan(np.zeros(bars.shape))
+
+
+def test_regression_a_metric_that_is_not_defined_is_not_compared(bars):
+    """Cash has no Sharpe ratio: it was "better than 0% of 100 accounts", with "nan% of them below the real one"."""
+    sections = {s.title: s.finding for s in robustness(Cash(), bars[:300], resamples=2, progress=False)}
+    for title in ("Costs and delay", "Resampled markets", "Random weights"):
+        assert sections[title] == "not answered: cash has no Sharpe on these bars; compare another metric."
+    assert not any("nan" in finding for finding in sections.values())

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from backtests.robustness import Case, break_even, later, trade_worse
 from markets import Bars, Costs, Execution
-from strategies import EqualWeight, Momentum, Plan, Strategy
+from strategies import BuyAndHold, EqualWeight, Momentum, Plan, Strategy
 
 
 class InAndOut(Strategy):
@@ -55,6 +55,16 @@ def test_break_even_against_another_plan_is_where_both_end_alike(bars):
         one, two = (account.equity[-1] for account in case.accounts([case.plan, worse], costs))
         assert one == pytest.approx(two, rel=1e-6)
     assert np.isnan(break_even(case, against=case.plan))
+
+
+def test_regression_equal_weight_that_earns_more_only_without_costs_is_not_said_to_earn_more():
+    """It was "equal weight earns more even without any" of a strategy that is ahead at the stated costs, as it trades less."""
+    close = np.where(np.arange(100) % 2, 103.0, 100.0)[:, None] * [1.0, 0.0] + [0.0, 100.0]
+    bars = Bars.make(pd.bdate_range("2001-01-01", periods=100), ["A", "B"], close)
+    hold, equal = (Case(strategy, bars, "5%") for strategy in (BuyAndHold(), EqualWeight()))
+    assert hold.account.equity[-1] > equal.account.equity[-1]
+    finding = trade_worse(hold).finding
+    assert "it earns more than equal weight, which trades more, and would not without costs." in finding
 
 
 def test_costs_are_multiplied_and_not_those_of_holding(bars):

@@ -27,12 +27,20 @@ def test_the_worst_neighbour_is_the_lowest_within_one_step(seed, shape, kept):
     grid = Grid.of(values, lambda a, b, c: (a, b, c) in allowed)
     scores = rng.normal(size=len(grid))
     scores[rng.random(len(scores)) < 0.1] = np.nan
-    at = [tuple(values[name].index(value) for name, value in s.items()) for s in grid.settings]
+    at = [tuple(grid.values[name].index(value) for name, value in s.items()) for s in grid.settings]
     for i, found in enumerate(grid.worst_neighbour(scores)):
         near = [
             scores[j] for j, place in enumerate(at) if max(abs(x - y) for x, y in zip(at[i], place, strict=True)) <= 1
         ]
         assert found == (-np.inf if np.isnan(near).any() else min(near))
+
+
+def test_regression_neighbours_of_numbers_are_those_next_in_size():
+    """As given, 250 stood beside 20, so the plateau of window=250,20,60 compared settings that are far apart."""
+    grid = Grid.of({"window": [250, 20, 60], "kind": ["b", "a"]})
+    assert grid.values == {"window": (20, 60, 250), "kind": ("b", "a")}
+    worst = Grid.of({"window": [250, 20, 60]}).worst_neighbour(np.array([0.1, 0.5, 0.9]))  # of 20, 60, 250
+    np.testing.assert_array_equal(worst, [0.1, 0.1, 0.5])
 
 
 def test_what_has_no_order_has_no_steps():

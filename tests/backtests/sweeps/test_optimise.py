@@ -93,6 +93,39 @@ def test_figures_out_of_sample_are_those_of_the_fold(found, bars):
     assert row["rank"] == (np.delete(scores, chosen) <= scores[chosen]).mean()
 
 
+@pytest.mark.parametrize("left", [1, 2, 3])
+def test_regression_a_short_last_fold_does_not_make_the_finding(bars, left):
+    """Its Sharpe ratio stood in a mean as if it were a whole fold's, and without a ratio it ranked below all others."""
+    chosen = optimise(MovingAverageCross, GRID, bars[: 192 + 40 * 3 + left - 1], **SETTINGS)
+    assert len(chosen.folds) == 4
+    assert f"the account that traded them {chosen.backtest.metrics['Sharpe']:.2f};" in chosen.section().finding
+    last = chosen.folds.iloc[-1]
+    assert np.isnan(last["rank"]) == np.isnan(last["out of sample"])
+    assert np.isnan(last["rank"]) or left == 3
+
+
+def test_regression_settings_that_do_the_same_are_not_beaten(bars):
+    """All of one account ranked first of all: "it was ahead of 100% of the others"."""
+    chosen = optimise(lambda window: EqualWeight(), {"window": [5, 20, 60]}, bars, **SETTINGS)
+    assert (chosen.folds["rank"] == 0.5).all()
+    assert "it was ahead of 50% of the others." in chosen.section().finding
+
+
+def test_regression_a_single_setting_is_ahead_of_none(bars):
+    finding = optimise(Momentum, {"window": [20]}, bars, **SETTINGS).section().finding
+    assert finding.endswith("another setting was chosen 0 times.")
+
+
+def test_regression_a_strategy_that_adapts_is_refused(bars):
+    """Its settings were compared as adapted, and the chosen one was traded without."""
+
+    class Adapting(Momentum):
+        adapts = True
+
+    with pytest.raises(InputError, match="Adapting adapts, and would be"):
+        Optimised(Adapting, {"window": [5, 20]}, train=150)
+
+
 def test_changes_are_counted(found):
     settings = list(zip(found.folds["fast"], found.folds["slow"], strict=True))
     assert found.changes == sum(a != b for a, b in itertools.pairwise(settings))

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import samples
 from command import call, refused
+from mlflow import MlflowClient
 
 from backtests.sweeps import optimise, sweep
 from markets import load
@@ -38,6 +39,17 @@ def test_peak_plateau_and_walk_forward(desk):
     page = (desk / "sweep.html").read_text()
     assert "Walk-forward optimisation of MovingAverageCross" in page
     assert page.count("plotly-graph-div") == 2
+
+
+def test_regression_a_later_backtest_counts_the_settings_of_a_sweep(desk, tmp_path):
+    """The sweep was not logged, so the deflated Sharpe ratio of what it had found knew of no trials."""
+    (tmp_path / "data.csv").write_text((desk / "data.csv").read_text())
+    rule = ("backtest", "data.csv", "--strategies", "moving_average_cross:5:30", "--no-check")
+    for grid, trials in ((GRID, 6), ((*GRID, "--costs", "20bp"), 11)):
+        assert call("sweep", "data.csv", *grid, cwd=tmp_path).returncode == 0
+        assert call(*rule, cwd=tmp_path).returncode == 0
+        runs = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db").search_runs(["1"], "params.benchmark != ''")
+        assert runs[0].data.params["trials"] == str(trials)
 
 
 def test_its_help_names_every_option(tmp_path):
