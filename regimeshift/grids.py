@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+MOST = 1_000_000
+"""Combinations of a grid: one more would not be looked at, and memory for many more would not be there."""
 
 
 def grid_from_words(words: Sequence[str]) -> dict[str, tuple[int | float | str, ...]]:
@@ -17,7 +21,7 @@ def grid_from_words(words: Sequence[str]) -> dict[str, tuple[int | float | str, 
     Raises
     ------
     InputError
-        When a word cannot be read, or names a parameter again.
+        When a word cannot be read, or names a parameter again, or there are more than `MOST` combinations.
     """
     from markets import InputError
 
@@ -29,6 +33,11 @@ def grid_from_words(words: Sequence[str]) -> dict[str, tuple[int | float | str, 
         if name in grid:
             raise InputError(f"--grid {word}: {name} is there twice; give all its values at once")
         grid[name] = _range(word, text) if ":" in text else tuple(_value(part) for part in text.split(","))
+    combinations = math.prod(map(len, grid.values()))
+    if combinations > MOST:
+        raise InputError(
+            f"--grid: {combinations:,} combinations; give larger steps, so that there are at most {MOST:,}"
+        )
     return grid
 
 
@@ -41,6 +50,8 @@ def _range(word: str, text: str) -> tuple[int | float, ...]:
     start, stop, step = (*ends, 1)[:3]
     if not step > 0 or not start < stop:
         raise InputError(f"--grid {word}: the step must be above 0, and the stop above the start")
+    if (stop - start) / step > MOST:
+        raise InputError(f"--grid {word}: more than {MOST:,} values; give a larger step")
     if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int):
         return tuple(range(start, stop, step))
     # a float step need not fit; rounding keeps 0.1 + 0.2 from being 0.30000000000000004

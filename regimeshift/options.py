@@ -45,6 +45,21 @@ def named(source: str | None, command: str) -> str:
     return source
 
 
+def processors(jobs: int | None) -> int | None:
+    """The value of ``--jobs``, as joblib takes it.
+
+    Raises
+    ------
+    InputError
+        When it is 0, of which joblib can make nothing.
+    """
+    from markets import InputError
+
+    if jobs == 0:
+        raise InputError("--jobs 0: it must be at least 1, or -1 for all processors")
+    return jobs
+
+
 @dataclass(kw_only=True)
 class DataOptions:
     """Which part of a data set to use."""
