@@ -93,7 +93,7 @@ class Backtest(TradingOptions, DataOptions):
             quality = check(bars).line
         console.print(f"{quality}. See: regimeshift data check", markup=False)
         windows = Windows.of(bars)
-        with step("loading models"):
+        with step("loading models and rules"):
             from backtests import tracking, walk_forward
             from backtests.robustness import robustness
             from markets import load_detector

@@ -16,8 +16,8 @@ class Robustness(TradingOptions, DataOptions):
 
     source: Source = "stocks"
     strategy: str = "momentum"
-    """equal_weight, buy_and_hold, inverse_volatility:WINDOW, momentum:WINDOW, a class in your own file
-    (my_strategy.py:MyStrategy), or the folder of a trained model, which takes longer."""
+    """A rule with its windows, such as momentum:252 (`regimeshift backtest --help` has all), a class in your own file
+    (my_strategy.py:MyStrategy), or a trained model (its folder, or models:/NAME@ALIAS), which takes longer."""
     start: Annotated[str | None, tyro.conf.arg(aliases=["--from"])] = None
     """Start of the test, such as 2008 or 2008-01-31; earlier bars are used as warm-up.
     By default, the first bar after the data that a model was trained on, or that it would be."""

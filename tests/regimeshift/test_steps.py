@@ -69,7 +69,9 @@ def test_regression_sentences_break_between_words_on_a_terminal(monkeypatch, cap
     sentence = (
         "equal weight: limits cut what it wanted on 1,382 of 1,825 bars, to 0.85 of its gross weight in the mean [x]."
     )
-    monkeypatch.setattr(console, "console", Console(file=out, force_terminal=True, width=80, soft_wrap=True))
+    monkeypatch.setattr(
+        console, "console", Console(file=out, force_terminal=True, width=80, highlight=False, soft_wrap=True)
+    )
     console.say(sentence)
     assert max(map(len, out.getvalue().splitlines())) <= 80
     assert " ".join(out.getvalue().split()) == sentence

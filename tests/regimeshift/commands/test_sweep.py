@@ -57,7 +57,7 @@ def test_its_help_names_every_option(tmp_path):
 
 
 def test_earlier_bars_only_warm_up(desk):
-    done = call("sweep", "data.csv", *GRID, "--start", "2002", "--report", "late.html", cwd=desk)
+    done = call("sweep", "data.csv", *GRID, "--from", "2002", "--report", "late.html", cwd=desk)
     bars = load(desk / "data.csv")["2002":]
     where = {"where": lambda fast, slow: fast < slow}
     found = sweep(MovingAverageCross, {"fast": (5, 15), "slow": (15, 30, 45)}, bars, **where)
