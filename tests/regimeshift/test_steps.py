@@ -45,7 +45,7 @@ def test_without_a_verdict_there_is_the_table_alone(result, capsys):
 
 
 def test_regression_all_leaves_out_what_would_cut_the_test_of_the_others_short(capsys):
-    """Of 580 bars, residual momentum warms up in 564, so all strategies were tested on the last 7."""
+    """Of 580 bars, residual momentum warms up in 564, so all strategies were tested on the last 8."""
     bars = samples.regime_bars(580, 3, 0)
     windows = Windows.of(bars)
     rules = steps.rules_from_names(["all"], bars, windows)
