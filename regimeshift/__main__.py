@@ -123,6 +123,11 @@ def _run() -> None:
         print(f"regimeshift: {error}", file=sys.stderr)
         sys.exit(2)
     except Exception as error:
+        from strategies.failures import failure
+
+        if where := failure(error):
+            print(f"regimeshift: {where}", file=sys.stderr)
+            sys.exit(2)
         if not _disk_is_full(error):
             raise
         place = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""

@@ -56,6 +56,11 @@ def show(
         console.print(f"Not shown: {names}; {elsewhere}.", markup=False)
 
 
+def say(text: str) -> None:
+    """Print sentences: on a terminal wrapped between words, elsewhere as one line."""
+    console.print(text, markup=False, soft_wrap=not console.is_terminal)
+
+
 def _available() -> float:
     """Columns of text that there are."""
     return console.width if console.is_terminal else float("inf")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from math import isfinite
+
+MOST = 1_000_000
+"""Combinations of a grid: one more would not be looked at, and memory for many more would not be there."""
 
 
 def grid_from_words(words: Sequence[str]) -> dict[str, tuple[int | float | str, ...]]:
@@ -18,7 +21,7 @@ def grid_from_words(words: Sequence[str]) -> dict[str, tuple[int | float | str, 
     Raises
     ------
     InputError
-        When a word cannot be read, or names a parameter again.
+        When a word cannot be read, or names a parameter again, or there are more than `MOST` combinations.
     """
     from markets import InputError
 
@@ -32,8 +35,13 @@ def grid_from_words(words: Sequence[str]) -> dict[str, tuple[int | float | str, 
         grid[name] = _range(word, text) if ":" in text else tuple(_value(part.strip()) for part in text.split(","))
         if "" in grid[name]:
             raise InputError(f"--grid {word}: a value is empty; write the values with one comma between two")
-        if any(isinstance(value, float) and not isfinite(value) for value in grid[name]):
+        if any(isinstance(value, float) and not math.isfinite(value) for value in grid[name]):
             raise InputError(f"--grid {word}: a value is not finite; give numbers that are")
+    combinations = math.prod(map(len, grid.values()))
+    if combinations > MOST:
+        raise InputError(
+            f"--grid: {combinations:,} combinations; give larger steps, so that there are at most {MOST:,}"
+        )
     return grid
 
 
@@ -44,8 +52,10 @@ def _range(word: str, text: str) -> tuple[int | float, ...]:
     if len(ends) != text.count(":") + 1 or len(ends) not in (2, 3):
         raise InputError(f"--grid {word}: a range is start:stop:step, of numbers, as in fast=5:50:5")
     start, stop, step = (*ends, 1)[:3]
-    if not step > 0 or not start < stop or not all(map(isfinite, (start, stop, step))):
+    if not step > 0 or not start < stop or not all(map(math.isfinite, (start, stop, step))):
         raise InputError(f"--grid {word}: the step must be above 0, and the stop above the start, all finite")
+    if (stop - start) / step > MOST:
+        raise InputError(f"--grid {word}: more than {MOST:,} values; give a larger step")
     if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int):
         return tuple(range(start, stop, step))
     # a float step need not fit; rounding keeps 0.1 + 0.2 from being 0.30000000000000004

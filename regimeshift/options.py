@@ -45,13 +45,28 @@ def named(source: str | None, command: str) -> str:
     return source
 
 
+def processors(jobs: int | None) -> int | None:
+    """The value of ``--jobs``, as joblib takes it.
+
+    Raises
+    ------
+    InputError
+        When it is 0, of which joblib can make nothing.
+    """
+    from markets import InputError
+
+    if jobs == 0:
+        raise InputError("--jobs 0: it must be at least 1, or -1 for all processors")
+    return jobs
+
+
 @dataclass(kw_only=True)
 class DataOptions:
     """Which part of a data set to use."""
 
     symbols: tuple[str, ...] = ()
     """Symbols to use, such as AAPL MSFT; by default all of the data set."""
-    start: str | None = None
+    start: Annotated[str | None, tyro.conf.arg(aliases=("--from",))] = None
     """First bar to use, such as 2008 or 2008-01-31; earlier bars only warm up features and rules. By default the first."""
     end: str | None = None
     """Last bar to use, such as 2012 (with all of 2012) or 2012-06-30; by default the last."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markets.common.words import count
-from regimeshift.console import console, listing, show, step
+from regimeshift.console import console, listing, say, show, step
 from regimeshift.spans import Spans, spans
 
 if TYPE_CHECKING:
@@ -171,8 +171,17 @@ def train(
     return meta
 
 
-def rules_from_names(names: list[str], bars: Bars, windows: Windows) -> list[Strategy]:
+def rules_from_names(names: list[str], bars: Bars, windows: Windows, *, started: bool = False) -> list[Strategy]:
     """The rules of ``--strategies``, with windows that suit the bars; ``all`` is every one that there are bars for.
+
+    Parameters
+    ----------
+    names : list of str
+    bars : Bars
+    windows : Windows
+    started : bool
+        Whether it is known where the test starts. If not, it starts after the longest warm-up, and of ``all`` those that take
+        more than half of the bars are left out, so that they do not cut the test of the others short.
 
     Raises
     ------
@@ -183,12 +192,15 @@ def rules_from_names(names: list[str], bars: Bars, windows: Windows) -> list[Str
     from strategies.named import ALL, strategy_from_name
 
     have = len(bars) + bars.past
+    most = have - 1 if started else have // 2
     listed = dict.fromkeys(name for each in names for name in (ALL if each == "all" else (each,)))
     found = [(name, strategy_from_name(name, windows.year, windows.volatility)) for name in listed]
     rules: list[Strategy] = []
     for name, rule in found:
-        if rule.warmup >= have and "all" in names and name not in names:
-            console.print(f"Left out: {rule.name}, which needs {count(rule.warmup, 'bar')} to warm up.", markup=False)
+        if rule.warmup > most and "all" in names and name not in names:
+            of = f" of {have:,}" if rule.warmup < have else ""
+            hint = "" if started or rule.warmup >= have else f"; to run it too, give --from, or add --strategies {name}"
+            say(f"Left out: {rule.name}, which needs {count(rule.warmup, 'bar')}{of} to warm up{hint}.")
             continue
         if rule.warmup >= have:
             shorter = f"{name.partition(':')[0]}:{max(have // 2, 2)}"
@@ -283,6 +295,19 @@ def strategy_maker(text: str) -> Callable[[], Strategy | MetaPolicy]:
     return lambda: strategy_from_name(text)
 
 
+def refuse_lookahead(strategy: Strategy | MetaPolicy, bars: Bars, every: int) -> None:
+    """Refuse a strategy that a backtest would refuse for looking ahead, before it is run many times without that check.
+
+    Raises
+    ------
+    InputError
+        When rows of its plan change without the bars after them.
+    """
+    from backtests import walk_forward
+
+    walk_forward([strategy], bars, every=every)
+
+
 def judge(result: WalkForward) -> Verdict:
     """The verdict on a result that is not logged yet, with the trials that MLflow's history counts."""
     from backtests import tracking
@@ -312,7 +337,7 @@ def show_result(result: WalkForward, verdict: Verdict | None = None) -> None:
             boxed=False,
         )
     for remark in remarks(result.backtests):
-        console.print(remark, markup=False)
+        say(remark)
 
 
 def plain_name(text: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from markets import Bars, InputError, Plan
+from strategies.failures import failure
 
 
 def planned(strategy: Strategy, bars: Bars) -> Plan:
@@ -19,7 +20,7 @@ def planned(strategy: Strategy, bars: Bars) -> Plan:
     ------
     InputError
         When `plan` does not return a `Plan`, or returns one with a value that is not finite or out of range (the message names
-        the strategy, symbol and time) or of another shape than `bars`.
+        the strategy, symbol and time) or of another shape than `bars`; or a user's own file fails (the message gives its line).
     """
     try:
         plan = strategy.plan(bars)
@@ -29,6 +30,10 @@ def planned(strategy: Strategy, bars: Bars) -> Plan:
         row, symbol, _ = error.cell
         message = f"{strategy.name}: {error} ({bars.symbols[symbol]} at {bars.index[row]})"
         raise InputError(message, error.cell) from None
+    except Exception as error:
+        if where := failure(error):
+            raise InputError(f"{strategy.name} fails on {bars.name}: {where}") from error
+        raise
     if not isinstance(plan, Plan):
         raise InputError(f"{strategy.name}: plan(bars) returned {type(plan).__name__}; return strategies.Plan(aim)")
     if plan.aim.shape != bars.shape:

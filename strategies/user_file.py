@@ -15,6 +15,7 @@ from typing import Any
 import cloudpickle
 
 from markets import InputError
+from strategies.failures import PREFIX
 from strategies.strategy import Strategy
 
 
@@ -43,7 +44,7 @@ def load_strategy(source: str) -> Callable[..., Strategy]:
     path, _, name = source.rpartition(":")
     file = Path(path)
     # unique per file path
-    module_name = f"_user_{file.stem}_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]}"
+    module_name = f"{PREFIX}{file.stem}_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]}"
     if not path or not name.isidentifier() or file.suffix != ".py":
         raise InputError(f"{source!r}: write the file and the name in it, as in my_strategy.py:MyStrategy")
     if not file.is_file():

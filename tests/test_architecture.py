@@ -37,10 +37,11 @@ ROOMS = {
     "strategies": {
         "serialization": set(),
         "networks": set(),
-        "strategy": set(),
+        "failures": set(),
+        "strategy": {"failures"},
         "rules": {"strategy"},
         "limits": {"strategy", "rules"},
-        "user_file": {"strategy"},
+        "user_file": {"strategy", "failures"},
         "optimal": {"strategy"},
         "ladder": {"optimal"},
         "policy": {"strategy", "rules", "networks", "serialization"},

@@ -102,7 +102,7 @@ def duration(seconds: float) -> str:
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
         if seconds >= length or unit == "second":
             count = seconds / length
-            return f"{count:.3g} {unit}{'' if count == 1 else 's'}"
+            return f"{f'{count:.3g}' if count < 100 else f'{count:,.0f}'} {unit}{'' if count == 1 else 's'}"
     raise AssertionError
 
 

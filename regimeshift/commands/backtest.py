@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from regimeshift.options import DataOptions, LearningOptions, NamedSource, TradingOptions, named
+from regimeshift.options import DataOptions, LearningOptions, NamedSource, TradingOptions, named, processors
 
 if TYPE_CHECKING:
     from markets import Bars
@@ -83,6 +83,7 @@ class Backtest(TradingOptions, DataOptions):
             raise InputError(f"--every {self.every}: it must be at least 1 bar")
         if self.strict and not self.check:
             raise InputError("--strict checks every row for look-ahead, and --no-check none; give one of them")
+        processors(self.jobs)
         steps.require_named(self.strategies, self.models)
         cache = self._cache()
         bars = self.held(self.source)
@@ -92,13 +93,13 @@ class Backtest(TradingOptions, DataOptions):
             quality = check(bars).line
         console.print(f"{quality}. See: regimeshift data check", markup=False)
         windows = Windows.of(bars)
-        with step("loading models"):
+        with step("loading models and rules"):
             from backtests import tracking, walk_forward
             from backtests.robustness import robustness
             from markets import load_detector
             from metalearner import MetaPolicy
 
-            rules = steps.rules_from_names(self.strategies, bars, windows)
+            rules = steps.rules_from_names(self.strategies, bars, windows, started=bool(self.start or self.models))
             metas = [steps.trained(model) for model in self.models]
             if len({meta.name for meta in metas}) < len(metas):
                 for meta, folder in zip(metas, self.models, strict=True):

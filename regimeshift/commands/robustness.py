@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from regimeshift.options import DataOptions, Source, TradingOptions
+from regimeshift.options import DataOptions, Source, TradingOptions, processors
 
 
 @dataclass
@@ -16,8 +16,8 @@ class Robustness(TradingOptions, DataOptions):
 
     source: Source = "stocks"
     strategy: str = "momentum"
-    """equal_weight, buy_and_hold, inverse_volatility:WINDOW, momentum:WINDOW, a class in your own file
-    (my_strategy.py:MyStrategy), or the folder of a trained model, which takes longer."""
+    """A rule with its windows, such as momentum:252 (`regimeshift backtest --help` has all), a class in your own file
+    (my_strategy.py:MyStrategy), or a trained model (its folder, or models:/NAME@ALIAS), which takes longer."""
     start: Annotated[str | None, tyro.conf.arg(aliases=["--from"])] = None
     """Start of the test, such as 2008 or 2008-01-31; earlier bars are used as warm-up.
     By default, the first bar after the data that a model was trained on, or that it would be."""
@@ -37,14 +37,12 @@ class Robustness(TradingOptions, DataOptions):
     def run(self) -> None:
         from pathlib import Path
 
-        from markets import InputError
         from regimeshift import steps
-        from regimeshift.console import console, naming, page_file, step
+        from regimeshift.console import console, naming, page_file, say, step
         from regimeshift.windows import Windows
 
         page_file(self.report, "--report")
-        if self.jobs == 0:
-            raise InputError("--jobs 0: it must be at least 1, or -1 for all processors")
+        processors(self.jobs)
         costs, execution = self.charged(), self.limits()
         bars = self.held(self.source)
         windows = Windows.of(bars)
@@ -58,16 +56,18 @@ class Robustness(TradingOptions, DataOptions):
             rules = [] if learnt else [strategy_from_name(self.strategy, windows.year, windows.volatility)]
         strategy = [*metas, *rules][0]
         span = steps.test_span(bars, metas, self.start, max((rule.warmup for rule in rules), default=0))
+        every = windows.quarter if self.every is None else self.every
+        steps.refuse_lookahead(strategy, span, every)
         sections = robustness(
             strategy, span, costs=costs, execution=execution, metric=self.metric, resamples=self.resamples, seed=self.seed,
-            jobs=self.jobs, every=windows.quarter if self.every is None else self.every,
+            jobs=self.jobs, every=every,
         )  # fmt: skip
         title = f"{strategy.name} on {span.name}, {span.index[0]:%Y-%m-%d} to {span.index[-1]:%Y-%m-%d}, net of costs"
         console.print(title, style="italic", markup=False)
         for section in sections:
             finding = section.finding.removeprefix(f"{strategy.name}: ")
             console.print(f"\n{section.title}", style="bold", markup=False)
-            console.print(finding[0].upper() + finding[1:], markup=False, soft_wrap=not console.is_terminal)
+            say(finding[0].upper() + finding[1:])
         with step("writing the page"):
             path = write_sections(sections, self.report, f"Robustness: {title}")
         console.print(f"\nReport: {path.resolve()}", markup=False)

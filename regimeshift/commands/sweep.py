@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from regimeshift.options import DataOptions, Source, TradingOptions
+from regimeshift.options import DataOptions, Source, TradingOptions, processors
 
 
 @dataclass
@@ -42,10 +42,13 @@ class Sweep(TradingOptions, DataOptions):
 
     def run(self) -> None:
         from markets import InputError
-        from regimeshift.console import console, naming, page_file, step, table_file
+        from regimeshift import steps
+        from regimeshift.console import console, naming, page_file, say, step, table_file
         from regimeshift.grids import grid_from_words
+        from regimeshift.windows import Windows
 
         page_file(self.report, "--report")
+        processors(self.jobs)
         table = table_file(self.table, "--table") if self.table else None
         values = grid_from_words(self.grid)
         if not values:
@@ -58,7 +61,7 @@ class Sweep(TradingOptions, DataOptions):
             from backtests.report.sections import write_sections
             from backtests.sweeps import optimise, sweep
             from backtests.sweeps.accounts import require_parameters
-            from backtests.sweeps.grid import Grid
+            from backtests.sweeps.grid import Grid, label
             from strategies.classes import class_from_name
         if self.metric not in METRICS:
             raise InputError(f"--metric {self.metric}: unknown; use {', '.join(METRICS)}")
@@ -75,7 +78,7 @@ class Sweep(TradingOptions, DataOptions):
             try:
                 return strategy(**setting).warmup < len(bars) + bars.past
             except (InputError, TypeError, ValueError) as error:
-                refused = str(error)
+                refused = str(error) if isinstance(error, InputError) else f"it cannot use {label(setting)} ({error})"
                 return False
 
         some = [setting for setting in grid.settings if allowed(**setting)]
@@ -87,10 +90,8 @@ class Sweep(TradingOptions, DataOptions):
         grid = Grid(grid.values, tuple(some))
         names = tuple(dict.fromkeys((self.metric, *SHORT)))
         trading: dict[str, Any] = {"costs": costs, "execution": execution, "jobs": self.jobs}
-        found = sweep(strategy, grid, bars, metrics=names, **trading)
-        self._show(found, left_out)
-        sections = [found.section(self.metric)]
-        if self.every is not None:
+        chosen = None
+        if self.every is not None:  # first, since it refuses wrong settings before anything is computed
             held = self.held(self.source) if self.start else bars
             first = held.index.searchsorted(bars.index[0])
             with naming("--choose, --train, --every"):
@@ -98,8 +99,15 @@ class Sweep(TradingOptions, DataOptions):
                     strategy, grid, held[first:], train=self.train, every=self.every, choose=self.choose, scheme=self.scheme,
                     **trading,
                 )  # fmt: skip
+        found = sweep(strategy, grid, bars, metrics=names, **trading)
+        steps.refuse_lookahead(
+            strategy(**found.best(self.metric).setting), bars, self.every or Windows.of(bars).quarter
+        )
+        self._show(found, left_out)
+        sections = [found.section(self.metric)]
+        if chosen is not None:
             sections.append(chosen.section())
-            console.print(sections[-1].finding, markup=False)
+            say(sections[-1].finding)
         if table is not None:
             found.table.to_csv(table)
             console.print(f"Table: {table.resolve()}", markup=False)
@@ -124,7 +132,7 @@ class Sweep(TradingOptions, DataOptions):
         """Print the ten best settings, and what the sweep says."""
         from backtests.metrics import HEADS, formatted
         from markets.common.words import count
-        from regimeshift.console import console, show
+        from regimeshift.console import say, show
 
         section, bars = found.section(self.metric), found.bars
         best = formatted(section.table[list(found.table)].head(10)).rename(columns=HEADS)
@@ -132,6 +140,6 @@ class Sweep(TradingOptions, DataOptions):
         title = f"{bars.name}, {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}, net of costs: the best by {self.metric}"
         show(best, title, " ".join(found.grid.values), "--table has all")
         if left_out:
-            console.print(f"{count(left_out, 'setting')} that the strategy refuses left out.", markup=False)
-        console.print(section.finding, markup=False)
-        console.print(f"But: {section.does_not_show[0].lower()}{section.does_not_show[1:]}", markup=False)
+            say(f"{count(left_out, 'setting')} that the strategy refuses left out.")
+        say(section.finding)
+        say(f"But: {section.does_not_show[0].lower()}{section.does_not_show[1:]}")

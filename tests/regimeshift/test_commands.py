@@ -444,3 +444,21 @@ def test_the_help_of_backtest_names_every_rule(tmp_path):
     text = " ".join(call("backtest", "--help", cwd=tmp_path).stdout.replace("│", " ").split())
     for rule in RULES.split(", "):
         assert rule in text, rule
+
+
+@pytest.mark.parametrize("words", [("sweep", "--grid", "size=0.3,0.5"), ("robustness", "--resamples", 2)])
+def test_regression_sweeps_and_robustness_refuse_what_looks_ahead(desk, tmp_path, words):
+    """Only `backtest` did: a rule that knew tomorrow got a page of splendid settings, and stood every test."""
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\nfrom strategies import Plan, Strategy\n\n\nclass Tomorrow(Strategy):\n    name = 'tomorrow'\n\n"
+        "    def __init__(self, size=0.3):\n        self.size = size\n\n"
+        "    def plan(self, bars):\n        rises = np.diff(bars.close, axis=0, append=bars.close[-1:]) > 0\n"
+        "        return Plan(self.size * rises)\n"
+    )
+    command, *rest = words
+    page = tmp_path / "page.html"
+    done = call(
+        command, "my.csv", "--strategy", f"{tmp_path / 'mine.py'}:Tomorrow", *rest, "--start", "2006", "--report", page, cwd=desk
+    )  # fmt: skip
+    refused(done, "tomorrow looks ahead: aim of S")
+    assert not page.exists()

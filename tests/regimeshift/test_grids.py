@@ -41,3 +41,18 @@ def test_what_cannot_be_read_is_refused(word, message):
 def test_a_parameter_is_given_once():
     with pytest.raises(InputError, match="fast is there twice"):
         grid_from_words(["fast=1", "fast=2"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fast=1:100000", "slow=1:100000"], "--grid: 9,999,800,001 combinations; give larger steps"),
+        (["fast=0:1e12:1"], "--grid fast=0:1e12:1: more than 1,000,000 values"),
+        (["fast=0:inf:1"], "more than 1,000,000 values"),
+        (["fast=1:1000000000000"], "more than 1,000,000 values"),
+    ],
+)
+def test_regression_a_grid_that_no_memory_holds_is_refused_at_once(words, message):
+    """A slip in a range took all memory, a setting at a time."""
+    with pytest.raises(InputError, match=message):
+        grid_from_words(words)

@@ -3,7 +3,7 @@ from command import call, refused
 
 from markets import Costs, Execution, InputError
 from regimeshift.commands.train import Train
-from regimeshift.options import DataOptions, TradingOptions, words
+from regimeshift.options import DataOptions, TradingOptions, processors, words
 
 
 def test_regression_costs_of_zero_are_costs():
@@ -81,3 +81,12 @@ def test_bars_before_the_start_are_history_and_bars_after_the_end_are_gone(tmp_p
     refused(call("data", "stocks", "--symbols", "NOPE", cwd=tmp_path), "'NOPE'")
     refused(call("data", "stocks", "--start", "2035", cwd=tmp_path), "no bars from 2035")
     refused(call("train", "stocks", "--end", "soon", cwd=tmp_path), "'soon' is not a time")
+
+
+@pytest.mark.parametrize("words", [("backtest",), ("sweep", "--grid", "fast=5", "slow=50"), ("robustness",)])
+def test_regression_no_processors_are_refused_before_anything_is_read(tmp_path, words):
+    """Joblib's ValueError came as a traceback, after the data were read and the regimes fitted."""
+    command, *rest = words
+    done = call(command, "not_there.csv", *rest, "--jobs", 0, cwd=tmp_path)
+    refused(done, "--jobs 0: it must be at least 1, or -1 for all processors")
+    assert [processors(jobs) for jobs in (None, 1, -1)] == [None, 1, -1]

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from backtests import verdict, walk_forward
 from regimeshift import console, steps
+from regimeshift.windows import Windows
 from strategies import BuyAndHold, EqualWeight, Momentum
 
 
@@ -41,3 +42,39 @@ def test_in_a_pipe_each_verdict_is_one_line(result, capsys):
 def test_without_a_verdict_there_is_the_table_alone(result, capsys):
     steps.show_result(result)
     assert "verdict" not in capsys.readouterr().out
+
+
+def test_regression_all_leaves_out_what_would_cut_the_test_of_the_others_short(capsys):
+    """Of 580 bars, residual momentum warms up in 564, so all strategies were tested on the last 8."""
+    bars = samples.regime_bars(580, 3, 0)
+    windows = Windows.of(bars)
+    rules = steps.rules_from_names(["all"], bars, windows)
+    names = {rule.name for rule in rules}
+    out = capsys.readouterr().out
+    assert "Left out: residual momentum 252, which needs 564 bars of 580 to warm up" in out
+    assert "add --strategies residual_momentum" in out
+    assert {"equal weight", "momentum 252"} <= names
+    assert "residual momentum 252" not in names
+    assert len(steps.test_span(bars, [], None, max(rule.warmup for rule in rules))) > 100
+    # who says where the test starts, or names the rule, gets it
+    for given, started in ((["all"], True), (["all", "residual_momentum"], False)):
+        assert "residual momentum 252" in {
+            r.name for r in steps.rules_from_names(given, bars, windows, started=started)
+        }
+
+
+def test_regression_sentences_break_between_words_on_a_terminal(monkeypatch, capsys):
+    """Remarks and findings ran on, and the terminal broke them within words."""
+    out = io.StringIO()
+    sentence = (
+        "equal weight: limits cut what it wanted on 1,382 of 1,825 bars, to 0.85 of its gross weight in the mean [x]."
+    )
+    monkeypatch.setattr(
+        console, "console", Console(file=out, force_terminal=True, width=80, highlight=False, soft_wrap=True)
+    )
+    console.say(sentence)
+    assert max(map(len, out.getvalue().splitlines())) <= 80
+    assert " ".join(out.getvalue().split()) == sentence
+    monkeypatch.undo()
+    console.say(sentence)
+    assert capsys.readouterr().out == sentence + "\n"

@@ -5,6 +5,8 @@ import pytest
 
 from backtests import walk_forward
 from markets import InputError
+from strategies import EqualWeight
+from strategies.failures import failure
 from strategies.user_file import load_strategy
 
 GOOD = """
@@ -44,6 +46,23 @@ def test_strategies_of_files_run_in_other_processes(tmp_path, bars):
     one, two = (walk_forward(mine, bars, jobs=jobs, progress=False) for jobs in (1, 2))
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a.equity, b.equity)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_regression_a_plan_that_fails_is_refused_with_its_line(tmp_path, bars, jobs):
+    """It was a traceback through joblib; the line is known in a worker too, whose module is a copy."""
+    text = GOOD.replace("        return Plan(", "        1 / 0\n        return Plan(")
+    (tmp_path / "own.py").write_text(text)
+    line = text.splitlines().index("        1 / 0") + 1
+    mine = load_strategy(f"{tmp_path / 'own.py'}:Half")()
+    with pytest.raises(InputError, match=rf"half fails on .*own\.py, line {line}: ZeroDivisionError: division by zero"):
+        walk_forward([mine, EqualWeight()], bars, jobs=jobs, progress=False)
+
+
+def test_failures_outside_users_files_are_not_theirs():
+    with pytest.raises(ZeroDivisionError) as raised:
+        1 / 0  # noqa: B018
+    assert failure(raised.value) == ""
 
 
 def test_a_relative_path_has_its_line_too(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from markets import InputError
-from markets.bars.time_spans import Span
+from markets.bars.time_spans import Span, duration
 
 DAYS = pd.date_range("2019-01-01", "2021-12-31", freq="7h")
 
@@ -53,3 +53,16 @@ def test_an_instant_is_converted_to_the_time_zone_of_the_data():
 def test_wrong_spans_are_refused(start, end, message):
     with pytest.raises(InputError, match=message):
         Span.of(start, end)
+
+
+def test_regression_long_durations_are_in_plain_digits():
+    """A symbol that was delisted years ago was said to be silent for 1.96e+03 days."""
+    day = 86400
+    assert duration(1964 * day) == "1,964 days"
+    assert [duration(s) for s in (day, 2.75 * day, 99.6 * day, 364 * day)] == [
+        "1 day",
+        "2.75 days",
+        "99.6 days",
+        "364 days",
+    ]
+    assert [duration(s) for s in (0, 90, 7200)] == ["0 seconds", "1.5 minutes", "2 hours"]

@@ -69,7 +69,7 @@ def test_its_help_names_every_option(tmp_path):
 
 
 def test_earlier_bars_only_warm_up(desk):
-    done = call("sweep", "data.csv", *GRID, "--start", "2002", "--report", "late.html", cwd=desk)
+    done = call("sweep", "data.csv", *GRID, "--from", "2002", "--report", "late.html", cwd=desk)
     bars = load(desk / "data.csv")["2002":]
     where = {"where": lambda fast, slow: fast < slow}
     found = sweep(MovingAverageCross, {"fast": (5, 15), "slow": (15, 30, 45)}, bars, **where)
@@ -91,7 +91,10 @@ def test_a_class_of_a_users_file(desk):
         ((), "--grid is empty"),
         (("--grid", "fast"), "--grid fast: write name=start:stop:step"),
         (("--grid", "speed=1:3"), "grid: MovingAverageCross takes fast, slow"),
-        (("--grid", "fast=a", "slow=20"), "no setting is left"),
+        (
+            ("--grid", "fast=a", "slow=20"),
+            "no setting is left for moving_average_cross: it cannot use fast a, slow 20 (",
+        ),
         (("--grid", "fast=50", "slow=20"), "no setting is left for moving_average_cross: fast is 50 and slow is 20"),
         ((*GRID, "--metric", "luck"), "--metric luck: unknown"),
         ((*GRID, "--strategy", "cross"), "--strategy cross: rule 'cross' is unknown"),
@@ -101,3 +104,11 @@ def test_a_class_of_a_users_file(desk):
 )
 def test_what_cannot_be_swept_is_refused(desk, words, message):
     refused(call("sweep", "data.csv", *words, cwd=desk), message)
+
+
+@pytest.mark.parametrize("words", [("--choose", "luck"), ("--train", 5000), ("--train", 0), ("--every", 0)])
+def test_regression_a_wrong_walk_forward_is_refused_before_the_sweep(desk, words):
+    """The whole grid was swept and shown first, and its table and page were then not written."""
+    done = call("sweep", "data.csv", *GRID, "--every", 60, *words, cwd=desk)
+    refused(done, "--choose, --train, --every: ")
+    assert done.stdout == ""
