@@ -55,8 +55,8 @@ class Guard:
             rows = np.arange(last)
         else:
             count, rng = min(max(self.sample // pieces, 1), last), np.random.default_rng(last)
-            parts = plan.parts.values()
-            moves = np.flatnonzero(np.any([(p[1:last] != p[: last - 1]).any(axis=1) for p in parts], axis=0)) + 1
+            moved = [(part[1:last] != part[: last - 1]).any(axis=1) for part in plan.parts.values()]
+            moves = np.flatnonzero(np.any(moved, axis=0)) + 1
             rows = rng.choice(moves if len(moves) >= count else last, count, replace=False)
         remembers = False
         for row in rows.tolist():
@@ -78,8 +78,9 @@ def _cheaply_same(strategy: Strategy, bars: Bars, plan: Plan, row: int) -> bool:
             other = planned(strategy, shown)
     except Exception:  # whatever it is, it can be asked with all of its history
         return False
-    for part in plan.parts.keys() | other.parts.keys():
-        one, two = plan.part(part)[first : row + 1], other.part(part)
+    same = plan[first : row + 1]
+    for name in {**same.parts, **other.parts}:
+        one, two = same.part(name), other.part(name)
         with np.errstate(invalid="ignore"):  # infinite bands are equal, their difference is NaN
             if not np.all((one == two) | (np.abs(one - two) <= TOLERANCE)):
                 return False

@@ -80,6 +80,23 @@ def test_it_is_off_only_by_saying_so(span):
     assert found[0].metrics["Sharpe"] > 5  # too good to be true
 
 
+class StopLeak(Strategy):
+    """Its aim is clean; the stop knows whether the next bar falls."""
+
+    name = "stop leak"
+
+    def plan(self, bars):
+        falls = bars.marks[[*range(1, len(bars)), -1]] < bars.marks
+        return Plan(np.full(bars.shape, 0.3), stop_loss=np.where(falls, 0.001, 0.5))
+
+
+@pytest.mark.parametrize("check", [True, "strict"])
+def test_regression_a_leak_in_a_stop_is_refused(check, span):
+    """The guard compared aim, band and rate alone."""
+    with pytest.raises(InputError, match="stop leak looks ahead: stop_loss of S"):
+        walk_forward([StopLeak()], span[-60:], check=check, progress=False)
+
+
 def test_a_leak_within_a_fold_of_an_adapting_strategy_is_refused(span):
     class Adapting(leaky.OneBarLeak):
         adapts = True
