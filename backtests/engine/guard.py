@@ -29,7 +29,8 @@ class Guard:
     Attributes
     ----------
     sample : int or None
-        Number of rows per strategy and fold, where the plan changes if it does; None checks every row.
+        Number of rows per strategy and fold, where the plan changes if it does, beside one in a gap of the data if there is
+        one; None checks every row.
     """
 
     sample: int | None = 3
@@ -51,6 +52,7 @@ class Guard:
         last = len(bars) - 1  # nothing comes after it
         if last < 1:
             return
+        gap = None
         if self.sample is None:
             rows = np.arange(last)
         else:
@@ -58,12 +60,16 @@ class Guard:
             moved = [(part[1:last] != part[: last - 1]).any(axis=1) for part in plan.parts.values()]
             moves = np.flatnonzero(np.any(moved, axis=0)) + 1
             rows = rng.choice(moves if len(moves) >= count else last, count, replace=False)
+            gaps = np.flatnonzero((np.isnan(bars.close[:last]) & np.isfinite(bars.marks[:last])).any(axis=1))
+            if len(gaps):  # where a back-fill shows, and nowhere else
+                gap = int(rng.choice(gaps))
+                rows = np.append(rows, gap)
         remembers = False
         for row in rows.tolist():
             if _cheaply_same(strategy, bars, plan, row):
                 continue
-            if remembers and self.sample is not None:
-                continue  # it needs all of its history, which one row of a sample is worth
+            if remembers and self.sample is not None and row != gap:
+                continue  # it needs all of its history, which one row of a sample is worth, and one in a gap
             _refuse(strategy, bars, plan, row)
             remembers = True
 

@@ -148,3 +148,16 @@ def test_regression_the_time_zone_of_the_bars_counts(panel, tmp_path, computed):
     for zone, runs in (("UTC", 1), ("Asia/Tokyo", 2), ("UTC", 2)):
         walk_forward([EqualWeight()], there.in_zone(zone)[1000:], cache=tmp_path, progress=False)
         assert len(computed) == runs
+
+
+def test_regression_a_file_damaged_anywhere_is_computed_again(panel, tmp_path, computed):
+    """A flipped bit in the directory of the file raised NotImplementedError or TokenError."""
+    expected = study(panel[1400:], tmp_path, [EqualWeight()])
+    (file,) = tmp_path.glob("*.npz")
+    whole = file.read_bytes()
+    for place in (whole.index(b"PK\x01\x02") + 8, whole.index(b"PK\x01\x02") + 10):  # flags, and method of compression
+        damaged = bytearray(whole)
+        damaged[place] ^= 32
+        file.write_bytes(damaged)
+        assert_same(expected, study(panel[1400:], tmp_path, [EqualWeight()]))
+    assert len(computed) == 3

@@ -74,27 +74,16 @@ def test_a_leak_in_any_part_of_the_plan_is_refused(part, check, span):
         walk_forward([Stopping()], span[-80:], check=check, progress=False)
 
 
+def test_regression_a_backfill_is_refused_by_default(gaps):
+    """The sample was of rows where the plan moves, and a back-fill shows within gaps alone, so it passed."""
+    with pytest.raises(InputError, match="back-fill looks ahead"):
+        walk_forward([leaky.BackFill()], gaps, progress=False)
+
+
 def test_it_is_off_only_by_saying_so(span):
     execution = Execution(fill="same_close")
     found = walk_forward([leaky.OneBarLeak()], span, check=False, execution=execution, progress=False)
     assert found[0].metrics["Sharpe"] > 5  # too good to be true
-
-
-class StopLeak(Strategy):
-    """Its aim is clean; the stop knows whether the next bar falls."""
-
-    name = "stop leak"
-
-    def plan(self, bars):
-        falls = bars.marks[[*range(1, len(bars)), -1]] < bars.marks
-        return Plan(np.full(bars.shape, 0.3), stop_loss=np.where(falls, 0.001, 0.5))
-
-
-@pytest.mark.parametrize("check", [True, "strict"])
-def test_regression_a_leak_in_a_stop_is_refused(check, span):
-    """The guard compared aim, band and rate alone."""
-    with pytest.raises(InputError, match="stop leak looks ahead: stop_loss of S"):
-        walk_forward([StopLeak()], span[-60:], check=check, progress=False)
 
 
 def test_a_leak_within_a_fold_of_an_adapting_strategy_is_refused(span):
