@@ -83,6 +83,8 @@ class Backtest(TradingOptions, DataOptions):
             raise InputError(f"--every {self.every}: it must be at least 1 bar")
         if self.strict and not self.check:
             raise InputError("--strict checks every row for look-ahead, and --no-check none; give one of them")
+        if self.robustness and not (self.models or self.strategies):
+            raise InputError("--robustness examines a model or a rule; name one with --models or --strategies")
         steps.require_named(self.strategies, self.models)
         cache = self._cache()
         bars = self.held(self.source)
