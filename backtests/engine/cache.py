@@ -1,8 +1,9 @@
 """Results of jobs on disk, by content: what was computed once from the same bars, code and settings is not computed again.
 
-The key of a job is the SHA-256 of the bars up to the last that it trades, the strategy with all settings, the code of our
-packages (and of a user's file), the fold and how it is run. Costs and execution are not in it: a job ends with what a strategy
-wants, which does not depend on them, so a study of other costs reads the same files. Later bars change no earlier fold.
+The key of a job is the SHA-256 of the bars up to the last that it trades and their time zone, the strategy with all settings,
+our code and the user's, the versions of what computes, the fold and how it is run. Costs and execution are not in it: a job ends
+with what a strategy wants, which does not depend on them, so a study of other costs reads the same files. Later bars change no
+earlier fold. What a strategy reads while it plans, such as a file, cannot be seen.
 
 A file is an ``.npz`` of the plans, and a JSON text of the rest. It is moved into its place when it is whole; one that cannot be
 read is computed again. Nothing is pickled.
@@ -11,7 +12,6 @@ read is computed again. Nothing is pickled.
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from markets.accounting.plan import PARTS
 from markets.common.files import replacing
 from strategies import Plan
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,16 @@ class Cache:
         known = replace(bars.rows(bars.past, last), name="")  # whatever the data set is called
         try:
             key = digest(
-                FORMAT, known.hash, bars.past, job.split, job.every, job.tasks, job.control, job.guard, job.strategy
+                FORMAT,
+                known.hash,
+                str(bars.index.tz),
+                bars.past,
+                job.split,
+                job.every,
+                job.tasks,
+                job.control,
+                job.guard,
+                job.strategy,
             )
         except TypeError:
             return None
@@ -80,7 +89,7 @@ class Cache:
                 return [
                     [_piece(piece, arrays, f"{i}.{j}") for j, piece in enumerate(v)] for i, v in enumerate(variants)
                 ]
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, InputError):
+        except Exception:  # damaged: zipfile, numpy and JSON raise a dozen kinds of error
             return None
 
     @staticmethod

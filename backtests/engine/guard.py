@@ -29,7 +29,8 @@ class Guard:
     Attributes
     ----------
     sample : int or None
-        Number of rows per strategy and fold, where the plan changes if it does; None checks every row.
+        Number of rows per strategy and fold, where the plan changes if it does, beside one in a gap of the data if there is
+        one; None checks every row.
     """
 
     sample: int | None = 3
@@ -51,19 +52,24 @@ class Guard:
         last = len(bars) - 1  # nothing comes after it
         if last < 1:
             return
+        gap = None
         if self.sample is None:
             rows = np.arange(last)
         else:
             count, rng = min(max(self.sample // pieces, 1), last), np.random.default_rng(last)
-            parts = plan.parts.values()
-            moves = np.flatnonzero(np.any([(p[1:last] != p[: last - 1]).any(axis=1) for p in parts], axis=0)) + 1
+            moved = [(part[1:last] != part[: last - 1]).any(axis=1) for part in plan.parts.values()]
+            moves = np.flatnonzero(np.any(moved, axis=0)) + 1
             rows = rng.choice(moves if len(moves) >= count else last, count, replace=False)
+            gaps = np.flatnonzero((np.isnan(bars.close[:last]) & np.isfinite(bars.marks[:last])).any(axis=1))
+            if len(gaps):  # where a back-fill shows, and nowhere else
+                gap = int(rng.choice(gaps))
+                rows = np.append(rows, gap)
         remembers = False
         for row in rows.tolist():
             if _cheaply_same(strategy, bars, plan, row):
                 continue
-            if remembers and self.sample is not None:
-                continue  # it needs all of its history, which one row of a sample is worth
+            if remembers and self.sample is not None and row != gap:
+                continue  # it needs all of its history, which one row of a sample is worth, and one in a gap
             _refuse(strategy, bars, plan, row)
             remembers = True
 
@@ -78,8 +84,9 @@ def _cheaply_same(strategy: Strategy, bars: Bars, plan: Plan, row: int) -> bool:
             other = planned(strategy, shown)
     except Exception:  # whatever it is, it can be asked with all of its history
         return False
-    for part in plan.parts.keys() | other.parts.keys():
-        one, two = plan.part(part)[first : row + 1], other.part(part)
+    same = plan[first : row + 1]
+    for name in {**same.parts, **other.parts}:
+        one, two = same.part(name), other.part(name)
         with np.errstate(invalid="ignore"):  # infinite bands are equal, their difference is NaN
             if not np.all((one == two) | (np.abs(one - two) <= TOLERANCE)):
                 return False

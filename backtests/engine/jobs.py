@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -96,15 +97,24 @@ def run(job: Job, bars: Bars) -> list[list[Piece]]:
     training, validation = _task_sets(job.tasks, bars, job.split)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*validation tasks cannot support a tilt")  # the remark says so
-        meta = job.strategy.fit(training, validation, progress=False)
+        # a copy, since a learner may keep what it learnt, and folds that share a process must not see each other's
+        meta = copy.deepcopy(job.strategy).fit(training, validation, progress=False)
     name = getattr(job.strategy, "name", "") or meta.name
-    fingerprint = getattr(meta, "fingerprint", None) or digest(meta)
+    fingerprint = getattr(meta, "fingerprint", None) or _fingerprint(meta)
     until = max(task.times[2] for tasks in (training, validation) for task in tasks)
     traders = [_Trader(name, meta.adapt, fingerprint, getattr(meta, "remark", ""), until)]
     if job.control:
         unadapted = meta.unadapted()
         traders.append(_Trader(f"{name}, unadapted", lambda _: unadapted, fingerprint, "", until, changes=False))
     return [[_trade(trader, bars, *span, job) for span in job.split.tests] for trader in traders]
+
+
+def _fingerprint(meta: Any) -> str | None:
+    """The digest of what a learner returned; None if its content cannot be told."""
+    try:
+        return digest(meta)
+    except TypeError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -189,7 +199,11 @@ def _task_sets(tasks: Tasks, bars: Bars, split: Split) -> tuple[TaskSet, TaskSet
             short = error
     if not pairs:
         raise InputError(f"no stretch between the test folds is long enough to train on: {short}")
-    whole = bars.rows(0, split.train[-1][1]).without_empty()
+    # one source of bars, as a set of tasks has, without those between the stretches: what reads far back would see the tests
+    trained = np.zeros(len(bars) + bars.past, dtype=bool)
+    for first, last in split.train:
+        trained[first:last] = True
+    whole = bars.with_past().only(trained).without_empty()
     index = whole.index
 
     def together(sets: Sequence[TaskSet]) -> TaskSet:

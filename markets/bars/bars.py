@@ -382,6 +382,10 @@ class Bars:
         there = np.isfinite(self._fields["close"]).any(axis=1)
         return self if there.all() else self._kept(there, int(there[: self.past].sum()))
 
+    def only(self, rows: np.ndarray) -> Bars:
+        """The rows of ``with_past()`` in a mask of shape (T,), all visible; the others are as if they had never been."""
+        return self._kept(rows, 0)
+
     def _kept(self, rows: slice | np.ndarray, past: int) -> Bars:
         """Some of the rows of ``with_past()``, of which the first `past` are history."""
         fields, mask = {field: values[rows] for field, values in self._fields.items()}, self._tradable[rows]

@@ -84,6 +84,8 @@ class Backtest(TradingOptions, DataOptions):
         if self.strict and not self.check:
             raise InputError("--strict checks every row for look-ahead, and --no-check none; give one of them")
         processors(self.jobs)
+        if self.robustness and not (self.models or self.strategies):
+            raise InputError("--robustness examines a model or a rule; name one with --models or --strategies")
         steps.require_named(self.strategies, self.models)
         cache = self._cache()
         bars = self.held(self.source)

@@ -438,6 +438,12 @@ def test_a_strategy_that_looks_ahead_is_refused(desk, tmp_path):
     refused(call(*words, "--no-check", "--strict", cwd=desk), "--strict checks every row")
 
 
+def test_regression_robustness_of_learners_alone_is_refused_before_they_are_trained(desk):
+    """It ended in an IndexError after the whole backtest."""
+    words = ["backtest", "my.csv", "--learners", "rl2", "--robustness", "--strategies"]
+    refused(call(*words, cwd=desk), "--robustness examines a model or a rule")
+
+
 def test_the_help_of_backtest_names_every_rule(tmp_path):
     from strategies.named import RULES
 

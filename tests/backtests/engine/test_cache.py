@@ -1,5 +1,6 @@
 """What was computed once is read; what differs in anything that counts is computed again."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -129,7 +130,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(panel, tmp_path, monkeypatch)
 
 def test_what_cannot_be_told_is_not_kept(panel, tmp_path):
     rule = EqualWeight()
-    rule.file = iter([1])
+    rule.lock = threading.Lock()
     study(panel[1400:], tmp_path, [rule])
     assert not list(tmp_path.iterdir())
 
@@ -138,3 +139,25 @@ def test_a_folder_that_cannot_be_made(panel, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot write there .*; choose another folder"):
         study(panel[1400:], tmp_path / "file" / "cache")
+
+
+def test_regression_the_time_zone_of_the_bars_counts(panel, tmp_path, computed):
+    """A month begins at another bar in another zone, but bars of the same instants had one key."""
+    held = panel.with_past()
+    there = replace(held, _index=held._index.tz_localize("UTC") if held._index.tz is None else held._index)
+    for zone, runs in (("UTC", 1), ("Asia/Tokyo", 2), ("UTC", 2)):
+        walk_forward([EqualWeight()], there.in_zone(zone)[1000:], cache=tmp_path, progress=False)
+        assert len(computed) == runs
+
+
+def test_regression_a_file_damaged_anywhere_is_computed_again(panel, tmp_path, computed):
+    """A flipped bit in the directory of the file raised NotImplementedError or TokenError."""
+    expected = study(panel[1400:], tmp_path, [EqualWeight()])
+    (file,) = tmp_path.glob("*.npz")
+    whole = file.read_bytes()
+    for place in (whole.index(b"PK\x01\x02") + 8, whole.index(b"PK\x01\x02") + 10):  # flags, and method of compression
+        damaged = bytearray(whole)
+        damaged[place] ^= 32
+        file.write_bytes(damaged)
+        assert_same(expected, study(panel[1400:], tmp_path, [EqualWeight()]))
+    assert len(computed) == 3

@@ -8,6 +8,7 @@ import walkers
 
 from backtests import walk_forward
 from backtests.engine.combinatorial import CombinatorialPurged, median_path
+from backtests.engine.jobs import _task_sets
 from backtests.engine.task_cuts import WindowTasks
 from markets import InputError
 from strategies import EqualWeight
@@ -72,11 +73,26 @@ def test_tasks_and_what_they_read_lie_within_one_stretch_of_training(span):
     for split, sets in zip(splits, seen, strict=True):
         reached = set()
         for task in (task for tasks in sets for task in tasks):
-            inside = [s for s in split.train if s[0] <= task.start - TASKS.warmup and task.stop <= s[1]]
+            start, cut, last = held.index.get_indexer(task.times)
+            inside = [s for s in split.train if s[0] <= start - TASKS.warmup and last < s[1]]
             assert len(inside) == 1
             reached |= set(inside)
-            np.testing.assert_array_equal(task.query.close, held.close[task.cut : task.stop])
+            np.testing.assert_array_equal(task.query.close, held.close[cut : last + 1])
         assert reached == set(split.train)  # validation is at the end of each stretch
+
+
+def test_regression_training_holds_no_bar_of_a_test_fold(span):
+    """Tasks held the test folds before them as history, so features with a long memory brought them into training."""
+    held, rng = span.with_past(), np.random.default_rng(0)
+    split = CombinatorialPurged(5, 2, purge=3, embargo=7).splits(span)[0][2]
+    close = held.close.copy()
+    for first, last in split.tests:
+        close[first:last] *= np.exp(rng.normal(0, 0.3, (last - first, len(held.symbols))))
+    changed = held.with_values(close=close).rows(span.past, len(held))
+    for one, other in zip(_task_sets(TASKS, span, split), _task_sets(TASKS, changed, split), strict=True):
+        trained = np.concatenate([held.index[first:last] for first, last in split.train])
+        assert set(one.bars.with_past().index) <= set(trained)
+        assert (one.bars.hash, [t.times for t in one]) == (other.bars.hash, [t.times for t in other])
 
 
 def test_paths_are_whole_accounts_and_the_middle_one_stands_in_the_table(result, span):

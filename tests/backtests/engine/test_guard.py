@@ -74,6 +74,12 @@ def test_a_leak_in_any_part_of_the_plan_is_refused(part, check, span):
         walk_forward([Stopping()], span[-80:], check=check, progress=False)
 
 
+def test_regression_a_backfill_is_refused_by_default(gaps):
+    """The sample was of rows where the plan moves, and a back-fill shows within gaps alone, so it passed."""
+    with pytest.raises(InputError, match="back-fill looks ahead"):
+        walk_forward([leaky.BackFill()], gaps, progress=False)
+
+
 def test_it_is_off_only_by_saying_so(span):
     execution = Execution(fill="same_close")
     found = walk_forward([leaky.OneBarLeak()], span, check=False, execution=execution, progress=False)

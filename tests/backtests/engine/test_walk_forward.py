@@ -1,3 +1,4 @@
+import threading
 import warnings
 
 import numpy as np
@@ -282,3 +283,52 @@ def test_settings_of_folds_that_cannot_be(bars):
         walk_forward([EqualWeight()], bars, embargo=3)
     with pytest.raises(InputError, match=r"are too few to train on"):
         walk_forward([walkers.MeanLearner()], bars, **LEARNT)
+
+
+class Counter:
+    """A learner that keeps what it learnt: each training of the same object holds a little more."""
+
+    name = "counter"
+
+    def __init__(self, keep=None):
+        self.trained, self.keep = 0, keep
+
+    def fit(self, tasks, validation, *, progress):
+        self.trained += 1
+        held, keep = Holds(0.01 * self.trained), self.keep
+
+        class Learnt:
+            name = "counter"
+
+            def __init__(self):
+                self.lock = keep and keep()
+
+            def adapt(self, bars):
+                return held
+
+        return Learnt()
+
+
+class Holds(Strategy):
+    name = "counter"
+
+    def __init__(self, weight):
+        self.weight = weight
+
+    def plan(self, bars):
+        return Plan(np.full(bars.shape, self.weight))
+
+
+def test_regression_folds_that_share_a_process_do_not_see_each_others_training(bars):
+    """With one job each fold went on from the last (0.01, 0.02, ...), with two it did not; and the object was changed."""
+    learner = Counter()
+    found = walk_forward([learner], bars[900:], retrain_every=200, tasks=WindowTasks(40, 20, 60), progress=False)[0]
+    assert len(found.folds) == 3
+    assert np.unique(found.plan.aim).tolist() == [0.01]
+    assert learner.trained == 0
+
+
+def test_regression_what_a_learner_returned_may_hold_anything(bars):
+    """A lock in it stopped the backtest with a TypeError: its content cannot be told."""
+    options = {"retrain_every": 200, "tasks": WindowTasks(40, 20, 60), "progress": False}
+    assert walk_forward([Counter(keep=threading.Lock)], bars[900:], **options)[0].fingerprint is None
