@@ -379,7 +379,7 @@ def test_regression_backtest_refuses_options_before_the_data_are_read(words, mes
 def test_regression_a_backtest_without_its_report_is_logged(desk, monkeypatch):
     from backtests import WalkForward, tracking
 
-    def full(self, path):
+    def full(self, path, **options):
         raise InputError(f"{path}: cannot be written")
 
     logged = []

@@ -221,7 +221,8 @@ def test_hindsight_is_the_best_of_all_paths(seed, cost, risk):
 
 
 def test_hindsight_on_real_prices_is_above_every_rule():
-    result = walk_forward([Hindsight("10bp"), EqualWeight(), BuyAndHold()], load("stocks")["2015":], progress=False)
+    rules = [Hindsight("10bp"), EqualWeight(), BuyAndHold()]
+    result = walk_forward(rules, load("stocks")["2015":], check=False, progress=False)  # it is there to look ahead
     growth = result.table()["total return"]
     assert growth["hindsight"] > 10 * growth.drop("hindsight").max()
 

@@ -83,6 +83,10 @@ def _run(request: dict) -> int:
     except BaseException:
         traceback.print_exc()
         code = 1
+    if (
+        "joblib.externals.loky" in sys.modules
+    ):  # its workers would hold the streams of a fork, which does nothing at exit
+        sys.modules["joblib.externals.loky"].get_reusable_executor().shutdown(kill_workers=True)
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
         sys.stderr.flush()
