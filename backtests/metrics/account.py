@@ -111,6 +111,10 @@ def metrics(
         }
 
 
+# Metrics of which less is better; of the others more is.
+LESS_IS_BETTER = (
+    "volatility", "max drawdown", "longest drawdown", "VaR", "expected shortfall", "kurtosis", "turnover", "costs", "cost drag"
+)  # fmt: skip
 # The columns printed in a terminal; the report shows all metrics.
 SHORT = ("Sharpe", "CAGR", "volatility", "max drawdown", "turnover", "costs")
 # Heads of the columns with their units, on two lines.

@@ -14,7 +14,6 @@ liquidity in financial markets", Physical Review X 2011).
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from backtests.metrics.view import Account
 from markets import Bars, Costs, Execution, InputError
@@ -55,10 +54,10 @@ def capacity(account: Account, bars: Bars, *, impact: float = 1.0, kept: float =
     if not account.index.equals(bars.index):
         raise InputError(f"{bars.name}: these are not the bars of the account")
     market, _ = make_market(bars, Costs(impact=impact), Execution())
-    known = (
-        pd.DataFrame(market.impact).replace(0.0, np.nan).bfill().fillna(0.0)
-    )  # the first bars have no volatility yet
-    coefficient = known.to_numpy()[:-1]  # at the decision of each order
+    coefficient = market.impact[:-1].copy()  # at the decision of each order
+    for column in coefficient.T:
+        first = int((column > 0).argmax())
+        column[:first] = column[first]  # not zero, as if these orders were free
     returns, per_year = returns_of(account.equity), bars_per_year(bars.index)
     earned = float(returns.mean() * per_year)
     marks = bars.marks

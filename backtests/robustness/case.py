@@ -13,17 +13,12 @@ import pandas as pd
 from backtests.engine.accounts import accounts
 from backtests.engine.protocols import Adaptive
 from backtests.engine.walk_forward import walk_forward
-from backtests.metrics import METRICS, formatted
+from backtests.metrics import LESS_IS_BETTER, METRICS, formatted
 from backtests.results import Backtest
 from markets import Bars, Costs, Execution, InputError
 from markets.common.words import count
 from strategies import Plan, Strategy
 from strategies.strategy import planned
-
-# Metrics of which less is better; of the others more is.
-LESS_IS_BETTER = (
-    "volatility", "max drawdown", "longest drawdown", "VaR", "expected shortfall", "kurtosis", "turnover", "costs", "cost drag"
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

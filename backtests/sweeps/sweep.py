@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from backtests.metrics import METRICS, formatted
+from backtests.metrics import LESS_IS_BETTER, METRICS, formatted
 from backtests.section import Section
 from backtests.sweeps.accounts import Job, rules_of, run
 from backtests.sweeps.grid import Found, Grid, label
@@ -27,10 +27,6 @@ from strategies import Strategy
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Metrics of which less is better.
-_LESS = frozenset({
-    "volatility", "max drawdown", "longest drawdown", "VaR", "expected shortfall", "kurtosis", "turnover", "costs", "cost drag"
-})  # fmt: skip
 _SHOWN = 20  # settings in the table of a report
 
 
@@ -239,4 +235,4 @@ def in_words(metric: str, value: float) -> str:
 
 def sign(metric: str) -> float:
     """1 where more of a metric is better, −1 where less is."""
-    return -1.0 if metric in _LESS else 1.0
+    return -1.0 if metric in LESS_IS_BETTER else 1.0

@@ -76,3 +76,36 @@ def test_regression_what_is_bought_on_the_first_bar_has_an_impact():
     rate = (first * bought**1.5).sum() / 399 * bars_per_year(bars.index)
     earned = returns_of(hold.equity).mean() * bars_per_year(bars.index)
     assert capacity(hold, bars) == pytest.approx((0.5 * earned / rate) ** 2, rel=0.01)
+
+
+def test_regression_later_volatility_prices_no_earlier_order():
+    """Where a price stood still, orders paid by the volatility of the bars that came after."""
+    bars = market()
+    still = bars.close.copy()
+    still[150:250] = still[150]
+    still[250:] *= still[150] / bars.close[249]
+    quiet = Bars.make(bars.index, bars.symbols, still, volume=bars.volume)
+    impact = make_market(quiet, Costs(impact=1.0), Execution())[0].impact
+    standing = np.flatnonzero((impact[:-1] == 0).all(axis=1) & (np.arange(len(impact) - 1) > 100))
+    assert len(standing)
+    aim = np.full(bars.shape, 0.2)
+    aim[standing[:-2]] = 0.3  # bought and sold while the price stands
+    found = Backtest(
+        "still",
+        quiet.index,
+        quiet.symbols,
+        np.linspace(1.0, 2.0, len(quiet)),
+        np.zeros(len(quiet)),
+        np.zeros(len(quiet)),
+        aim,
+        Plan(aim),
+    )
+    moved = quiet.close[1:] / quiet.close[:-1]
+    held = aim[:-1] * moved / (1 + returns_of(found.equity))[:, None]
+    paid = impact[:-1].copy()
+    first = (paid > 0).argmax(axis=0)
+    for i, row in enumerate(first):
+        paid[:row, i] = paid[row, i]
+    rate = (paid * np.abs(aim[1:] - held) ** 1.5).sum(axis=1).mean() * bars_per_year(quiet.index)
+    earned = returns_of(found.equity).mean() * bars_per_year(quiet.index)
+    assert capacity(found, quiet) == pytest.approx((0.5 * earned / rate) ** 2, rel=1e-9)
