@@ -49,8 +49,8 @@ def main() -> None:
         folder = Path(name)
         run = [sys.executable, "-m", "regimeshift"]
         subprocess.run([*run, "demo", "--out", name], cwd=folder, check=True)
-        screenshot(folder / "report.html", DOCS / "report.png", 1250, 1480)
-        screenshot(folder / "report.html", DOCS / "equity.png", 1250, 1078, top=638)
+        screenshot(folder / "report.html", DOCS / "report.png", 1250, 1825)
+        screenshot(folder / "report.html", DOCS / "equity.png", 1250, 1825, top=1225)
         for bars in ("stocks", "sp500"):
             subprocess.run([*run, "regimes", bars, "--page", f"{bars}.html"], cwd=folder, check=True)
             screenshot(folder / f"{bars}.html", DOCS / f"regimes_{bars}.png", 1180, 1580)
