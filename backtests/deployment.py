@@ -21,7 +21,9 @@ import pandas as pd
 from backtests.contract import DataContract, to_request
 from markets import Bars, External, Features, InputError, Plan
 from markets.bars.time_spans import duration
-from strategies import Blend, PolicyStrategy, Strategy
+from markets.features.parts import needs
+from strategies import Blend, Strategy
+from strategies.learned import LearnedStrategy, load_learned
 
 ANSWER = ("target_weight", "band", "rate")
 _LATE = 1.5  # largest age of an external value, in multiples of the largest on the bars at registration
@@ -33,7 +35,7 @@ def bars_needed(strategy: Strategy) -> int:
     return strategy.warmup + 1
 
 
-def deployable(strategy: Strategy, name: str) -> PolicyStrategy | Blend:
+def deployable(strategy: Strategy, name: str) -> LearnedStrategy | Blend:
     """Check that a strategy can be deployed, and return it.
 
     Raises
@@ -43,22 +45,22 @@ def deployable(strategy: Strategy, name: str) -> PolicyStrategy | Blend:
         user-defined features.
     """
     for part in strategy.parts if isinstance(strategy, Blend) else (strategy,):
-        if not isinstance(part, PolicyStrategy):
+        if not isinstance(part, LearnedStrategy):
             raise InputError(f"{name} is a {type(part).__name__}; only torch policies are deployed")
-        features = part.policy.settings.features
-        by_user = [f.names[0] for f in features.parts if f.by_function and not isinstance(f, External)]
-        if features.needs or by_user:
+        lacking = needs(part.features)
+        by_user = [f.names[0] for f in part.features if f.by_function and not isinstance(f, External)]
+        if lacking or by_user:
             what = (
-                f"the {', the '.join(sorted(features.needs))}"
-                if features.needs
+                f"the {', the '.join(sorted(lacking))}"
+                if lacking
                 else f"{', '.join(by_user)}, which your own code computes"
             )
             raise InputError(f"{name} reads {what}; a deployed model is sent closes alone and runs without your code")
-    assert isinstance(strategy, PolicyStrategy | Blend)
+    assert isinstance(strategy, LearnedStrategy | Blend)
     return strategy
 
 
-def make_contract(strategy: PolicyStrategy | Blend, bars: Bars) -> DataContract:
+def make_contract(strategy: LearnedStrategy | Blend, bars: Bars) -> DataContract:
     """The contract of a strategy that is registered on `bars`.
 
     Raises
@@ -72,14 +74,14 @@ def make_contract(strategy: PolicyStrategy | Blend, bars: Bars) -> DataContract:
 
 
 def request(
-    strategy: PolicyStrategy | Blend, contract: DataContract, bars: Bars, series: pd.DataFrame | None = None
+    strategy: LearnedStrategy | Blend, contract: DataContract, bars: Bars, series: pd.DataFrame | None = None
 ) -> dict[str, Any]:
     """The request for a decision after the last of `bars`: ``symbols``, ``times`` and ``bars``; and ``series``, if it is
     given.
 
     Parameters
     ----------
-    strategy : PolicyStrategy or Blend
+    strategy : LearnedStrategy or Blend
     contract : DataContract
     bars : Bars of shape (T, A)
     series : DataFrame, optional
@@ -107,12 +109,12 @@ def request(
     }
 
 
-def decide(strategy: PolicyStrategy | Blend, contract: DataContract, bars: Bars, series: Any = None) -> dict[str, Any]:
+def decide(strategy: LearnedStrategy | Blend, contract: DataContract, bars: Bars, series: Any = None) -> dict[str, Any]:
     """The response to one request.
 
     Parameters
     ----------
-    strategy : PolicyStrategy or Blend
+    strategy : LearnedStrategy or Blend
     contract : DataContract
     bars : Bars of shape (T, A)
     series : mapping of str to mapping, optional
@@ -139,14 +141,14 @@ def decide(strategy: PolicyStrategy | Blend, contract: DataContract, bars: Bars,
     return {"symbols": list(bars.symbols)} | {key: [row[i] for i in columns] for key, row in answer.items()}
 
 
-def _external(strategy: PolicyStrategy | Blend) -> list[External]:
+def _external(strategy: LearnedStrategy | Blend) -> list[External]:
     """The external series that a strategy reads."""
     if isinstance(strategy, Blend):
         return [part for one in strategy.parts for part in _external(one)]  # type: ignore[arg-type]
-    return [part for part in strategy.policy.settings.features.parts if isinstance(part, External)]
+    return [part for part in strategy.features if isinstance(part, External)]
 
 
-def _continued(strategy: PolicyStrategy | Blend, series: Any) -> PolicyStrategy | Blend:
+def _continued(strategy: LearnedStrategy | Blend, series: Any) -> LearnedStrategy | Blend:
     """The strategy with its external series continued by those of a request."""
     if series is None or not _external(strategy):
         return strategy
@@ -206,13 +208,13 @@ def answered(plan: Plan) -> dict[str, list[float]]:
     return {key: part[-1].tolist() for key, part in zip(ANSWER, (plan.aim, band, rate), strict=True)}
 
 
-def _window(strategy: PolicyStrategy | Blend, bars: Bars) -> Bars:
+def _window(strategy: LearnedStrategy | Blend, bars: Bars) -> Bars:
     """The closes that the decision after the last bar reads, as bars of their own."""
     last = _last(strategy, bars)
     return Bars.make(last.index, last.symbols, last.close, tradable=last.tradable, name=bars.name)
 
 
-def _last(strategy: PolicyStrategy | Blend, bars: Bars, shortest: int = 0) -> Bars:
+def _last(strategy: LearnedStrategy | Blend, bars: Bars, shortest: int = 0) -> Bars:
     """The last rows, as many as the decision after them reads, or `shortest` if that is more; what is before is history.
 
     Raises
@@ -229,14 +231,14 @@ def _last(strategy: PolicyStrategy | Blend, bars: Bars, shortest: int = 0) -> Ba
     return last
 
 
-def save(strategy: PolicyStrategy | Blend, contract: DataContract, folder: Path) -> None:
+def save(strategy: LearnedStrategy | Blend, contract: DataContract, folder: Path) -> None:
     """Write a strategy, its contract, and its decision on the contract's bars to compare with when it is loaded elsewhere."""
     strategy.save(folder)
     contract.save(folder / "contract.json")
     (folder / "check.json").write_text(json.dumps(decide(strategy, contract, contract.bars)))
 
 
-def load(folder: Path) -> tuple[PolicyStrategy | Blend, DataContract]:
+def load(folder: Path) -> tuple[LearnedStrategy | Blend, DataContract]:
     """Read a strategy and its contract, written by `save`."""
-    kind = Blend if (folder / "blend.json").exists() else PolicyStrategy
-    return kind.load(folder), DataContract.load(folder / "contract.json")
+    blended = (folder / "blend.json").exists()
+    return Blend.load(folder) if blended else load_learned(folder), DataContract.load(folder / "contract.json")

@@ -33,7 +33,8 @@ from backtests.results import Backtests
 from markets import Bars, InputError
 from markets.bars.time_spans import duration, moment
 from markets.common.words import few
-from strategies import Blend, Plan, PolicyStrategy, Strategy
+from strategies import Blend, Plan, Strategy
+from strategies.learned import LearnedStrategy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +68,7 @@ class RegisteredStrategy(Strategy):
     Attributes
     ----------
     version : Version
-    strategy : PolicyStrategy or Blend
+    strategy : LearnedStrategy or Blend
         As adapted when it was registered.
     contract : DataContract
         The bars that it was made for.
@@ -141,7 +142,7 @@ def register(
     ----------
     name : str
         Name of the registered model.
-    model : PolicyStrategy or MetaPolicy
+    model : LearnedStrategy or MetaPolicy
         A meta-policy is adapted first.
     result : Backtests, optional
         Must contain a backtest of this model, which is identified by the fingerprint of its weights, not by its name. The
@@ -245,7 +246,7 @@ def _backtest_tags(model: Adaptive, result: Backtests | None, bars: Bars) -> dic
     return tracking.backtest_tags(result, same[0])
 
 
-def _log_model(strategy: PolicyStrategy | Blend, contract: DataContract) -> str:
+def _log_model(strategy: LearnedStrategy | Blend, contract: DataContract) -> str:
     """Log the strategy as a model of the active run, and return its URI."""
     import mlflow
 
@@ -253,18 +254,9 @@ def _log_model(strategy: PolicyStrategy | Blend, contract: DataContract) -> str:
     from backtests.served import SIGNATURE
 
     part = strategy.parts[0] if isinstance(strategy, Blend) else strategy
-    assert isinstance(part, PolicyStrategy)
-    settings = part.policy.settings
-    parameters = {
-        "parts": len(strategy.parts) if isinstance(strategy, Blend) else 1,
-        "bars_needed": contract.needed,
-        "context": part.context,
-        "policy.memory": settings.memory,
-        "policy.hidden": settings.hidden,
-        "policy.base": settings.base,
-        "policy.trades": settings.trades,
-        "policy.shrink": float(part.policy.shrink),
-    }
+    assert isinstance(part, LearnedStrategy)
+    parts = len(strategy.parts) if isinstance(strategy, Blend) else 1
+    parameters = {"parts": parts, "bars_needed": contract.needed, **part.described}
     with tempfile.TemporaryDirectory() as folder:
         save(strategy, contract, place := Path(folder) / "strategy")
         return mlflow.pyfunc.log_model(

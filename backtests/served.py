@@ -40,7 +40,7 @@ class RequestError(InputError, MlflowException):
 
 
 class ServedStrategy(mlflow.pyfunc.PythonModel):
-    """A `PolicyStrategy` or a `Blend` behind MLflow's interface."""
+    """A `LearnedStrategy` or a `Blend` behind MLflow's interface."""
 
     def load_context(self, context) -> None:
         self.strategy, self.contract = load(Path(context.artifacts["strategy"]))

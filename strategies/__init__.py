@@ -16,6 +16,7 @@ from strategies.limits import (
     WeightLimit,
 )
 from strategies.policy import Policy, PolicySettings, PolicyStrategy
+from strategies.portfolio import Pool, PortfolioPolicy, PortfolioSettings, PortfolioStrategy
 from strategies.rules import (
     BuyAndHold,
     CrossSectionalMomentum,
@@ -58,6 +59,10 @@ __all__ = [
     "Policy",
     "PolicySettings",
     "PolicyStrategy",
+    "Pool",
+    "PortfolioPolicy",
+    "PortfolioSettings",
+    "PortfolioStrategy",
     "RandomWeights",
     "Rebalanced",
     "RebalancedOnDrift",

@@ -11,7 +11,7 @@ import pandas as pd
 
 from markets import Bars, InputError, Plan
 from strategies import serialization as saving
-from strategies.policy import PolicyStrategy
+from strategies.learned import LearnedStrategy, load_learned
 from strategies.strategy import Strategy, check_average, latest, planned
 
 
@@ -55,8 +55,8 @@ class Blend(Strategy):
         return hashlib.sha256("".join(found).encode()).hexdigest() if all(found) else None  # type: ignore[arg-type]
 
     def window(self, bars: Bars) -> Bars:
-        """`bars` with as much history as the parts read at the first visible row; see `PolicyStrategy.window`."""
-        windows = (part.window(bars) if isinstance(part, PolicyStrategy) else bars for part in self.parts)
+        """`bars` with as much history as the parts read at the first visible row; see `LearnedStrategy.window`."""
+        windows = (part.window(bars) if isinstance(part, LearnedStrategy) else bars for part in self.parts)
         return max(windows, key=lambda window: window.past)
 
     def plan(self, bars: Bars) -> Plan:
@@ -82,10 +82,10 @@ class Blend(Strategy):
         Raises
         ------
         InputError
-            When a part is not a `PolicyStrategy`. Rules have no weights to save; build them from code instead.
+            When a part is not a `LearnedStrategy`. Rules have no weights to save; build them from code instead.
         """
         for part in self.parts:
-            if not isinstance(part, PolicyStrategy):
+            if not isinstance(part, LearnedStrategy):
                 raise InputError(f"{self.name}: {part.name} is a {type(part).__name__}; only torch policies are saved")
         with saving.replacing_files(folder) as beside:
             for k, part in enumerate(self.parts):
@@ -103,5 +103,5 @@ class Blend(Strategy):
             When files are missing or inconsistent with each other.
         """
         with saving.reading(folder, "blend.json", "blend") as config:
-            parts = [PolicyStrategy.load(Path(folder) / str(k)) for k in range(config["parts"])]
+            parts = [load_learned(Path(folder) / str(k)) for k in range(config["parts"])]
             return cls(parts, config["name"])

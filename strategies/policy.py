@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from markets import Bars, Features, InputError, Plan
 from markets.accounting.differentiable import TensorPlan
 from markets.features import Part
 from strategies import serialization as saving
+from strategies.learned import LearnedStrategy
 from strategies.networks import Body, Shape
 from strategies.rules import EqualWeight, InverseVolatility
 from strategies.strategy import Strategy
@@ -62,6 +63,20 @@ class PolicySettings(Shape):
     limit: float = 1.0
     shrink: float = 1.0
     features: Features = field(default_factory=Features)
+
+    @property
+    def lookback(self) -> int:
+        """Own bars of a symbol that its features read before a row."""
+        return self.features.lookback
+
+    @property
+    def fewest(self) -> int:
+        """Own bars of a symbol before which no features are known."""
+        return self.features.lookback
+
+    def require(self, bars: Bars, more: int = 0) -> None:
+        """Raise `InputError` unless `bars` are enough for one row of features and `more` after it."""
+        self.features.require(bars, more)
 
     @property
     def base_name(self) -> str:
@@ -188,7 +203,52 @@ def base_weights(settings: PolicySettings, bars: Bars) -> np.ndarray:
     return aim / np.maximum(np.abs(aim).sum(axis=1, keepdims=True) / settings.limit, 1.0)
 
 
-class PolicyStrategy(Strategy):
+class TiltInputs:
+    """What a `Policy` reads of some bars: features, and the base weights that it tilts, of shape (T, A, F) and (T, A).
+
+    Parameters
+    ----------
+    settings : PolicySettings
+    bars : Bars
+
+    Attributes
+    ----------
+    features : Tensor of float32
+    base : Tensor of float64
+    known : ndarray of bool, shape (T,)
+        Rows of ``bars.with_past()`` at which all features of some symbol are known.
+    symbols : int
+    missing : str
+        Why nothing is known in the ``{part}`` of a task, and what to do.
+    """
+
+    def __init__(self, settings: PolicySettings, bars: Bars):
+        held = bars.with_past()
+        self.features = torch.from_numpy(settings.features.compute(held)).float()
+        self.base = torch.from_numpy(base_weights(settings, held))
+        self.known = torch.isfinite(self.features).all(-1).any(-1).numpy()
+        self.symbols = len(held.symbols)
+        self.missing = (
+            f"no features are known in its {{part}}, since they look back {settings.features.lookback} bars; cut the tasks with "
+            "TaskSet.from_regimes or from_windows(..., features=...), which begin after that"
+        )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of the policy that are the same for all paths."""
+        return {}
+
+    def along(self, rows: Tensor, cut: np.ndarray, universe: np.ndarray | None) -> tuple[Tensor, Tensor]:
+        """Features (B, T, A, F) and base weights (B, T, A); see `Inputs.along`."""
+        if universe is None:
+            return self.features[rows], self.base[rows]
+        # Rescale the base to the small universe, because the policy's weights depend on the number of symbols.
+        few = rows[:, :, None], torch.from_numpy(universe)[:, None]
+        base = self.base[few]
+        return self.features[few], base / base.sum(-1, keepdim=True).clamp(min=1e-12)
+
+
+class PolicyStrategy(LearnedStrategy, file="strategy.json", settings=PolicySettings):
     """A trained policy as a strategy, with a finite memory: row t is the policy run over the last `context` bars up to t.
 
     Each row depends on a fixed number of past bars, so the backtest and the deployed signal agree whatever bar they start
@@ -217,6 +277,18 @@ class PolicyStrategy(Strategy):
         base = base_rule(policy.settings)
         self.warmup = max(policy.settings.features.lookback + context, 0 if base is None else base.warmup)
 
+    @staticmethod
+    def build(settings: PolicySettings) -> Policy:
+        return Policy(settings)
+
+    @staticmethod
+    def inputs(settings: PolicySettings, bars: Bars) -> TiltInputs:
+        return TiltInputs(settings, bars)
+
+    @classmethod
+    def of(cls, policy: Policy, context: int, name: str, seen_until: pd.Timestamp | None) -> PolicyStrategy:
+        return cls(policy, context, name, seen_until)
+
     @property
     def remark(self) -> str:
         """Says so where the policy holds its base; else empty."""
@@ -228,12 +300,21 @@ class PolicyStrategy(Strategy):
         """SHA-256 of the settings, the context and the weights."""
         return saving.fingerprint([asdict(self.policy.settings), self.context], self.policy)
 
-    def window(self, bars: Bars) -> Bars:
-        """`bars` with as much history as their first visible row reads: `warmup` closes of every symbol before its last one.
+    @property
+    def features(self) -> tuple[Part, ...]:
+        return self.policy.settings.features.parts
 
-        A symbol with gaps needs more bars than others, so that a row of the plan is the same wherever the bars start.
-        """
-        return bars.without_past(keep=self.warmup + 1)
+    @property
+    def described(self) -> dict[str, Any]:
+        settings = self.policy.settings
+        return {
+            "context": self.context,
+            "policy.memory": settings.memory,
+            "policy.hidden": settings.hidden,
+            "policy.base": settings.base,
+            "policy.trades": settings.trades,
+            "policy.shrink": float(self.policy.shrink),
+        }
 
     def plan(self, bars: Bars) -> Plan:
         traded = np.isfinite(bars.with_past().close).any(axis=1)
@@ -283,7 +364,7 @@ class PolicyStrategy(Strategy):
             "seen_until": seen,
             "policy": asdict(self.policy.settings),
         }
-        return saving.write(folder, "strategy.json", config, self.policy)
+        return saving.write(folder, self.file, config, self.policy)
 
     @classmethod
     def load(cls, folder: str | Path) -> PolicyStrategy:
@@ -294,7 +375,7 @@ class PolicyStrategy(Strategy):
         InputError
             When files are missing or inconsistent with each other.
         """
-        with saving.reading(folder, "strategy.json", "strategy") as config:
+        with saving.reading(folder, cls.file, "strategy") as config:
             policy = Policy(settings_from(config["policy"]))
             policy.load_state_dict(saving.weights(folder))
             seen = config["seen_until"]

@@ -10,6 +10,7 @@ from metalearner.learners.inner_loop import ByGradient, Inner
 from metalearner.learners.latent import Latent
 from metalearner.learners.maml import MAML
 from metalearner.learners.reptile import Reptile
+from metalearner.learners.risk import AdaptiveRisk
 from metalearner.learners.rl2 import RL2
 from metalearner.learners.scratch import RollingRetrain, Scratch
 
@@ -24,6 +25,7 @@ LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "finetune": FineTune,
     "scratch": Scratch,
     "rolling": RollingRetrain,
+    "risk": AdaptiveRisk,
 }
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "LEARNERS",
     "MAML",
     "RL2",
+    "AdaptiveRisk",
     "ByGradient",
     "Ensemble",
     "FineTune",

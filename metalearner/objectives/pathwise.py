@@ -23,9 +23,8 @@ from markets.common.kinds import find
 from markets.regimes.base import market_returns
 from metalearner.objective import Objective, Part, TaskBatch, TaskSampler
 from metalearner.objectives.utilities import MeanVariance, Utility
-from strategies import Policy, PolicySettings, PolicyStrategy
+from strategies.learned import Inputs, LearnedStrategy, kind_of, load_learned
 from strategies.networks import Parameters, call, stacked_names
-from strategies.policy import base_weights
 
 
 @dataclass(frozen=True)
@@ -132,36 +131,38 @@ class Pathwise(Objective):
             raise InputError(f"adapting needs Bars, not {type(bars).__name__}; for a Task, pass `task.support`")
         settings, bars = policy.settings, bars.without_empty()  # as `TaskSet` and `PolicyStrategy` leave such rows out
         held = bars.with_past()
-        support = support or max(
-            len(held) - held.warm_from(settings.features.lookback + 1), 1
-        )  # 0 is all that there is
-        settings.features.require(held, more=support)
-        held = bars.without_past(keep=settings.features.lookback + 2 * support).with_past()
+        support = support or max(len(held) - held.warm_from(settings.fewest + 1), 1)  # 0 is all that there is
+        settings.require(held, more=support)
+        held = bars.without_past(keep=settings.lookback + 2 * support).with_past()
         rows = len(held)
         return WindowSampler(self, TaskSet((Task(held, rows - support, rows, rows, "now"),)), settings, 1, support)
 
-    def deploy(self, policy: Any, context: int, name: str, seen_until: pd.Timestamp | None) -> PolicyStrategy:
-        """The policy as a `PolicyStrategy`."""
-        return PolicyStrategy(policy, context, name, seen_until)
+    def deploy(self, policy: Any, context: int, name: str, seen_until: pd.Timestamp | None) -> LearnedStrategy:
+        """The policy as a strategy of its kind."""
+        return kind_of(policy.settings).of(policy, context, name, seen_until)
 
-    def load(self, folder: Path) -> PolicyStrategy:
-        return PolicyStrategy.load(folder)
+    def load(self, folder: Path) -> LearnedStrategy:
+        return load_learned(folder)
 
-    def policy(self, settings: PolicySettings, tasks: TaskSet) -> Policy:
+    def policy(self, settings: Any, tasks: TaskSet) -> nn.Module:
         """A new policy.
+
+        Parameters
+        ----------
+        settings : PolicySettings or PortfolioSettings
+        tasks : TaskSet
 
         Raises
         ------
         InputError
-            When `settings` is not a `PolicySettings`, or its memory does not support `truncate`.
+            When `settings` are of another kind, or its memory does not support `truncate`.
         """
-        if not isinstance(settings, PolicySettings):
-            raise InputError(f"a policy that trades needs PolicySettings, not {type(settings).__name__}")
+        kind = kind_of(settings)
         if self.truncate and settings.memory == "transformer":
             raise InputError(
                 "objective: truncate is for recurrent memories; a transformer reads all bars at each step, so set it to 0"
             )
-        return Policy(settings)
+        return kind.build(settings)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"utility": {"kind": type(self.utility).__name__, **vars(self.utility)}}
@@ -211,6 +212,8 @@ class Windows:
         Which returns of the window count towards the utility; the others only fill the memory.
     unit : Tensor of shape (B, 1)
         Log return per bar in which returns are measured.
+    cut : ndarray of int, shape (B,)
+        First row that counts.
     """
 
     weight: ClassVar[float] = 1.0
@@ -218,9 +221,10 @@ class Windows:
     start: np.ndarray
     counted: Tensor
     unit: Tensor
+    cut: np.ndarray
 
     def __getitem__(self, rows: Any) -> Windows:
-        return Windows(self.tasks[rows], self.start[rows], self.counted[rows], self.unit[rows])
+        return Windows(self.tasks[rows], self.start[rows], self.counted[rows], self.unit[rows], self.cut[rows])
 
 
 class WindowSampler(TaskSampler):
@@ -233,22 +237,21 @@ class WindowSampler(TaskSampler):
     ----------
     objective : Pathwise
     tasks : TaskSet
-    settings : PolicySettings
+    settings : PolicySettings or PortfolioSettings
     context : int
         Bars of memory before the first evaluated bar.
     support : int
         Largest number of support bars, the last ones; 0 uses all.
     """
 
-    def __init__(self, objective: Pathwise, tasks: TaskSet, settings: PolicySettings, context: int, support: int):
+    def __init__(self, objective: Pathwise, tasks: TaskSet, settings: Any, context: int, support: int):
         held = tasks.bars.with_past()
         self.objective, self.tasks, self.bars = objective, tasks, held
         self.fill = resolve_fill(held, objective.execution)
         self.market, rules = make_market(held, objective.costs, objective.execution)
         self.delistings = rules.delistings
-        self.features = torch.from_numpy(settings.features.compute(held)).float()
-        _check_known(self.features, tasks, settings.features.lookback)
-        self.base = torch.from_numpy(base_weights(settings, held))
+        self.reads = kind_of(settings).inputs(settings, held)
+        _check_known(self.reads, tasks)
         starts, cuts, stops = (np.array([getattr(t, what) for t in tasks]) for what in ("start", "cut", "stop"))
         begin = np.maximum(starts, cuts - support) if support else starts
         self._parts = {
@@ -256,7 +259,7 @@ class WindowSampler(TaskSampler):
             "query": _spans(cuts, stops, context, len(held)),
         }
         known = _volatility(held, cuts, context) if objective.unit is None else np.full(len(cuts), objective.unit)
-        self.unit = torch.from_numpy(known)
+        self.unit, self._cuts = torch.from_numpy(known), {"support": begin, "query": cuts}
         self.identity = f"{held.hash} {starts.tolist()} {cuts.tolist()} {stops.tolist()} {context} {support}"
 
     def __len__(self) -> int:
@@ -264,7 +267,7 @@ class WindowSampler(TaskSampler):
 
     def sample(self, rng: np.random.Generator, tasks: int, progress: float) -> WindowBatch:
         which = rng.choice(len(self), size=min(tasks, len(self)), replace=False)
-        universe = _universes(rng, len(which), self.base.shape[1], self.objective.symbols)
+        universe = _universes(rng, len(which), self.reads.symbols, self.objective.symbols)
         return WindowBatch(which, universe, self.objective.curriculum(progress), progress=progress)
 
     def all_tasks(self) -> WindowBatch:
@@ -285,13 +288,14 @@ class WindowSampler(TaskSampler):
         """The windows of one part. They do not depend on the policy, since trades do not move the market."""
         start, counted = self._parts[part]
         ids = tasks.task_ids
-        return Windows(tasks, start[ids], counted[torch.from_numpy(ids)], self.unit[ids, None])
+        return Windows(tasks, start[ids], counted[torch.from_numpy(ids)], self.unit[ids, None], self._cuts[part][ids])
 
     def utility(self, policy: nn.Module, params: Parameters, batch: Windows, *, twice: bool = False) -> Tensor:
         objective, tasks = self.objective, batch.tasks
-        rows, features, base = self.inputs(batch)
-        device = next(iter(params.values())).device
-        plan: TensorPlan = call(policy, params, features.to(device), base.to(device), truncate=objective.truncate)
+        rows, *inputs = self.inputs(batch)
+        device, options = next(iter(params.values())).device, self.reads.options
+        options |= {"truncate": objective.truncate} if objective.truncate else {}
+        plan: TensorPlan = call(policy, params, *(part.to(device) for part in inputs), **options)
         plan = plan if tasks.universe is None else self._widened(plan, tasks.universe)
         costs = objective.costs.scaled(tasks.cost_share)
         rules = make_rules(costs, objective.execution, self.fill, self.delistings)
@@ -306,20 +310,15 @@ class WindowSampler(TaskSampler):
         self._check(growth, batch)
         return objective.utility(growth, batch.counted, batch.unit, weights)
 
-    def inputs(self, batch: Windows) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows (B, T), features (B, T, A, F) and base weights (B, T, A) of a batch, for the A symbols each task may see."""
+    def inputs(self, batch: Windows) -> tuple[Tensor, ...]:
+        """Rows (B, T) of a batch, and what the policy reads at them, of the symbols that each task may see."""
         rows = torch.from_numpy(batch.start[:, None] + np.arange(batch.counted.shape[1] + 1))
-        if batch.tasks.universe is None:
-            return rows, self.features[rows], self.base[rows]
-        # Rescale the base to the small universe, because the policy's weights depend on the number of symbols.
-        few = rows[:, :, None], torch.from_numpy(batch.tasks.universe)[:, None]
-        base = self.base[few]
-        return rows, self.features[few], base / base.sum(-1, keepdim=True).clamp(min=1e-12)
+        return rows, *self.reads.along(rows, batch.cut, batch.tasks.universe)
 
     def _widened(self, plan: TensorPlan, universe: np.ndarray) -> TensorPlan:
         """The plan for all symbols, given the plan for those of `universe`; zero for the others."""
         at = torch.from_numpy(universe).to(plan.aim.device)[:, None].expand(plan.aim.shape)
-        wide = (*plan.aim.shape[:2], self.base.shape[1])
+        wide = (*plan.aim.shape[:2], self.reads.symbols)
         return TensorPlan(*(None if p is None else p.new_zeros(wide).scatter(2, at, p) for p in plan))  # type: ignore[arg-type]
 
     def sequences(self, policy: nn.Module, batch: Windows) -> tuple[Tensor, Tensor]:
@@ -378,16 +377,12 @@ def _volatility(bars: Bars, cuts: np.ndarray, context: int) -> np.ndarray:
     return np.array([max(moves.std(), 1e-5) if len(moves) else 1e-5 for moves in recent])
 
 
-def _check_known(features: Tensor, tasks: TaskSet, lookback: int) -> None:
-    """Refuse a task whose support or query has no row with known features: it would be trained on as if it had some."""
-    known = torch.isfinite(features).all(-1).any(-1).numpy()
+def _check_known(reads: Inputs, tasks: TaskSet) -> None:
+    """Refuse a task in whose support or query nothing is known: it would be trained on as if something were."""
     for number, task in enumerate(tasks):
         for part, first, last in (("support", task.start, task.cut), ("query", task.cut, task.stop)):
-            if last > first and not known[first:last].any():
-                raise InputError(
-                    f"task {number}, from {task.times[0]}: no features are known in its {part}, since they look back {lookback} "
-                    "bars; cut the tasks with TaskSet.from_regimes or from_windows(..., features=...), which begin after that"
-                )
+            if last > first and not reads.known[first:last].any():
+                raise InputError(f"task {number}, from {task.times[0]}: {reads.missing.format(part=part)}")
 
 
 def _universes(rng: np.random.Generator, paths: int, symbols: int, few: int) -> np.ndarray | None:

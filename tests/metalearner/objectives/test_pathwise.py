@@ -46,7 +46,7 @@ def test_utility_is_what_a_backtest_of_the_task_earns(tasks):
     task = tasks[0][1]
     first = pathwise.collect(policy, {}, tasks_of([1]), "query").start[0]
     span = task.bars.with_past()[int(first) : task.stop]
-    aim = pathwise.base[first : task.stop].numpy()
+    aim = pathwise.reads.base[first : task.stop].numpy()
     band = np.full(aim.shape, np.log1p(np.exp(-3.0)) / 3)
     equity = simulate(span, Plan(aim, band), execution=Execution(cash=1.0)).equity[0]
     growth = np.diff(np.log(equity))[task.cut - first - 1 :]
@@ -76,7 +76,7 @@ def test_a_universe_hides_the_other_symbols(tasks):
         torch.nn.init.normal_(parameter, std=0.3)
     first = np.array([[0]])
     before = utility(pathwise, policy, tasks_of([0], universe=first)).item()
-    pathwise.features[:, 1:] += 1.0
+    pathwise.reads.features[:, 1:] += 1.0
     assert utility(pathwise, policy, tasks_of([0], universe=first)).item() == before
     assert utility(pathwise, policy, tasks_of([0])).item() != before
 
@@ -110,7 +110,7 @@ def test_regression_training_pays_fixed_fees_and_impact_of_the_real_account(task
     pathwise, policy = windows(tasks, objective, base="equal_weight")
     task, first = tasks[0][1], int(pathwise.collect(policy, {}, tasks_of([1]), "query").start[0])
     span = task.bars.with_past()[first : task.stop]
-    aim = pathwise.base[first : task.stop].numpy()
+    aim = pathwise.reads.base[first : task.stop].numpy()
     band = np.full(aim.shape, np.log1p(np.exp(-3.0)) / 3)
     equity = simulate(span, Plan(aim, band), costs=costs, execution=execution).equity[0]
     growth = np.diff(np.log(equity))[task.cut - first - 1 :]
@@ -218,7 +218,7 @@ def test_the_second_order_meta_gradient_is_that_of_finite_differences():
     """d/dθ of utility(θ + α ∇utility(θ; support); query), through the reference simulator, for the output bias."""
     sampler, policy = synthetic()
     policy.double()
-    sampler.features = sampler.features.double()
+    sampler.reads.features = sampler.reads.features.double()
     rng, inner = np.random.default_rng(0), Inner(steps=2, step_size=0.3)
 
     def after(shift, order=1):

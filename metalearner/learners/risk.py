@@ -1,0 +1,163 @@
+"""Adapting risk: a portfolio policy whose estimates follow the market, meta-trained beside its control, whose estimates are frozen.
+
+How fast to forget, how much to shrink, how much to hold and how wide the no-trade zone is, is learnt on tasks of the past by the
+exact gradient through the account, as a function of what can be seen of the market (`strategies.portfolio.policy`). At a new
+regime nothing is trained: the policy reads the market and weighs its pool of estimates accordingly.
+
+The control answers what adapting is worth. It is of the same family and *trained* under its condition: at training its
+estimates are those at each task's cut, in use those at the last bar that training saw, and no gate reads the market. A policy that
+was trained to adapt and is then kept from it would be a weaker opponent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from markets import InputError, TaskSet
+from metalearner.learners.base import MetaLearner, MetaPolicy, query_scores
+from metalearner.learners.rl2 import QueryUtility
+from metalearner.objective import TaskSampler
+from metalearner.objectives.pathwise import CostCurriculum, Pathwise
+from metalearner.objectives.utilities import MeanVariance
+from metalearner.training.algorithm import Algorithm
+from metalearner.training.config import Training
+from strategies import PortfolioSettings, PortfolioStrategy
+from strategies.networks import named_params
+
+_CONTROL = "control"  # folder of a saved one, and the end of the name of its checkpoint
+
+
+class RiskPolicy(MetaPolicy, kind="risk"):
+    """A portfolio policy that adapts by its estimates, with the control that was trained beside it.
+
+    Attributes
+    ----------
+    control : PortfolioStrategy
+        With frozen estimates.
+    """
+
+    control: PortfolioStrategy
+
+    def adapt(self, task: Any) -> Any:
+        """The policy as a strategy, with unchanged weights: it estimates on the bars that it is shown.
+
+        Raises
+        ------
+        InputError
+            When there are too few bars for an estimate.
+        """
+        self._check_like_training(task)
+        self.objective.recent(task, self.policy, 1)
+        return self._deploy(self.policy, self.name)
+
+    def unadapted(self) -> PortfolioStrategy:
+        """The control: trained with frozen estimates, and holding those at `seen_until`."""
+        return self.control
+
+    def evaluate(self, tasks: TaskSet) -> np.ndarray:
+        """Utility per bar on each query, with estimates that follow the market."""
+        return self._scores(self.policy, tasks)
+
+    def evaluate_unadapted(self, tasks: TaskSet) -> np.ndarray:
+        """Utility per bar on each query of the control's policy, with the estimates at the query's start."""
+        return self._scores(self.control.policy, tasks)
+
+    def _scores(self, policy: Any, tasks: TaskSet) -> np.ndarray:
+        sampler = self.objective.sampler(tasks, policy, self.context)
+        return query_scores(sampler, policy, named_params(policy), np.random.default_rng(0))
+
+    def _save_more(self, folder: Path) -> None:
+        self.control.save(folder / _CONTROL)
+
+    def _config(self) -> dict[str, Any]:
+        return {"context": self.context}
+
+    def _restore(self, config: dict[str, Any], folder: Path) -> None:
+        self.context = config["context"]
+        self.control = PortfolioStrategy.load(folder / _CONTROL)
+
+
+def _no_curriculum() -> Pathwise:
+    # Portfolios trade from the first step on, since their start is no flat one; so costs are charged from there.
+    return Pathwise(
+        utility=MeanVariance(risk_aversion=5.0), unit=1.0, symbols=0, curriculum=CostCurriculum(free=0.0, ramp=0.0)
+    )
+
+
+@dataclass(frozen=True)
+class AdaptiveRisk(MetaLearner):
+    """Meta-learning of how to adapt risk. Further attributes are those of `MetaLearner`.
+
+    Attributes
+    ----------
+    policy : PortfolioSettings
+    context : int
+        Bars of each path before the first that counts, in which its first portfolio is bought.
+
+    Raises
+    ------
+    InputError
+        When `policy` is not a `PortfolioSettings`, or does not adapt.
+    """
+
+    policy: Any = field(default_factory=PortfolioSettings)
+    objective: Any = field(default_factory=_no_curriculum)
+    training: Training = field(
+        default_factory=lambda: Training(steps=120, batch=8, learning_rate=0.05, weight_decay=0.02, schedule="cosine")
+    )
+    context: int = 5
+    name: str = "adaptive risk"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.policy, PortfolioSettings) or not self.policy.adapts:
+            raise InputError(
+                f"{self.name}: policy is {self.policy!r}; it must be PortfolioSettings(...) that adapt (the control is trained "
+                "beside them)"
+            )
+
+    def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> Algorithm:
+        return QueryUtility(policy, sampler)
+
+    def fit(self, tasks: Any, validation: Any, *, checkpoint: str | Path | None = None, **options: Any) -> RiskPolicy:
+        """Train the policy, and then its control; arguments as for `MetaLearner.fit`.
+
+        The control has its own checkpoint, with ``-control`` appended to the file's stem.
+        """
+        meta = super().fit(tasks, validation, checkpoint=checkpoint, **options)
+        assert isinstance(meta, RiskPolicy)
+        beside = None if checkpoint is None else Path(checkpoint).with_stem(f"{Path(checkpoint).stem}-{_CONTROL}")
+        control = _Control(
+            replace(self.policy, adapts=False), self.objective, self.training, self.context, f"{self.name}, unadapted"
+        )
+        fitted = control.fit(tasks, validation, checkpoint=beside, **options)
+        bars = validation.bars.with_past()
+        last = bars.index.searchsorted(meta.seen_until, side="right")
+        meta.control = PortfolioStrategy(fitted.policy, fitted.name, meta.seen_until).frozen_at(bars.rows(0, last))
+        return meta
+
+    def deploy(
+        self, trained: Algorithm, selected: Algorithm, seen_until: pd.Timestamp | None, history: pd.DataFrame
+    ) -> RiskPolicy:
+        assert isinstance(trained, QueryUtility)
+        return RiskPolicy(self.name, trained.policy, self.context, self.objective, seen_until, history)
+
+
+@dataclass(frozen=True)
+class _Control(MetaLearner):
+    """Trains the control."""
+
+    def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> Algorithm:
+        return QueryUtility(policy, sampler)
+
+    def deploy(
+        self, trained: Algorithm, selected: Algorithm, seen_until: pd.Timestamp | None, history: pd.DataFrame
+    ) -> RiskPolicy:
+        assert isinstance(trained, QueryUtility)
+        return RiskPolicy(self.name, trained.policy, self.context, self.objective, seen_until, history)

@@ -1,0 +1,72 @@
+"""What a portfolio policy reads of some bars, for paths along them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from markets import Bars
+from strategies.portfolio.estimates import Estimates, estimate
+from strategies.portfolio.settings import PortfolioSettings
+
+
+class PortfolioInputs:
+    """The estimates of some bars, and which of them hold at each bar of a path.
+
+    Parameters
+    ----------
+    settings : PortfolioSettings
+    bars : Bars
+
+    Attributes
+    ----------
+    known : ndarray of bool, shape (T,)
+        Rows of ``bars.with_past()`` at which some symbol takes part.
+    symbols : int
+    missing : str
+        Why nothing is known in the ``{part}`` of a task, and what to do.
+    """
+
+    def __init__(self, settings: PortfolioSettings, bars: Bars):
+        held = bars.with_past()
+        self._adapts, self._listed = settings.adapts, torch.tensor(held.listed)
+        self.estimates: Estimates = estimate(held, settings.pool)
+        last = self.estimates.before(np.arange(len(held)))
+        some = np.append(self.estimates.known.any(axis=1), np.zeros(1, dtype=bool))  # before the first decision
+        self.known, self.symbols = some[last], len(held.symbols)
+        self.missing = (
+            f"no symbol takes part in its {{part}}, since that needs {settings.fewest} closes and a volatility; cut the tasks with "
+            f"TaskSet.from_windows(..., warmup={settings.fewest}), or more"
+        )
+
+    @property
+    def options(self) -> dict[str, Estimates]:
+        """Arguments of the policy that are the same for all paths."""
+        return {"estimates": self.estimates}
+
+    def along(self, rows: Tensor, cut: np.ndarray, universe: np.ndarray | None) -> tuple[Tensor, ...]:
+        """Arguments of the policy for B paths; see `PortfolioPolicy.forward`.
+
+        Parameters
+        ----------
+        rows : Tensor of int, shape (B, T)
+            Consecutive rows of each path.
+        cut : ndarray of int, shape (B,)
+            First row that counts. An estimate that does not follow the market is of the last decision before it.
+        universe : ndarray of int, shape (B, few), or None
+        """
+        places, listed = rows.numpy(), self._listed
+        if self._adapts:
+            last = self.estimates.before(places)
+            first = np.maximum(last[:, :1], 0)
+            at = np.minimum(first + np.arange(max((last - first).max(), 0) + 1), max(len(self.estimates) - 1, 0))
+            which = np.where(last >= 0, last - first, -1)
+        else:
+            frozen = self.estimates.before(cut - 1)[:, None]
+            at, which = np.maximum(frozen, 0), np.where(frozen >= 0, 0, -1).repeat(places.shape[1], axis=1)
+        found = torch.from_numpy(at), torch.from_numpy(which)
+        if universe is None:
+            return *found, listed[rows]
+        few = torch.from_numpy(universe)
+        return *found, listed[rows[:, :, None], few[:, None]], few
