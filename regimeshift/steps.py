@@ -143,14 +143,17 @@ def build_learner(
     device: str,
 ) -> MetaLearner:
     """A learner by its name, with windows that suit the bars."""
-    from metalearner import LEARNERS, Pathwise, Training
+    from metalearner import LEARNERS
     from metalearner.learners.inner_loop import GradientLearner
-    from strategies import PolicySettings
+    from strategies import PolicySettings, PortfolioSettings
 
-    learner = LEARNERS[name](
-        training=Training(steps=steps, seed=seed, device=device, evidence=learning.evidence),
-        objective=Pathwise(costs=trading.charged(), execution=trading.limits()),
-    )
+    learner = LEARNERS[name]()
+    charged = replace(learner.objective, costs=trading.charged(), execution=trading.limits())
+    training = replace(learner.training, steps=steps, seed=seed, device=device, evidence=learning.evidence)
+    learner = replace(learner, training=training, objective=charged)
+    if isinstance(learner.policy, PortfolioSettings):
+        pool = replace(learner.policy.pool, shortest=min(learner.policy.pool.shortest, windows.lookback))
+        return replace(learner, policy=replace(learner.policy, limit=trading.leverage, pool=pool))
     assert isinstance(learner.policy, PolicySettings)
     policy = replace(
         learner.policy, base=learning.base, base_window=windows.volatility, features=windows.features, limit=trading.leverage

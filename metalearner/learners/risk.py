@@ -1,12 +1,12 @@
-"""Adapting risk: a portfolio policy whose estimates follow the market, meta-trained beside its control, whose estimates are frozen.
+"""Adapting risk: a portfolio policy whose estimates follow the market, meta-trained beside a control whose estimates are frozen.
 
 How fast to forget, how much to shrink, how much to hold and how wide the no-trade zone is, is learnt on tasks of the past by the
 exact gradient through the account, as a function of what can be seen of the market (`strategies.portfolio.policy`). At a new
 regime nothing is trained: the policy reads the market and weighs its pool of estimates accordingly.
 
 The control answers what adapting is worth. It is of the same family and *trained* under its condition: at training its
-estimates are those at each task's cut, in use those at the last bar that training saw, and no gate reads the market. A policy that
-was trained to adapt and is then kept from it would be a weaker opponent.
+estimates are those at each task's cut, in use those at the last bar that training saw, and no gate reads the market. A policy
+that was trained to adapt and is then kept from it would be a weaker opponent.
 """
 
 from __future__ import annotations
@@ -97,6 +97,9 @@ class AdaptiveRisk(MetaLearner):
     Attributes
     ----------
     policy : PortfolioSettings
+    training : Training
+        By default with a large weight decay: Adam moves a parameter by the ratio of its gradient's mean to its size, so a decay
+        of ½ holds it at twice that ratio, and one on whose sign the tasks do not agree stays near the textbook's.
     context : int
         Bars of each path before the first that counts, in which its first portfolio is bought.
 
@@ -109,7 +112,9 @@ class AdaptiveRisk(MetaLearner):
     policy: Any = field(default_factory=PortfolioSettings)
     objective: Any = field(default_factory=_no_curriculum)
     training: Training = field(
-        default_factory=lambda: Training(steps=120, batch=8, learning_rate=0.05, weight_decay=0.02, schedule="cosine")
+        default_factory=lambda: Training(
+            steps=100, batch=16, learning_rate=0.03, weight_decay=0.5, schedule="cosine", evaluate_every=25, keep="last"
+        )
     )
     context: int = 5
     name: str = "adaptive risk"

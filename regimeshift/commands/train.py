@@ -17,10 +17,13 @@ class Train(LearningOptions, TradingOptions, DataOptions):
     """
 
     source: Source = "stocks"
-    learner: Literal["rl2", "latent", "maml", "anil", "cavia", "reptile", "finetune", "scratch", "rolling"] = "rl2"
+    learner: Literal["rl2", "latent", "maml", "anil", "cavia", "reptile", "finetune", "scratch", "rolling", "risk"] = (
+        "rl2"
+    )
     """Adapting through a memory: rl2 (recurrent), latent (belief over the regime).
     Adapting by gradient steps from meta-trained weights: maml, anil (output layer), cavia (context vector), reptile.
-    Adapting by gradient steps from pre-trained weights: finetune; from random weights: scratch, rolling (last 1,008 bars)."""
+    Adapting by gradient steps from pre-trained weights: finetune; from random weights: scratch, rolling (last 1,008 bars).
+    Adapting the estimates of risk behind a minimum-variance portfolio: risk."""
     out: str | None = None
     """Folder for the model; by default models/DATA-LEARNER."""
     validation: str | None = None

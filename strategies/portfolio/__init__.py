@@ -2,6 +2,7 @@
 
 from strategies.portfolio.estimates import Estimates, Pool, estimate
 from strategies.portfolio.inputs import PortfolioInputs
+from strategies.portfolio.picture import draw_adapted
 from strategies.portfolio.policy import PortfolioPolicy
 from strategies.portfolio.settings import PortfolioSettings
 from strategies.portfolio.strategy import PortfolioStrategy
@@ -13,5 +14,6 @@ __all__ = [
     "PortfolioPolicy",
     "PortfolioSettings",
     "PortfolioStrategy",
+    "draw_adapted",
     "estimate",
 ]

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 
@@ -184,7 +185,7 @@ def _estimate(held: Bars, pool: Pool, since: int) -> Estimates:
         for c, root in enumerate(roots):
             correlation[d, c] = _correlation(returns * root[:, None], there, known[d], complete)
     pooled = variance[:, : len(pool.volatilities)]
-    scores = evidence(pooled, correlation, known, [moves.between(*pair) for pair in zip(ends, ends[1:], strict=False)])
+    scores = evidence(pooled, correlation, known, [moves.between(*pair) for pair in pairwise(ends)])
     state = market_state(variance[:, -2:], correlation, known, [moves.market(end, pool.window) for end in ends])
     found = Estimates(held.symbols, starts, known, pooled, correlation, trend, state, *scores)
     return found[wanted:]

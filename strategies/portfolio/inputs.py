@@ -36,8 +36,8 @@ class PortfolioInputs:
         some = np.append(self.estimates.known.any(axis=1), np.zeros(1, dtype=bool))  # before the first decision
         self.known, self.symbols = some[last], len(held.symbols)
         self.missing = (
-            f"no symbol takes part in its {{part}}, since that needs {settings.fewest} closes and a volatility; cut the tasks with "
-            f"TaskSet.from_windows(..., warmup={settings.fewest}), or more"
+            f"no symbol takes part in its {{part}}, since that needs {settings.fewest} closes and a volatility; cut the tasks "
+            f"with TaskSet.from_windows(..., warmup={settings.fewest}), or more"
         )
 
     @property
