@@ -33,6 +33,21 @@ from strategies.networks import named_params
 _CONTROL = "control"  # folder of a saved one, and the end of the name of its checkpoint
 
 
+class PortfolioUtility(QueryUtility):
+    """Maximises the utility of the query by a portfolio policy.
+
+    How much to hold is a matter of taste and has no usual value, so weight decay leaves it alone.
+    """
+
+    def parameter_groups(self, training: Training) -> list[dict[str, Any]]:
+        named = dict(self.module.named_parameters())
+        level = named.pop("level")
+        return [
+            {"params": list(named.values()), "faster": 1.0, "weight_decay": training.weight_decay},
+            {"params": [level], "faster": 1.0, "weight_decay": 0.0},
+        ]
+
+
 class RiskPolicy(MetaPolicy, kind="risk"):
     """A portfolio policy that adapts by its estimates, with the control that was trained beside it.
 
@@ -128,7 +143,7 @@ class AdaptiveRisk(MetaLearner):
             )
 
     def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> Algorithm:
-        return QueryUtility(policy, sampler)
+        return PortfolioUtility(policy, sampler)
 
     def fit(self, tasks: Any, validation: Any, *, checkpoint: str | Path | None = None, **options: Any) -> RiskPolicy:
         """Train the policy, and then its control; arguments as for `MetaLearner.fit`.
@@ -150,7 +165,7 @@ class AdaptiveRisk(MetaLearner):
     def deploy(
         self, trained: Algorithm, selected: Algorithm, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> RiskPolicy:
-        assert isinstance(trained, QueryUtility)
+        assert isinstance(trained, PortfolioUtility)
         return RiskPolicy(self.name, trained.policy, self.context, self.objective, seen_until, history)
 
 
@@ -159,10 +174,10 @@ class _Control(MetaLearner):
     """Trains the control."""
 
     def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> Algorithm:
-        return QueryUtility(policy, sampler)
+        return PortfolioUtility(policy, sampler)
 
     def deploy(
         self, trained: Algorithm, selected: Algorithm, seen_until: pd.Timestamp | None, history: pd.DataFrame
     ) -> RiskPolicy:
-        assert isinstance(trained, QueryUtility)
+        assert isinstance(trained, PortfolioUtility)
         return RiskPolicy(self.name, trained.policy, self.context, self.objective, seen_until, history)

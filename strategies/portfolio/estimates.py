@@ -76,8 +76,10 @@ class Pool:
 
     @property
     def lookback(self) -> int:
-        """Bars that a row reads before it: the window of the oldest estimate that is compared with what came."""
-        return self.window + (_MEMORY + 2) * DAYS[self.every]
+        """Bars that a row reads before it: the window of the oldest estimate that is compared with what came, and the month over
+        which a close is carried into it.
+        """
+        return self.window + (_MEMORY + 2) * DAYS[self.every] + DAYS["month"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,8 @@ class Estimates:
     correlation : ndarray of shape (D, C, A, A)
         For each half-life of correlation; that of a symbol which takes no part is 0.
     trend : ndarray of shape (D, H, A)
-        Sign of the return over each of the last `strategies.portfolio.state.TRENDS` sessions; 0 where there are fewer.
+        ``tanh`` of the return over each of the last `strategies.portfolio.state.TRENDS` sessions in units of its volatility (of
+        half-life 252); 0 where there are fewer. Softer than the sign, it turns over less.
     state : ndarray of shape (D, Z)
         The market's state, scale-free; see `strategies.portfolio.state.market_state`.
     variance_score : ndarray of shape (D, K)
@@ -180,7 +183,7 @@ def _estimate(held: Bars, pool: Pool, since: int) -> Estimates:
             level = np.sqrt(variance[d, -1])
             known[d] &= level > _PEGGED * np.median(level[known[d]])
         variance[d, :, ~known[d]] = 1.0
-        trend[d] = np.where(known[d], moves.trends(end, min(pool.window, end - 1)), 0.0)
+        trend[d] = np.where(known[d], moves.trends(end, min(pool.window, end - 1), np.sqrt(variance[d, -1])), 0.0)
         complete = bool(there[:, known[d]].all())
         for c, root in enumerate(roots):
             correlation[d, c] = _correlation(returns * root[:, None], there, known[d], complete)
@@ -207,7 +210,7 @@ class _Returns:
         self.returns, self.there = np.zeros(self.marks.shape), np.zeros(self.marks.shape, dtype=bool)
         with np.errstate(invalid="ignore"):
             moves = self.marks[1:] / self.marks[:-1] - 1
-        self.there[1:] = np.isfinite(moves) & listed[1:]
+        self.there[1:] = np.isfinite(moves) & listed[1:] & listed[:-1]  # not over the time that it was stale
         self.returns[1:] = np.where(self.there[1:], moves, 0.0)
         self.closes = np.isfinite(held.close[self.sessions])
         self.years = np.diff(times, prepend=times[:1]) / _YEAR
@@ -232,12 +235,14 @@ class _Returns:
         """Returns, whether they are known, and years of the sessions from `first` to before `last`."""
         return self.returns[first:last], self.there[first:last], self.years[first:last]
 
-    def trends(self, end: int, most: int) -> np.ndarray:
-        """Sign of the return over each of `TRENDS`, shape (H, A); 0 where that is more than `most` sessions."""
+    def trends(self, end: int, most: int, volatility: np.ndarray) -> np.ndarray:
+        """Return over each of `TRENDS` in units of its volatility, bounded, shape (H, A); 0 where that is more than `most`."""
         out = np.zeros((len(TRENDS), self.marks.shape[1]))
         for k, length in enumerate(TRENDS):
             if length <= most:
-                out[k] = np.nan_to_num(np.sign(self.marks[end - 1] - self.marks[end - 1 - length]))
+                moved = self.marks[end - 1] / self.marks[end - 1 - length] - 1
+                time = self.years[end - length : end].sum()
+                out[k] = np.nan_to_num(np.tanh(moved / (volatility * np.sqrt(time))))
         return out
 
     def market(self, end: int, length: int) -> np.ndarray:

@@ -31,6 +31,7 @@ class PortfolioInputs:
     def __init__(self, settings: PortfolioSettings, bars: Bars):
         held = bars.with_past()
         self._adapts, self._listed = settings.adapts, torch.tensor(held.listed)
+        self._follows = settings.adapts or settings.follows
         self.estimates: Estimates = estimate(held, settings.pool)
         last = self.estimates.before(np.arange(len(held)))
         some = np.append(self.estimates.known.any(axis=1), np.zeros(1, dtype=bool))  # before the first decision
@@ -53,20 +54,19 @@ class PortfolioInputs:
         rows : Tensor of int, shape (B, T)
             Consecutive rows of each path.
         cut : ndarray of int, shape (B,)
-            First row that counts. An estimate that does not follow the market is of the last decision before it.
+            First row that counts. Estimates that do not follow the market are those of the last decision before it.
         universe : ndarray of int, shape (B, few), or None
         """
-        places, listed = rows.numpy(), self._listed
-        if self._adapts:
-            last = self.estimates.before(places)
-            first = np.maximum(last[:, :1], 0)
-            at = np.minimum(first + np.arange(max((last - first).max(), 0) + 1), max(len(self.estimates) - 1, 0))
-            which = np.where(last >= 0, last - first, -1)
-        else:
-            frozen = self.estimates.before(cut - 1)[:, None]
-            at, which = np.maximum(frozen, 0), np.where(frozen >= 0, 0, -1).repeat(places.shape[1], axis=1)
-        found = torch.from_numpy(at), torch.from_numpy(which)
+        last, frozen = self.estimates.before(rows.numpy()), self.estimates.before(cut - 1)[:, None]
+        if not self._follows:  # nothing changes along a path
+            last = np.broadcast_to(frozen, last.shape)
+        first = np.maximum(last[:, :1], 0)
+        at = np.minimum(first + np.arange(max((last - first).max(), 0) + 1), max(len(self.estimates) - 1, 0))
+        risk = at if self._adapts else np.broadcast_to(np.maximum(frozen, 0), at.shape).copy()
+        decided = last >= 0 if self._adapts else (last >= 0) & (frozen >= 0)
+        which = np.where(decided, last - first, -1)
+        found = torch.from_numpy(at), torch.from_numpy(risk), torch.from_numpy(which)
         if universe is None:
-            return *found, listed[rows]
+            return *found, self._listed[rows]
         few = torch.from_numpy(universe)
-        return *found, listed[rows[:, :, None], few[:, None]], few
+        return *found, self._listed[rows[:, :, None], few[:, None]], few

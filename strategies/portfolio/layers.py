@@ -1,9 +1,9 @@
-"""Portfolio layers: differentiable maps from covariances to long-only, fully invested weights, right by construction.
+"""Portfolio layers: differentiable maps from covariances to weights, right by construction.
 
 Each solves its problem exactly, without gradient, and then takes one step of linear algebra with gradient at the solution, whose
 derivative is the exact one by the implicit function theorem (Amos and Kolter, "OptNet: differentiable optimization as a layer in
 neural networks", ICML 2017; for risk parity also the fixed point of Spinu, "An algorithm for computing risk parity weights",
-2013). So there is no number of steps to choose, weights are never negative, and they sum to 1 to rounding. Batches of N
+2013). So there is no number of steps to choose, and long-only weights are never negative. Batches of N
 problems in float64; symbols that take no part have weight 0.
 """
 
@@ -18,11 +18,11 @@ _CYCLES = 1000
 _PRECISION = 1e-13
 
 
-def minimum_variance(covariance: Tensor, known: Tensor) -> Tensor:
-    """The long-only portfolio of least variance (Markowitz, "Portfolio selection", Journal of Finance 1952).
+def mean_variance(covariance: Tensor, known: Tensor, mean: Tensor, long_only: bool = False) -> Tensor:
+    """Weights of best mean–variance utility at a risk aversion of 1, without a budget (Markowitz, "Portfolio selection", Journal
+    of Finance 1952).
 
-    ``min ½ wᵀ Σ w`` over ``w ≥ 0, Σ wᵢ = 1``. With x the minimiser of ``½ xᵀ Σ x − 1ᵀ x`` over ``x ≥ 0``, ``w = x / Σ xᵢ``; and
-    on the symbols S that are held ``x_S = Σ_SS⁻¹ 1``, which is differentiated.
+    ``max μᵀ w − ½ wᵀ Σ w``, over all w or over ``w ≥ 0``. On the symbols S that are held ``w_S = Σ_SS⁻¹ μ_S``.
 
     Parameters
     ----------
@@ -30,15 +30,36 @@ def minimum_variance(covariance: Tensor, known: Tensor) -> Tensor:
         Symmetric and positive definite on the symbols that take part.
     known : Tensor of bool, shape (N, A)
         Which symbols take part.
+    mean : Tensor of shape (N, A)
+        Expected returns, over the time that the covariance is of.
+    long_only : bool
+
+    Returns
+    -------
+    Tensor of shape (N, A)
+    """
+    inside = known
+    if long_only:
+        inside = torch.from_numpy(_held(_array(covariance), _array(known), _array(mean))).to(known.device)
+    return _solve_on(covariance, inside, mean)
+
+
+def minimum_variance(covariance: Tensor, known: Tensor) -> Tensor:
+    """The long-only, fully invested portfolio of least variance.
+
+    ``min ½ wᵀ Σ w`` over ``w ≥ 0, Σ wᵢ = 1``: that of best utility for equal means, scaled to a sum of 1.
+
+    Parameters
+    ----------
+    covariance, known
+        As for `mean_variance`.
 
     Returns
     -------
     Tensor of shape (N, A)
         0 everywhere where no symbol takes part.
     """
-    inside = torch.from_numpy(_held_at_least_variance(_array(covariance), _array(known))).to(known.device)
-    x = _solve_on(covariance, inside, torch.ones_like(covariance[..., 0]))
-    return _normalised(x)
+    return _normalised(mean_variance(covariance, known, torch.ones_like(covariance[..., 0]), long_only=True))
 
 
 def risk_parity(covariance: Tensor, known: Tensor) -> Tensor:
@@ -65,35 +86,6 @@ def inverse_volatility(covariance: Tensor, known: Tensor) -> Tensor:
 def equal_weight(covariance: Tensor, known: Tensor) -> Tensor:
     """Equal weights of the symbols that take part; parameters and result as for `minimum_variance`."""
     return _normalised(known.to(covariance))
-
-
-def mean_variance(covariance: Tensor, known: Tensor, mean: Tensor, risk_aversion: Tensor | float) -> Tensor:
-    """The long-only portfolio of best mean–variance utility, with cash and without debt.
-
-    ``max μᵀ w − ½ γ wᵀ Σ w`` over ``w ≥ 0, Σ wᵢ ≤ 1``. On the symbols S that are held ``w_S = (γ Σ_SS)⁻¹ (μ − λ)_S``, with λ the
-    price of the budget, 0 where cash is left.
-
-    Parameters
-    ----------
-    covariance, known
-        As for `minimum_variance`.
-    mean : Tensor of shape (N, A)
-        Expected returns in excess of cash, over the time that the covariance is of.
-    risk_aversion : Tensor of shape () or float
-        γ > 0.
-
-    Returns
-    -------
-    Tensor of shape (N, A)
-    """
-    scaled = covariance * risk_aversion
-    found = _held_at_best_utility(_array(scaled), _array(known), _array(mean))
-    inside, full = (torch.from_numpy(part).to(known.device) for part in found)
-    alone = _solve_on(scaled, inside, mean)
-    each = _solve_on(scaled, inside, torch.ones_like(mean))
-    unit = each.sum(-1, keepdim=True)
-    price = (alone.sum(-1, keepdim=True) - 1) / torch.where(unit > 0, unit, 1.0)
-    return torch.where(full[:, None], alone - price * each, alone)
 
 
 def portfolio_variance(covariance: Tensor, weights: Tensor) -> Tensor:
@@ -123,45 +115,15 @@ def _solve_on(matrix: Tensor, inside: Tensor, right: Tensor) -> Tensor:
 
 
 @njit(cache=True, nogil=True)
-def _held_at_least_variance(covariance, known):
-    """Which symbols the portfolios of least variance hold, bool of shape (N, A)."""
+def _held(covariance, known, mean):
+    """Which symbols the long-only portfolios of best utility hold, bool of shape (N, A)."""
     out = np.zeros(known.shape, dtype=np.bool_)
     for n in range(known.shape[0]):
         among = np.flatnonzero(known[n])
-        part = covariance[n][among][:, among]
-        x = _nonnegative(part, np.ones(len(among)))
+        x = _nonnegative(covariance[n][among][:, among], mean[n][among])
         for k in range(len(among)):
             out[n, among[k]] = x[k] > 0
     return out
-
-
-@njit(cache=True, nogil=True)
-def _held_at_best_utility(covariance, known, mean):
-    """Which symbols the portfolios of best utility hold, bool of shape (N, A), and whether they leave no cash, shape (N,).
-
-    Without the budget the problem is one of non-negative least squares. What is spent falls with the price of the budget, in
-    straight pieces that get flatter, so Newton's steps from a price of 0 come to the right one, and in a few.
-    """
-    out = np.zeros(known.shape, dtype=np.bool_)
-    full = np.zeros(known.shape[0], dtype=np.bool_)
-    for n in range(known.shape[0]):
-        among = np.flatnonzero(known[n])
-        part = covariance[n][among][:, among]
-        price = 0.0
-        x = _nonnegative(part, mean[n][among])
-        for _ in range(_CYCLES):
-            excess = x.sum() - 1
-            if excess <= (1e-14 if full[n] else 0.0):
-                break
-            full[n] = True
-            held = np.flatnonzero(x > 0)
-            price += excess / np.linalg.solve(part[held][:, held], np.ones(len(held))).sum()
-            before, x = x, _nonnegative(part, mean[n][among] - price)
-            if ((x > 0) == (before > 0)).all():
-                break
-        for k in range(len(among)):
-            out[n, among[k]] = x[k] > 0
-    return out, full
 
 
 @njit(cache=True, nogil=True)

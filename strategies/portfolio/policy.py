@@ -5,15 +5,16 @@ At each decision, with u the half-lives' logarithms (centred, of unit size), z t
     gates          g = softmax(a u + b u² + (d·z) u + η s)          one for volatilities, one for correlations
     volatility     σᵢ² = Σ g_k σ²ᵢₖ
     correlation    C = π₁ Σ g_k C_k + π₂ ((1 − ρ̄) I + ρ̄ 11ᵀ) + π₃ I,   π = softmax(0, c + d·z, i)
-    portfolio      w = layer(σᵢ σⱼ Cᵢⱼ) · min(limit, exp(e + f·z) (target / sqrt(wᵀΣw))^p)
-      or           w = signalᵢ / (A σᵢ) · target · exp(e + f·z), scaled down where Σ|w| exceeds the limit
+    portfolio      x = layer(σᵢ σⱼ Cᵢⱼ)
+    exposure       w = x · exp(e + f·z) (target / sqrt(xᵀΣx))^p, at most to the gross limit and the limit of volatility
     no-trade zone  softplus(h) of an average position
 
 The second target of shrinkage is the constant correlation of Ledoit and Wolf ("Honey, I shrunk the sample covariance matrix",
-Journal of Portfolio Management 2004); positions sized by volatility are those of Moskowitz, Ooi and Pedersen ("Time series
-momentum", Journal of Financial Economics 2012). Everything learnt starts at zero, where the gates are flat (the equal-weight
-pool), π is (.89, .10, .02), p is 1 and the zone is 5 %: an untrained policy is the static pool, and weight decay draws towards
-it. With about twenty parameters there is little to overfit.
+Journal of Portfolio Management 2004). Positions of the layer of mean and variance are, without correlations, those of Moskowitz,
+Ooi and Pedersen ("Time series momentum", Journal of Financial Economics 2012), ``signalᵢ / σᵢ``; their p is 0 at first.
+
+Everything learnt starts at zero, where the gates are flat (the equal-weight pool), and shrinkage, p and the zone are usual ones:
+an untrained policy is the static pool, and weight decay draws towards it. About twenty parameters leave little to overfit.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from strategies.portfolio.estimates import Estimates
 from strategies.portfolio.layers import (
     equal_weight,
     inverse_volatility,
+    mean_variance,
     minimum_variance,
     portfolio_variance,
     risk_parity,
@@ -43,8 +45,11 @@ LAYERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "inverse_volatility": inverse_volatility,
     "equal_weight": equal_weight,
 }
-_SHARES = (0.0, -2.2, -4.0)  # logits of the estimate, of constant correlation and of the identity
-_BAND = -3.0  # softplus(−3) is 5 %
+# By kind: logits of the estimated correlation, the constant one and none; and the width of the no-trade zone before softplus.
+_SHARES = {"mean_variance": (0.0, -2.3, -0.1)}  # .5, .05, .45
+_WIDTH = {"mean_variance": -1.0}  # 31 % of an average position
+_USUAL_SHARES, _USUAL_WIDTH = (0.0, -2.2, -4.0), -3.0  # .89, .10, .02; and 5 %
+_TINY = 1e-300
 
 
 class Decisions(NamedTuple):
@@ -114,13 +119,20 @@ class PortfolioPolicy(nn.Module):
         self.trend = Gate(TRENDS)
         self.constant = nn.Parameter(_zeros(1 + len(STATES)))  # shrinkage to constant correlation, and by state
         self.identity = nn.Parameter(_zeros())
-        self.level = nn.Parameter(_zeros(1 + len(STATES)))  # log exposure, and by state
-        self.power = nn.Parameter(_zeros())  # of the target over the volatility, less 1
+        self.level = nn.Parameter(_zeros())  # log exposure
+        self.tide = nn.Parameter(_zeros(len(STATES)))  # of the exposure, by state
+        self.power = nn.Parameter(_zeros())  # of the target over the volatility, less what is usual
         self.width = nn.Parameter(_zeros())
         self.shrink: Tensor
         self.register_buffer("shrink", torch.tensor(settings.shrink, dtype=torch.float64))
 
-    def decide(self, estimates: Estimates, at: Tensor, universe: Tensor | None = None) -> Decisions:
+    def decide(
+        self,
+        estimates: Estimates,
+        at: Tensor,
+        universe: Tensor | None = None,
+        risk: tuple[Estimates, Tensor] | None = None,
+    ) -> Decisions:
         """The decisions at N rows of the estimates.
 
         Parameters
@@ -130,56 +142,79 @@ class PortfolioPolicy(nn.Module):
             Decision rows.
         universe : Tensor of int, shape (N, A), optional
             The A symbols that each may hold; by default all.
+        risk : tuple of Estimates and Tensor of int, optional
+            Estimates and their rows of which the volatilities and correlations are; by default the same. A policy that does not
+            adapt has them frozen.
         """
-        settings, shrink, rows = self.settings, self.shrink, at.numpy(force=True)
-        chosen = _Chosen(estimates, rows, None if universe is None else universe.numpy(force=True), at.device)
-        state, scores, others = (
-            torch.from_numpy(x[rows] if settings.adapts else np.zeros_like(x[rows])).to(at.device)
-            for x in (estimates.state, estimates.variance_score, estimates.correlation_score)
-        )
+        settings, shrink = self.settings, self.shrink
+        few = None if universe is None else universe.numpy(force=True)
+        source, places = risk or (estimates, at)
+        chosen = _Chosen(source, places.numpy(force=True), few, at.device)
+        state, scores, others = chosen.evidence(settings.adapts)
         gates = (
             self.volatility(state, shrink, scores),
             self.correlation(state, shrink, others),
             self.trend(state, shrink),
         )
-        logits = torch.tensor(_SHARES, dtype=torch.float64, device=at.device).expand(len(rows), 3)
-        learnt = _linear(state, self.constant), self.identity.expand(len(rows))
+        logits = torch.tensor(_SHARES.get(settings.kind, _USUAL_SHARES), dtype=torch.float64, device=at.device)
+        learnt = _linear(state, self.constant), self.identity.expand(len(at))
         shares = torch.softmax(logits + shrink * torch.stack([torch.zeros_like(learnt[0]), *learnt], -1), -1)
         volatility = _pooled(gates[0], chosen.variance.unbind(1)).sqrt()
-        level = shrink * _linear(state, self.level)
-        if settings.kind == "volatility_scaled":
-            size = torch.where(chosen.known, settings.target * level.exp()[:, None] / volatility, 0.0)
-            size = size / chosen.known.sum(-1, keepdim=True).clamp(min=1)
-            weights = size if settings.signal == "long" else size * _pooled(gates[2], chosen.trend.unbind(1))
-            over = (weights.abs().sum(-1, keepdim=True) / settings.limit).clamp(min=1)
-            weights, size = weights / over, size / over
+        correlation = _shrunk(_pooled(gates[1], chosen.correlations()), chosen.known, shares)
+        covariance = volatility[:, :, None] * volatility[:, None] * correlation
+        if settings.kind == "mean_variance":
+            signal = torch.ones_like(volatility)
+            if settings.signal == "trend":
+                live = _Chosen(estimates, at.numpy(force=True), few, at.device)
+                signal = _pooled(gates[2], live.trend.unbind(1))
+            signal = signal / chosen.known.sum(-1, keepdim=True).clamp(min=1).sqrt()
+            direction = mean_variance(covariance, chosen.known, signal * volatility, settings.signal == "long")
         else:
-            correlation = _shrunk(_pooled(gates[1], chosen.correlations()), chosen.known, shares)
-            covariance = volatility[:, :, None] * volatility[:, None] * correlation
             direction = LAYERS[settings.kind](covariance, chosen.known)
-            exposure = self._exposure(portfolio_variance(covariance, direction), level)[:, None]
-            weights, size = direction * exposure, exposure / direction.shape[1]
-        band = nn.functional.softplus(_BAND + shrink * self.width) * size
-        return Decisions(weights, band.expand(weights.shape), *gates, shares)
+        weights = direction * self._exposure(direction, portfolio_variance(covariance, direction), state)[:, None]
+        # an average position: a share of the gross weight, for positions sized by volatility one that suits it
+        share = torch.ones_like(volatility) if settings.kind != "mean_variance" else 1 / volatility
+        share = torch.where(chosen.known, share, 0.0) if settings.kind == "mean_variance" else share
+        size = weights.abs().sum(-1, keepdim=True) * share / share.sum(-1, keepdim=True).clamp(min=_TINY)
+        width = nn.functional.softplus(_WIDTH.get(settings.kind, _USUAL_WIDTH) + shrink * self.width)
+        return Decisions(weights, width * size, *gates, shares)
 
-    def _exposure(self, variance: Tensor, level: Tensor) -> Tensor:
-        """Sum of the weights (N,), given the variance per year of the fully invested portfolio."""
+    def _exposure(self, direction: Tensor, variance: Tensor, state: Tensor) -> Tensor:
+        """Factor (N,) on the directions (N, A), given their variance per year and the market's state."""
         settings = self.settings
+        there = variance > 0  # without symbols or signals there is nothing to scale
+        volatility = torch.where(there, variance, 1.0).log() / 2
+        gross = torch.where(there, direction.abs().sum(-1), 1.0).log()
         if settings.exposure == "full":
-            return torch.full_like(variance, min(1.0, settings.limit))
-        variance = torch.where(variance > 0, variance, 1.0)  # without symbols; then there is nothing to scale
-        below = np.log(settings.target) - 0.5 * variance.log()
-        return (level + (1 + self.shrink * self.power) * below).clamp(max=float(np.log(settings.limit))).exp()
+            wanted = torch.zeros_like(variance)
+        else:
+            level = self.shrink * (self.level + _linear(state, torch.cat([_zeros(1).to(self.tide), self.tide])))
+            power, target = self.shrink * self.power, float(np.log(settings.target))
+            if settings.kind == "mean_variance":
+                wanted = level + target - power * volatility
+            else:
+                wanted = level + (1 + power) * (target - volatility)
+        wanted = torch.minimum(wanted, float(np.log(settings.limit)) - gross)
+        if settings.volatility is not None:
+            wanted = torch.minimum(wanted, float(np.log(settings.volatility)) - volatility)
+        return wanted.exp()
 
     def forward(
-        self, at: Tensor, which: Tensor, listed: Tensor, universe: Tensor | None = None, *, estimates: Estimates
+        self,
+        at: Tensor,
+        risk: Tensor,
+        which: Tensor,
+        listed: Tensor,
+        universe: Tensor | None = None,
+        *,
+        estimates: Estimates,
     ) -> TensorPlan:
         """The plan along B paths. Each starts at its aim: the no-trade zone of its first bar is 0.
 
         Parameters
         ----------
-        at : Tensor of int, shape (B, D)
-            Decision rows of each path.
+        at, risk : Tensor of int, shape (B, D)
+            Decision rows of each path, and those whose volatilities and correlations they take.
         which : Tensor of int, shape (B, T)
             For each bar the decision that holds, as a column of `at`; −1 where there is none yet, and nothing is held.
         listed : Tensor of bool, shape (B, T, A)
@@ -195,7 +230,7 @@ class PortfolioPolicy(nn.Module):
         """
         paths, decisions = at.shape
         each = None if universe is None else universe[:, None].expand(-1, decisions, -1).flatten(0, 1)
-        found = self.decide(estimates, at.flatten(), each)
+        found = self.decide(estimates, at.flatten(), each, (estimates, risk.flatten()))
         path = torch.arange(paths, device=at.device)[:, None]
         weights, band = (part.unflatten(0, at.shape)[path, which.clamp(min=0)] for part in found[:2])
         aim = torch.where(listed & (which >= 0)[..., None], weights, 0.0)
@@ -213,7 +248,12 @@ class _Chosen:
             parts = [np.take_along_axis(part, universe[:, None], 2) for part in parts]
         self.known = torch.from_numpy(known).to(device)
         self.variance, self.trend = (torch.from_numpy(part).to(device) for part in parts)
+        self._scores = estimates.state[rows], estimates.variance_score[rows], estimates.correlation_score[rows]
         self._source = estimates.correlation, rows, universe, device
+
+    def evidence(self, seen: bool) -> list[Tensor]:
+        """State, and scores of the half-lives; zero unless they are `seen`."""
+        return [torch.from_numpy(part if seen else np.zeros_like(part)).to(self.known.device) for part in self._scores]
 
     def correlations(self) -> list[Tensor]:
         """That of each half-life, of shape (N, A, A)."""

@@ -10,7 +10,7 @@ import numpy as np
 from markets import Bars, InputError
 from strategies.portfolio.estimates import Pool
 
-KINDS = ("minimum_variance", "risk_parity", "inverse_volatility", "equal_weight", "volatility_scaled")
+KINDS = ("minimum_variance", "risk_parity", "inverse_volatility", "equal_weight", "mean_variance")
 EXPOSURES = ("full", "target")
 SIGNALS = ("long", "trend")
 
@@ -21,20 +21,25 @@ class PortfolioSettings:
 
     Attributes
     ----------
-    kind : {"minimum_variance", "risk_parity", "inverse_volatility", "equal_weight", "volatility_scaled"}
-        The first four are long-only layers that make weights of the covariance (`strategies.portfolio.layers`).
-        ``volatility_scaled`` sizes each position by its volatility alone, in the direction of `signal`.
+    kind : {"minimum_variance", "risk_parity", "inverse_volatility", "equal_weight", "mean_variance"}
+        The layer that makes weights of the covariance; see `strategies.portfolio.layers`. For ``mean_variance`` each symbol is
+        expected to earn `signal` times its volatility, so that with all correlations shrunk to 0 each position is sized by its
+        volatility alone.
     exposure : {"full", "target"}
-        Of the long-only layers. ``full``: weights sum to 1. ``target``: they are scaled, never above `limit`; the policy learns
-        how much, and how closely the volatility is held at `target`.
+        ``full``: weights sum to 1, which ``mean_variance`` does not have. ``target``: they are scaled, and the policy learns how
+        much, and how closely the volatility is held at `target`.
     signal : {"long", "trend"}
-        Direction of the positions of ``volatility_scaled``: long, or the mean sign of the returns over 21, 63, 126 and 252
-        sessions, of which the weights are learnt.
+        Of ``mean_variance``. ``long``: the same for all symbols, none of which is sold short. ``trend``: the mean of the returns
+        over 21, 63, 126 and 252 sessions in units of their volatility, of which the weights are learnt; long and short. It
+        follows the market whether `adapts` or not.
     target : float
-        Volatility per year of an untrained policy with exposure ``target``. Of ``volatility_scaled`` that of the book if all
-        positions moved together; it is about the square root of their number times that of the book if they do not.
+        Volatility per year of an untrained policy with exposure ``target``; of ``mean_variance`` that of its book if all signals
+        are 1 and uncorrelated.
     limit : float
         Largest gross weight; more than 1 needs an account that may borrow.
+    volatility : float or None
+        Largest volatility per year of the weights, by the estimates; None is no limit. It binds what training may learn from a
+        good decade.
     pool : Pool
         The estimates.
     adapts : bool
@@ -50,13 +55,14 @@ class PortfolioSettings:
         When a value is unknown or out of range.
     """
 
-    kind: Literal["minimum_variance", "risk_parity", "inverse_volatility", "equal_weight", "volatility_scaled"] = (
+    kind: Literal["minimum_variance", "risk_parity", "inverse_volatility", "equal_weight", "mean_variance"] = (
         "minimum_variance"
     )
     exposure: Literal["full", "target"] = "full"
     signal: Literal["long", "trend"] = "long"
     target: float = 0.1
     limit: float = 1.0
+    volatility: float | None = None
     pool: Pool = field(default_factory=Pool)
     adapts: bool = True
     shrink: float = 1.0
@@ -75,6 +81,10 @@ class PortfolioSettings:
             raise InputError(
                 f"portfolio: target is {self.target} and limit {self.limit}; both must be above 0 and finite"
             )
+        if self.kind == "mean_variance" and self.exposure == "full":
+            raise InputError("portfolio: the weights of mean_variance have no given sum; use exposure='target'")
+        if self.volatility is not None and not self.volatility > 0:
+            raise InputError(f"portfolio: volatility is {self.volatility}; it must be above 0, or None")
         if not 0 <= self.shrink <= 1:
             raise InputError(f"portfolio: shrink is {self.shrink}; it must be in [0, 1]")
 
@@ -95,6 +105,11 @@ class PortfolioSettings:
             raise InputError(
                 f"{bars.name} has {closes} bars, but {self.fewest + more} are needed ({self.fewest} for the first estimate)"
             )
+
+    @property
+    def follows(self) -> bool:
+        """Whether its direction is a signal that follows the market."""
+        return self.kind == "mean_variance" and self.signal == "trend"
 
     @property
     def base_name(self) -> str:

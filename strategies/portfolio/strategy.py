@@ -59,7 +59,8 @@ class PortfolioStrategy(LearnedStrategy, file="portfolio.json", settings=Portfol
     ):
         self.policy, self.name, self.seen_until, self.frozen = policy, name, seen_until, frozen
         pool = policy.settings.pool
-        self.warmup = pool.lookback + DAYS[pool.every] if policy.settings.adapts else 0
+        moves = policy.settings.adapts or policy.settings.follows
+        self.warmup = pool.lookback + DAYS[pool.every] if moves else 0
 
     @staticmethod
     def build(settings: PortfolioSettings) -> PortfolioPolicy:
@@ -126,24 +127,27 @@ class PortfolioStrategy(LearnedStrategy, file="portfolio.json", settings=Portfol
 
     def _decisions(self, bars: Bars) -> tuple[Decisions, np.ndarray, np.ndarray]:
         """The decisions that hold at the visible rows, which of them at each (−1 for none), and what is listed there."""
-        if self.frozen is not None:
-            if self.frozen.symbols != bars.symbols:
-                raise InputError(
-                    f"{self.name}: its estimates are of other symbols than {bars.name} has; adapt it to bars first"
-                )
-            found, which = self.frozen, np.zeros(len(bars), dtype=np.int64)
-        elif not self.policy.settings.adapts:
+        settings, frozen = self.policy.settings, self.frozen
+        if frozen is None and not settings.adapts:
             raise InputError(
                 f"{self.name}: it has no estimates; take them from bars first, by strategy.frozen_at(bars)"
             )
-        else:
-            found = estimate(bars, self.policy.settings.pool, bars.past)
+        if frozen is not None and frozen.symbols != bars.symbols:
+            raise InputError(
+                f"{self.name}: its estimates are of other symbols than {bars.name} has; adapt it to bars first"
+            )
+        if frozen is None or settings.follows:
+            found = estimate(bars, settings.pool, bars.past)
             which = found.before(np.arange(bars.past, bars.past + len(bars)))
+        else:
+            found, which = frozen, np.zeros(len(bars), dtype=np.int64)
+        parts = []
         with torch.no_grad():
-            parts = [
-                self.policy.decide(found, torch.arange(first, min(first + _CHUNK, len(found))))
-                for first in range(0, max(len(found), 1), _CHUNK)
-            ]
+            for first in range(0, max(len(found), 1), _CHUNK):
+                at = torch.arange(first, min(first + _CHUNK, len(found)))
+                parts.append(
+                    self.policy.decide(found, at, risk=None if frozen is None else (frozen, torch.zeros_like(at)))
+                )
         return Decisions(*(torch.cat(each) for each in zip(*parts, strict=True))), which, bars.listed
 
     def adapted(self, bars: Bars) -> pd.DataFrame:
@@ -160,7 +164,8 @@ class PortfolioStrategy(LearnedStrategy, file="portfolio.json", settings=Portfol
         decisions, which, _ = self._decisions(bars)
         first = np.flatnonzero((which >= 0) & np.append(True, which[1:] != which[:-1]))
         rows, pool = which[first], self.policy.settings.pool
-        found = self.frozen if self.frozen is not None else estimate(bars, pool, bars.past)
+        frozen = self.frozen is not None and not self.policy.settings.follows
+        found = self.frozen if frozen else estimate(bars, pool, bars.past)
         gates = decisions.volatility_gate.numpy()[rows], decisions.correlation_gate.numpy()[rows]
         weights = decisions.weights.numpy()[rows]
         gross = np.abs(weights).sum(axis=1)

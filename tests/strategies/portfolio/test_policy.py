@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from markets import InputError
+from markets.accounting.costs import Costs, Execution
 from markets.accounting.differentiable import equity_paths
 from markets.accounting.market import make_market
-from markets.accounting.costs import Costs, Execution
 from strategies import Pool, PortfolioPolicy, PortfolioSettings
 from strategies.portfolio import PortfolioInputs, estimate
 from strategies.portfolio.layers import minimum_variance
@@ -19,8 +19,8 @@ KINDS = [
     {"kind": "risk_parity", "exposure": "target", "limit": 2.0},
     {"kind": "inverse_volatility"},
     {"kind": "equal_weight", "exposure": "target"},
-    {"kind": "volatility_scaled", "signal": "trend", "limit": 2.0, "target": 0.3},
-    {"kind": "volatility_scaled", "signal": "long"},
+    {"kind": "mean_variance", "signal": "trend", "exposure": "target", "limit": 2.0, "volatility": 0.2},
+    {"kind": "mean_variance", "signal": "long", "exposure": "target", "limit": 3.0},
 ]
 
 
@@ -68,7 +68,20 @@ def test_limits_hold_whatever_was_learnt(seed, kind):
     assert (np.abs(weights).sum(axis=1) <= policy.settings.limit * (1 + 1e-12)).all()
     assert not weights[~found.known].any()
     assert (decisions.band >= 0).all()
-    if policy.settings.signal == "long":
+    if policy.settings.volatility is not None:
+        level = torch.from_numpy(np.sqrt(found.variance))
+        pooled = (decisions.volatility_gate[:, :, None] * level**2).sum(1).sqrt()
+        correlation = (decisions.correlation_gate[:, :, None, None] * torch.from_numpy(found.correlation)).sum(1)
+        eye = torch.eye(4, dtype=torch.float64)
+        both = torch.from_numpy(found.known[:, :, None] & found.known[:, None])
+        pairs = torch.from_numpy(np.maximum(found.known.sum(1) * (found.known.sum(1) - 1), 1))
+        mean = ((correlation * (1 - eye)).sum((1, 2)) / pairs)[:, None, None]
+        shares = decisions.shares[:, :, None, None]
+        correlation = torch.where(both, (1 - eye) * (shares[:, 0] * correlation + shares[:, 1] * mean), 0.0) + eye
+        risky = decisions.weights * pooled
+        ex_ante = (risky[:, :, None] * correlation * risky[:, None]).sum((1, 2)).sqrt()
+        assert (ex_ante <= policy.settings.volatility * (1 + 1e-9)).all()
+    if not policy.settings.follows:
         assert (weights >= 0).all()
 
 
@@ -102,8 +115,8 @@ def test_a_universe_hides_the_other_symbols(kind):
     for name in ("slope", "trust"):
         for gate in (policy.volatility, policy.correlation, policy.trend):
             getattr(gate, name).data.zero_()
-    for part in (policy.constant, policy.level):
-        part.data[1:] = 0.0
+    policy.constant.data[1:] = 0.0
+    policy.tide.data.zero_()
     alone = bars.select([bars.symbols[i] for i in few])
     expected = decided(policy, alone)[1]
     found = estimate(bars, SMALL)
@@ -153,8 +166,7 @@ def test_a_path_starts_at_its_aim_and_holds_what_was_decided():
     policy = trained()
     inputs = PortfolioInputs(policy.settings, bars)
     rows = torch.arange(52, 72)[None]
-    at, which, listed = inputs.along(rows, np.array([55]), None)
-    plan = policy(at, which, listed, **inputs.options)
+    plan = policy(*inputs.along(rows, np.array([55]), None), **inputs.options)
     found, decisions = decided(policy, bars)
     last = found.before(rows[0].numpy())
     np.testing.assert_array_equal(plan.aim[0].detach(), decisions.weights.detach()[last])
@@ -193,6 +205,8 @@ def test_before_there_is_a_decision_nothing_is_held():
         ({"kind": "maximum_luck"}, "kind 'maximum_luck' is unknown"),
         ({"exposure": "much"}, "exposure 'much' is unknown"),
         ({"signal": "tea leaves"}, "signal 'tea leaves' is unknown"),
+        ({"kind": "mean_variance"}, "have no given sum"),
+        ({"volatility": -1.0}, "volatility is -1.0"),
         ({"target": 0.0}, "target is 0.0"),
         ({"limit": np.inf}, "limit inf"),
         ({"shrink": 2.0}, "shrink is 2.0"),
@@ -201,3 +215,24 @@ def test_before_there_is_a_decision_nothing_is_held():
 def test_settings_are_checked(options, message):
     with pytest.raises(InputError, match=message):
         PortfolioSettings(**options)
+
+
+def test_a_frozen_policy_of_trends_follows_them_with_frozen_risk():
+    bars = samples.regime_bars(330, 3, seed=8)
+    pool = Pool(volatilities=(3, 8), correlations=(5, 15), window=260, shortest=6)
+    policy = PortfolioPolicy(
+        PortfolioSettings(kind="mean_variance", signal="trend", exposure="target", limit=9.0, adapts=False, pool=pool)
+    )
+    inputs = PortfolioInputs(policy.settings, bars)
+    rows = torch.arange(290, 320)[None]
+    aim = policy(*inputs.along(rows, np.array([300]), None), **inputs.options).aim[0].detach().numpy()
+    found = estimate(bars, pool)
+    d, e = int(found.before(299)), int(found.before(319))
+    assert found.rows[d] < 300 <= found.rows[e]
+    signal = found.trend[e].mean(axis=0) / np.sqrt(3)
+    level = np.sqrt(found.variance[d].mean(axis=0))
+    pooled = found.correlation[d].mean(axis=0)
+    shares = np.exp([0, -2.3, -0.1]) / np.exp([0, -2.3, -0.1]).sum()
+    correlation = shares[0] * pooled + shares[1] * (pooled.sum() - 3) / 6
+    np.fill_diagonal(correlation, 1.0)
+    np.testing.assert_allclose(aim[-1], 0.1 * np.linalg.solve(correlation, signal) / level)

@@ -12,7 +12,7 @@ from strategies.learned import load_learned
 from strategies.portfolio import Pool
 
 SMALL = Pool(volatilities=(3, 8), correlations=(5, 15), window=25, shortest=6)
-KINDS = ("minimum_variance", "risk_parity", "volatility_scaled")
+KINDS = ("minimum_variance", "risk_parity", "mean_variance")
 
 
 def strategy(seed: int = 0, **options) -> PortfolioStrategy:
@@ -28,7 +28,7 @@ def strategy(seed: int = 0, **options) -> PortfolioStrategy:
 @given(seed=st.integers(0, 2**32 - 1), t=st.integers(20, 118), kind=st.sampled_from(KINDS))
 @settings(max_examples=20)
 def test_a_row_is_the_same_bit_for_bit_whatever_comes_later(seed, t, kind):
-    rng, ours = np.random.default_rng(seed), strategy(kind=kind, exposure="target")
+    rng, ours = np.random.default_rng(seed), strategy(kind=kind, exposure="target", signal="trend")
     bars, later = (samples.gappy_bars(rng, 120, 3) for _ in range(2))
     close, mask = later.close.copy(), later.tradable.copy()
     close[: t + 1], mask[: t + 1] = bars.close[: t + 1], bars.tradable[: t + 1]
@@ -42,7 +42,7 @@ def test_a_row_is_the_same_bit_for_bit_whatever_comes_later(seed, t, kind):
 @settings(max_examples=15)
 def test_streaming_equals_batch_bit_for_bit_wherever_the_bars_begin(seed, first, kind):
     bars = samples.gappy_bars(np.random.default_rng(seed), 360, 3, delist=True)
-    ours = strategy(kind=kind, exposure="target")
+    ours = strategy(kind=kind, exposure="target", signal="trend")
     whole = ours.plan(bars)
     same(ours.plan(bars[first:]), whole[first:])
     for t in range(first, first + 8):  # one bar at a time, with the history that it says it needs
