@@ -143,11 +143,12 @@ def build_learner(
     device: str,
 ) -> MetaLearner:
     """A learner by its name, with windows that suit the bars."""
-    from metalearner import LEARNERS
+    from metalearner import LEARNERS, Pathwise
     from metalearner.learners.inner_loop import GradientLearner
     from strategies import PolicySettings, PortfolioSettings
 
     learner = LEARNERS[name]()
+    assert isinstance(learner.objective, Pathwise)
     charged = replace(learner.objective, costs=trading.charged(), execution=trading.limits())
     training = replace(learner.training, steps=steps, seed=seed, device=device, evidence=learning.evidence)
     learner = replace(learner, training=training, objective=charged)

@@ -164,8 +164,8 @@ class PortfolioStrategy(LearnedStrategy, file="portfolio.json", settings=Portfol
         decisions, which, _ = self._decisions(bars)
         first = np.flatnonzero((which >= 0) & np.append(True, which[1:] != which[:-1]))
         rows, pool = which[first], self.policy.settings.pool
-        frozen = self.frozen is not None and not self.policy.settings.follows
-        found = self.frozen if frozen else estimate(bars, pool, bars.past)
+        alone = self.frozen is not None and not self.policy.settings.follows
+        state = self.frozen.state if alone and self.frozen else estimate(bars, pool, bars.past).state
         gates = decisions.volatility_gate.numpy()[rows], decisions.correlation_gate.numpy()[rows]
         weights = decisions.weights.numpy()[rows]
         gross = np.abs(weights).sum(axis=1)
@@ -177,7 +177,7 @@ class PortfolioStrategy(LearnedStrategy, file="portfolio.json", settings=Portfol
             "positions": gross**2 / np.maximum((weights**2).sum(axis=1), 1e-300),
             "band": decisions.band.numpy()[rows].mean(axis=1),
         }
-        columns |= {name: found.state[rows, k] for k, name in enumerate(STATES)}
+        columns |= {name: state[rows, k] for k, name in enumerate(STATES)}
         columns |= {f"volatility {halflife}": gates[0][:, k] for k, halflife in enumerate(pool.volatilities)}
         columns |= {f"correlation {halflife}": gates[1][:, k] for k, halflife in enumerate(pool.correlations)}
         return pd.DataFrame(columns, index=bars.index[first])
