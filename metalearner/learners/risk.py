@@ -113,8 +113,9 @@ class AdaptiveRisk(MetaLearner):
     ----------
     policy : PortfolioSettings
     training : Training
-        By default with a large weight decay: Adam moves a parameter by the ratio of its gradient's mean to its size, so a decay
-        of ½ holds it at twice that ratio, and one on whose sign the tasks do not agree stays near the textbook's.
+        By default with few tasks a step and a weight decay of 1: Adam moves a parameter by the mean of its gradient over its size,
+        which is as large as tasks differ, so decay holds it at that ratio. What the tasks do not agree on stays near zero, where
+        the policy is the textbook's.
     context : int
         Bars of each path before the first that counts, in which its first portfolio is bought.
 
@@ -128,7 +129,7 @@ class AdaptiveRisk(MetaLearner):
     objective: Any = field(default_factory=_no_curriculum)
     training: Training = field(
         default_factory=lambda: Training(
-            steps=100, batch=16, learning_rate=0.03, weight_decay=0.5, schedule="cosine", evaluate_every=25, keep="last"
+            steps=150, batch=4, learning_rate=0.03, weight_decay=1.0, schedule="cosine", evaluate_every=50, keep="last"
         )
     )
     context: int = 5

@@ -9,7 +9,16 @@ from backtests.contract import to_request
 from backtests.deployment import decide, deployable, load, make_contract, request, save
 from markets import Bars, External, Features, InputError
 from markets.features import Return
-from strategies import Blend, Policy, PolicySettings, PolicyStrategy
+from strategies import (
+    Blend,
+    Policy,
+    PolicySettings,
+    PolicyStrategy,
+    Pool,
+    PortfolioPolicy,
+    PortfolioSettings,
+    PortfolioStrategy,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # MLflow's at import
 UNTIL = 900  # bars at registration
@@ -133,3 +142,16 @@ def test_zones_of_series_and_bars(bars, frame):
     asked = request(ours, contract, zoned[: t + 1], early.iloc[UNTIL:t])["series"]
     answer = decide(ours, contract, zoned[: t + 1], asked)
     np.testing.assert_allclose(answer["target_weight"], whole.plan(zoned).aim[t], atol=1e-9)
+
+
+def test_a_portfolio_is_served_as_a_backtest_trades_it(bars, tmp_path):
+    pool = Pool(volatilities=(5, 20), correlations=(20, 60), window=80, shortest=20)
+    policy = PortfolioPolicy(PortfolioSettings(kind="risk_parity", exposure="target", pool=pool))
+    ours = PortfolioStrategy(policy)
+    save(ours, make_contract(deployable(ours, "ours"), bars[:UNTIL]), tmp_path)
+    again, contract = load(tmp_path)
+    served, plan = server(again, contract), ours.plan(bars)
+    for t in (UNTIL, UNTIL + 2, UNTIL + 60):
+        answer = served.predict(None, pd.DataFrame([request(again, contract, bars[: t + 1])])).iloc[0]
+        np.testing.assert_array_equal(answer["target_weight"], plan.aim[t])
+        np.testing.assert_array_equal(answer["band"], plan.band[t])
