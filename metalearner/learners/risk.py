@@ -113,9 +113,9 @@ class AdaptiveRisk(MetaLearner):
     ----------
     policy : PortfolioSettings
     training : Training
-        By default with few tasks a step and a weight decay of 1: Adam moves a parameter by the mean of its gradient over its size,
-        which is as large as tasks differ, so decay holds it at that ratio. What the tasks do not agree on stays near zero, where
-        the policy is the textbook's.
+        By default with few tasks a step and a weight decay of 1: Adam moves a parameter by its gradient's mean over its size, which
+        is as large as tasks differ, so decay holds it at that ratio. What the tasks do not agree on stays near zero, where the
+        policy is the textbook's.
     context : int
         Bars of each path before the first that counts, in which its first portfolio is bought.
 
