@@ -6,7 +6,8 @@ year, losses as fractions of equity. A year has as many bars as `markets.common.
 ``unit`` is one over that.
 
 With A the bars per year, and mean, variance (ddof 1, about the path's mean) and worst returns of one path's counted bars,
-each equals the figure of the same account in `backtests.metrics`. """
+each equals the figure of the same account in `backtests.metrics`.
+"""
 
 from __future__ import annotations
 

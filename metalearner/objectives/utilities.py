@@ -1,10 +1,10 @@
 """Differentiable utilities of the account: what a `Utility` is, and those that measure returns in units of a volatility.
 
-Each takes ``growth``, the log returns of B paths of T bars; ``counted``, a mask of the bars that count; and ``unit``, the return per
-bar that counts as 1. Those of this module are `scaled`: the unit is a volatility. Where it is the market's before each task, all regimes
-have about the same weight in training, and a signal of a given strength is worth the same in each: right for learning *which way* to
-trade. It is wrong for learning *how much* to hold, since a regime twice as wild then counts as no wilder; `metalearner.objectives.risk`
-has the utilities for that.
+Each takes ``growth``, the log returns of B paths of T bars; ``counted``, a mask of the bars that count; and ``unit``, the
+return per bar that counts as 1. Those of this module are `scaled`: the unit is a volatility. Where it is the market's before
+each task, all regimes have about the same weight in training, and a signal of a given strength is worth the same in each:
+right for learning *which way* to trade. It is wrong for learning *how much* to hold, since a regime twice as wild then counts
+as no wilder; `metalearner.objectives.risk` has the utilities for that.
 """
 
 from __future__ import annotations
