@@ -9,7 +9,8 @@ where volatility clusters or tails are fat. `benchmarks/significance.py` measure
 s is the bootstrap's standard deviation of the mean of the influence (`backtests.significance.statistic`), in closed form;
 s* is that of independent blocks. Block lengths are geometric, and their mean is the optimal one for the influence, or
 T^(1/3) observations if that is longer: returns whose volatility clusters look independent to the rule, and blocks of one
-bar then give intervals that are a few per cent too short.
+bar then give intervals that are a few per cent too short. Statistics of squared returns take blocks three times as long
+(`Statistic.stretch`), since the rule sees too little of what lasts.
 
 **Pools.** Universes share calendar time, and their luck. So times are resampled, not universes: on the union of all their
 times, D of them, universe u has T_u observations, and the pooled value ``Σ w_u θ_u`` has the influence
@@ -130,7 +131,9 @@ class Sample:
     @cached_property
     def block(self) -> float:
         """Mean block length that suits the influence, in observations."""
-        return max(optimal_block(self.influence), shortest_block(len(self.influence)))
+        count = len(self.influence)
+        block = min(self.statistic.stretch * optimal_block(self.influence), count / 3)
+        return max(block, shortest_block(count))
 
     @property
     def error(self) -> float:

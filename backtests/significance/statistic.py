@@ -51,10 +51,14 @@ class Statistic(ABC):
     name : str
     annual : float
         Power of the bars per year by which it is multiplied to be annualised.
+    stretch : float
+        How much longer the bootstrap's blocks are than the rule says. Of what hangs on squares of returns, 3: their
+        autocorrelation is too small at each lag for the rule to see, and lasts for months.
     """
 
     name: ClassVar[str]
     annual: ClassVar[float] = 0.0
+    stretch: ClassVar[float] = 1.0
 
     def observed(self, returns: np.ndarray, index: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray]:
         """What is observed, and when: by default the returns themselves.
@@ -140,6 +144,7 @@ class Volatility(_OfTwoMoments):
 
     name = "volatility"
     annual = 0.5
+    stretch = 3.0
 
     def value(self, observed):
         return deviation(observed)
@@ -156,6 +161,7 @@ class VolatilityOfVolatility(Volatility):
 
     name = "volatility of volatility"
     annual = 0.0
+    stretch = 1.0
 
     def observed(self, returns, index):
         return log_quarterly_volatilities(returns, index)
@@ -168,6 +174,7 @@ class LogVariance(_OfTwoMoments):
     """Logarithm of the variance; the difference of two is the log variance ratio, which no leverage of both changes."""
 
     name = "log variance"
+    stretch = 3.0
 
     def value(self, observed):
         std = deviation(observed)
@@ -210,6 +217,7 @@ class CertaintyEquivalent(_OfTwoMoments):
     risk_aversion: float = 5.0
     name: ClassVar[str] = "certainty equivalent"
     annual: ClassVar[float] = 1.0
+    stretch: ClassVar[float] = 3.0
 
     def value(self, observed):
         return certainty_equivalent(observed, self.risk_aversion)
@@ -238,6 +246,7 @@ class ExpectedShortfall(Statistic):
 
     tail: float = 0.05
     name: ClassVar[str] = "expected shortfall"
+    stretch: ClassVar[float] = 3.0
 
     def __post_init__(self) -> None:
         if not 0 < self.tail < 1:

@@ -11,12 +11,11 @@ from backtests.significance.resampling import (
     blocks_of,
     error_of_mean,
     optimal_block,
-    resampled_means,
     resampled_errors,
+    resampled_means,
     shortest_block,
 )
 from backtests.significance.statistic import CertaintyEquivalent, SharpeRatio
-from markets.common.statistics import sharpe
 
 
 def noise(length=400, columns=2, seed=0):
