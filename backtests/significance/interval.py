@@ -42,7 +42,8 @@ from markets.common.statistics import RESOLUTION
 
 RESAMPLES = 5000
 FEWEST = 30  # smallest number of observations for which bootstrap quantiles are meaningful
-DETECTABLE = float(ndtri(0.975) + ndtri(0.8))  # standard errors: found at 5 %, both sides, four times out of five
+NORMAL = float(ndtri(0.975))  # what the 95 % quantile of |t| is with many independent observations
+POWER = float(ndtri(0.8))  # standard errors beyond it at which four of five are found
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Interval:
         Standard error.
     p : float
         Two-sided p-value of a true value of 0: the share of resamples, with the sample itself, whose \\|t\\| is as large.
+    critical : float
+        95 % quantile of \\|t\\|: 1.96 with much data, and more where a few long episodes are all there is.
     """
 
     value: float
@@ -68,18 +71,19 @@ class Interval:
     block: float
     error: float = np.nan
     p: float = np.nan
+    critical: float = NORMAL
 
     def __str__(self) -> str:
         return f"{self.value:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
 
     def __mul__(self, factor: float) -> Interval:
         low, high = sorted((self.low * factor, self.high * factor))
-        return Interval(self.value * factor, low, high, self.block, self.error * abs(factor), self.p)
+        return Interval(self.value * factor, low, high, self.block, self.error * abs(factor), self.p, self.critical)
 
     @property
     def detectable(self) -> float:
-        """Smallest true value that this much data finds with power .8, at 5 % on both sides: 2.80 standard errors."""
-        return DETECTABLE * self.error
+        """Smallest true value that this much data finds with power .8, at 5 % on both sides: ``critical`` + .84 errors."""
+        return (self.critical + POWER) * self.error
 
 
 class Sample:
@@ -207,10 +211,11 @@ def interval(
     error = float(error_of_mean(effect, block))
     with np.errstate(divide="ignore", invalid="ignore"):
         size = np.abs((values + fixed - value) / errors)
-    half = float(np.nanquantile(size, level)) * error
+    quantile, critical = (float(q) for q in np.nanquantile(size, (level, 0.95)))
+    half = quantile * error
     known = size[~np.isnan(size)]
     p = (1 + np.sum(known >= abs(value) / error)) / (1 + len(known))
-    return Interval(value, value - half, value + half, block, error, float(p))
+    return Interval(value, value - half, value + half, block, error, float(p), critical)
 
 
 def _resampled(

@@ -23,6 +23,9 @@ def test_an_interval_times_a_factor():
     found = Interval(1.0, 0.5, 1.5, 3.0, 0.2, 0.01) * -2
     assert (found.value, found.low, found.high, found.error, found.p) == (-2.0, -3.0, -1.0, 0.4, 0.01)
     assert found.detectable == pytest.approx(0.4 * 2.8016, rel=1e-4)
+    assert (Interval(1.0, 0.5, 1.5, 3.0, 0.2, 0.01, critical=3.0) * 2).detectable == pytest.approx(
+        0.4 * 3.8416, rel=1e-4
+    )
     assert str(found) == "-2.00 [-3.00, -1.00]"
 
 
@@ -34,6 +37,18 @@ def test_errors_and_p_values_are_those_of_theory_without_dependence():
     assert found.p == pytest.approx(2 * norm.sf(abs(found.value) / found.error), abs=0.03)
     ratio = interval([sample(4000, 3, LogVariance())], resamples=500)
     assert ratio.error == pytest.approx(np.sqrt(4 / 4000), rel=0.08)  # two variances, of 2 / T each
+
+
+def test_a_few_long_episodes_are_less_evidence_than_their_error_says():
+    """The quantile of t makes the interval wider, and what could be detected larger."""
+    rng = np.random.default_rng(0)
+    slow = np.repeat(rng.standard_normal(12), 100) + 0.1 * rng.standard_normal(1200)
+    found = interval([Sample((0.01 * slow,), np.arange(1200), MeanReturn())], resamples=500)
+    assert found.critical > 2.3
+    assert found.high - found.value == pytest.approx(found.critical * found.error)
+    assert found.detectable == pytest.approx((found.critical + norm.ppf(0.8)) * found.error)
+    wide = interval([Sample((0.01 * slow,), np.arange(1200), MeanReturn())], level=0.99, resamples=500)
+    assert wide.detectable == found.detectable
 
 
 def test_p_and_interval_say_the_same():
