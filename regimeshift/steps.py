@@ -143,13 +143,14 @@ def build_learner(
     device: str,
 ) -> MetaLearner:
     """A learner by its name, with windows that suit the bars."""
-    from metalearner import LEARNERS, Pathwise, Training
+    from metalearner import LEARNERS, CertaintyEquivalent, MeanVariance, Pathwise, Training
     from metalearner.learners.inner_loop import GradientLearner
     from strategies import PolicySettings
 
+    utilities = {"mean_variance": MeanVariance, "certainty_equivalent": CertaintyEquivalent}
     learner = LEARNERS[name](
         training=Training(steps=steps, seed=seed, device=device, evidence=learning.evidence),
-        objective=Pathwise(costs=trading.charged(), execution=trading.limits()),
+        objective=Pathwise(costs=trading.charged(), execution=trading.limits(), utility=utilities[learning.utility]()),
     )
     assert isinstance(learner.policy, PolicySettings)
     policy = replace(
