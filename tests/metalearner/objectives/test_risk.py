@@ -10,12 +10,16 @@ from markets.accounting.differentiable import TensorPlan, equity_paths
 from markets.accounting.market import make_market
 from markets.common.statistics import bars_per_year
 from metalearner import (
+    RL2,
     CertaintyEquivalent,
+    CostCurriculum,
     ExpectedShortfall,
+    MeanVariance,
     MinimumVariance,
     Pathwise,
     PowerUtility,
     TargetVolatility,
+    Training,
 )
 from metalearner.objectives import Utility
 from strategies import Policy, PolicySettings
@@ -100,6 +104,28 @@ def test_cash_has_a_gradient():
     for utility in ALL:
         (slope,) = torch.autograd.grad(utility(growth, torch.ones(1, 10, dtype=torch.bool), UNIT[:1]).sum(), growth)
         assert torch.isfinite(slope).all(), utility
+
+
+def test_what_is_learnt_holds_less_in_a_wild_regime():
+    """Regimes of the same mean return and four times the volatility: in units of each task's volatility they are alike."""
+    rng = np.random.default_rng(0)
+    wild = np.arange(3000) // 150 % 2 == 1
+    shocks = rng.standard_normal((3000, 1)) + rng.standard_normal((3000, 2))
+    returns = 0.0004 + np.where(wild, 0.025, 0.006)[:, None] * shocks / np.sqrt(2)
+    bars = Bars.make(pd.bdate_range("2000-01-03", periods=3000), ["a", "b"], 100 * np.cumprod(1 + returns, axis=0))
+    every = tuple(TaskSet.from_windows(bars, support=60, query=40))
+    training, validation = TaskSet(every[: len(every) * 2 // 3]), TaskSet(every[len(every) * 2 // 3 :])
+    policy = PolicySettings(base="equal_weight", hidden=8)
+    steps = Training(steps=60, learning_rate=1e-2, batch=16, evaluate_every=20, evidence=None)
+    held = {}
+    for utility in (MeanVariance(), CertaintyEquivalent(5.0), TargetVolatility(0.1)):
+        objective = Pathwise(costs="1bp", utility=utility, symbols=0, curriculum=CostCurriculum(0, 0))
+        learner = RL2(context=40, policy=policy, objective=objective, training=steps)
+        aim = learner.fit(training, validation, progress=False).adapt(bars).plan(bars).aim.sum(axis=1)[2000:]
+        held[type(utility)] = aim[wild[2000:]].mean() / aim[~wild[2000:]].mean()
+    assert held[MeanVariance] > 0.92  # it was .97
+    assert held[CertaintyEquivalent] < 0.85  # .75
+    assert held[TargetVolatility] < 0.65  # .52
 
 
 def test_a_single_bar_has_no_variance():
