@@ -4,6 +4,12 @@
 1,250 returns: independent with fat tails (Student t of 5), and GARCH(1, 1) with Student t of 8. The truth must lie in 93–97 %
 (``coverage_iid``, ``coverage_garch`` and the same with ``_difference``).
 
+*Coverage of paired differences*, in every statistic of `backtests.significance.STATISTICS`, on fifteen years of daily returns
+(``coverage_alike_…``, ``coverage_managed_…``). *Alike*: two accounts in one GARCH market of which neither is better. *Managed*:
+the market at constant risk, as a volatility target that knows the volatility would hold it, beside the market itself. Here the
+market's variance is the hard part: it comes in a few long episodes, whatever the test. *Pooled* (``coverage_pooled_…``): alike
+pairs in three universes that share most of their shocks, over fifteen years, the first eight and the last five.
+
 *Null.* In each of 500 markets without drift (20 symbols, GARCH, a common factor, five years of days) ten strategies of random
 weights, new each quarter, and an equal-weight benchmark run through the account, without costs. Every true Sharpe ratio is 0:
 SPA's least favourable null, in which its p-values must be uniform (Kolmogorov–Smirnov). Where some strategies are truly worse,
@@ -26,15 +32,32 @@ from rich.progress import track
 from scipy.stats import kstest
 
 from backtests.results import Backtest, Backtests
-from backtests.significance import Verdict, sharpe_difference, sharpe_interval, verdict
+from backtests.significance import (
+    STATISTICS,
+    ExpectedShortfall,
+    Statistic,
+    Verdict,
+    VolatilityOfVolatility,
+    paired,
+    pooled,
+    sharpe_difference,
+    sharpe_interval,
+    verdict,
+)
 from benchmarks.common import finish, options
 from markets import Bars, Costs, Execution, Plan, simulate
 from markets.common.progress import visible
+from markets.common.statistics import bars_per_year
 
 LENGTH, SYMBOLS, STRATEGIES = 1250, 20, 10
 RATIOS = (0.06, 0.03)  # true Sharpe ratios per bar: 0.95 and 0.48 a year
 CORRELATION = 0.6
 ARCH, GARCH, BURN = 0.08, 0.90, 500
+LONG, UNIVERSES = (
+    3780,
+    ((0, 3780), (0, 2016), (2520, 3780)),
+)  # fifteen years; first and last day of each universe of a pool
+COMMON, DRIFT = 0.7, 0.03  # share of the shocks' variance that universes share; mean return per bar over its deviation
 EDGES = (0.01, 0.02, 0.03)  # correlation of the planted signal with each symbol's return
 
 
@@ -74,6 +97,72 @@ def coverage(kind: str, draws: int, seed: int) -> dict[str, float]:
         found = sharpe_difference(one, other, resamples=1000, seed=k)
         inside["_difference"] += found.low <= RATIOS[0] - RATIOS[1] <= found.high
     return {f"coverage_{kind}{what}": round(number / draws, 4) for what, number in inside.items()}
+
+
+def account(name: str, returns: np.ndarray, first: int = 0) -> Backtest:
+    """The backtest of an account that earned these returns (T,) on business days from the `first` on."""
+    index = pd.bdate_range("2000-01-03", periods=first + len(returns) + 1)[first:]
+    equity, nothing = np.cumprod(np.append(1.0, 1 + returns)), np.zeros(len(index))
+    return Backtest(
+        name, index, ("x",), equity, nothing, nothing, np.ones((len(index), 1)), Plan(np.ones((len(index), 1)))
+    )
+
+
+def paths(draws: int, rng: np.random.Generator, common: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Returns (T, 2, draws) of pairs of accounts: alike, and managed; `common` are the shocks that universes share."""
+    shocks = student(rng, 8, (BURN + LONG, draws))
+    if common is not None:
+        shocks = np.sqrt(COMMON) * common + np.sqrt(1 - COMMON) * shocks
+    market, calm = clustered(shocks), shocks[BURN:]
+    noise = rng.standard_normal((2, LONG, draws))
+    one, two = market / calm * (np.sqrt(0.95) * calm + np.sqrt(0.05) * noise)
+    pairs = {"alike": (one, two), "managed": (calm, market)}
+    return {kind: 0.01 * (np.stack(pair, axis=1) + DRIFT) for kind, pair in pairs.items()}
+
+
+def truth(kind: str, statistic: Statistic, long: dict[str, np.ndarray]) -> float:
+    """Difference per bar that `statistic` has in the long run: 0 of accounts that are alike, or that of many paths."""
+    if kind == "alike" or not isinstance(statistic, (ExpectedShortfall, VolatilityOfVolatility)):
+        return 0.0  # managed accounts have the market's mean and variance
+    index = account("", long[kind][:, 0, 0]).index[1:]
+    one, two = (
+        statistic.value(np.concatenate([statistic.observed(path, index)[1] for path in long[kind][:, i].T]))
+        for i in range(2)
+    )
+    return one - two
+
+
+def coverage_of_pairs(draws: int, seed: int) -> dict[str, float]:
+    """Share of intervals of paired differences that hold the truth, in each statistic."""
+    found, long = paths(draws, np.random.default_rng(seed)), paths(400, np.random.default_rng([seed, 1]))
+    figures = {}
+    for kind, returns in found.items():
+        for name, statistic in STATISTICS.items():
+            value, inside = truth(kind, statistic, long), 0
+            for k in track(range(draws), f"{kind} {name}", transient=True, disable=not visible(True)):
+                one, two = (account(str(i), returns[:, i, k]) for i in range(2))
+                interval = paired(one, two, statistic, resamples=1000, seed=k)
+                scale = bars_per_year(one.index) ** statistic.annual
+                inside += interval.low <= value * scale <= interval.high
+            figures[f"coverage_{kind}_{name.replace(' ', '_')}"] = round(inside / draws, 4)
+    return figures
+
+
+def coverage_of_pools(draws: int, seed: int) -> dict[str, float]:
+    """Share of intervals of pooled differences that hold the truth, which is 0."""
+    rng = np.random.default_rng(seed)
+    common = student(rng, 8, (BURN + LONG, draws))
+    universes = [paths(draws, rng, common)["alike"][first:last] for first, last in UNIVERSES]
+    inside = dict.fromkeys(("log variance", "certainty equivalent", "sharpe"), 0)
+    for k in track(range(draws), "pooled", transient=True, disable=not visible(True)):
+        pairs = [
+            (account("one", returns[:, 0, k], first), account("two", returns[:, 1, k], first))
+            for returns, (first, _) in zip(universes, UNIVERSES, strict=True)
+        ]
+        for name in inside:
+            interval = pooled(pairs, name, resamples=1000, seed=k)
+            inside[name] += interval.low <= 0 <= interval.high
+    return {f"coverage_pooled_{name.replace(' ', '_')}": round(count / draws, 4) for name, count in inside.items()}
 
 
 def judged(seed: int, *, long_only: bool = True, edge: float = 0.0) -> Verdict:
@@ -151,6 +240,7 @@ def main() -> None:
     figures: dict[str, float] = {}
     for part in (
         coverage("iid", draws, chosen.seed), coverage("garch", draws, chosen.seed + 1),
+        coverage_of_pairs(draws // 2, chosen.seed + 2), coverage_of_pools(draws // 2, chosen.seed + 3),
         null(markets, chosen.seed, long_only=False), null(markets, chosen.seed, long_only=True),
         power(planted, chosen.seed),
     ):  # fmt: skip

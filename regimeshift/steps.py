@@ -143,18 +143,24 @@ def build_learner(
     device: str,
 ) -> MetaLearner:
     """A learner by its name, with windows that suit the bars."""
-    from metalearner import LEARNERS, Pathwise
+    from metalearner import LEARNERS, CertaintyEquivalent, MeanVariance, Pathwise
     from metalearner.learners.inner_loop import GradientLearner
     from strategies import PolicySettings, PortfolioSettings
 
     learner = LEARNERS[name]()
     assert isinstance(learner.objective, Pathwise)
-    charged = replace(learner.objective, costs=trading.charged(), execution=trading.limits())
+    objective = replace(learner.objective, costs=trading.charged(), execution=trading.limits())
     training = replace(learner.training, steps=steps, seed=seed, device=device, evidence=learning.evidence)
-    learner = replace(learner, training=training, objective=charged)
+    averse = learning.utility == "certainty_equivalent"
     if isinstance(learner.policy, PortfolioSettings):
         pool = replace(learner.policy.pool, shortest=min(learner.policy.pool.shortest, windows.lookback))
-        return replace(learner, policy=replace(learner.policy, limit=trading.leverage, pool=pool))
+        portfolio = replace(learner.policy, limit=trading.leverage, pool=pool)
+        if averse:  # then how much to hold is learnt too
+            portfolio = replace(portfolio, exposure="target")
+            objective = replace(objective, utility=CertaintyEquivalent())
+        return replace(learner, policy=portfolio, objective=objective, training=training)
+    objective = replace(objective, utility=CertaintyEquivalent() if averse else MeanVariance())
+    learner = replace(learner, training=training, objective=objective)
     assert isinstance(learner.policy, PolicySettings)
     policy = replace(
         learner.policy, base=learning.base, base_window=windows.volatility, features=windows.features, limit=trading.leverage

@@ -18,6 +18,7 @@ import pandas as pd
 from backtests.metrics.drawdown import longest_drawdown
 from backtests.metrics.positions import holding_days
 from markets.common.statistics import (
+    certainty_equivalent,
     deviation,
     expected_shortfall,
     growth_per_year,
@@ -32,6 +33,7 @@ from markets.common.statistics import (
     sortino,
     tail_ratio,
     value_at_risk,
+    volatility_of_volatility,
     years,
 )
 
@@ -39,6 +41,8 @@ METRICS = {
     "total return": "final equity divided by initial equity, minus 1",
     "CAGR": "compound annual growth rate: (final equity / initial equity) ** (1 / years) - 1",
     "volatility": "annualised: standard deviation of returns times the square root of bars per year",
+    "certainty equivalent": "annualised: mean return less 5 / 2 times the variance of returns, times bars per year; a risk "
+    "aversion of 5",
     "Sharpe": "annualised: mean return divided by its standard deviation, times the square root of bars per year; risk-free rate "
     "0",
     "Sortino": "annualised: mean return divided by the downside deviation (root mean square of min(return, 0)), times the square "
@@ -48,6 +52,8 @@ METRICS = {
     "turnover": "traded value per year divided by equity; buys and sells both count",
     "costs": "costs per year divided by equity",
     "exposure": "mean gross weight",
+    "volatility of volatility": "standard deviation of the logarithms of quarterly volatilities (calendar quarters of at least "
+    "20 returns)",
     "longest drawdown": "days from a maximum of equity until it is reached again, or to the last bar",
     "VaR": "loss of a bar that the worst 5 % of bars exceed: minus the 5 % quantile of returns",
     "expected shortfall": "mean loss of the worst 5 % of bars",
@@ -91,6 +97,7 @@ def metrics(
             "total return": growth - 1,
             "CAGR": cagr,
             "volatility": deviation(returns) * np.sqrt(per_year),
+            "certainty equivalent": certainty_equivalent(returns, per_year=per_year),
             "Sharpe": sharpe(returns, per_year),
             "Sortino": sortino(returns, per_year),
             "max drawdown": drawdown,
@@ -98,6 +105,7 @@ def metrics(
             "turnover": float(np.sum(traded[1:][alive] / before[alive]) / span),
             "costs": float(np.sum(paid) / span),
             "exposure": float(np.abs(weights).sum(axis=1).mean()),
+            "volatility of volatility": volatility_of_volatility(returns, index[1:]),
             "longest drawdown": longest_drawdown(index, equity),
             "VaR": value_at_risk(returns),
             "expected shortfall": expected_shortfall(returns),
@@ -113,7 +121,8 @@ def metrics(
 
 # Metrics of which less is better; of the others more is.
 LESS_IS_BETTER = (
-    "volatility", "max drawdown", "longest drawdown", "VaR", "expected shortfall", "kurtosis", "turnover", "costs", "cost drag"
+    "volatility", "max drawdown", "volatility of volatility", "longest drawdown", "VaR", "expected shortfall", "kurtosis",
+    "turnover", "costs", "cost drag",
 )  # fmt: skip
 # The columns printed in a terminal; the report shows all metrics.
 SHORT = ("Sharpe", "CAGR", "volatility", "max drawdown", "turnover", "costs")
@@ -121,7 +130,9 @@ SHORT = ("Sharpe", "CAGR", "volatility", "max drawdown", "turnover", "costs")
 HEADS = {
     "CAGR": "CAGR\nper year",
     "volatility": "volatility\nper year",
+    "certainty equivalent": "certainty equivalent\nper year",
     "max drawdown": "max\ndrawdown",
+    "volatility of volatility": "volatility of\nvolatility",
     "turnover": "turnover\nper year",
     "costs": "costs\nper year",
     "longest drawdown": "longest\ndrawdown",
@@ -131,8 +142,8 @@ HEADS = {
     "cost drag": "cost drag\nper year",
 }
 PER_CENT = (
-    "total return", "CAGR", "volatility", "max drawdown", "costs", "exposure", "VaR", "expected shortfall", "hit rate",
-    "cost drag", "alpha", "tracking error", "share of bars", "mean return", "depth",
+    "total return", "CAGR", "volatility", "certainty equivalent", "max drawdown", "costs", "exposure", "VaR",
+    "expected shortfall", "hit rate", "cost drag", "alpha", "tracking error", "share of bars", "mean return", "depth",
 )  # fmt: skip
 DAYS = ("longest drawdown", "average holding")
 

@@ -106,27 +106,25 @@ def resampled_means(series: np.ndarray, block: float, resamples: int, seed: int)
     return means
 
 
-def resampled_ratios(series: np.ndarray, block: float, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sharpe ratio of the first column minus that of the second, if there is one, and its standard error, in each resample.
+def resampled_errors(series: np.ndarray, slopes: np.ndarray, block: float, resamples: int, seed: int) -> np.ndarray:
+    """Standard error, in each resample, of a statistic of the means of `series` (T, K).
 
-    The error is that of a sum over independent blocks: the root of the sum of squares of what each block adds to the
-    difference, to first order (see `backtests.significance.sharpe_ratio.influence`).
+    It is that of a sum over independent blocks: the root of the sum of squares of what each block adds to the statistic, to
+    first order.
 
     Parameters
     ----------
-    series : ndarray of shape (T, 1) or (T, 2)
-        Returns.
+    series : ndarray of shape (T, K)
+    slopes : ndarray of shape (resamples, K)
+        Influence of each column on the statistic of a resample, such that the influences of its rows add up to about 0.
 
     Returns
     -------
-    (ndarray of shape (resamples,), ndarray of shape (resamples,))
-        NaN where a resample is constant.
+    ndarray of shape (resamples,)
     """
-    ratios, errors = np.empty(resamples), np.empty(resamples)
-    scaled = series / series.std(axis=0)  # so that no sum of squares is lost in rounding
-    blocks = blocks_of(len(series), block, resamples, seed)
-    _ratios(_running(scaled), _running(scaled**2), *blocks, ratios, errors)
-    return ratios, errors
+    errors = np.empty(resamples)
+    _errors(_running(series), slopes, *blocks_of(len(series), block, resamples, seed), errors)
+    return errors
 
 
 def _running(series: np.ndarray) -> np.ndarray:
@@ -154,37 +152,12 @@ def _means(running, first, length, ends, means):
 
 
 @njit(cache=True, nogil=True)
-def _ratios(running, running_squares, first, length, ends, ratios, errors):
-    bars, columns = len(running) - 1, running.shape[1]
-    most = np.max(ends[1:] - ends[:-1])
-    one, two = np.empty(most), np.empty(most)  # each block's sum, and sum of squares
-    effect = np.empty(most)  # of each block on the difference
-    for i in range(len(ratios)):
-        start, count = ends[i], ends[i + 1] - ends[i]
-        effect[:count] = 0.0
-        ratios[i] = 0.0
-        for k in range(columns):
-            sign = 1.0 if k == 0 else -1.0
-            total = squares = 0.0
-            for j in range(count):
-                one[j] = _sum(running, first[start + j], length[start + j], k)
-                two[j] = _sum(running_squares, first[start + j], length[start + j], k)
-                total += one[j]
-                squares += two[j]
-            mean = total / bars
-            variance = (squares - bars * mean * mean) / (bars - 1)
-            if not variance > 1e-14:
-                variance = np.nan
-            std = np.sqrt(variance)
-            ratio = mean / std
-            ratios[i] += sign * ratio
-            linear, quadratic = sign / std, sign * 0.5 * ratio / variance
-            for j in range(count):
-                size = length[start + j]
-                centred = one[j] - size * mean
-                excess = two[j] - mean * (2 * one[j] - size * mean) - size * variance
-                effect[j] += linear * centred - quadratic * excess
+def _errors(running, slopes, first, length, ends, errors):
+    for i in range(len(errors)):
         squared = 0.0
-        for j in range(count):
-            squared += effect[j] * effect[j]
-        errors[i] = np.sqrt(squared) / bars
+        for j in range(ends[i], ends[i + 1]):
+            effect = 0.0
+            for k in range(slopes.shape[1]):
+                effect += slopes[i, k] * _sum(running, first[j], length[j], k)
+            squared += effect * effect
+        errors[i] = np.sqrt(squared) / (len(running) - 1)

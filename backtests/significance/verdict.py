@@ -10,9 +10,11 @@ import pandas as pd
 
 from backtests.results import Backtest, Backtests
 from backtests.section import Section
+from backtests.significance.interval import FEWEST
 from backtests.significance.overfitting import overfitting
 from backtests.significance.record import Trials, deflated_sharpe, probabilistic_sharpe, shortest_record
-from backtests.significance.sharpe_ratio import FEWEST, influence, sharpe_difference, sharpe_interval
+from backtests.significance.sharpe_ratio import sharpe_difference, sharpe_interval
+from backtests.significance.statistic import SharpeRatio
 from backtests.significance.superiority import superiority
 from markets import InputError
 from markets.common.statistics import bars_per_year, returns_of, sharpe, years
@@ -192,7 +194,7 @@ def _judged(
             }
         )  # fmt: skip
         if np.isfinite(gap.value) and gap.low < gap.high:
-            effect = influence(np.column_stack([column, returns[:, at]]))
+            effect = SharpeRatio().influence(column) - SharpeRatio().influence(returns[:, at])
             gains[:, k] = gap.value / root + effect - effect.mean()
             blocks.append(gap.block)
     columns: dict[str, list[float] | np.ndarray] = {name: [row[name] for row in rows] for name in rows[0]}

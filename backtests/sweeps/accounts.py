@@ -21,7 +21,16 @@ from backtests.engine.walk_forward import walk_forward
 from backtests.sweeps.grid import label
 from markets import Bars, Costs, Execution, InputError, simulate
 from markets.common.progress import visible
-from markets.common.statistics import deviation, growth_per_year, max_drawdown, ratio, sharpe, sortino, years
+from markets.common.statistics import (
+    certainty_equivalent,
+    deviation,
+    growth_per_year,
+    max_drawdown,
+    ratio,
+    sharpe,
+    sortino,
+    years,
+)
 from markets.common.words import count
 from strategies import Plan, Strategy
 from strategies.strategy import planned
@@ -73,6 +82,7 @@ QUICK: dict[str, Callable[[Account], float]] = {
     "total return": lambda a: a.equity[-1] / a.equity[0] - 1,
     "CAGR": lambda a: a.cagr,
     "volatility": lambda a: deviation(a.returns) * np.sqrt(a.per_year),
+    "certainty equivalent": lambda a: certainty_equivalent(a.returns, per_year=a.per_year),
     "Sharpe": lambda a: sharpe(a.returns, a.per_year),
     "Sortino": lambda a: sortino(a.returns, a.per_year),
     "max drawdown": lambda a: max_drawdown(a.equity),

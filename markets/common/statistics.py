@@ -14,6 +14,7 @@ import pandas as pd
 RESOLUTION = 100 * np.finfo(np.float64).eps
 YEAR = 365.25  # days
 SHORTEST = 7 / YEAR  # years; the growth of a shorter span says nothing about that of a year
+FEWEST_OF_QUARTER = 20  # returns; the volatility of fewer is mostly noise
 
 
 def years(index: pd.DatetimeIndex) -> float:
@@ -67,6 +68,53 @@ def sortino(returns: np.ndarray, per_year: float = 1.0) -> float:
     if not len(returns):
         return np.nan
     return ratio(returns.mean(), np.sqrt(np.mean(np.minimum(returns, 0) ** 2))) * np.sqrt(per_year)
+
+
+def certainty_equivalent(returns: np.ndarray, risk_aversion: float = 5.0, per_year: float = 1.0) -> float:
+    """Mean return less half of `risk_aversion` times their variance, times `per_year` bars per year.
+
+    The sure return that one of this risk aversion holds worth them, as far as two moments tell.
+    """
+    if len(returns) < 2:
+        return np.nan
+    return float((returns.mean() - 0.5 * risk_aversion * returns.var(ddof=1)) * per_year)
+
+
+def log_quarterly_volatilities(returns: np.ndarray, index: pd.DatetimeIndex) -> tuple[np.ndarray, np.ndarray]:
+    """Log standard deviation of the returns of each calendar quarter.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (T,)
+    index : DatetimeIndex of shape (T,)
+        Bars at which the returns end.
+
+    Returns
+    -------
+    quarters : ndarray of datetime64, shape (Q,)
+        First days of the quarters that hold at least `FEWEST_OF_QUARTER` returns.
+    logs : ndarray of shape (Q,)
+        Minus infinity where the dispersion is mere rounding.
+    """
+    naive = index.tz_localize(None)
+    first = (naive.year.to_numpy() - 1970) * 12 + (naive.month.to_numpy() - 1) // 3 * 3
+    quarters, at, bars = np.unique(first, return_inverse=True, return_counts=True)
+    mean = np.bincount(at, returns) / bars
+    squares = np.bincount(at, (returns - mean[at]) ** 2)
+    full = bars >= FEWEST_OF_QUARTER
+    std = np.sqrt(squares[full] / (bars[full] - 1))
+    logs = np.log(std, out=np.full(len(std), -np.inf), where=std > RESOLUTION)
+    return quarters[full].astype("datetime64[M]").astype("datetime64[us]"), logs
+
+
+def volatility_of_volatility(returns: np.ndarray, index: pd.DatetimeIndex) -> float:
+    """Standard deviation of `log_quarterly_volatilities`.
+
+    NaN if there are fewer than four such quarters, or one in which nothing moves. Where the true volatility never changes it is
+    not 0 but about ``1 / √(2 n)`` for n normal returns per quarter, so .09 for days: each quarter's is an estimate.
+    """
+    _, logs = log_quarterly_volatilities(returns, index)
+    return float(logs.std(ddof=1)) if len(logs) >= 4 and np.isfinite(logs).all() else np.nan
 
 
 def max_drawdown(wealth: np.ndarray) -> float:

@@ -24,7 +24,7 @@ from metalearner.learners.base import MetaLearner, MetaPolicy, query_scores
 from metalearner.learners.rl2 import QueryUtility
 from metalearner.objective import TaskSampler
 from metalearner.objectives.pathwise import CostCurriculum, Pathwise
-from metalearner.objectives.utilities import MeanVariance
+from metalearner.objectives.risk import MinimumVariance
 from metalearner.training.algorithm import Algorithm
 from metalearner.training.config import Training
 from strategies import PortfolioSettings, PortfolioStrategy
@@ -98,11 +98,9 @@ class RiskPolicy(MetaPolicy, kind="risk"):
         self.control = PortfolioStrategy.load(folder / _CONTROL)
 
 
-def _no_curriculum() -> Pathwise:
-    # Portfolios trade from the first step on, since their start is no flat one; so costs are charged from there.
-    return Pathwise(
-        utility=MeanVariance(risk_aversion=5.0), unit=1.0, symbols=0, curriculum=CostCurriculum(free=0.0, ramp=0.0)
-    )
+def _charged_at_once() -> Pathwise:
+    # a portfolio trades from the first step on, so that costs need no curriculum
+    return Pathwise(utility=MinimumVariance(), symbols=0, curriculum=CostCurriculum(free=0.0, ramp=0.0))
 
 
 @dataclass(frozen=True)
@@ -112,6 +110,9 @@ class AdaptiveRisk(MetaLearner):
     Attributes
     ----------
     policy : PortfolioSettings
+    objective : Pathwise
+        By default of the variance, with costs charged from the first step on. To learn how much to hold, give
+        ``Pathwise(utility=CertaintyEquivalent(5), symbols=0, ...)`` and a policy with exposure ``target``.
     training : Training
         By default with few tasks a step and a weight decay of 1: Adam moves a parameter by its gradient's mean over its size, which
         is as large as tasks differ, so decay holds it at that ratio. What the tasks do not agree on stays near zero, where the
@@ -126,7 +127,7 @@ class AdaptiveRisk(MetaLearner):
     """
 
     policy: Any = field(default_factory=PortfolioSettings)
-    objective: Any = field(default_factory=_no_curriculum)
+    objective: Any = field(default_factory=_charged_at_once)
     training: Training = field(
         default_factory=lambda: Training(
             steps=150, batch=4, learning_rate=0.03, weight_decay=1.0, schedule="cosine", evaluate_every=50, keep="last"

@@ -2,6 +2,7 @@
 
 from metalearner.objectives.pathwise import CostCurriculum, Pathwise
 from metalearner.objectives.policy_gradient import PPO, REINFORCE
+from metalearner.objectives.risk import CertaintyEquivalent, ExpectedShortfall, MinimumVariance, TargetVolatility
 from metalearner.objectives.utilities import (
     DifferentialSharpe,
     DrawdownPenalised,
@@ -15,13 +16,17 @@ from metalearner.objectives.utilities import (
 __all__ = [
     "PPO",
     "REINFORCE",
+    "CertaintyEquivalent",
     "CostCurriculum",
     "DifferentialSharpe",
     "DrawdownPenalised",
+    "ExpectedShortfall",
     "HeldRisk",
     "LogWealth",
     "MeanVariance",
+    "MinimumVariance",
     "Pathwise",
     "PowerUtility",
+    "TargetVolatility",
     "Utility",
 ]

@@ -20,6 +20,7 @@ from markets import Bars, Costs, Execution, InputError, Task, TaskSet
 from markets.accounting.differentiable import TensorPlan, equity_paths, equity_paths_reference
 from markets.accounting.market import make_market, make_rules, resolve_fill
 from markets.common.kinds import find
+from markets.common.statistics import bars_per_year
 from markets.regimes.base import market_returns
 from metalearner.objective import Objective, Part, TaskBatch, TaskSampler
 from metalearner.objectives.utilities import MeanVariance, Utility
@@ -74,7 +75,12 @@ class Pathwise(Objective):
     utility : Utility
     curriculum : CostCurriculum
     unit : float or None
-        Log return per bar in which returns are measured. None uses, for each task, the market's volatility before its query.
+        Volatility per bar by which a `scaled` utility divides log returns. None is, for each task, the market's before its
+        query: all tasks then weigh alike, and what pays is to know the direction. It does harm where regimes differ in
+        volatility and exposure is to be learnt, since it divides out the very thing that changes: nothing is gained by
+        holding less in a crisis. A number is the same for all tasks, and divides nothing out. Other utilities
+        (`CertaintyEquivalent` and the rest of `metalearner.objectives.risk`) measure returns as they are and per year, and
+        take none.
     symbols : int
         Number of symbols in each training path, drawn at random for each; 0 uses all. Many small universes reduce overfitting:
         with all symbols there is a single market path, which the policy can memorise.
@@ -103,6 +109,10 @@ class Pathwise(Objective):
             )
         if self.unit is not None and not self.unit > 0:
             raise InputError(f"objective: unit is {self.unit}; it must be above 0")
+        if self.unit is not None and not self.utility.scaled:
+            raise InputError(
+                f"objective: unit is {self.unit}, and {type(self.utility).__name__} measures returns as they are; leave unit out"
+            )
         if self.symbols < 0 or self.truncate < 0:
             raise InputError("objective: symbols and truncate must be at least 0")
 
@@ -211,7 +221,7 @@ class Windows:
     counted : Tensor of bool, shape (B, T)
         Which returns of the window count towards the utility; the others only fill the memory.
     unit : Tensor of shape (B, 1)
-        Log return per bar in which returns are measured.
+        Return per bar that counts as 1.
     cut : ndarray of int, shape (B,)
         First row that counts.
     """
@@ -258,8 +268,8 @@ class WindowSampler(TaskSampler):
             "support": _spans(begin, cuts, context, len(held)),
             "query": _spans(cuts, stops, context, len(held)),
         }
-        known = _volatility(held, cuts, context) if objective.unit is None else np.full(len(cuts), objective.unit)
-        self.unit, self._cuts = torch.from_numpy(known), {"support": begin, "query": cuts}
+        self.unit = torch.from_numpy(_units(objective, held, cuts, context))
+        self._cuts = {"support": begin, "query": cuts}
         self.identity = f"{held.hash} {starts.tolist()} {cuts.tolist()} {stops.tolist()} {context} {support}"
 
     def __len__(self) -> int:
@@ -365,6 +375,19 @@ def _spans(first: np.ndarray, stop: np.ndarray, context: int, bars: int) -> tupl
     rows = start[:, None] + np.arange(length)
     counted = (rows >= first[:, None]) & (rows < stop[:, None])
     return start, torch.from_numpy(counted[:, 1:])
+
+
+def _units(objective: Pathwise, bars: Bars, cuts: np.ndarray, context: int) -> np.ndarray:
+    """Return per bar that counts as 1, for the utility of each task, shape (tasks,)."""
+    if objective.utility.scaled and objective.unit is None:
+        return _volatility(bars, cuts, context)
+    per_year = bars_per_year(bars.index)
+    if not objective.utility.scaled and not np.isfinite(per_year):
+        raise InputError(
+            f"{bars.name} lies within a single day, so returns per year are not known; use more bars, or a utility in units "
+            "of volatility, such as MeanVariance()"
+        )
+    return np.full(len(cuts), objective.unit or 1 / per_year)
 
 
 def _volatility(bars: Bars, cuts: np.ndarray, context: int) -> np.ndarray:

@@ -1,8 +1,10 @@
-"""Differentiable utilities of the account, per bar.
+"""Differentiable utilities of the account: what a `Utility` is, and those that measure returns in units of a volatility.
 
 Each takes ``growth``, the log returns of B paths of T bars; ``counted``, a mask of the bars that count; and ``unit``, the
-volatility by which returns are divided. Measured in volatility units, all regimes have about the same weight; otherwise the
-most volatile ones dominate training.
+return per bar that counts as 1. Those of this module are `scaled`: the unit is a volatility. Where it is the market's before
+each task, all regimes have about the same weight in training, and a signal of a given strength is worth the same in each:
+right for learning *which way* to trade. It is wrong for learning *how much* to hold, since a regime twice as wild then counts
+as no wilder; `metalearner.objectives.risk` has the utilities for that.
 """
 
 from __future__ import annotations
@@ -25,10 +27,14 @@ class Utility(ABC):
     ----------
     reads_weights : bool
         Whether the utility depends on the held weights, which are then passed to it.
+    scaled : bool
+        Whether ``unit`` is a volatility, by which returns are divided. If not, returns are measured as they are, and it is the
+        return per bar that amounts to 1 per year.
     """
 
     kinds: ClassVar[dict[str, type[Utility]]] = {}
     reads_weights: ClassVar[bool] = False
+    scaled: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         register(Utility.kinds, cls.__name__, cls, "utilities")
@@ -44,14 +50,14 @@ class Utility(ABC):
         counted : Tensor of bool, shape (B, T)
             Bars that count.
         unit : Tensor of shape (B, 1)
-            Log return per bar in which returns are measured.
+            Return per bar that counts as 1; see `scaled`.
         weights : Tensor of shape (B, T, A), optional
             Positions held over each bar, as fractions of equity.
 
         Returns
         -------
         Tensor of shape (B,)
-            Mean utility per bar.
+            Mean utility per bar, in the utility's units.
         """
 
 

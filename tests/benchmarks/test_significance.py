@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.significance import BURN, clustered, coverage, judged, null, student
+from backtests.significance import STATISTICS
+from benchmarks.significance import BURN, clustered, coverage, coverage_of_pools, judged, null, paths, student, truth
 
 
 @pytest.mark.parametrize("kind", ["iid", "garch"])
@@ -29,3 +30,19 @@ def test_markets_are_as_the_benchmark_says():
     assert returns.var() == pytest.approx(1, rel=0.1)
     squares = returns[:, 0] ** 2
     assert np.corrcoef(squares[1:], squares[:-1])[0, 1] > 0.05
+
+
+def test_pairs_are_as_the_benchmark_says():
+    found = paths(60, np.random.default_rng(0))
+    for kind, returns in found.items():
+        np.testing.assert_allclose(returns.var(axis=(0, 2)), 1e-4, rtol=0.1, err_msg=kind)
+        assert returns.mean() == pytest.approx(3e-4, abs=1e-4)
+    shortfall, log_variance = STATISTICS["expected shortfall"], STATISTICS["log variance"]
+    assert truth("alike", shortfall, found) == truth("managed", log_variance, found) == 0
+    assert truth("managed", shortfall, found) < 0  # constant risk loses less on the worst days
+    assert truth("managed", STATISTICS["volatility of volatility"], found) < -0.1
+
+
+def test_pools_hold_the_truth():
+    found = coverage_of_pools(40, seed=3)
+    assert all(value >= 0.82 for value in found.values()), found

@@ -5,7 +5,9 @@ import samples
 from rich.console import Console
 
 from backtests import verdict, walk_forward
+from metalearner import CertaintyEquivalent, MeanVariance
 from regimeshift import console, steps
+from regimeshift.options import LearningOptions, TradingOptions
 from regimeshift.windows import Windows
 from strategies import BuyAndHold, EqualWeight, Momentum
 
@@ -78,3 +80,13 @@ def test_regression_sentences_break_between_words_on_a_terminal(monkeypatch, cap
     monkeypatch.undo()
     console.say(sentence)
     assert capsys.readouterr().out == sentence + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("mean_variance", MeanVariance), ("certainty_equivalent", CertaintyEquivalent)]
+)
+def test_the_utility_is_the_one_asked_for(name, kind):
+    learning, windows = LearningOptions(utility=name), Windows.of(samples.regime_bars(600, 2, 0))
+    for learner in ("rl2", "maml"):
+        built = steps.build_learner(learner, windows, learning, TradingOptions(), steps=1, seed=0, device="cpu")
+        assert built.objective.utility == kind()

@@ -22,6 +22,8 @@ def test_conventions_by_hand():
         "total return": equity[-1] / 100 - 1,
         "CAGR": (equity[-1] / 100) ** (1 / years) - 1,
         "volatility": returns.std(ddof=1) * per_year**0.5,
+        "certainty equivalent": (returns.mean() - 2.5 * returns.var(ddof=1)) * per_year,
+        "volatility of volatility": np.log(pd.Series(returns, INDEX[1:]).resample("QS").std()).std(),
         "Sharpe": returns.mean() / returns.std(ddof=1) * per_year**0.5,
         "Sortino": returns.mean() / np.sqrt((returns.clip(max=0) ** 2).mean()) * per_year**0.5,
         "max drawdown": (1 - series / series.cummax()).max(),

@@ -11,12 +11,11 @@ from backtests.significance.resampling import (
     blocks_of,
     error_of_mean,
     optimal_block,
+    resampled_errors,
     resampled_means,
-    resampled_ratios,
     shortest_block,
 )
-from backtests.significance.sharpe_ratio import influence
-from markets.common.statistics import sharpe
+from backtests.significance.statistic import CertaintyEquivalent, SharpeRatio
 
 
 def noise(length=400, columns=2, seed=0):
@@ -60,19 +59,25 @@ def test_a_block_goes_round_at_the_end(first, length):
     assert _sum(_running(series), first, length, 0) == series[rows].sum()
 
 
-def test_means_and_ratios_are_those_of_the_resampled_bars():
+@pytest.mark.parametrize("statistic", [SharpeRatio(), CertaintyEquivalent(20.0)])
+def test_means_values_and_errors_are_those_of_the_resampled_bars(statistic):
     series, block = noise(), 5.0
-    means = resampled_means(series, block, 20, 3)
-    ratios, errors = resampled_ratios(series, block, 20, 3)
+    moments = [statistic.moments(column) for column in series.T]
+    columns = np.column_stack([*moments, np.ones(len(series))])
+    means = resampled_means(columns, block, 20, 3)
+    parts = [statistic.at(means[:, k : k + 2], len(series)) for k in (0, 2)]
+    (one, slope, level), (two, other, other_level) = parts
+    slopes = np.column_stack([slope, -other, other_level - level])
+    errors = resampled_errors(columns, slopes, block, 20, 3)
     for i, (first, size) in enumerate(blocks(len(series), block, 20, seed=3)):
-        parts = [np.arange(f, f + n) % len(series) for f, n in zip(first, size, strict=True)]
-        bars = series[np.concatenate(parts)]
-        np.testing.assert_allclose(means[i], bars.mean(axis=0), atol=1e-15)
-        assert ratios[i] == pytest.approx(sharpe(bars[:, 0]) - sharpe(bars[:, 1]), rel=1e-9)
-        psi = influence(bars)
+        rows = [np.arange(f, f + n) % len(series) for f, n in zip(first, size, strict=True)]
+        bars = series[np.concatenate(rows)]
+        np.testing.assert_allclose(means[i, [0, 2]], bars.mean(axis=0), atol=1e-15)
+        assert one[i] - two[i] == pytest.approx(statistic.value(bars[:, 0]) - statistic.value(bars[:, 1]), rel=1e-9)
+        psi = statistic.influence(bars[:, 0]) - statistic.influence(bars[:, 1])
         edges = np.concatenate([[0], np.cumsum(size)])
         sums = [psi[a:b].sum() for a, b in pairwise(edges)]
-        assert errors[i] == pytest.approx(np.sqrt(np.square(sums).sum()) / len(series), rel=0.01)  # ddof apart
+        assert errors[i] == pytest.approx(np.sqrt(np.square(sums).sum()) / len(series), rel=1e-9)
 
 
 @pytest.mark.parametrize("block", [1.0, 3.0, 20.0])
@@ -91,9 +96,10 @@ def test_the_same_seed_draws_the_same_and_a_constant_has_no_ratio():
     assert (resampled_means(series, 3, 5, 1) != resampled_means(series, 3, 5, 2)).any()
     series[:, 0] = 0.0
     series[0, 0] = 1e-3  # most resamples miss it or not, and those without it are constant
-    ratios, errors = resampled_ratios(series, 1.0, 50, 0)
-    assert np.isnan(ratios).any()
-    assert (np.isnan(ratios) == np.isnan(errors)).all()
+    means = resampled_means(SharpeRatio().moments(series[:, 0]), 1.0, 50, 0)
+    ratios, slopes, _ = SharpeRatio().at(means, len(series))
+    assert 0 < np.isnan(ratios).sum() < 50
+    assert (np.isnan(ratios) == np.isnan(slopes).any(axis=1)).all()
 
 
 def test_block_lengths():

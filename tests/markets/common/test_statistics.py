@@ -6,10 +6,12 @@ from scipy import stats
 from markets import load
 from markets.common.statistics import (
     bars_per_year,
+    certainty_equivalent,
     expected_shortfall,
     growth_per_year,
     hit_rate,
     kurtosis,
+    log_quarterly_volatilities,
     max_drawdown,
     profit_factor,
     ratio,
@@ -19,6 +21,7 @@ from markets.common.statistics import (
     sortino,
     tail_ratio,
     value_at_risk,
+    volatility_of_volatility,
     years,
 )
 
@@ -86,6 +89,38 @@ def test_moments_and_tails_are_scipys_and_numpys():
     assert expected_shortfall(returns) == pytest.approx(-np.sort(returns)[:26].mean())
     assert expected_shortfall(returns) >= value_at_risk(returns)
     assert tail_ratio(returns) == pytest.approx(np.quantile(returns, 0.95) / -np.quantile(returns, 0.05))
+
+
+def test_certainty_equivalent_by_hand():
+    returns = np.array([0.02, -0.01, 0.01])
+    assert certainty_equivalent(returns, 4.0, 252) == pytest.approx(252 * (0.02 / 3 - 2 * returns.var(ddof=1)))
+    assert certainty_equivalent(np.zeros(5)) == 0  # cash is worth what it earns
+    assert np.isnan(certainty_equivalent(returns[:1]))
+
+
+def test_volatility_of_volatility_is_pandas_by_quarters():
+    index = pd.bdate_range("2010-01-04", "2014-06-10")
+    returns = np.random.default_rng(0).standard_normal(len(index)) * np.linspace(0.005, 0.03, len(index))
+    by_quarter = pd.Series(returns, index).groupby(index.to_period("Q"))
+    logs = np.log(by_quarter.std())
+    assert volatility_of_volatility(returns, index) == pytest.approx(logs.std(), rel=1e-12)
+    quarters, found = log_quarterly_volatilities(returns, index)
+    np.testing.assert_allclose(found, logs, rtol=1e-10)
+    assert (quarters == logs.index.to_timestamp().to_numpy()).all()
+    few = by_quarter.size().iloc[-1] - 19  # the last quarter is left with 19 days
+    np.testing.assert_allclose(volatility_of_volatility(returns[:-few], index[:-few]), logs[:-1].std(), rtol=1e-12)
+    zoned = index.tz_localize("America/New_York")
+    assert volatility_of_volatility(returns, zoned) == volatility_of_volatility(returns, index)
+
+
+def test_quarters_without_a_volatility_have_no_logarithm():
+    index = pd.bdate_range("2010-01-04", "2012-12-31")
+    returns = np.random.default_rng(0).normal(0, 0.01, len(index))
+    flat = np.where(index.to_period("Q") == "2011Q2", 0.0001, returns)  # in cash, with interest
+    assert np.isnan(volatility_of_volatility(flat, index))
+    assert np.isnan(volatility_of_volatility(returns[:180], index[:180]))  # three quarters
+    noise = 1 / np.sqrt(2 * 64)  # of estimates from 64 returns
+    assert volatility_of_volatility(returns, index) == pytest.approx(noise, rel=0.5)
 
 
 def test_gains_and_losses_by_hand():
