@@ -4,6 +4,7 @@ from markets import Plan
 from strategies.blend import Blend
 from strategies.limits import (
     DrawdownLimit,
+    Frozen,
     GroupLimit,
     KillSwitch,
     LeverageLimit,
@@ -54,6 +55,7 @@ __all__ = [
     "EqualWeight",
     "ExpandingCovariance",
     "ExponentialCovariance",
+    "Frozen",
     "GroupLimit",
     "InverseVolatility",
     "KillSwitch",

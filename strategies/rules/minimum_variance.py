@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from markets import Bars, InputError, Plan
 from strategies.rules.covariances import Covariance, SampleCovariance
 from strategies.rules.refitted import Refitted, moving
 from strategies.rules.schedule import Period
@@ -59,20 +60,32 @@ class MinimumVariance(Refitted):
         The estimator of Σ: `SampleCovariance` (the default), `LedoitWolfCovariance`, `ExponentialCovariance`,
         `ExpandingCovariance`, `RegimeAdjustedCovariance`, `PooledCovariance`, or a `Covariance` of your own. One that remembers
         longer than the window takes what there is: rows are fitted from `window` sessions on.
+    band : float
+        Half-width of the no-trade zone around each weight, as a fraction of the equal weight 1 / A, at least 0. Estimates that
+        forget fast move all the time, and what they cost is not in a variance.
 
     Raises
     ------
     InputError
-        When `window` or `every` is out of range.
+        When `window`, `every` or `band` is out of range.
     """
 
     name = "minimum variance"
 
-    def __init__(self, window: int = 252, every: Period = "month", covariance: Covariance | None = None):
+    def __init__(
+        self, window: int = 252, every: Period = "month", covariance: Covariance | None = None, band: float = 0.0
+    ):
         self.covariance = SampleCovariance() if covariance is None else covariance
         if covariance is not None:
             self.name = f"minimum variance, {covariance.label}"
         super().__init__(window, every, self.covariance.memory)
+        if not 0 <= band < np.inf:
+            raise InputError(f"{self.name}: band is {band}; it must be at least 0, and finite")
+        self.band = band
+
+    def plan(self, bars: Bars) -> Plan:
+        plan = super().plan(bars)
+        return Plan(plan.aim, np.full(bars.shape, self.band / bars.shape[1])) if self.band else plan
 
     def held(self, past: np.ndarray, period: np.ndarray, live: np.ndarray) -> np.ndarray:
         returns = past[1:] / past[:-1] - 1

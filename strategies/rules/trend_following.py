@@ -82,7 +82,7 @@ class TrendFollowing(Strategy):
         traded = TradedBars(held.close)
         close = traded.packed(held.close)
         volatility = traded.unpacked(self._volatility(close, traded.packed(_times(held))))[bars.past :]
-        signal = traded.unpacked(sum(_signs(close, window) for window in self.windows) / len(self.windows))[bars.past :]
+        signal = traded.unpacked(np.mean([_signs(close, window) for window in self.windows], axis=0))[bars.past :]
         known = bars.listed & moving(np.where(bars.listed, volatility, np.nan))
         count = np.maximum(known.sum(axis=1, keepdims=True), 1)
         full = np.divide(self.target / count, volatility, out=np.zeros(bars.shape), where=known)
