@@ -30,12 +30,23 @@ def least_variance(covariance: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n,)
+
+    Raises
+    ------
+    InputError
+        When the covariance has an eigenvalue below zero.
     """
     from scipy.linalg import solve_triangular  # half a second to import
     from scipy.optimize import nnls
 
     std = np.sqrt(np.diag(covariance))
-    root = np.linalg.cholesky(covariance / np.outer(std, std) + _RIDGE * np.eye(len(std)))
+    try:
+        root = np.linalg.cholesky(covariance / np.outer(std, std) + _RIDGE * np.eye(len(std)))
+    except np.linalg.LinAlgError:
+        raise InputError(
+            f"a covariance of {len(std)} symbols has negative eigenvalues, so some portfolio would have a negative variance; "
+            "give its nearest one without"
+        ) from None
     scaled, _ = nnls(root.T, solve_triangular(root, std.min() / std, lower=True))
     weights = scaled / std
     return weights / weights.sum()
@@ -67,7 +78,7 @@ class MinimumVariance(Refitted):
     Raises
     ------
     InputError
-        When `window`, `every` or `band` is out of range.
+        When a setting is out of range; in `plan`, when a covariance of your own has negative eigenvalues.
     """
 
     name = "minimum variance"
@@ -76,6 +87,10 @@ class MinimumVariance(Refitted):
         self, window: int = 252, every: Period = "month", covariance: Covariance | None = None, band: float = 0.0
     ):
         self.covariance = SampleCovariance() if covariance is None else covariance
+        if not isinstance(self.covariance, Covariance):
+            raise InputError(
+                f"{self.name}: covariance is {covariance!r}; give an estimator, as in ExponentialCovariance(63)"
+            )
         if covariance is not None:
             self.name = f"minimum variance, {covariance.label}"
         super().__init__(window, every, self.covariance.memory)

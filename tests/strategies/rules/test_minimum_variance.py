@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as arrays
 from backtests.engine.lookahead import find_lookahead
 from markets import Bars, InputError, load
 from strategies import (
+    Covariance,
     ExpandingCovariance,
     ExponentialCovariance,
     LedoitWolfCovariance,
@@ -205,6 +206,15 @@ def test_a_symbol_is_held_from_a_window_after_its_listing(covariance):
 
 
 @each
+def test_there_may_be_more_symbols_than_sessions(covariance):
+    bars = samples.regime_bars(40, 30, seed=2)
+    aim = MinimumVariance(8, "week", covariance).plan(bars).aim
+    assert aim.min() >= 0
+    np.testing.assert_allclose(aim.sum(axis=1), 1, atol=1e-9)
+    assert 1 < (aim[-1] > 1e-6).sum() < 30
+
+
+@each
 @pytest.mark.parametrize("scale", [1.0, 1e-4])
 def test_weights_do_not_depend_on_the_length_of_the_bars(covariance, scale):
     rng = np.random.default_rng(0)
@@ -234,3 +244,17 @@ def test_names_and_settings():
         MinimumVariance(every="moon")
     with pytest.raises(InputError, match="minimum variance: band is -1"):
         MinimumVariance(band=-1)
+    with pytest.raises(InputError, match="covariance is 63; give an estimator"):
+        MinimumVariance(covariance=63)
+
+
+class Wrong(Covariance):
+    name = "wrong"
+
+    def of(self, returns):
+        return np.array([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+def test_a_covariance_of_a_users_that_is_none_is_refused(bars):
+    with pytest.raises(InputError, match="3 symbols has negative eigenvalues"):
+        MinimumVariance(60, covariance=Wrong()).plan(bars[:100])
