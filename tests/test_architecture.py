@@ -44,7 +44,7 @@ ROOMS = {
         "user_file": {"strategy", "failures"},
         "optimal": {"strategy"},
         "ladder": {"optimal"},
-        "policy": {"strategy", "rules", "networks", "serialization"},
+        "policy": {"strategy", "rules", "networks", "serialization", "named"},
         "blend": {"strategy", "policy", "serialization"},
         "named": {"strategy", "rules", "limits", "user_file"},
         "classes": {"strategy", "rules", "user_file"},

@@ -25,7 +25,7 @@ from metalearner.objective import Objective, Part, TaskBatch, TaskSampler
 from metalearner.objectives.utilities import MeanVariance, Utility
 from strategies import Policy, PolicySettings, PolicyStrategy
 from strategies.networks import Parameters, call, stacked_names
-from strategies.policy import base_weights
+from strategies.policy import base_book
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ class WindowSampler(TaskSampler):
         self.delistings = rules.delistings
         self.features = torch.from_numpy(settings.features.compute(held)).float()
         _check_known(self.features, tasks, settings.features.lookback)
-        self.base = torch.from_numpy(base_weights(settings, held))
+        self.base = torch.from_numpy(base_book(settings, held))
         starts, cuts, stops = (np.array([getattr(t, what) for t in tasks]) for what in ("start", "cut", "stop"))
         begin = np.maximum(starts, cuts - support) if support else starts
         self._parts = {
@@ -307,14 +307,16 @@ class WindowSampler(TaskSampler):
         return objective.utility(growth, batch.counted, batch.unit, weights)
 
     def inputs(self, batch: Windows) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows (B, T), features (B, T, A, F) and base weights (B, T, A) of a batch, for the A symbols each task may see."""
+        """Rows (B, T), features (B, T, A, F) and the base (B, T, A, 3) of a batch, for the A symbols each task may see."""
         rows = torch.from_numpy(batch.start[:, None] + np.arange(batch.counted.shape[1] + 1))
         if batch.tasks.universe is None:
             return rows, self.features[rows], self.base[rows]
-        # Rescale the base to the small universe, because the policy's weights depend on the number of symbols.
+        # Rescale the base to the small universe, because the policy's weights depend on the number of symbols: there the budgets
+        # add up to what they add up to in all symbols.
         few = rows[:, :, None], torch.from_numpy(batch.tasks.universe)[:, None]
-        base = self.base[few]
-        return rows, self.features[few], base / base.sum(-1, keepdim=True).clamp(min=1e-12)
+        base, whole = self.base[few], self.base[rows][..., 1].sum(-1)
+        scale = whole / base[..., 1].sum(-1).clamp(min=1e-12)
+        return rows, self.features[few], base * scale[..., None, None]
 
     def _widened(self, plan: TensorPlan, universe: np.ndarray) -> TensorPlan:
         """The plan for all symbols, given the plan for those of `universe`; zero for the others."""

@@ -150,7 +150,7 @@ def test_regression_without_a_base_some_aims_stand_out_of_their_zone_at_first(se
     """If all aims start inside their no-trade zone there is no gradient, and the policy never trades."""
     torch.manual_seed(seed)
     policy = Policy(PolicySettings(hidden=32, base="flat", features=FEATURES))
-    plan = policy(torch.randn(8, 100, 1, len(FEATURES.names)), torch.zeros(8, 100, 1, dtype=torch.float64))
+    plan = policy(torch.randn(8, 100, 1, len(FEATURES.names)), torch.zeros(8, 100, 1, 3, dtype=torch.float64))
     assert (plan.aim.abs() > plan.band).double().mean() > 0.5
 
 

@@ -46,7 +46,7 @@ def test_utility_is_what_a_backtest_of_the_task_earns(tasks):
     task = tasks[0][1]
     first = pathwise.collect(policy, {}, tasks_of([1]), "query").start[0]
     span = task.bars.with_past()[int(first) : task.stop]
-    aim = pathwise.base[first : task.stop].numpy()
+    aim = pathwise.base[first : task.stop, :, 0].numpy()
     band = np.full(aim.shape, np.log1p(np.exp(-3.0)) / 3)
     equity = simulate(span, Plan(aim, band), execution=Execution(cash=1.0)).equity[0]
     growth = np.diff(np.log(equity))[task.cut - first - 1 :]
@@ -110,7 +110,7 @@ def test_regression_training_pays_fixed_fees_and_impact_of_the_real_account(task
     pathwise, policy = windows(tasks, objective, base="equal_weight")
     task, first = tasks[0][1], int(pathwise.collect(policy, {}, tasks_of([1]), "query").start[0])
     span = task.bars.with_past()[first : task.stop]
-    aim = pathwise.base[first : task.stop].numpy()
+    aim = pathwise.base[first : task.stop, :, 0].numpy()
     band = np.full(aim.shape, np.log1p(np.exp(-3.0)) / 3)
     equity = simulate(span, Plan(aim, band), costs=costs, execution=execution).equity[0]
     growth = np.diff(np.log(equity))[task.cut - first - 1 :]
