@@ -20,14 +20,17 @@ from metalearner.learners import (
 from metalearner.objectives import (
     PPO,
     REINFORCE,
+    Across,
     CostCurriculum,
     DifferentialSharpe,
     DrawdownPenalised,
     HeldRisk,
+    KnownAcross,
     LogWealth,
     MeanVariance,
     Pathwise,
     PowerUtility,
+    Universe,
 )
 from metalearner.training import Training
 
@@ -38,6 +41,7 @@ __all__ = [
     "PPO",
     "REINFORCE",
     "RL2",
+    "Across",
     "Agent",
     "CostCurriculum",
     "DifferentialSharpe",
@@ -47,6 +51,7 @@ __all__ = [
     "FineTune",
     "HeldRisk",
     "Inner",
+    "KnownAcross",
     "Latent",
     "LogWealth",
     "MeanVariance",

@@ -1,5 +1,6 @@
 """Objectives: utility of the simulated account (`Pathwise`), or reward in gymnasium environments (`PPO`, `REINFORCE`)."""
 
+from metalearner.objectives.across import Across, KnownAcross, Universe
 from metalearner.objectives.pathwise import CostCurriculum, Pathwise
 from metalearner.objectives.policy_gradient import PPO, REINFORCE
 from metalearner.objectives.utilities import (
@@ -15,13 +16,16 @@ from metalearner.objectives.utilities import (
 __all__ = [
     "PPO",
     "REINFORCE",
+    "Across",
     "CostCurriculum",
     "DifferentialSharpe",
     "DrawdownPenalised",
     "HeldRisk",
+    "KnownAcross",
     "LogWealth",
     "MeanVariance",
     "Pathwise",
     "PowerUtility",
+    "Universe",
     "Utility",
 ]

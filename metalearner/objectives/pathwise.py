@@ -22,6 +22,7 @@ from markets.accounting.market import make_market, make_rules, resolve_fill
 from markets.common.kinds import find
 from markets.regimes.base import market_returns
 from metalearner.objective import Objective, Part, TaskBatch, TaskSampler
+from metalearner.objectives.across import Across, AcrossSampler
 from metalearner.objectives.utilities import MeanVariance, Utility
 from strategies import Policy, PolicySettings, PolicyStrategy
 from strategies.networks import Parameters, call, stacked_names
@@ -107,14 +108,26 @@ class Pathwise(Objective):
         if self.symbols < 0 or self.truncate < 0:
             raise InputError("objective: symbols and truncate must be at least 0")
 
-    def sampler(self, tasks: TaskSet, policy: Any, context: int, support: int = 0) -> WindowSampler:
-        """A `WindowSampler` on `tasks`; parameters as for `Objective.sampler`.
+    def sampler(
+        self, tasks: TaskSet | Across, policy: Any, context: int, support: int = 0
+    ) -> WindowSampler | AcrossSampler:
+        """A `WindowSampler` on `tasks`, or one for each universe; parameters as for `Objective.sampler`.
 
         Raises
         ------
         InputError
-            When `tasks` is not a `TaskSet`, or is empty, or has too few bars.
+            When `tasks` is neither a `TaskSet` nor `Across` universes, or is empty, or has too few bars.
         """
+        if isinstance(tasks, Across):
+            return AcrossSampler([
+                replace(self, costs=each.costs or self.costs, execution=each.execution or self.execution)._windows(
+                    each.tasks, policy, context, support
+                )
+                for each in tasks.universes
+            ])  # fmt: skip
+        return self._windows(tasks, policy, context, support)
+
+    def _windows(self, tasks: TaskSet, policy: Any, context: int, support: int) -> WindowSampler:
         if not isinstance(tasks, TaskSet) or not len(tasks):
             what = "no tasks" if isinstance(tasks, TaskSet) else f"{type(tasks).__name__}"
             raise InputError(f"Pathwise needs a TaskSet with at least one task, not {what}; see TaskSet.from_regimes")

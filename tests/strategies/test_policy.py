@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from markets import Bars, External, Features, InputError
 from markets.features import Calendar, Rank, Return
-from strategies import InverseVolatility, Policy, PolicySettings, PolicyStrategy
-from strategies.policy import with_shrink
+from strategies import InverseVolatility, Policy, PolicySettings, PolicyStrategy, TrendFollowing
+from strategies.policy import base_rule, with_shrink
 
 FEATURES = Features.standard(horizons=(1, 5), volatility=8, short_volatility=3, averages=(6,))
 
@@ -211,3 +211,58 @@ def strategy_of(policy_settings):
     for parameter in policy.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return PolicyStrategy(policy.eval(), 6)
+
+
+TREND = {"base": "trend_following:20:8", "base_window": 8}
+
+
+@pytest.mark.parametrize("options", [TREND, {**TREND, "tilt": "position"}, {"base": "momentum_blend:40"}])
+def test_any_rule_is_a_base(bars, options):
+    """Untrained, a policy aims at it; without a tilt it is the rule, no-trade zone and all."""
+    rule = base_rule(PolicySettings(**options))
+    untrained = PolicyStrategy(Policy(PolicySettings(features=FEATURES, **options)).eval(), 5)
+    expected = rule.plan(bars)
+    np.testing.assert_allclose(untrained.plan(bars).aim, expected.aim, atol=1e-12)
+    none = strategy(**options)
+    none.policy = with_shrink(none.policy, 0.0).eval()
+    np.testing.assert_allclose(none.plan(bars).aim, expected.aim, atol=1e-12)
+    np.testing.assert_allclose(none.plan(bars).band, 0 if expected.band is None else expected.band, atol=1e-12)
+    assert none.warmup >= rule.warmup
+
+
+def test_a_tilt_of_positions_reaches_both_sides_of_the_budget(bars):
+    """``base · (1 − |τ|) + budget · τ``, for the τ that the output layer is set to."""
+    rule, budget = TrendFollowing((2, 5, 10, 20), 8).plan(bars).aim, InverseVolatility(8).plan(bars).aim
+    for tilt in (-9.0, -0.3, 0.0, 0.5, 9.0):
+        policy = Policy(PolicySettings(features=FEATURES, tilt="position", **TREND)).eval()
+        policy.body.last.bias.data[0] = tilt
+        share = np.tanh(tilt)
+        plan = PolicyStrategy(policy, 1).plan(bars)
+        expected = rule * (1 - abs(share)) + budget * share
+        np.testing.assert_allclose(plan.aim[40:], expected[40:], atol=1e-6)
+        np.testing.assert_allclose(plan.band[40:], np.log1p(np.exp(-3)) * budget[40:], rtol=1e-5)
+
+
+def test_a_tilt_of_weights_keeps_the_side_of_the_base(bars):
+    aim, base = strategy(**TREND).plan(bars).aim, TrendFollowing((2, 5, 10, 20), 8).plan(bars).aim
+    assert (np.sign(aim) * np.sign(base) >= 0).all()
+    assert (aim < 0).any()
+
+
+def test_a_policy_on_a_rule_is_saved_and_loaded(tmp_path, bars):
+    ours = strategy(tilt="position", **TREND)
+    again = PolicyStrategy.load(ours.save(tmp_path / "s"))
+    np.testing.assert_array_equal(again.plan(bars[:200]).aim, ours.plan(bars[:200]).aim)
+    file = tmp_path / "s" / "strategy.json"  # a policy of an earlier version does not name its tilt
+    config = json.loads(file.read_text())
+    del config["policy"]["tilt"]
+    file.write_text(json.dumps(config))
+    assert PolicyStrategy.load(tmp_path / "s").policy.settings.tilt == "weight"
+
+
+@pytest.mark.parametrize("base", ["buy_and_hold", "donchian:20", "random_weights", "mine.py:Rule"])
+def test_a_base_that_remembers_without_end_is_refused(base):
+    with pytest.raises(InputError, match="a fixed number of past bars"):
+        PolicySettings(base=base)
+    with pytest.raises(InputError, match="tilt 'half' is unknown"):
+        PolicySettings(tilt="half")
