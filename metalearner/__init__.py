@@ -63,5 +63,6 @@ __all__ = [
     "RollingRetrain",
     "Scratch",
     "Training",
+    "Universe",
     "load_meta",
 ]

@@ -86,8 +86,8 @@ class PolicySettings(Shape):
             object.__setattr__(self, "features", Features((*Features().parts, self.features)))
         if self.base.split(":")[0] in _ENDLESS or ".py:" in self.base:
             raise InputError(
-                f"base {self.base!r}: a base is a rule by its name, of which each row depends on a fixed number of past bars; use "
-                "another one, such as inverse_volatility or trend_following"
+                f"base {self.base!r}: a base is a rule by its name, of which each row depends on a fixed number of past "
+                "bars; use another one, such as inverse_volatility or trend_following"
             )
         if self.tilt not in ("weight", "position"):
             raise InputError(f"tilt {self.tilt!r} is unknown; use weight or position")

@@ -416,8 +416,9 @@ class MetaLearner(ABC):
         Parameters
         ----------
         tasks, validation : TaskSet, Across or callable
-            Market tasks, of one universe or across several, or a factory of gymnasium environments (`metalearner.environments`). Validation is used for early
-            stopping, hyperparameter selection and shrinkage of the tilt. Learners without meta-training ignore `tasks`.
+            Market tasks, of one universe or across several, or a factory of gymnasium environments
+            (`metalearner.environments`). Validation is used for early stopping, hyperparameter selection and shrinkage of the
+            tilt. Learners without meta-training ignore `tasks`.
         checkpoint : path, optional
             File for the state of the training.
         resume : bool

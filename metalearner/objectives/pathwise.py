@@ -22,7 +22,7 @@ from markets.accounting.market import make_market, make_rules, resolve_fill
 from markets.common.kinds import find
 from markets.regimes.base import market_returns
 from metalearner.objective import Objective, Part, TaskBatch, TaskSampler
-from metalearner.objectives.across import Across, AcrossSampler
+from metalearner.objectives.across import Across, AcrossSampler, Universe
 from metalearner.objectives.utilities import MeanVariance, Utility
 from strategies import Policy, PolicySettings, PolicyStrategy
 from strategies.networks import Parameters, call, stacked_names
@@ -119,13 +119,15 @@ class Pathwise(Objective):
             When `tasks` is neither a `TaskSet` nor `Across` universes, or is empty, or has too few bars.
         """
         if isinstance(tasks, Across):
-            return AcrossSampler([
-                replace(self, costs=each.costs or self.costs, execution=each.execution or self.execution)._windows(
-                    each.tasks, policy, context, support
-                )
-                for each in tasks.universes
-            ])  # fmt: skip
+            return AcrossSampler(
+                [self._of(each)._windows(each.tasks, policy, context, support) for each in tasks.universes]
+            )
         return self._windows(tasks, policy, context, support)
+
+    def _of(self, universe: Universe) -> Pathwise:
+        """This objective, with the costs and the account of a universe."""
+        costs = self.costs if universe.costs is None else Costs.parse(universe.costs)
+        return replace(self, costs=costs, execution=universe.execution or self.execution)
 
     def _windows(self, tasks: TaskSet, policy: Any, context: int, support: int) -> WindowSampler:
         if not isinstance(tasks, TaskSet) or not len(tasks):

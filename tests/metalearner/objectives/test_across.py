@@ -81,7 +81,10 @@ def test_parameters_of_each_task_stay_with_it(both, policy):
 
 @pytest.mark.parametrize(
     "learner",
-    [RL2(context=20, training=TRAINING), MAML(inner=Inner(steps=1, support=20), training=replace(TRAINING, evidence=None))],
+    [
+        RL2(context=20, training=TRAINING),
+        MAML(inner=Inner(steps=1, support=20), training=replace(TRAINING, evidence=None)),
+    ],
 )
 def test_one_policy_is_trained_on_all_and_deployed_on_any(learner, tasks, other, bars, tmp_path):
     training, validation = other.split(validation=other[20].times[1])
