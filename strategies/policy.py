@@ -54,6 +54,10 @@ class PolicySettings(Shape):
     trades : {"band", "rate", "at_once"}
         What the policy outputs besides the aim. ``band``: the half-width of a no-trade zone, for proportional costs. ``rate``:
         the fraction of the distance to the aim traded per bar, for quadratic costs. ``at_once``: nothing, for no costs.
+    band : float, optional
+        Half-width of the no-trade zone where it is given and not learnt, as a fraction of 1 / A or, for ``position``, of the
+        budget. In training (`torch.nn.Module.train`) there is none then, so that the policy pays for every change of its mind; a
+        learnt zone is as wide as pays on bars that the policy may know by heart.
     limit : float
         Largest gross weight, as a multiple of equity.
     shrink : float
@@ -71,6 +75,7 @@ class PolicySettings(Shape):
     base_window: int = 63
     tilt: Literal["weight", "position"] = "weight"
     trades: Literal["band", "rate", "at_once"] = "band"
+    band: float | None = None
     limit: float = 1.0
     shrink: float = 1.0
     features: Features = field(default_factory=Features)
@@ -93,6 +98,8 @@ class PolicySettings(Shape):
             raise InputError(f"tilt {self.tilt!r} is unknown; use weight or position")
         if self.trades not in _START:
             raise InputError(f"trades {self.trades!r} is unknown; use {', '.join(_START)}")
+        if self.band is not None and (self.trades != "band" or not self.band >= 0):
+            raise InputError(f"band is {self.band}; it must be at least 0, and trades 'band'")
         if self.base_window < 2:
             raise InputError(f"base_window is {self.base_window}; it must be at least 2")
         if not 0 <= self.shrink <= 1 or self.limit <= 0:
@@ -124,7 +131,7 @@ class Policy(nn.Module):
         super().__init__()
         self.settings = settings
         seen = 2 * len(settings.features.names)  # the symbol's features and the market's
-        start = torch.tensor(_START[settings.trades])
+        start = torch.tensor([0.0] if settings.band is not None else _START[settings.trades])
         # Without a base all aims would start at zero, inside their no-trade zone, where nothing trades and no gradient exists;
         # so start from random output weights.
         initial_std = (0.3 if settings.trades == "band" else 0.1) if settings.base == "flat" else 0.0
@@ -168,7 +175,8 @@ class Policy(nn.Module):
         aim = aim / (aim.abs().sum(-1, keepdim=True) / settings.limit).clamp(min=1)
         band = rate = None
         if settings.trades == "band":
-            width = nn.functional.softplus(rest[0])
+            given = 0.0 if self.training else settings.band
+            width = nn.functional.softplus(rest[0]) if settings.band is None else given
             band = shrink * width * (budget if settings.tilt == "position" else 1 / n) + (1 - shrink) * base_band
         elif settings.trades == "rate":
             rate = torch.sigmoid(rest[0])
@@ -247,7 +255,7 @@ class PolicyStrategy(Strategy):
         self.policy, self.context, self.name, self.seen_until = policy, context, name, seen_until
         base = base_rule(policy.settings)
         budget = policy.settings.base_window + 1 if policy.settings.tilt == "position" else 0
-        self.warmup = max(policy.settings.features.lookback + context, 0 if base is None else base.warmup, budget)
+        self.warmup = max(policy.settings.features.reach + context, 0 if base is None else base.warmup, budget)
 
     @property
     def remark(self) -> str:

@@ -26,7 +26,7 @@ from markets.accounting.differentiable import TensorPlan
 from metalearner.learners.base import MetaLearner, MetaPolicy, load_meta, query_scores
 from metalearner.objective import TaskSampler
 from metalearner.training.algorithm import Algorithm
-from strategies import Policy
+from strategies import Policy, PolicySettings
 from strategies.networks import named_params
 
 
@@ -69,7 +69,8 @@ class InContext(MetaPolicy, kind="rl2"):
         return self._deploy(self.policy, f"{self.name}, memory cleared", context=1)
 
     def controls(self) -> dict[str, Any]:
-        return super().controls() | ({"memory cleared": self.cleared()} if self.control is not None else {})
+        remembers = self.policy.settings.memory != "none"
+        return super().controls() | ({"memory cleared": self.cleared()} if self.control and remembers else {})
 
     def shrunk(self, share: float, name: str) -> InContext:
         other = super().shrunk(share, name)
@@ -185,9 +186,11 @@ class RL2(MetaLearner):
         return meta
 
     def without_memory(self) -> RL2:
-        """The learner of the control: the same policy, objective and training, without a memory."""
+        """The learner of the control: the same policy, objective and training, without a memory and features that are one."""
         head = "plain" if self.policy.head == "hyper" else self.policy.head  # only a memory can write weights
         policy = replace(self.policy, memory="none", head=head)
+        if isinstance(policy, PolicySettings):
+            policy = replace(policy, features=policy.features.without_memory())
         return RL2(policy, self.objective, self.training, context=self.context, name=f"{self.name}, memoryless")
 
     def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> Algorithm:

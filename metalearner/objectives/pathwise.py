@@ -125,7 +125,7 @@ class Pathwise(Objective):
         return self._windows(tasks, policy, context, support)
 
     def _of(self, universe: Universe) -> Pathwise:
-        """This objective, with the costs and the account of a universe."""
+        """The objective with the costs and the account of a universe."""
         costs = self.costs if universe.costs is None else Costs.parse(universe.costs)
         return replace(self, costs=costs, execution=universe.execution or self.execution)
 
@@ -151,7 +151,7 @@ class Pathwise(Objective):
             len(held) - held.warm_from(settings.features.lookback + 1), 1
         )  # 0 is all that there is
         settings.features.require(held, more=support)
-        held = bars.without_past(keep=settings.features.lookback + 2 * support).with_past()
+        held = bars.without_past(keep=settings.features.reach + 2 * support).with_past()
         rows = len(held)
         return WindowSampler(self, TaskSet((Task(held, rows - support, rows, rows, "now"),)), settings, 1, support)
 
@@ -262,7 +262,8 @@ class WindowSampler(TaskSampler):
         self.market, rules = make_market(held, objective.costs, objective.execution)
         self.delistings = rules.delistings
         self.features = torch.from_numpy(settings.features.compute(held)).float()
-        _check_known(self.features, tasks, settings.features.lookback)
+        known = torch.isfinite(self.features).all(-1).numpy()
+        _check_known(known, tasks, settings.features.lookback)
         self.base = torch.from_numpy(base_book(settings, held))
         starts, cuts, stops = (np.array([getattr(t, what) for t in tasks]) for what in ("start", "cut", "stop"))
         begin = np.maximum(starts, cuts - support) if support else starts
@@ -270,8 +271,9 @@ class WindowSampler(TaskSampler):
             "support": _spans(begin, cuts, context, len(held)),
             "query": _spans(cuts, stops, context, len(held)),
         }
-        known = _volatility(held, cuts, context) if objective.unit is None else np.full(len(cuts), objective.unit)
-        self.unit = torch.from_numpy(known)
+        self.known = known[np.minimum(cuts, len(held) - 1)]
+        unit = _volatility(held, cuts, context) if objective.unit is None else np.full(len(cuts), objective.unit)
+        self.unit = torch.from_numpy(unit)
         self.identity = f"{held.hash} {starts.tolist()} {cuts.tolist()} {stops.tolist()} {context} {support}"
 
     def __len__(self) -> int:
@@ -279,7 +281,7 @@ class WindowSampler(TaskSampler):
 
     def sample(self, rng: np.random.Generator, tasks: int, progress: float) -> WindowBatch:
         which = rng.choice(len(self), size=min(tasks, len(self)), replace=False)
-        universe = _universes(rng, len(which), self.base.shape[1], self.objective.symbols)
+        universe = _universes(rng, self.known[which], self.objective.symbols)
         return WindowBatch(which, universe, self.objective.curriculum(progress), progress=progress)
 
     def all_tasks(self) -> WindowBatch:
@@ -395,9 +397,9 @@ def _volatility(bars: Bars, cuts: np.ndarray, context: int) -> np.ndarray:
     return np.array([max(moves.std(), 1e-5) if len(moves) else 1e-5 for moves in recent])
 
 
-def _check_known(features: Tensor, tasks: TaskSet, lookback: int) -> None:
+def _check_known(known: np.ndarray, tasks: TaskSet, lookback: int) -> None:
     """Refuse a task whose support or query has no row with known features: it would be trained on as if it had some."""
-    known = torch.isfinite(features).all(-1).any(-1).numpy()
+    known = known.any(-1)
     for number, task in enumerate(tasks):
         for part, first, last in (("support", task.start, task.cut), ("query", task.cut, task.stop)):
             if last > first and not known[first:last].any():
@@ -407,8 +409,8 @@ def _check_known(features: Tensor, tasks: TaskSet, lookback: int) -> None:
                 )
 
 
-def _universes(rng: np.random.Generator, paths: int, symbols: int, few: int) -> np.ndarray | None:
-    """A random `few` of the symbols for each path, shape (paths, few)."""
-    if few <= 0 or few >= symbols:
+def _universes(rng: np.random.Generator, known: np.ndarray, few: int) -> np.ndarray | None:
+    """A random `few` of the symbols for each path, shape (paths, few); others than the known ones only if these are too few."""
+    if few <= 0 or few >= known.shape[1]:
         return None
-    return np.sort(rng.random((paths, symbols)).argsort(axis=1)[:, :few], axis=1)
+    return np.sort((rng.random(known.shape) + ~known).argsort(axis=1)[:, :few], axis=1)

@@ -266,3 +266,17 @@ def test_a_base_that_remembers_without_end_is_refused(base):
         PolicySettings(base=base)
     with pytest.raises(InputError, match="tilt 'half' is unknown"):
         PolicySettings(tilt="half")
+
+
+def test_a_band_that_is_given_is_not_learnt(bars):
+    ours = strategy(band=0.3, tilt="position", **TREND)
+    assert ours.policy.body.last.out_features == 1
+    np.testing.assert_allclose(ours.plan(bars).band[40:], 0.3 * InverseVolatility(8).plan(bars).aim[40:], rtol=1e-12)
+    np.testing.assert_allclose(strategy(band=0.3).plan(bars).band[40:], 0.1)
+    inputs = torch.randn(2, 5, 3, len(FEATURES.names)), torch.rand(2, 5, 3, 3, dtype=torch.float64)
+    assert not ours.policy.train()(*inputs).band.any()
+    torch.testing.assert_close(ours.policy.eval()(*inputs).band, 0.3 * inputs[1][..., 1])
+    with pytest.raises(InputError, match="band is -1"):
+        PolicySettings(band=-1)
+    with pytest.raises(InputError, match="trades 'band'"):
+        PolicySettings(band=0.1, trades="rate")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from backtests import walk_forward
-from markets import InputError
+from markets import Features, InputError
+from markets.features import Earned, Return
 from metalearner import RL2, Ensemble, Latent, Training, load_meta
 from strategies import PolicySettings
 
@@ -78,3 +79,14 @@ def test_weights_that_a_memory_writes_have_a_plain_control():
     assert replace(LEARNER, policy=policy).without_memory().policy.head == "plain"
     with pytest.raises(InputError, match="control is 'none'"):
         RL2(control="none")
+
+
+def test_features_that_are_a_memory_are_not_the_controls(tasks, bars):
+    features = Features((Return(5), Earned(100, (10,), 20)))
+    policy = PolicySettings(memory="none", features=features)
+    meta = RL2(policy, training=TRAINING, context=1, control="trained").fit(*tasks, progress=False)
+    assert meta.control.policy.settings.features == Features((Return(5),))
+    assert set(meta.controls()) == {"unadapted"}  # there is nothing to clear
+    short, strategy = bars[-60:], meta.adapt(bars)
+    alone = bars[-(60 + strategy.warmup) :].without_past()[-60:]
+    np.testing.assert_allclose(strategy.plan(alone).aim, strategy.plan(short).aim, atol=1e-9)  # its warm-up is its reach
