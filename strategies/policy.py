@@ -31,7 +31,7 @@ from strategies.rules import InverseVolatility, inverse_volatility
 from strategies.strategy import Strategy
 
 # Rules that remember from the first bar on, so that no row depends on a fixed number of past bars.
-_ENDLESS = ("buy_and_hold", "donchian", "regime_gated", "random_weights")
+_ENDLESS = ("buy_and_hold", "donchian", "minimum_variance_expanding", "regime_gated", "random_weights")
 _CHUNK = 256  # bars per forward pass, which bounds memory use on long spans
 
 

@@ -37,7 +37,6 @@ def test_windows_that_are_not_given_suit_the_bars():
         ("momentum:60", "momentum 60"),
         ("momentum", "momentum 252"),
         ("momentum_blend:100", "momentum blend"),
-        ("trend_following:100:20", "trend following"),
         ("moving_average_cross:20:100", "moving average cross 20/100"),
         ("moving_average_cross", "moving average cross 50/200"),
         ("donchian", "Donchian 20"),

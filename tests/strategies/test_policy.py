@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from markets import Bars, External, Features, InputError
 from markets.features import Calendar, Rank, Return
-from strategies import InverseVolatility, Policy, PolicySettings, PolicyStrategy, TrendFollowing
+from strategies import InverseVolatility, Policy, PolicySettings, PolicyStrategy
 from strategies.policy import base_rule, with_shrink
 
 FEATURES = Features.standard(horizons=(1, 5), volatility=8, short_volatility=3, averages=(6,))
@@ -232,7 +232,7 @@ def test_any_rule_is_a_base(bars, options):
 
 def test_a_tilt_of_positions_reaches_both_sides_of_the_budget(bars):
     """``base · (1 − |τ|) + budget · τ``, for the τ that the output layer is set to."""
-    rule, budget = TrendFollowing((2, 5, 10, 20), 8).plan(bars).aim, InverseVolatility(8).plan(bars).aim
+    rule, budget = base_rule(PolicySettings(**TREND)).plan(bars).aim, InverseVolatility(8).plan(bars).aim
     for tilt in (-9.0, -0.3, 0.0, 0.5, 9.0):
         policy = Policy(PolicySettings(features=FEATURES, tilt="position", **TREND)).eval()
         policy.body.last.bias.data[0] = tilt
@@ -244,7 +244,7 @@ def test_a_tilt_of_positions_reaches_both_sides_of_the_budget(bars):
 
 
 def test_a_tilt_of_weights_keeps_the_side_of_the_base(bars):
-    aim, base = strategy(**TREND).plan(bars).aim, TrendFollowing((2, 5, 10, 20), 8).plan(bars).aim
+    aim, base = strategy(**TREND).plan(bars).aim, base_rule(PolicySettings(**TREND)).plan(bars).aim
     assert (np.sign(aim) * np.sign(base) >= 0).all()
     assert (aim < 0).any()
 
