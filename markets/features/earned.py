@@ -23,9 +23,9 @@ class Earned(ByFunction):
     sign(P_s / P_{s−h} − 1). Under no drift it has mean 0 and variance 1 (of a held position). Bars before a symbol's first one,
     or before its σ is known, count as 0, which is no evidence: so a symbol need not have a history of `window` bars.
 
-    With windows of years it is a policy's memory of what worked: whether a symbol drifts, and whether following trends has paid in
-    it and, by the mean over symbols that a policy also reads, in the market ("factor momentum": Ehsani and Linnainmaa, "Factor
-    momentum and the momentum factor", Journal of Finance 2022).
+    With windows of years it is a policy's memory of what worked: whether a symbol drifts, and whether following trends has paid
+    in it and, by the mean over symbols that a policy also reads, in the market ("factor momentum": Ehsani and Linnainmaa,
+    "Factor momentum and the momentum factor", Journal of Finance 2022).
 
     Attributes
     ----------

@@ -446,6 +446,8 @@ class MetaLearner(ABC):
         UserWarning
             When there are too few validation tasks to test the tilt, so that the base will be held.
         """
+        if self.trains and self.training.on_validation:
+            tasks = _together(tasks, validation)
         with torch.random.fork_rng(devices=[]):  # seed the initial weights without changing the caller's random state
             torch.manual_seed(self.training.seed)
             policy: Any = self.objective.policy(self.policy, tasks if self.trains else validation).eval()
@@ -551,6 +553,14 @@ def _halves(validation: TaskSet | Across) -> tuple[Any, Any]:
     half = (len(validation) + 1) // 2
     choosing = TaskSet(validation.tasks[:half])
     return choosing, TaskSet(validation.tasks[half:]) if len(validation) > 1 else choosing
+
+
+def _together(tasks: Any, validation: Any) -> Any:
+    """Training and validation tasks in one set; in environments they are sampled from the same source already."""
+    if isinstance(tasks, Across):
+        pairs = zip(tasks.universes, validation.universes, strict=True)
+        return Across(tuple(replace(one, tasks=_together(one.tasks, other.tasks)) for one, other in pairs))
+    return replace(tasks, tasks=tasks.tasks + validation.tasks) if isinstance(tasks, TaskSet) else tasks
 
 
 def seen_until(*sets: Any) -> pd.Timestamp | None:

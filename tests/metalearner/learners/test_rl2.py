@@ -89,4 +89,5 @@ def test_features_that_are_a_memory_are_not_the_controls(tasks, bars):
     assert set(meta.controls()) == {"unadapted"}  # there is nothing to clear
     short, strategy = bars[-60:], meta.adapt(bars)
     alone = bars[-(60 + strategy.warmup) :].without_past()[-60:]
-    np.testing.assert_allclose(strategy.plan(alone).aim, strategy.plan(short).aim, atol=1e-9)  # its warm-up is its reach
+    # its warm-up is as long as its features reach
+    np.testing.assert_allclose(strategy.plan(alone).aim, strategy.plan(short).aim, atol=1e-9)

@@ -97,6 +97,9 @@ def test_one_policy_is_trained_on_all_and_deployed_on_any(learner, tasks, other,
     for deployed in (bars, other.bars):
         assert again.adapt(deployed).plan(deployed).aim.shape == deployed.shape
     if isinstance(learner, RL2):
+        late = replace(learner, training=replace(TRAINING, keep="last", evidence=None, on_validation=True))
+        parts = Across((Universe(training), Universe(tasks[0]))), Across((Universe(validation), Universe(tasks[1])))
+        assert late.fit(*parts, progress=False).seen_until == meta.seen_until
         assert len(meta.evaluate(Across((Universe(other),)))) == len(other)
 
 
