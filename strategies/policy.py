@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -175,8 +175,9 @@ class Policy(nn.Module):
         aim = aim / (aim.abs().sum(-1, keepdim=True) / settings.limit).clamp(min=1)
         band = rate = None
         if settings.trades == "band":
-            given = 0.0 if self.training else settings.band
-            width = nn.functional.softplus(rest[0]) if settings.band is None else given
+            width: Any = 0.0 if self.training else settings.band
+            if settings.band is None:
+                width = nn.functional.softplus(rest[0])
             band = shrink * width * (budget if settings.tilt == "position" else 1 / n) + (1 - shrink) * base_band
         elif settings.trades == "rate":
             rate = torch.sigmoid(rest[0])

@@ -399,10 +399,10 @@ def _volatility(bars: Bars, cuts: np.ndarray, context: int) -> np.ndarray:
 
 def _check_known(known: np.ndarray, tasks: TaskSet, lookback: int) -> None:
     """Refuse a task whose support or query has no row with known features: it would be trained on as if it had some."""
-    known = known.any(-1)
+    some = np.asarray(known.any(-1))
     for number, task in enumerate(tasks):
         for part, first, last in (("support", task.start, task.cut), ("query", task.cut, task.stop)):
-            if last > first and not known[first:last].any():
+            if last > first and not some[first:last].any():
                 raise InputError(
                     f"task {number}, from {task.times[0]}: no features are known in its {part}, since they look back {lookback} "
                     "bars; cut the tasks with TaskSet.from_regimes or from_windows(..., features=...), which begin after that"
