@@ -125,7 +125,7 @@ class _Judged(WindowSampler):
     def score(self, policy, params, batch):
         self.clock.stop()
         seen = torch.from_numpy(self.judge.returns).float()[..., None, None]
-        weights = policy(seen, torch.zeros(seen.shape[:3])).aim[:, : FAMILY.length, 0]
+        weights = policy(seen, torch.zeros((*seen.shape[:3], 3))).aim[:, : FAMILY.length, 0]
         reward = self.judge.reward(weights.double().numpy())
         self.curve.add(self.clock, float(reward.mean() / self.judge.ceiling))
         self.clock.go()

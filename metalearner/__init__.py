@@ -21,18 +21,21 @@ from metalearner.learners import (
 from metalearner.objectives import (
     PPO,
     REINFORCE,
+    Across,
     CertaintyEquivalent,
     CostCurriculum,
     DifferentialSharpe,
     DrawdownPenalised,
     ExpectedShortfall,
     HeldRisk,
+    KnownAcross,
     LogWealth,
     MeanVariance,
     MinimumVariance,
     Pathwise,
     PowerUtility,
     TargetVolatility,
+    Universe,
 )
 from metalearner.training import Training
 
@@ -43,6 +46,7 @@ __all__ = [
     "PPO",
     "REINFORCE",
     "RL2",
+    "Across",
     "AdaptiveRisk",
     "Agent",
     "CertaintyEquivalent",
@@ -55,6 +59,7 @@ __all__ = [
     "FineTune",
     "HeldRisk",
     "Inner",
+    "KnownAcross",
     "Latent",
     "LogWealth",
     "MeanVariance",
@@ -68,5 +73,6 @@ __all__ = [
     "Scratch",
     "TargetVolatility",
     "Training",
+    "Universe",
     "load_meta",
 ]

@@ -150,7 +150,11 @@ def build_learner(
     learner = LEARNERS[name]()
     assert isinstance(learner.objective, Pathwise)
     objective = replace(learner.objective, costs=trading.charged(), execution=trading.limits())
-    training = replace(learner.training, steps=steps, seed=seed, device=device, evidence=learning.evidence)
+    tested = learning.evidence is not None
+    training = replace(
+        learner.training, steps=steps, seed=seed, device=device, evidence=learning.evidence,
+        on_validation=learner.training.on_validation and not tested,
+    )  # fmt: skip
     averse = learning.utility == "certainty_equivalent"
     if isinstance(learner.policy, PortfolioSettings):
         pool = replace(learner.policy.pool, shortest=min(learner.policy.pool.shortest, windows.lookback))

@@ -26,8 +26,8 @@ class Inputs(Protocol):
     Attributes
     ----------
     symbols : int
-    known : ndarray of bool, shape (T,)
-        Rows of ``bars.with_past()`` at which anything is known.
+    known : ndarray of bool, shape (T, A)
+        Whether anything of a symbol is known at the rows of ``bars.with_past()``.
     missing : str
         Why nothing is known in the ``{part}`` of a task, and what to do.
     """

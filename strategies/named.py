@@ -13,18 +13,24 @@ from strategies.rules import (
     CrossSectionalMomentum,
     Donchian,
     EqualWeight,
+    ExpandingCovariance,
+    ExponentialCovariance,
     InverseVolatility,
+    LedoitWolfCovariance,
     MaximumSharpe,
     MinimumVariance,
     Momentum,
     MomentumBlend,
     MovingAverageCross,
     Pairs,
+    PooledCovariance,
     RandomWeights,
+    RegimeAdjustedCovariance,
     RegimeGated,
     ResidualMomentum,
     Reversal,
     RiskParity,
+    TrendFollowing,
 )
 from strategies.strategy import Strategy
 from strategies.user_file import load_strategy
@@ -63,8 +69,14 @@ def _fit(year: int, volatility: int) -> tuple[int]:
     return (max(year, _FIT),)
 
 
-def _blend(year: int) -> MomentumBlend:
-    return MomentumBlend(sorted({max(round(year / n), 1) for n in (12, 4, 2, 1)}))
+def _parts(year: int, *parts: float) -> list[int]:
+    """Fractions of a year of bars, each once."""
+    return sorted({max(round(year / n), 1) for n in parts})
+
+
+def _pool(year: int) -> MinimumVariance:
+    pool = PooledCovariance(tuple(_parts(year, 12, 6, 4, 2, 1, 0.5)), cut=5 * year)
+    return MinimumVariance(year, covariance=pool)
 
 
 def _regime_gated(year: int) -> RegimeGated:
@@ -77,7 +89,14 @@ NAMES: dict[str, Named] = {
     "buy_and_hold": Named(BuyAndHold),
     "inverse_volatility": Named(InverseVolatility, ("WINDOW",), lambda year, volatility: (volatility,)),
     "momentum": Named(Momentum, ("WINDOW",), lambda year, volatility: (year,)),
-    "momentum_blend": Named(_blend, ("WINDOW",), lambda year, volatility: (year,)),
+    "momentum_blend": Named(
+        lambda year: MomentumBlend(_parts(year, 12, 4, 2, 1)), ("WINDOW",), lambda year, volatility: (year,)
+    ),
+    "trend_following": Named(
+        lambda year, halflife: TrendFollowing(_parts(year, 12, 4, 2, 1), halflife),
+        ("WINDOW", "HALFLIFE"),
+        lambda year, volatility: (year, max(volatility, 2)),
+    ),
     "moving_average_cross": Named(
         MovingAverageCross, ("FAST", "SLOW"), lambda year, volatility: (_of(year, 50), _of(year, 200, least=2))
     ),
@@ -101,6 +120,25 @@ NAMES: dict[str, Named] = {
     ),
     "pairs": Named(Pairs, ("WINDOW", "PAIRS"), lambda year, volatility: (max(year, _FIT), 5)),
     "minimum_variance": Named(MinimumVariance, ("WINDOW",), _fit),
+    "minimum_variance_ewma": Named(
+        lambda halflife, window: MinimumVariance(window, covariance=ExponentialCovariance(halflife)),
+        ("HALFLIFE", "WINDOW"),
+        lambda year, volatility: (volatility, *_fit(year, volatility)),
+    ),
+    "minimum_variance_expanding": Named(
+        lambda window: MinimumVariance(window, covariance=ExpandingCovariance()), ("WINDOW",), _fit
+    ),
+    "minimum_variance_ledoit_wolf": Named(
+        lambda window: MinimumVariance(window, covariance=LedoitWolfCovariance()), ("WINDOW",), _fit
+    ),
+    "minimum_variance_regime": Named(
+        lambda halflife, correlation, window: MinimumVariance(
+            window, covariance=RegimeAdjustedCovariance(halflife, correlation)
+        ),
+        ("HALFLIFE", "CORRELATION", "WINDOW"),
+        lambda year, volatility: (_of(year, 40), _of(year, 120), *_fit(year, volatility)),
+    ),
+    "minimum_variance_pool": Named(_pool, ("WINDOW",), _fit),
     "risk_parity": Named(RiskParity, ("WINDOW",), _fit),
     "maximum_sharpe": Named(MaximumSharpe, ("WINDOW",), _fit),
     "regime_gated": Named(_regime_gated, ("YEAR",), lambda year, volatility: (year,)),

@@ -1,8 +1,12 @@
 """The torch policy, and the strategy that runs it.
 
-A policy tilts the weights of a base strategy: ``aim = base · (1 + shrink · tanh(tilt))``. The output layer starts at zero, so
-an untrained policy aims at its base. With ``shrink`` 0 the policy equals its base, including the base's no-trade zone. Network
-weights are shared across symbols, so one policy trades any universe.
+A policy tilts a base strategy, by ``τ = shrink · tanh(tilt)`` in (−1, 1)::
+
+    weight     aim = base · (1 + τ)                 more or less of what the base holds, never the other side of it
+    position   aim = base · (1 − |τ|) + budget · τ  towards long or short the symbol's risk budget, whatever the base holds
+
+The output layer starts at zero, so an untrained policy aims at its base. With ``shrink`` 0 the policy equals its base, including
+the base's no-trade zone. Network weights are shared across symbols, so one policy trades any universe.
 """
 
 from __future__ import annotations
@@ -22,12 +26,13 @@ from markets.accounting.differentiable import TensorPlan
 from markets.features import Part
 from strategies import serialization as saving
 from strategies.learned import LearnedStrategy
+from strategies.named import strategy_from_name
 from strategies.networks import Body, Shape
-from strategies.rules import EqualWeight, InverseVolatility
+from strategies.rules import InverseVolatility, inverse_volatility
 from strategies.strategy import Strategy
 
-# Half-width of each base's own no-trade zone, as a fraction of the equal weight 1 / A.
-BASES = {"inverse_volatility": 0.1, "equal_weight": 0.0, "flat": 0.0}
+# Rules that remember from the first bar on, so that no row depends on a fixed number of past bars.
+_ENDLESS = ("buy_and_hold", "donchian", "minimum_variance_expanding", "regime_gated", "random_weights")
 _CHUNK = 256  # bars per forward pass, which bounds memory use on long spans
 
 
@@ -37,13 +42,23 @@ class PolicySettings(Shape):
 
     Attributes
     ----------
-    base : {"inverse_volatility", "equal_weight", "flat"}
-        Base strategy whose weights are tilted. ``flat`` has no base: ``aim = limit · tanh(tilt) / A``, long or short.
+    base : str
+        Base strategy that is tilted, by its name: ``inverse_volatility``, ``equal_weight``, ``trend_following:252`` or another
+        rule of `strategy_from_name` with a memory of fixed length. ``flat`` has no base, so that the tilt alone is held, long or
+        short.
     base_window : int
-        Bars of the volatility of the base ``inverse_volatility``; at least 2.
+        Bars of the volatility of the base ``inverse_volatility`` and of risk budgets; at least 2.
+    tilt : {"weight", "position"}
+        ``weight`` multiplies the base's weights, by 0 to 2, and ``flat`` holds ``limit · τ / A``. ``position`` moves towards long
+        or short the symbol's risk budget, its share of `limit` in inverse proportion to its volatility; the no-trade zone is then
+        a fraction of the budget. Use it where positions may change sides, as on futures.
     trades : {"band", "rate", "at_once"}
         What the policy outputs besides the aim. ``band``: the half-width of a no-trade zone, for proportional costs. ``rate``:
         the fraction of the distance to the aim traded per bar, for quadratic costs. ``at_once``: nothing, for no costs.
+    band : float, optional
+        Half-width of the no-trade zone where it is given and not learnt, as a fraction of 1 / A or, for ``position``, of the
+        budget. In training (`torch.nn.Module.train`) there is none then, so that the policy pays for every change of its mind; a
+        learnt zone is as wide as pays on bars that the policy may know by heart.
     limit : float
         Largest gross weight, as a multiple of equity.
     shrink : float
@@ -57,9 +72,11 @@ class PolicySettings(Shape):
         When a value is unknown or out of range.
     """
 
-    base: Literal["inverse_volatility", "equal_weight", "flat"] = "inverse_volatility"
+    base: str = "inverse_volatility"
     base_window: int = 63
+    tilt: Literal["weight", "position"] = "weight"
     trades: Literal["band", "rate", "at_once"] = "band"
+    band: float | None = None
     limit: float = 1.0
     shrink: float = 1.0
     features: Features = field(default_factory=Features)
@@ -67,7 +84,7 @@ class PolicySettings(Shape):
     @property
     def lookback(self) -> int:
         """Own bars of a symbol that its features read before a row."""
-        return self.features.lookback
+        return self.features.reach
 
     @property
     def fewest(self) -> int:
@@ -81,20 +98,31 @@ class PolicySettings(Shape):
     @property
     def base_name(self) -> str:
         """The base in words."""
-        return "cash" if self.base == "flat" else self.base.replace("_", " ")
+        return "cash" if self.base == "flat" else self.base.replace("_", " ").replace(":", " ")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.features, Part):
             object.__setattr__(self, "features", Features((*Features().parts, self.features)))
-        if self.base not in BASES:
-            raise InputError(f"base {self.base!r} is unknown; use {', '.join(BASES)}")
+        if self.base.split(":")[0] in _ENDLESS or ".py:" in self.base:
+            raise InputError(
+                f"base {self.base!r}: a base is a rule by its name, of which each row depends on a fixed number of past "
+                "bars; use another one, such as inverse_volatility or trend_following"
+            )
+        if self.tilt not in ("weight", "position"):
+            raise InputError(f"tilt {self.tilt!r} is unknown; use weight or position")
         if self.trades not in _START:
             raise InputError(f"trades {self.trades!r} is unknown; use {', '.join(_START)}")
+        if self.band is not None and (self.trades != "band" or not self.band >= 0):
+            raise InputError(f"band is {self.band}; it must be at least 0, and trades 'band'")
         if self.base_window < 2:
             raise InputError(f"base_window is {self.base_window}; it must be at least 2")
         if not 0 <= self.shrink <= 1 or self.limit <= 0:
             raise InputError(f"shrink must be in [0, 1] and limit above 0; got {self.shrink} and {self.limit}")
+        try:
+            base_rule(self)
+        except InputError as error:
+            raise InputError(f"base {self.base!r} is unknown; use flat, or a rule: {error}") from None
 
 
 # A wide no-trade zone has no gradient, so start with a narrow one: softplus(−3), 5 % of an equal weight. A rate starts at ½.
@@ -118,7 +146,7 @@ class Policy(nn.Module):
         super().__init__()
         self.settings = settings
         seen = 2 * len(settings.features.names)  # the symbol's features and the market's
-        start = torch.tensor(_START[settings.trades])
+        start = torch.tensor([0.0] if settings.band is not None else _START[settings.trades])
         # Without a base all aims would start at zero, inside their no-trade zone, where nothing trades and no gradient exists;
         # so start from random output weights.
         initial_std = (0.3 if settings.trades == "band" else 0.1) if settings.base == "flat" else 0.0
@@ -134,8 +162,8 @@ class Policy(nn.Module):
         ----------
         features : Tensor of shape (B, T, A, F)
             NaN where unknown; the aim is the base there.
-        base : Tensor of shape (B, T, A)
-            Base weights, which the policy tilts.
+        base : Tensor of shape (B, T, A, 3)
+            The base, the budgets and the base's no-trade zone, as `base_book` returns them.
         last : int, optional
             Return only this many last bars. The memory still runs over all of them.
         truncate : int
@@ -152,14 +180,20 @@ class Policy(nn.Module):
         tilt, *rest = out.unflatten(0, (paths, n)).transpose(1, 2).unbind(-1)
         if last is not None:
             known, base = known[:, -last:], base[:, -last:]
+        weight, budget, base_band = base.unbind(-1)
         tilt = torch.where(known, torch.tanh(tilt) * shrink, 0.0)
-        aim = settings.limit * tilt / n if settings.base == "flat" else base * (1 + tilt)
+        if settings.tilt == "position":
+            aim = weight * (1 - tilt.abs()) + budget * tilt
+        else:
+            aim = settings.limit * tilt / n if settings.base == "flat" else weight * (1 + tilt)
         # Scale books whose gross weight exceeds the limit down to it.
         aim = aim / (aim.abs().sum(-1, keepdim=True) / settings.limit).clamp(min=1)
         band = rate = None
         if settings.trades == "band":
-            width, base_band = nn.functional.softplus(rest[0]), BASES[settings.base]
-            band = (shrink * width + (1 - shrink) * base_band) / n
+            width: Any = 0.0 if self.training else settings.band
+            if settings.band is None:
+                width = nn.functional.softplus(rest[0])
+            band = shrink * width * (budget if settings.tilt == "position" else 1 / n) + (1 - shrink) * base_band
         elif settings.trades == "rate":
             rate = torch.sigmoid(rest[0])
             if settings.base != "flat":
@@ -190,21 +224,27 @@ class Policy(nn.Module):
 def base_rule(settings: PolicySettings) -> Strategy | None:
     """The rule whose weights the policy tilts; None for the base ``flat``."""
     if settings.base == "inverse_volatility":
-        return InverseVolatility(settings.base_window, BASES["inverse_volatility"])
-    return EqualWeight() if settings.base == "equal_weight" else None
+        return InverseVolatility(settings.base_window)
+    return None if settings.base == "flat" else strategy_from_name(settings.base)
 
 
-def base_weights(settings: PolicySettings, bars: Bars) -> np.ndarray:
-    """The base weights that the policy tilts, shape (T, A), scaled down where gross weight exceeds the limit."""
+def base_book(settings: PolicySettings, bars: Bars) -> np.ndarray:
+    """What a policy tilts, shape (T, A, 3): weights of the base, risk budgets, and half-widths of the base's no-trade zone.
+
+    Books whose gross weight exceeds the limit are scaled down to it. Where weights are tilted, the budgets are their sizes.
+    """
     rule = base_rule(settings)
-    if rule is None:
-        return np.zeros(bars.shape)
-    aim = rule.plan(bars).aim
-    return aim / np.maximum(np.abs(aim).sum(axis=1, keepdims=True) / settings.limit, 1.0)
+    plan = Plan(np.zeros(bars.shape)) if rule is None else rule.plan(bars)
+    band = np.zeros(bars.shape) if plan.band is None else plan.band
+    gross = np.maximum(np.abs(plan.aim).sum(axis=1, keepdims=True) / settings.limit, 1.0)
+    weight = plan.aim / gross
+    risk = settings.tilt == "position"
+    budget = settings.limit * inverse_volatility(bars, settings.base_window) if risk else np.abs(weight)
+    return np.stack([weight, budget, band], axis=-1)
 
 
 class TiltInputs:
-    """What a `Policy` reads of some bars: features, and the base weights that it tilts, of shape (T, A, F) and (T, A).
+    """What a `Policy` reads of some bars: features, and the base that it tilts, of shape (T, A, F) and (T, A, 3).
 
     Parameters
     ----------
@@ -215,8 +255,8 @@ class TiltInputs:
     ----------
     features : Tensor of float32
     base : Tensor of float64
-    known : ndarray of bool, shape (T,)
-        Rows of ``bars.with_past()`` at which all features of some symbol are known.
+    known : ndarray of bool, shape (T, A)
+        Whether all features of a symbol are known at the rows of ``bars.with_past()``.
     symbols : int
     missing : str
         Why nothing is known in the ``{part}`` of a task, and what to do.
@@ -225,8 +265,8 @@ class TiltInputs:
     def __init__(self, settings: PolicySettings, bars: Bars):
         held = bars.with_past()
         self.features = torch.from_numpy(settings.features.compute(held)).float()
-        self.base = torch.from_numpy(base_weights(settings, held))
-        self.known = torch.isfinite(self.features).all(-1).any(-1).numpy()
+        self.base = torch.from_numpy(base_book(settings, held))
+        self.known = torch.isfinite(self.features).all(-1).numpy()
         self.symbols = len(held.symbols)
         self.missing = (
             f"no features are known in its {{part}}, since they look back {settings.features.lookback} bars; cut the tasks with "
@@ -239,13 +279,15 @@ class TiltInputs:
         return {}
 
     def along(self, rows: Tensor, cut: np.ndarray, universe: np.ndarray | None) -> tuple[Tensor, Tensor]:
-        """Features (B, T, A, F) and base weights (B, T, A); see `Inputs.along`."""
+        """Features (B, T, A, F) and the base (B, T, A, 3); see `Inputs.along`."""
         if universe is None:
             return self.features[rows], self.base[rows]
-        # Rescale the base to the small universe, because the policy's weights depend on the number of symbols.
+        # Rescale the base to the small universe, because the policy's weights depend on the number of symbols: there the budgets
+        # add up to what they add up to in all symbols.
         few = rows[:, :, None], torch.from_numpy(universe)[:, None]
-        base = self.base[few]
-        return self.features[few], base / base.sum(-1, keepdim=True).clamp(min=1e-12)
+        base, whole = self.base[few], self.base[rows][..., 1].sum(-1)
+        scale = whole / base[..., 1].sum(-1).clamp(min=1e-12)
+        return self.features[few], base * scale[..., None, None]
 
 
 class PolicyStrategy(LearnedStrategy, file="strategy.json", settings=PolicySettings):
@@ -275,7 +317,8 @@ class PolicyStrategy(LearnedStrategy, file="strategy.json", settings=PolicySetti
             raise InputError(f"context is {context}; it must be at least 1")
         self.policy, self.context, self.name, self.seen_until = policy, context, name, seen_until
         base = base_rule(policy.settings)
-        self.warmup = max(policy.settings.features.lookback + context, 0 if base is None else base.warmup)
+        budget = policy.settings.base_window + 1 if policy.settings.tilt == "position" else 0
+        self.warmup = max(policy.settings.features.reach + context, 0 if base is None else base.warmup, budget)
 
     @staticmethod
     def build(settings: PolicySettings) -> Policy:
@@ -333,12 +376,11 @@ class PolicyStrategy(LearnedStrategy, file="strategy.json", settings=PolicySetti
         # In float32 a row would depend, in its last digits, on how many rows are computed at once.
         policy = copy.deepcopy(self.policy).double()
         features = torch.from_numpy(settings.features.compute(grown))
-        base = torch.from_numpy(base_weights(settings, grown))
+        base = torch.from_numpy(base_book(settings, grown))
         device = next(self.policy.parameters()).device
-        band, rate = torch.full_like(base, BASES[settings.base] / len(bars.symbols)), torch.ones_like(base)
-        plan = TensorPlan(
-            base.clone(), band if settings.trades == "band" else None, rate if settings.trades == "rate" else None
-        )
+        aim, _, band = (part.clone() for part in base.unbind(-1))
+        rate = torch.ones_like(aim)
+        plan = TensorPlan(aim, band if settings.trades == "band" else None, rate if settings.trades == "rate" else None)
         # rows before `first` have too few past bars and keep the base
         first = max(held.past, self.context - 1)
         # (rows, A, F, context) -> (rows, context, A, F), without a copy
@@ -347,13 +389,13 @@ class PolicyStrategy(LearnedStrategy, file="strategy.json", settings=PolicySetti
             for row in range(first, len(grown), _CHUNK):
                 rows = slice(row, min(row + _CHUNK, len(grown)))
                 seen = windows[rows.start - self.context + 1 : rows.stop - self.context + 1]
-                chosen = base[rows, None].expand(-1, self.context, -1).to(device)
+                chosen = base[rows, None].expand(-1, self.context, -1, -1).to(device)
                 found = policy(seen.to(device), chosen, last=1)
                 for whole, part in zip(plan, found, strict=True):
                     if whole is not None:
                         whole[rows] = part[:, 0].to(whole)
-        aim, *rest = (None if x is None else x[held.past :].numpy() for x in plan)
-        return Plan(aim, *rest)  # type: ignore[arg-type]
+        wanted, *rest = (None if x is None else x[held.past :].numpy() for x in plan)
+        return Plan(wanted, *rest)  # type: ignore[arg-type]
 
     def save(self, folder: str | Path) -> Path:
         """Write ``strategy.json`` and ``weights.safetensors``."""

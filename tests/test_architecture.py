@@ -45,7 +45,7 @@ ROOMS = {
         "optimal": {"strategy"},
         "ladder": {"optimal"},
         "learned": {"strategy"},
-        "policy": {"strategy", "rules", "networks", "serialization", "learned"},
+        "policy": {"strategy", "rules", "networks", "serialization", "learned", "named"},
         "portfolio": {"strategy", "rules", "serialization", "learned"},
         "blend": {"strategy", "serialization", "learned"},
         "named": {"strategy", "rules", "limits", "user_file"},

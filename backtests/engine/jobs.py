@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -85,7 +86,7 @@ def run(job: Job, bars: Bars) -> list[list[Piece]]:
     Returns
     -------
     list of list of Piece
-        For the strategy, and its control if that is wanted: a piece for each stretch of the split.
+        For the strategy, and its controls if they are wanted: a piece for each stretch of the split.
 
     Raises
     ------
@@ -104,9 +105,16 @@ def run(job: Job, bars: Bars) -> list[list[Piece]]:
     until = max(task.times[2] for tasks in (training, validation) for task in tasks)
     traders = [_Trader(name, meta.adapt, fingerprint, getattr(meta, "remark", ""), until)]
     if job.control:
-        unadapted = meta.unadapted()
-        traders.append(_Trader(f"{name}, unadapted", lambda _: unadapted, fingerprint, "", until, changes=False))
+        # a learner of another house may have the one control only
+        controls = meta.controls() if hasattr(meta, "controls") else {"unadapted": meta.unadapted()}
+        for kind, control in controls.items():
+            traders.append(_Trader(f"{name}, {kind}", partial(_same, control), fingerprint, "", until, changes=False))
     return [[_trade(trader, bars, *span, job) for span in job.split.tests] for trader in traders]
+
+
+def _same(control: Strategy, bars: Bars) -> Strategy:
+    """What a control adapts to: itself."""
+    return control
 
 
 def _fingerprint(meta: Any) -> str | None:

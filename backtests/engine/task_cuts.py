@@ -25,6 +25,8 @@ class WindowTasks:
         Validation at the end of the known bars: a share of them, or a time such as ``"3Y"``.
     purge : int
         Bars between training and validation.
+    step : int or None
+        Bars from one window to the next; by default `query`. With fewer, windows overlap, and there are more of them.
     """
 
     support: int = 60
@@ -32,6 +34,7 @@ class WindowTasks:
     warmup: int | None = None
     validation: float | str = 0.25
     purge: int = 5
+    step: int | None = None
 
     def __call__(self, known: Bars) -> tuple[TaskSet, TaskSet]:
         """The (training, validation) tasks of `known`.
@@ -41,7 +44,7 @@ class WindowTasks:
         InputError
             When there are too few bars for either.
         """
-        tasks = TaskSet.from_windows(known, support=self.support, query=self.query, warmup=self.warmup)
+        tasks = TaskSet.from_windows(known, support=self.support, query=self.query, step=self.step, warmup=self.warmup)
         return tasks.split(validation_start(known, self.validation), purge=self.purge, embargo=0)
 
 

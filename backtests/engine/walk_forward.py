@@ -99,7 +99,8 @@ def walk_forward(
     tasks : callable, optional
         From the bars known at a fold to (training, validation) tasks; by default ``WindowTasks()``.
     controls : bool
-        Whether each learner is also run without adaptation, as "NAME, unadapted".
+        Whether each learner is also run without adaptation, as "NAME, unadapted", and as what other controls it has, such as
+        "NAME, memory cleared".
     seeds : sequence of int, optional
         Train each learner once per seed, as "NAME, seed 1"; by default with the seed that it has.
     regimes : RegimePath, optional

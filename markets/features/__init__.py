@@ -1,6 +1,7 @@
 """Causal features of market data: built-in and user-defined."""
 
 from markets.features.composition import Features
+from markets.features.earned import Earned
 from markets.features.external import External
 from markets.features.fold import FeatureStream
 from markets.features.known_units import Exogenous, UnitReturn
@@ -24,6 +25,7 @@ __all__ = [
     "Calendar",
     "Custom",
     "Drawdown",
+    "Earned",
     "Exogenous",
     "External",
     "FeatureStream",

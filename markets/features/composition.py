@@ -129,6 +129,21 @@ class Features:
         return lookback(self.parts)
 
     @property
+    def reach(self) -> int:
+        """Number of own bars before a row that its features depend on; see `Part.reach`."""
+        return max(part.reach for part in self.parts)
+
+    def without_memory(self) -> Features:
+        """The features that are no memory (`Part.remembers`).
+
+        Raises
+        ------
+        InputError
+            When there are none.
+        """
+        return Features(tuple(part for part in self.parts if not part.remembers))
+
+    @property
     def needs(self) -> set[str]:
         """What the features read besides the closes: names of fields, and ``"index"`` for the bar times."""
         return needs(self.parts)

@@ -38,10 +38,13 @@ class Part:
         Name of the class in column names and saved models: ``volatility_ratio`` for ``VolatilityRatio``.
     by_function : bool
         Whether the feature is computed by a function of whole panels rather than by the fold.
+    remembers : bool
+        Whether it is a memory: what a policy without a memory does not read.
     """
 
     kind: str = field(init=False, repr=False)  # a field, so that saved models store it along with the parameters
     by_function: ClassVar[bool] = False
+    remembers: ClassVar[bool] = False
     kinds: ClassVar[dict[str, type[Part]]] = {}
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
@@ -74,6 +77,11 @@ class Part:
     def lookback(self) -> int:
         """Number of own bars that a symbol needs before the first one on which the feature is defined."""
         return max(self._parameters.values(), default=0)
+
+    @property
+    def reach(self) -> int:
+        """Number of own bars before a row that its value depends on; more than `lookback` if it is defined on fewer."""
+        return self.lookback
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from markets.common.kinds import find, register
 from markets.common.progress import visible
 from markets.common.statistics import RESOLUTION
 from metalearner.objective import Log, Objective, TaskSampler
+from metalearner.objectives.across import Across
 from metalearner.objectives.pathwise import Pathwise
 from metalearner.training.algorithm import Algorithm
 from metalearner.training.config import Training
@@ -211,6 +212,10 @@ class MetaPolicy(ABC):
     @abstractmethod
     def unadapted(self) -> Any:
         """The strategy or agent without adaptation, the control in comparisons."""
+
+    def controls(self) -> dict[str, Any]:
+        """All strategies or agents to compare with, by what they are: ``unadapted``, and what a subclass adds."""
+        return {"unadapted": self.unadapted()}
 
     @abstractmethod
     def evaluate(self, tasks: TaskSet) -> np.ndarray:
@@ -410,9 +415,10 @@ class MetaLearner(ABC):
 
         Parameters
         ----------
-        tasks, validation : TaskSet or callable
-            Market tasks, or a factory of gymnasium environments (`metalearner.environments`). Validation is used for early
-            stopping, hyperparameter selection and shrinkage of the tilt. Learners without meta-training ignore `tasks`.
+        tasks, validation : TaskSet, Across or callable
+            Market tasks, of one universe or across several, or a factory of gymnasium environments
+            (`metalearner.environments`). Validation is used for early stopping, hyperparameter selection and shrinkage of the
+            tilt. Learners without meta-training ignore `tasks`.
         checkpoint : path, optional
             File for the state of the training.
         resume : bool
@@ -440,6 +446,8 @@ class MetaLearner(ABC):
         UserWarning
             When there are too few validation tasks to test the tilt, so that the base will be held.
         """
+        if self.trains and self.training.on_validation:
+            tasks = _together(tasks, validation)
         with torch.random.fork_rng(devices=[]):  # seed the initial weights without changing the caller's random state
             torch.manual_seed(self.training.seed)
             policy: Any = self.objective.policy(self.policy, tasks if self.trains else validation).eval()
@@ -464,12 +472,12 @@ class MetaLearner(ABC):
         meta = self.deploy(trained, selected, seen_until(*([tasks] if self.trains else []), validation), history)
         meta.tilt_test = tested
         judged_on = tasks if self.trains else validation
-        meta.trained_on = TrainingBars.of(judged_on.bars) if isinstance(judged_on, TaskSet) else None
+        meta.trained_on = TrainingBars.of(judged_on.bars) if isinstance(judged_on, TaskSet | Across) else None
         return meta
 
     def _split(self, validation: Any) -> tuple[Any, Any]:
         """Validation tasks for selection, and those for testing the tilt (None in environments, where there is no base)."""
-        if self.training.evidence is None or not isinstance(validation, TaskSet):
+        if self.training.evidence is None or not isinstance(validation, TaskSet | Across):
             return validation, None
         choosing, judging = _halves(validation)
         if len(judging) < 2:
@@ -538,16 +546,26 @@ def select_shrinkage(
     return replace(test, share=float(policy.shrink))
 
 
-def _halves(validation: TaskSet) -> tuple[TaskSet, TaskSet]:
+def _halves(validation: TaskSet | Across) -> tuple[Any, Any]:
     """Earlier tasks, to select the weights, and later ones, to test the tilt; reusing the first would bias the test."""
+    if isinstance(validation, Across):
+        return validation.map(lambda tasks: _halves(tasks)[0]), validation.map(lambda tasks: _halves(tasks)[1])
     half = (len(validation) + 1) // 2
     choosing = TaskSet(validation.tasks[:half])
     return choosing, TaskSet(validation.tasks[half:]) if len(validation) > 1 else choosing
 
 
+def _together(tasks: Any, validation: Any) -> Any:
+    """Training and validation tasks in one set; in environments they are sampled from the same source already."""
+    if isinstance(tasks, Across):
+        pairs = zip(tasks.universes, validation.universes, strict=True)
+        return Across(tuple(replace(one, tasks=_together(one.tasks, other.tasks)) for one, other in pairs))
+    return replace(tasks, tasks=tasks.tasks + validation.tasks) if isinstance(tasks, TaskSet) else tasks
+
+
 def seen_until(*sets: Any) -> pd.Timestamp | None:
     """Last bar of any task; None for environments."""
-    if not all(isinstance(tasks, TaskSet) for tasks in sets):
+    if not all(isinstance(tasks, TaskSet | Across) for tasks in sets):
         return None
     return max(task.times[2] for tasks in sets for task in tasks)
 

@@ -57,6 +57,11 @@ class EnsemblePolicy(MetaPolicy, kind="ensemble"):
     def unadapted(self) -> Blend:
         return Blend([m.unadapted() for m in self.members], f"{self.name}, unadapted")
 
+    def controls(self) -> dict[str, Blend]:
+        """Each kind of control that the members have, blended."""
+        each = [member.controls() for member in self.members]
+        return {kind: Blend([controls[kind] for controls in each], f"{self.name}, {kind}") for kind in each[0]}
+
     def evaluate(self, tasks: TaskSet) -> np.ndarray:
         """Mean over the members of their own utilities, shape (len(tasks),); not the utility of the blend."""
         return np.mean([m.evaluate(tasks) for m in self.members], axis=0)

@@ -114,9 +114,9 @@ class AdaptiveRisk(MetaLearner):
         By default of the variance, with costs charged from the first step on. To learn how much to hold, give
         ``Pathwise(utility=CertaintyEquivalent(5), symbols=0, ...)`` and a policy with exposure ``target``.
     training : Training
-        By default with few tasks a step and a weight decay of 1: Adam moves a parameter by its gradient's mean over its size, which
-        is as large as tasks differ, so decay holds it at that ratio. What the tasks do not agree on stays near zero, where the
-        policy is the textbook's.
+        By default with few tasks a step and a weight decay of 1: Adam moves a parameter by its gradient's mean over its size,
+        which is as large as tasks differ, so decay holds it at that ratio. What the tasks do not agree on stays near zero, where
+        the policy is the textbook's; so nothing is selected on validation tasks, and they, the latest, are trained on too.
     context : int
         Bars of each path before the first that counts, in which its first portfolio is bought.
 
@@ -130,7 +130,15 @@ class AdaptiveRisk(MetaLearner):
     objective: Any = field(default_factory=_charged_at_once)
     training: Training = field(
         default_factory=lambda: Training(
-            steps=150, batch=4, learning_rate=0.03, weight_decay=1.0, schedule="cosine", evaluate_every=50, keep="last"
+            steps=150,
+            batch=4,
+            learning_rate=0.03,
+            weight_decay=1.0,
+            schedule="cosine",
+            evaluate_every=50,
+            keep="last",
+            evidence=None,
+            on_validation=True,
         )
     )
     context: int = 5
@@ -159,9 +167,12 @@ class AdaptiveRisk(MetaLearner):
             replace(self.policy, adapts=False), self.objective, self.training, self.context, f"{self.name}, unadapted"
         )
         fitted = control.fit(tasks, validation, checkpoint=beside, **options)
-        bars = validation.bars.with_past()
-        last = bars.index.searchsorted(meta.seen_until, side="right")
-        meta.control = PortfolioStrategy(fitted.policy, fitted.name, meta.seen_until).frozen_at(bars.rows(0, last))
+        meta.control = PortfolioStrategy(fitted.policy, fitted.name, meta.seen_until)
+        if (
+            isinstance(validation, TaskSet) and meta.seen_until is not None
+        ):  # across universes it is known only at use which one is traded
+            bars = validation.bars.with_past()
+            meta.control = meta.control.frozen_at(bars.rows(0, bars.index.searchsorted(meta.seen_until, side="right")))
         return meta
 
     def deploy(

@@ -5,13 +5,17 @@ with what was observed of the regime. No parameters change at adaptation (Duan e
 reinforcement learning", arXiv 1611.02779)::
 
     maximise over θ   E_task [ utility over the query | memory of what came before ]
+
+What adapting was worth is the difference to a policy without it. One that was trained with a memory and then robbed of it is no
+fair control, since it was never asked to do without; so a learner can train the same policy without a memory beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,15 +23,23 @@ from torch import Tensor, nn
 
 from markets import InputError, TaskSet
 from markets.accounting.differentiable import TensorPlan
-from metalearner.learners.base import MetaLearner, MetaPolicy, query_scores
+from metalearner.learners.base import MetaLearner, MetaPolicy, load_meta, query_scores
 from metalearner.objective import TaskSampler
 from metalearner.training.algorithm import Algorithm
-from strategies import Policy
+from strategies import Policy, PolicySettings
 from strategies.networks import named_params
 
 
 class InContext(MetaPolicy, kind="rl2"):
-    """A policy that adapts through its memory."""
+    """A policy that adapts through its memory.
+
+    Attributes
+    ----------
+    control : InContext or None
+        The same policy trained without a memory, if the learner trained one.
+    """
+
+    control: InContext | None = None
 
     def adapt(self, task: Any) -> Any:
         """The policy as a strategy or agent, with unchanged weights: it reads the recent bars itself.
@@ -46,16 +58,49 @@ class InContext(MetaPolicy, kind="rl2"):
         return self._deploy(self.policy, self.name)
 
     def unadapted(self) -> Any:
-        """The same weights, with the memory cleared at every bar."""
-        return self._deploy(self.policy, f"{self.name}, unadapted", context=1)
+        """The control: the policy that was trained without a memory; if none was, `cleared` under this name."""
+        name = f"{self.name}, unadapted"
+        if self.control is not None:
+            return self.control._deploy(self.control.policy, name, context=1)
+        return self._deploy(self.policy, name, context=1)
+
+    def cleared(self) -> Any:
+        """The same weights, with the memory cleared at every bar. It shows what the memory does, and is no fair control."""
+        return self._deploy(self.policy, f"{self.name}, memory cleared", context=1)
+
+    def controls(self) -> dict[str, Any]:
+        remembers = self.policy.settings.memory != "none"
+        return super().controls() | ({"memory cleared": self.cleared()} if self.control and remembers else {})
+
+    def shrunk(self, share: float, name: str) -> InContext:
+        other = super().shrunk(share, name)
+        assert isinstance(other, InContext)
+        if self.control is not None:
+            other.control = self.control.shrunk(share, self.control.name)
+        return other
 
     def evaluate(self, tasks: TaskSet) -> np.ndarray:
         """Utility per bar on each query; the memory runs through the support and continues in the query."""
         return self._scores(self.policy, tasks)
 
     def evaluate_unadapted(self, tasks: TaskSet) -> np.ndarray:
-        """Utility per bar on each query, with the memory cleared at every bar."""
+        """Utility per bar on each query: of the policy trained without a memory, if there is one, else with it cleared."""
+        if self.control is not None:
+            return self.control.evaluate(tasks)
         return self._scores(_Forgetful(self.policy), tasks)
+
+    def _save_more(self, folder: Path) -> None:
+        if self.control is not None:
+            self.control.save(folder / "control")
+
+    def _config(self) -> dict[str, Any]:
+        return {"control": self.control is not None}
+
+    def _restore(self, config: dict[str, Any], folder: Path) -> None:
+        if config.get("control"):  # models of earlier versions do not say
+            control = load_meta(folder / "control")
+            assert isinstance(control, InContext)
+            self.control = control
 
     def _scores(self, policy: Any, tasks: TaskSet) -> np.ndarray:
         sampler = self.objective.sampler(tasks, policy, tasks[0].cut - tasks[0].start)
@@ -110,16 +155,43 @@ class RL2(MetaLearner):
     deployed : int
         Bars of memory of the deployed strategy; 0 uses `context`. Set it when `context` is 1 because training tasks are
         evaluated from their first bar.
+    control : {"cleared", "trained"}
+        What `MetaPolicy.unadapted` is. ``trained``: the same policy trained without a memory on the same tasks, which takes a
+        second training. ``cleared``: the trained policy with its memory cleared at every bar.
     """
 
     context: int = 60
     deployed: int = 0
+    control: Literal["cleared", "trained"] = "cleared"
     name: str = "RL2"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.deployed < 0:
             raise InputError(f"{self.name}: deployed is {self.deployed}; it must be at least 0")
+        if self.control not in ("cleared", "trained"):
+            raise InputError(f"{self.name}: control is {self.control!r}; use cleared or trained")
+
+    def fit(self, tasks: Any, validation: Any, *, checkpoint: str | Path | None = None, **options: Any) -> MetaPolicy:
+        """Train the policy, and its control after it; arguments as for `MetaLearner.fit`.
+
+        The control has its own checkpoint, with ``-control`` appended to the file's stem.
+        """
+        meta = super().fit(tasks, validation, checkpoint=checkpoint, **options)
+        if self.control == "trained" and isinstance(meta, InContext):
+            place = None if checkpoint is None else Path(checkpoint).with_stem(f"{Path(checkpoint).stem}-control")
+            control = self.without_memory().fit(tasks, validation, checkpoint=place, **options)
+            assert isinstance(control, InContext)
+            meta.control = control
+        return meta
+
+    def without_memory(self) -> RL2:
+        """The learner of the control: the same policy, objective and training, without a memory and features that are one."""
+        head = "plain" if self.policy.head == "hyper" else self.policy.head  # only a memory can write weights
+        policy = replace(self.policy, memory="none", head=head)
+        if isinstance(policy, PolicySettings):
+            policy = replace(policy, features=policy.features.without_memory())
+        return RL2(policy, self.objective, self.training, context=self.context, name=f"{self.name}, memoryless")
 
     def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> Algorithm:
         return QueryUtility(policy, sampler)

@@ -1,5 +1,6 @@
 """Objectives: utility of the simulated account (`Pathwise`), or reward in gymnasium environments (`PPO`, `REINFORCE`)."""
 
+from metalearner.objectives.across import Across, KnownAcross, Universe
 from metalearner.objectives.pathwise import CostCurriculum, Pathwise
 from metalearner.objectives.policy_gradient import PPO, REINFORCE
 from metalearner.objectives.risk import CertaintyEquivalent, ExpectedShortfall, MinimumVariance, TargetVolatility
@@ -16,17 +17,20 @@ from metalearner.objectives.utilities import (
 __all__ = [
     "PPO",
     "REINFORCE",
+    "Across",
     "CertaintyEquivalent",
     "CostCurriculum",
     "DifferentialSharpe",
     "DrawdownPenalised",
     "ExpectedShortfall",
     "HeldRisk",
+    "KnownAcross",
     "LogWealth",
     "MeanVariance",
     "MinimumVariance",
     "Pathwise",
     "PowerUtility",
     "TargetVolatility",
+    "Universe",
     "Utility",
 ]

@@ -23,6 +23,7 @@ from markets.common.kinds import find
 from markets.common.statistics import bars_per_year
 from markets.regimes.base import market_returns
 from metalearner.objective import Objective, Part, TaskBatch, TaskSampler
+from metalearner.objectives.across import Across, AcrossSampler, Universe
 from metalearner.objectives.utilities import MeanVariance, Utility
 from strategies.learned import Inputs, LearnedStrategy, kind_of, load_learned
 from strategies.networks import Parameters, call, stacked_names
@@ -116,14 +117,28 @@ class Pathwise(Objective):
         if self.symbols < 0 or self.truncate < 0:
             raise InputError("objective: symbols and truncate must be at least 0")
 
-    def sampler(self, tasks: TaskSet, policy: Any, context: int, support: int = 0) -> WindowSampler:
-        """A `WindowSampler` on `tasks`; parameters as for `Objective.sampler`.
+    def sampler(
+        self, tasks: TaskSet | Across, policy: Any, context: int, support: int = 0
+    ) -> WindowSampler | AcrossSampler:
+        """A `WindowSampler` on `tasks`, or one for each universe; parameters as for `Objective.sampler`.
 
         Raises
         ------
         InputError
-            When `tasks` is not a `TaskSet`, or is empty, or has too few bars.
+            When `tasks` is neither a `TaskSet` nor `Across` universes, or is empty, or has too few bars.
         """
+        if isinstance(tasks, Across):
+            return AcrossSampler(
+                [self._of(each)._windows(each.tasks, policy, context, support) for each in tasks.universes]
+            )
+        return self._windows(tasks, policy, context, support)
+
+    def _of(self, universe: Universe) -> Pathwise:
+        """The objective with the costs and the account of a universe."""
+        costs = self.costs if universe.costs is None else Costs.parse(universe.costs)
+        return replace(self, costs=costs, execution=universe.execution or self.execution)
+
+    def _windows(self, tasks: TaskSet, policy: Any, context: int, support: int) -> WindowSampler:
         if not isinstance(tasks, TaskSet) or not len(tasks):
             what = "no tasks" if isinstance(tasks, TaskSet) else f"{type(tasks).__name__}"
             raise InputError(f"Pathwise needs a TaskSet with at least one task, not {what}; see TaskSet.from_regimes")
@@ -270,6 +285,7 @@ class WindowSampler(TaskSampler):
         }
         self.unit = torch.from_numpy(_units(objective, held, cuts, context))
         self._cuts = {"support": begin, "query": cuts}
+        self.known = self.reads.known[np.minimum(cuts, len(held) - 1)]
         self.identity = f"{held.hash} {starts.tolist()} {cuts.tolist()} {stops.tolist()} {context} {support}"
 
     def __len__(self) -> int:
@@ -277,7 +293,7 @@ class WindowSampler(TaskSampler):
 
     def sample(self, rng: np.random.Generator, tasks: int, progress: float) -> WindowBatch:
         which = rng.choice(len(self), size=min(tasks, len(self)), replace=False)
-        universe = _universes(rng, len(which), self.reads.symbols, self.objective.symbols)
+        universe = _universes(rng, self.known[which], self.objective.symbols)
         return WindowBatch(which, universe, self.objective.curriculum(progress), progress=progress)
 
     def all_tasks(self) -> WindowBatch:
@@ -402,14 +418,15 @@ def _volatility(bars: Bars, cuts: np.ndarray, context: int) -> np.ndarray:
 
 def _check_known(reads: Inputs, tasks: TaskSet) -> None:
     """Refuse a task in whose support or query nothing is known: it would be trained on as if something were."""
+    some = np.asarray(reads.known.any(axis=1))
     for number, task in enumerate(tasks):
         for part, first, last in (("support", task.start, task.cut), ("query", task.cut, task.stop)):
-            if last > first and not reads.known[first:last].any():
+            if last > first and not some[first:last].any():
                 raise InputError(f"task {number}, from {task.times[0]}: {reads.missing.format(part=part)}")
 
 
-def _universes(rng: np.random.Generator, paths: int, symbols: int, few: int) -> np.ndarray | None:
-    """A random `few` of the symbols for each path, shape (paths, few)."""
-    if few <= 0 or few >= symbols:
+def _universes(rng: np.random.Generator, known: np.ndarray, few: int) -> np.ndarray | None:
+    """A random `few` of the symbols for each path, shape (paths, few); others than the known ones only if these are too few."""
+    if few <= 0 or few >= known.shape[1]:
         return None
-    return np.sort(rng.random((paths, symbols)).argsort(axis=1)[:, :few], axis=1)
+    return np.sort((rng.random(known.shape) + ~known).argsort(axis=1)[:, :few], axis=1)

@@ -39,6 +39,9 @@ class Training:
     keep : {"best", "last"}
         Weights to return: the best on validation, or the final ones. Use ``last`` where new tasks can be sampled without
         limit, because there the best validation score is mostly noise.
+    on_validation : bool
+        Whether to train on the validation tasks too, which are the latest. Only where nothing is selected on them: `keep` is
+        ``last`` and `evidence` None.
     seed : int
         Seed of the initial weights and of every training step.
     device : {"auto", "cpu", "cuda"}
@@ -64,6 +67,7 @@ class Training:
     patience: int = 0
     evidence: float | None = 1.0
     keep: str = "best"
+    on_validation: bool = False
     seed: int = 0
     device: str = "auto"
     threads: int = 1
@@ -86,6 +90,11 @@ class Training:
             raise InputError(f"training: schedule {self.schedule!r} is unknown; use constant, cosine or linear")
         if self.keep not in ("best", "last"):
             raise InputError(f"training: keep {self.keep!r} is unknown; use best or last")
+        if self.on_validation and (self.keep != "last" or self.evidence is not None):
+            raise InputError(
+                "training: on_validation trains on the tasks that select the weights and test the tilt; set keep='last' and "
+                "evidence=None with it"
+            )
         if self.device not in ("auto", "cpu", "cuda"):
             raise InputError(f"training: device {self.device!r} is unknown; use auto, cpu or cuda")
         if self.device == "cuda" and not torch.cuda.is_available():

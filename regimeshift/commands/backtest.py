@@ -29,8 +29,10 @@ class Backtest(TradingOptions, DataOptions):
     )
     """Rules: all, or any of equal_weight, buy_and_hold, inverse_volatility:WINDOW, momentum:WINDOW, momentum_blend:WINDOW,
     cross_sectional_momentum:WINDOW:SKIP, winners_minus_losers:WINDOW:SKIP, reversal, residual_momentum:WINDOW:SKIP,
-    moving_average_cross:FAST:SLOW, donchian:WINDOW, volatility_target:PERCENT:HALFLIFE, pairs:WINDOW:PAIRS,
-    minimum_variance:WINDOW, risk_parity:WINDOW, maximum_sharpe:WINDOW, regime_gated:YEAR, random_weights:SEED:WINDOW,
+    trend_following:WINDOW:HALFLIFE, moving_average_cross:FAST:SLOW, donchian:WINDOW, volatility_target:PERCENT:HALFLIFE,
+    pairs:WINDOW:PAIRS, minimum_variance:WINDOW, minimum_variance_ewma:HALFLIFE:WINDOW, minimum_variance_expanding:WINDOW,
+    minimum_variance_ledoit_wolf:WINDOW, minimum_variance_regime:HALFLIFE:CORRELATION:WINDOW, minimum_variance_pool:WINDOW,
+    risk_parity:WINDOW, maximum_sharpe:WINDOW, regime_gated:YEAR, random_weights:SEED:WINDOW,
     my_file.py:MyStrategy. Windows are in bars, and have defaults that suit the bars."""
     start: Annotated[str | None, tyro.conf.arg(aliases=("--from",))] = None
     """Start of the test, such as 2008 or 2008-01-31; earlier bars are used as warm-up and for training.

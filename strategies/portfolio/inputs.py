@@ -21,8 +21,8 @@ class PortfolioInputs:
 
     Attributes
     ----------
-    known : ndarray of bool, shape (T,)
-        Rows of ``bars.with_past()`` at which some symbol takes part.
+    known : ndarray of bool, shape (T, A)
+        Whether a symbol takes part at the rows of ``bars.with_past()``.
     symbols : int
     missing : str
         Why nothing is known in the ``{part}`` of a task, and what to do.
@@ -34,8 +34,8 @@ class PortfolioInputs:
         self._follows = settings.adapts or settings.follows
         self.estimates: Estimates = estimate(held, settings.pool)
         last = self.estimates.before(np.arange(len(held)))
-        some = np.append(self.estimates.known.any(axis=1), np.zeros(1, dtype=bool))  # before the first decision
-        self.known, self.symbols = some[last], len(held.symbols)
+        known = np.vstack([self.estimates.known, np.zeros((1, len(held.symbols)), dtype=bool)])  # none before the first
+        self.known, self.symbols = known[last], len(held.symbols)
         self.missing = (
             f"no symbol takes part in its {{part}}, since that needs {settings.fewest} closes and a volatility; cut the tasks "
             f"with TaskSet.from_windows(..., warmup={settings.fewest}), or more"

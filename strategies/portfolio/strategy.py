@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from markets import Bars, InputError, Plan
+from markets.bars.time_spans import moment
 from strategies import serialization as saving
 from strategies.learned import LearnedStrategy
 from strategies.portfolio.estimates import Estimates, estimate
@@ -40,7 +41,8 @@ class PortfolioStrategy(LearnedStrategy, file="portfolio.json", settings=Portfol
     seen_until : Timestamp, optional
         Last bar used to train or select the weights. Results up to this bar are in sample.
     frozen : Estimates, optional
-        The one decision row whose estimates are always taken, for a policy that does not adapt; `adapt` takes them from bars.
+        The one decision row whose estimates are always taken, for a policy that does not adapt; see `frozen_at`. Without it they
+        are those at `seen_until`, if the bars that are planned hold a history up to there.
 
     Raises
     ------
@@ -129,9 +131,7 @@ class PortfolioStrategy(LearnedStrategy, file="portfolio.json", settings=Portfol
         """The decisions that hold at the visible rows, which of them at each (−1 for none), and what is listed there."""
         settings, frozen = self.policy.settings, self.frozen
         if frozen is None and not settings.adapts:
-            raise InputError(
-                f"{self.name}: it has no estimates; take them from bars first, by strategy.frozen_at(bars)"
-            )
+            frozen = self._before(bars)
         if frozen is not None and frozen.symbols != bars.symbols:
             raise InputError(
                 f"{self.name}: its estimates are of other symbols than {bars.name} has; adapt it to bars first"
@@ -150,6 +150,20 @@ class PortfolioStrategy(LearnedStrategy, file="portfolio.json", settings=Portfol
                 )
         return Decisions(*(torch.cat(each) for each in zip(*parts, strict=True))), which, bars.listed
 
+    def _before(self, bars: Bars) -> Estimates:
+        """The estimates at `seen_until`, from the history of `bars`."""
+        held, rows = bars.with_past(), 0
+        if self.seen_until is not None:
+            until = moment(f"{self.name}: seen_until", self.seen_until, held.index.tz)
+            rows = int(held.index.searchsorted(until, side="right"))
+        if rows < self.policy.settings.pool.shortest:
+            raise InputError(
+                f"{self.name}: it has no estimates; take them from bars first, by strategy.frozen_at(bars)"
+            )
+        frozen = self.frozen_at(held.rows(0, rows)).frozen
+        assert frozen is not None
+        return frozen
+
     def adapted(self, bars: Bars) -> pd.DataFrame:
         """What was adapted, one row for each decision in the visible bars.
 
@@ -164,8 +178,8 @@ class PortfolioStrategy(LearnedStrategy, file="portfolio.json", settings=Portfol
         decisions, which, _ = self._decisions(bars)
         first = np.flatnonzero((which >= 0) & np.append(True, which[1:] != which[:-1]))
         rows, pool = which[first], self.policy.settings.pool
-        alone = self.frozen is not None and not self.policy.settings.follows
-        state = self.frozen.state if alone and self.frozen else estimate(bars, pool, bars.past).state
+        moves = self.policy.settings.adapts or self.policy.settings.follows
+        state = estimate(bars, pool, bars.past).state if moves else (self.frozen or self._before(bars)).state
         gates = decisions.volatility_gate.numpy()[rows], decisions.correlation_gate.numpy()[rows]
         weights = decisions.weights.numpy()[rows]
         gross = np.abs(weights).sum(axis=1)

@@ -1,7 +1,6 @@
-"""Portfolios by skfolio's optimisers, refitted every month: minimum variance, hierarchical risk parity and maximum Sharpe
-ratio.
+"""Portfolios by skfolio's optimisers, refitted every month: hierarchical risk parity and maximum Sharpe ratio.
 
-All are long-only and fully invested, on sample moments of the simple returns of a window (`strategies.rules.refitted`).
+Both are long-only and fully invested, on sample moments of the simple returns of a window (`strategies.rules.refitted`).
 Weights found once are kept by the content of the window, so that planning again with more or fewer bars costs nothing. A
 singular covariance, as of fewer bars than symbols, is replaced by the nearest one that is not.
 """
@@ -15,7 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from strategies.rules.refitted import Refitted
+from strategies.rules.minimum_variance import least_variance
+from strategies.rules.refitted import Refitted, moving
 from strategies.rules.schedule import Period
 
 _KEPT = 20_000  # fits; 1,700 years of months
@@ -23,7 +23,7 @@ _FOUND: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
 
 
 class Optimised(Refitted):
-    """Base class of the three.
+    """Base class of the two.
 
     Parameters
     ----------
@@ -43,32 +43,19 @@ class Optimised(Refitted):
 
     def held(self, past: np.ndarray, period: np.ndarray, live: np.ndarray) -> np.ndarray:
         returns = past[1:] / past[:-1] - 1
-        if returns.shape[1] == 1:
-            return np.ones(1)
-        returns /= np.median(
-            returns.std(axis=0)
-        )  # a solver's tolerance is absolute, and variances of minutes are below it
-        return _remembered(self.name, returns, self.weights)
+        std = returns.std(axis=0)
+        chosen = moving(std)
+        if chosen.sum() < 2:
+            return np.where(chosen.any(), chosen, 1 / len(chosen))
+        # a solver's tolerance is absolute, and variances of minutes are below it
+        found = _remembered(self.name, returns[:, chosen] / np.median(std[chosen]), self.weights)
+        weights = np.zeros(len(std))
+        weights[chosen] = found
+        return weights
 
     def weights(self, returns: np.ndarray) -> np.ndarray:
         """Optimal weights of n symbols, at least 2, from their returns of shape (window, n)."""
         raise NotImplementedError
-
-
-class MinimumVariance(Optimised):
-    """The long-only portfolio of least variance (Markowitz, "Portfolio selection", Journal of Finance 1952).
-
-    ``min wᵀ Σ w`` over ``w ≥ 0, Σᵢ wᵢ = 1``, with Σ the sample covariance of the window. It needs no expected returns, and
-    the bound on weights works like shrinkage of Σ (Jagannathan and Ma, "Risk reduction in large portfolios: why imposing the
-    wrong constraints helps", Journal of Finance 2003). By skfolio's ``MeanRisk``. See `Optimised` for the parameters.
-    """
-
-    name = "minimum variance"
-
-    def weights(self, returns: np.ndarray) -> np.ndarray:
-        from skfolio.optimization import MeanRisk
-
-        return MeanRisk().fit(returns).weights_
 
 
 class RiskParity(Optimised):
@@ -105,7 +92,7 @@ class MaximumSharpe(Optimised):
         from skfolio.optimization import MeanRisk, ObjectiveFunction
 
         if not (returns.mean(axis=0) > 0).any():
-            return MinimumVariance().weights(returns)
+            return least_variance(np.cov(returns.T))
         return MeanRisk(objective_function=ObjectiveFunction.MAXIMIZE_RATIO).fit(returns).weights_
 
 

@@ -4,11 +4,13 @@ the next fit.
 The window is of the market: its last sessions (`Bars.sessions`), at each of which a symbol has its last known close. So
 returns of all symbols are over the same times. Over a gap a symbol has one return, at its end. A fit sees the symbols that
 are listed, had a close before the window, have closes on at least half of it, and moved. The fit depends on the window alone,
-so a row of the plan is the same wherever the bars begin.
+so a row of the plan is the same wherever the bars begin. A rule may read more sessions than those of the window, as many as its
+memory; a symbol that was listed within them has no prices before.
 """
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from itertools import pairwise
 
@@ -18,6 +20,8 @@ from markets import Bars, InputError, Plan
 from strategies.rules.schedule import DAYS, Period, check_period, period_starts
 from strategies.rules.simple import shared
 from strategies.strategy import Strategy
+
+_PEGGED = 0.01  # of the median volatility
 
 
 class Refitted(Strategy):
@@ -29,6 +33,8 @@ class Refitted(Strategy):
         Returns of the market in a fit; at least 2.
     every : {"day", "week", "month", "quarter", "year"}
         Calendar period between fits.
+    memory : float
+        Returns of the market that a fit reads if there are as many, if that is more than `window`; infinite for all.
 
     Raises
     ------
@@ -36,12 +42,14 @@ class Refitted(Strategy):
         When `window` or `every` is out of range.
     """
 
-    def __init__(self, window: int, every: Period):
+    def __init__(self, window: int, every: Period, memory: float = 0):
         if window < 2:
             raise InputError(f"{self.name}: window is {window}; it must be at least 2 bars")
         check_period(self.name, every)
         self.window, self.every = window, every
-        self.warmup = window + DAYS[every]
+        self.memory = max(window, memory)
+        # what goes back to the first bar held has no warm-up after which nothing earlier counts
+        self.warmup = (int(self.memory) if np.isfinite(self.memory) else window) + DAYS[every]
 
     @abstractmethod
     def held(self, past: np.ndarray, period: np.ndarray, live: np.ndarray) -> np.ndarray:
@@ -49,8 +57,9 @@ class Refitted(Strategy):
 
         Parameters
         ----------
-        past : ndarray of shape (window + 1, n)
-            Prices up to the first bar of the period.
+        past : ndarray of shape (K + 1, n)
+            Prices up to the first bar of the period, with K from `window` to the memory; NaN before a symbol's first close,
+            which is before the last `window` returns.
         period : ndarray of shape (R, n)
             Prices of the period, from its first bar on. Row r of the weights may use rows up to r.
         live : ndarray of bool, shape (R, n)
@@ -73,15 +82,31 @@ class Refitted(Strategy):
         starts = starts[max(int(starts.searchsorted(bars.past, side="right")) - 1, 0) :]
         aim = self.unfitted(listed)
         for first, last in pairwise([*starts, len(whole)]):
-            rows = sessions[: sessions.searchsorted(first, side="right")][-self.window - 1 :]
+            until = sessions[: sessions.searchsorted(first, side="right")]
+            rows = until[-self.window - 1 :]
             if len(rows) <= self.window:
                 continue
-            past = marks[rows]
-            known = listed[first] & np.isfinite(past[0])
+            recent = marks[rows]
+            known = listed[first] & np.isfinite(recent[0])
             known &= closes[rows[1:]].sum(axis=0) >= self.window / 2
-            known &= np.ptp(past, axis=0) > 1e-8 * past[-1]
+            known &= np.ptp(recent, axis=0) > 1e-8 * recent[-1]
             if known.any():
+                past = recent if self.memory == self.window else marks[until[-int(min(self.memory, len(until))) - 1 :]]
                 live = listed[first:last, known]
                 aim[first:last] = 0.0
                 aim[first:last, known] = self.held(past[:, known], marks[first:last, known], live) * live
         return Plan(aim[bars.past :])
+
+
+def moving(std: np.ndarray) -> np.ndarray:
+    """Symbols that move, by their standard deviations (..., n): those of at least a hundredth of the median of those above zero.
+
+    A price that is fixed, or fixed to another but for rounding, has next to no variance, and would be all of a portfolio that
+    weighs by risk. Of the futures the least volatile, on short rates, has a thirtieth of the median. What is not known (NaN)
+    does not move.
+    """
+    above = std > 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # rows in which nothing moves
+        median = np.nanmedian(np.where(above, std, np.nan), axis=-1, keepdims=True)
+    return above & (std >= _PEGGED * median)

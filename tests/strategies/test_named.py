@@ -5,6 +5,7 @@ import samples
 from backtests import walk_forward
 from backtests.engine.lookahead import find_lookahead
 from markets import InputError
+from strategies import PooledCovariance
 from strategies.named import ALL, NAMES, RULES, strategy_from_name
 
 
@@ -16,6 +17,11 @@ def test_windows_that_are_not_given_suit_the_bars():
     assert strategy_from_name("cross_sectional_momentum", year=12).skip == 1
     assert strategy_from_name("cross_sectional_momentum:100", year=252).skip == 21
     assert strategy_from_name("minimum_variance", year=12).window == 60
+    pool = strategy_from_name("minimum_variance_pool")
+    assert pool.covariance == PooledCovariance()
+    assert pool.window == 252
+    assert strategy_from_name("minimum_variance_ewma", volatility=13).covariance.halflife == 13
+    assert strategy_from_name("trend_following", year=12).windows == (1, 3, 6, 12)
     assert strategy_from_name("moving_average_cross", year=12).slow == 10
     assert strategy_from_name("donchian", year=12).window == 2
     assert strategy_from_name("regime_gated", year=252).window == 2520
@@ -38,6 +44,12 @@ def test_windows_that_are_not_given_suit_the_bars():
         ("winners_minus_losers", "winners minus losers 252"),
         ("volatility_target:15:42", "equal weight, volatility 0.15"),
         ("pairs:120:3", "pairs"),
+        ("trend_following:252:20", "trend following 21/63/126/252"),
+        ("minimum_variance_ewma:42", "minimum variance, ewma 42"),
+        ("minimum_variance_expanding", "minimum variance, expanding"),
+        ("minimum_variance_ledoit_wolf:100", "minimum variance, Ledoit–Wolf"),
+        ("minimum_variance_regime:20", "minimum variance, regime adjusted 20/120"),
+        ("minimum_variance_pool", "minimum variance, pool"),
         ("risk_parity:500", "risk parity"),
         ("random_weights:7:100", "random like momentum 100"),
     ],
@@ -92,8 +104,8 @@ def test_none_looks_ahead(name):
 
 
 # What goes back to the first bar held: the account of buy and hold, a position held until a new low, the filter's probabilities,
-# and the random walk.
-ENDLESS = {"buy_and_hold", "donchian", "regime_gated", "random_weights"}
+# the random walk, and what forgets nothing.
+ENDLESS = {"buy_and_hold", "donchian", "regime_gated", "random_weights", "minimum_variance_expanding"}
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in ENDLESS])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markets import Bars, External, Features, InputError
 from markets.features import Calendar, Rank, Return
 from strategies import InverseVolatility, Policy, PolicySettings, PolicyStrategy
-from strategies.policy import with_shrink
+from strategies.policy import base_rule, with_shrink
 
 FEATURES = Features.standard(horizons=(1, 5), volatility=8, short_volatility=3, averages=(6,))
 
@@ -150,7 +150,7 @@ def test_regression_without_a_base_some_aims_stand_out_of_their_zone_at_first(se
     """If all aims start inside their no-trade zone there is no gradient, and the policy never trades."""
     torch.manual_seed(seed)
     policy = Policy(PolicySettings(hidden=32, base="flat", features=FEATURES))
-    plan = policy(torch.randn(8, 100, 1, len(FEATURES.names)), torch.zeros(8, 100, 1, dtype=torch.float64))
+    plan = policy(torch.randn(8, 100, 1, len(FEATURES.names)), torch.zeros(8, 100, 1, 3, dtype=torch.float64))
     assert (plan.aim.abs() > plan.band).double().mean() > 0.5
 
 
@@ -211,3 +211,72 @@ def strategy_of(policy_settings):
     for parameter in policy.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return PolicyStrategy(policy.eval(), 6)
+
+
+TREND = {"base": "trend_following:20:8", "base_window": 8}
+
+
+@pytest.mark.parametrize("options", [TREND, {**TREND, "tilt": "position"}, {"base": "momentum_blend:40"}])
+def test_any_rule_is_a_base(bars, options):
+    """Untrained, a policy aims at it; without a tilt it is the rule, no-trade zone and all."""
+    rule = base_rule(PolicySettings(**options))
+    untrained = PolicyStrategy(Policy(PolicySettings(features=FEATURES, **options)).eval(), 5)
+    expected = rule.plan(bars)
+    np.testing.assert_allclose(untrained.plan(bars).aim, expected.aim, atol=1e-12)
+    none = strategy(**options)
+    none.policy = with_shrink(none.policy, 0.0).eval()
+    np.testing.assert_allclose(none.plan(bars).aim, expected.aim, atol=1e-12)
+    np.testing.assert_allclose(none.plan(bars).band, 0 if expected.band is None else expected.band, atol=1e-12)
+    assert none.warmup >= rule.warmup
+
+
+def test_a_tilt_of_positions_reaches_both_sides_of_the_budget(bars):
+    """``base · (1 − |τ|) + budget · τ``, for the τ that the output layer is set to."""
+    rule, budget = base_rule(PolicySettings(**TREND)).plan(bars).aim, InverseVolatility(8).plan(bars).aim
+    for tilt in (-9.0, -0.3, 0.0, 0.5, 9.0):
+        policy = Policy(PolicySettings(features=FEATURES, tilt="position", **TREND)).eval()
+        policy.body.last.bias.data[0] = tilt
+        share = np.tanh(tilt)
+        plan = PolicyStrategy(policy, 1).plan(bars)
+        expected = rule * (1 - abs(share)) + budget * share
+        np.testing.assert_allclose(plan.aim[40:], expected[40:], atol=1e-6)
+        np.testing.assert_allclose(plan.band[40:], np.log1p(np.exp(-3)) * budget[40:], rtol=1e-5)
+
+
+def test_a_tilt_of_weights_keeps_the_side_of_the_base(bars):
+    aim, base = strategy(**TREND).plan(bars).aim, base_rule(PolicySettings(**TREND)).plan(bars).aim
+    assert (np.sign(aim) * np.sign(base) >= 0).all()
+    assert (aim < 0).any()
+
+
+def test_a_policy_on_a_rule_is_saved_and_loaded(tmp_path, bars):
+    ours = strategy(tilt="position", **TREND)
+    again = PolicyStrategy.load(ours.save(tmp_path / "s"))
+    np.testing.assert_array_equal(again.plan(bars[:200]).aim, ours.plan(bars[:200]).aim)
+    file = tmp_path / "s" / "strategy.json"  # a policy of an earlier version does not name its tilt
+    config = json.loads(file.read_text())
+    del config["policy"]["tilt"]
+    file.write_text(json.dumps(config))
+    assert PolicyStrategy.load(tmp_path / "s").policy.settings.tilt == "weight"
+
+
+@pytest.mark.parametrize("base", ["buy_and_hold", "donchian:20", "random_weights", "mine.py:Rule"])
+def test_a_base_that_remembers_without_end_is_refused(base):
+    with pytest.raises(InputError, match="a fixed number of past bars"):
+        PolicySettings(base=base)
+    with pytest.raises(InputError, match="tilt 'half' is unknown"):
+        PolicySettings(tilt="half")
+
+
+def test_a_band_that_is_given_is_not_learnt(bars):
+    ours = strategy(band=0.3, tilt="position", **TREND)
+    assert ours.policy.body.last.out_features == 1
+    np.testing.assert_allclose(ours.plan(bars).band[40:], 0.3 * InverseVolatility(8).plan(bars).aim[40:], rtol=1e-12)
+    np.testing.assert_allclose(strategy(band=0.3).plan(bars).band[40:], 0.1)
+    inputs = torch.randn(2, 5, 3, len(FEATURES.names)), torch.rand(2, 5, 3, 3, dtype=torch.float64)
+    assert not ours.policy.train()(*inputs).band.any()
+    torch.testing.assert_close(ours.policy.eval()(*inputs).band, 0.3 * inputs[1][..., 1])
+    with pytest.raises(InputError, match="band is -1"):
+        PolicySettings(band=-1)
+    with pytest.raises(InputError, match="trades 'band'"):
+        PolicySettings(band=0.1, trades="rate")

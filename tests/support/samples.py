@@ -20,6 +20,15 @@ def regime_bars(length: int, symbols: int, seed: int, volume: bool = False) -> B
     return Bars.make(index, names, close, name="synthetic", **extra)
 
 
+def uncorrelated_bars(volatility: np.ndarray, days: int = 300, mean: float | np.ndarray = 0.0) -> Bars:
+    """Returns that are sines, which are exactly uncorrelated over their common period of `days`."""
+    t = np.arange(days)
+    waves = np.column_stack([np.sqrt(2) * np.sin(2 * np.pi * (k + 1) * t / days) for k in range(len(volatility))])
+    close = 100 * np.vstack([np.ones(len(volatility)), np.cumprod(1 + waves * volatility + mean, axis=0)])
+    names = [f"S{i}" for i in range(len(volatility))]
+    return Bars.make(pd.bdate_range("2001-01-01", periods=days + 1), names, close)
+
+
 def gappy_bars(
     rng: np.random.Generator, length: int, symbols: int, volatility: float = 0.05, delist: bool = False
 ) -> Bars:

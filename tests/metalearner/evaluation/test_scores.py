@@ -52,7 +52,7 @@ def _inputs(meta, bars, t):
     import torch
 
     features = torch.from_numpy(meta.policy.settings.features.compute(bars)).float()[None, 1 : t + 1]
-    return features, torch.zeros(features.shape[:3], dtype=torch.float64)
+    return features, torch.zeros((*features.shape[:3], 3), dtype=torch.float64)
 
 
 def test_curves_have_one_row_per_point():

@@ -404,3 +404,14 @@ def test_regression_a_tilt_is_not_kept_on_what_two_tasks_show_by_chance(gains, k
     policy = SimpleNamespace(shrink=torch.tensor(1.0, dtype=torch.float64))
     test = select_shrinkage(policy, Judged(), 1.0)
     assert (test.share > 0) == (float(policy.shrink) > 0) == kept
+
+
+def test_training_on_validation_is_training_on_all_tasks(tasks, bars):
+    training = Training(steps=3, evaluate_every=3, evidence=None, keep="last")
+    learner = RL2(context=20, training=replace(training, on_validation=True))
+    whole = TaskSet(tasks[0].tasks + tasks[1].tasks)
+    expected = RL2(context=20, training=training).fit(whole, tasks[1], progress=False)
+    found = learner.fit(*tasks, progress=False)
+    np.testing.assert_array_equal(found.adapt(bars).plan(bars).aim, expected.adapt(bars).plan(bars).aim)
+    with pytest.raises(InputError, match="evidence=None with it"):
+        Training(on_validation=True)

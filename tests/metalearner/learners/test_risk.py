@@ -8,7 +8,7 @@ import torch
 from backtests import walk_forward
 from backtests.engine.task_cuts import WindowTasks
 from markets import InputError, TaskSet
-from metalearner import RL2, AdaptiveRisk, Ensemble, MeanVariance, Training, load_meta
+from metalearner import RL2, Across, AdaptiveRisk, Ensemble, MeanVariance, Training, Universe, load_meta
 from metalearner.learners.risk import RiskPolicy
 from strategies import PolicySettings, Pool, PortfolioPolicy, PortfolioSettings, PortfolioStrategy
 
@@ -57,7 +57,7 @@ def test_training_finds_the_half_life_that_lessens_risk(cut):
     pool = replace(SMALL, volatilities=(5, 400), window=300)
     policy = PortfolioSettings(kind="equal_weight", exposure="target", target=0.08, pool=pool)
     training = replace(TRAINING, steps=60, learning_rate=0.05, batch=8)
-    averse = replace(LEARNER.objective, utility=MeanVariance(risk_aversion=20.0))
+    averse = replace(LEARNER.objective, utility=MeanVariance(risk_aversion=20.0), unit=1.0)
     learner = replace(LEARNER, policy=policy, training=training, objective=averse)
     meta = learner.fit(*tasks, progress=False)
     found = meta.adapt(cut[0]).adapted(cut[0][900:])["volatility halflife"]
@@ -113,6 +113,26 @@ def test_an_ensemble_of_it_has_the_controls_of_its_members(cut):
         ensemble.adapt(bars).plan(bars[900:]).aim,
         np.mean([m.adapt(bars).plan(bars[900:]).aim for m in ensemble.members], axis=0),
     )
+
+
+def test_across_universes_the_control_is_frozen_on_the_one_that_is_traded(cut):
+    """Its estimates are those of the bars that it is shown, at the last bar that training saw."""
+    bars, (training, validation) = cut
+    other = samples.regime_bars(1000, 3, seed=9)
+    others = TaskSet.from_windows(other[:900], support=20, query=60, step=40, warmup=100).split(
+        other.index[600], embargo=0
+    )
+    both = [
+        Across((Universe(one), Universe(two, "2bp"))) for one, two in zip((training, validation), others, strict=True)
+    ]
+    meta = replace(LEARNER, training=replace(TRAINING, steps=2)).fit(*both, progress=False)
+    for traded in (bars, other):
+        aim = meta.unadapted().plan(traded[900:]).aim
+        expected = meta.control.frozen_at(traded[: meta.seen_until]).plan(traded[900:]).aim
+        np.testing.assert_array_equal(aim, expected)
+        assert meta.adapt(traded[:900]).plan(traded[900:]).aim.shape == traded[900:].shape
+    with pytest.raises(InputError, match="it has no estimates"):
+        meta.unadapted().plan(bars[900:].without_past())
 
 
 def test_universes_of_few_symbols_can_be_trained_on(cut):

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import samples
 import torch
 
 from markets import Bars, Costs, Execution, Features, InputError, Plan, TaskSet, simulate
@@ -46,7 +47,7 @@ def test_utility_is_what_a_backtest_of_the_task_earns(tasks):
     task = tasks[0][1]
     first = pathwise.collect(policy, {}, tasks_of([1]), "query").start[0]
     span = task.bars.with_past()[int(first) : task.stop]
-    aim = pathwise.reads.base[first : task.stop].numpy()
+    aim = pathwise.reads.base[first : task.stop, :, 0].numpy()
     band = np.full(aim.shape, np.log1p(np.exp(-3.0)) / 3)
     equity = simulate(span, Plan(aim, band), execution=Execution(cash=1.0)).equity[0]
     growth = np.diff(np.log(equity))[task.cut - first - 1 :]
@@ -110,7 +111,7 @@ def test_regression_training_pays_fixed_fees_and_impact_of_the_real_account(task
     pathwise, policy = windows(tasks, objective, base="equal_weight")
     task, first = tasks[0][1], int(pathwise.collect(policy, {}, tasks_of([1]), "query").start[0])
     span = task.bars.with_past()[first : task.stop]
-    aim = pathwise.reads.base[first : task.stop].numpy()
+    aim = pathwise.reads.base[first : task.stop, :, 0].numpy()
     band = np.full(aim.shape, np.log1p(np.exp(-3.0)) / 3)
     equity = simulate(span, Plan(aim, band), costs=costs, execution=execution).equity[0]
     growth = np.diff(np.log(equity))[task.cut - first - 1 :]
@@ -312,3 +313,18 @@ def test_regression_the_unit_of_returns_is_of_sessions(bars):
     daily = Bars.make(index, bars.symbols, close)
     cut = index.get_indexer([bars.index[700]])
     np.testing.assert_array_equal(_volatility(daily, cut, 50), _volatility(bars, np.array([700]), 50))
+
+
+def test_training_paths_take_symbols_that_there_are_then():
+    """In a set that grows, most symbols are not listed yet in early tasks; drawn blindly, such paths would be nearly empty."""
+    bars = samples.regime_bars(900, 6, seed=0)
+    close = bars.close.copy()
+    close[:600, 2:] = np.nan
+    tasks = TaskSet.from_windows(Bars.make(bars.index, bars.symbols, close), support=20, query=30)
+    sampler = Pathwise(symbols=2).sampler(tasks, Policy(PolicySettings()), 20)
+    batch = sampler.sample(np.random.default_rng(0), len(tasks), 1.0)
+    early = np.array([tasks[i].cut < 600 for i in batch.task_ids])
+    assert (batch.universe[early] == [0, 1]).all()
+    late = np.array([tasks[i].cut > 860 for i in batch.task_ids])
+    assert late.any()
+    assert len(np.unique(batch.universe[late])) > 1

@@ -14,6 +14,7 @@ from strategies import (
     BuyAndHold,
     DrawdownLimit,
     EqualWeight,
+    Frozen,
     GroupLimit,
     InverseVolatility,
     KillSwitch,
@@ -34,6 +35,7 @@ LIMITS = {
     "volatility": lambda s: VolatilityTarget(s, 0.3, halflife=3),
     "drawdown": lambda s: DrawdownLimit(s, 0.05, wait=3, window=12),
     "kill": lambda s: KillSwitch(s, since="2020-01-20", largest=0.2, one_bar=0.08),
+    "frozen": lambda s: Frozen(s, since="2020-01-20"),
     "weight": lambda s: WeightLimit(s, 0.25),
     "leverage": lambda s: LeverageLimit(s, 0.6),
     "group": lambda s: GroupLimit(s, GROUPS, 0.4),
@@ -65,8 +67,8 @@ def test_a_row_is_the_same_wherever_the_bars_begin(limit, strategy):
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_rows_without_trades_change_nothing(limit, seed):
-    if limit is LIMITS["kill"]:
-        return  # its `since` is a time, and the times of the bars differ
+    if limit in (LIMITS["kill"], LIMITS["frozen"]):
+        return  # their `since` is a time, and the times of the bars differ
     causal.rows_without_trades_change_nothing(limit(Momentum(7)), seed)
 
 

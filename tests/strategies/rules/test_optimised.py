@@ -12,7 +12,7 @@ from markets import Bars, InputError, load
 from strategies import MaximumSharpe, MinimumVariance, RiskParity
 from strategies.rules import optimised
 
-KINDS = [MinimumVariance, RiskParity, MaximumSharpe]
+KINDS = [RiskParity, MaximumSharpe]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -51,43 +51,41 @@ def test_a_row_is_the_same_wherever_the_bars_begin(kind, bars):
     np.testing.assert_array_equal(kind(60).plan(bars[100:330].without_past()).aim[80:], whole[180:])
 
 
-def uncorrelated(volatility, days=300, mean=0.0):
-    """Columns of sines, which are exactly uncorrelated over their common period."""
-    t = np.arange(days)
-    waves = np.column_stack([np.sqrt(2) * np.sin(2 * np.pi * (k + 1) * t / days) for k in range(len(volatility))])
-    returns = waves * volatility + mean
-    close = 100 * np.vstack([np.ones(len(volatility)), np.cumprod(1 + returns, axis=0)])
-    return Bars.make(pd.bdate_range("2001-01-01", periods=days + 1), [f"S{i}" for i in range(len(volatility))], close)
-
-
-def test_without_correlation_the_least_variance_is_by_inverse_variance():
-    volatility = np.array([0.01, 0.02, 0.04])
-    aim = MinimumVariance(300, every="day").plan(uncorrelated(volatility)).aim[-1]
-    np.testing.assert_allclose(aim, volatility**-2 / (volatility**-2).sum(), atol=1e-3)
-
-
 def test_without_correlation_risk_parity_of_two_is_by_inverse_variance():
     volatility = np.array([0.01, 0.02])
-    aim = RiskParity(300, every="day").plan(uncorrelated(volatility)).aim[-1]
+    aim = RiskParity(300, every="day").plan(samples.uncorrelated_bars(volatility)).aim[-1]
     np.testing.assert_allclose(aim, [0.8, 0.2], atol=1e-3)
 
 
 def test_without_correlation_the_largest_sharpe_ratio_is_by_mean_over_variance():
     volatility, mean = np.array([0.01, 0.02, 0.01]), np.array([0.001, 0.002, -0.001])
-    aim = MaximumSharpe(300, every="day").plan(uncorrelated(volatility, mean=mean)).aim[-1]
+    aim = MaximumSharpe(300, every="day").plan(samples.uncorrelated_bars(volatility, mean=mean)).aim[-1]
     expected = np.maximum(mean, 0) / volatility**2
     np.testing.assert_allclose(aim, expected / expected.sum(), atol=2e-3)
 
 
 def test_where_no_mean_is_positive_the_portfolio_is_that_of_least_variance():
-    bars = uncorrelated(np.array([0.01, 0.02]), mean=-0.001)
-    np.testing.assert_array_equal(
-        MaximumSharpe(300, every="day").plan(bars).aim[-1], MinimumVariance(300, every="day").plan(bars).aim[-1]
+    bars = samples.uncorrelated_bars(np.array([0.01, 0.02]), mean=-0.001)
+    np.testing.assert_allclose(
+        MaximumSharpe(300, every="day").plan(bars).aim[-1],
+        MinimumVariance(300, every="day").plan(bars).aim[-1],
+        atol=1e-12,
     )
 
 
 def test_before_there_is_enough_to_fit_weights_are_equal(bars):
-    np.testing.assert_allclose(MinimumVariance(252).plan(bars[:200]).aim, 1 / 3)
+    np.testing.assert_allclose(RiskParity(252).plan(bars[:200]).aim, 1 / 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_fixed_to_another_price_is_not_held(kind):
+    rng = np.random.default_rng(0)
+    close = np.exp(np.cumsum(rng.normal(0, [0.01, 0.02, 0.00001], (200, 3)), axis=0))
+    bars = Bars.make(pd.bdate_range("2001-01-01", periods=200), ["A", "B", "pegged"], close)
+    aim = kind(100).plan(bars).aim[-1]
+    assert aim[2] == 0
+    np.testing.assert_allclose(aim[:2], kind(100).plan(bars.select(["A", "B"])).aim[-1], atol=1e-9)
+    np.testing.assert_allclose(kind(100).plan(bars.select(["A", "pegged"])).aim[-1], [1, 0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -101,7 +99,7 @@ def test_one_symbol_and_two_alike(kind):
 
 def test_a_fit_is_made_once(bars):
     calls = []
-    rule = MinimumVariance(61)
+    rule = RiskParity(61)
     rule.weights = lambda returns: calls.append(1) or np.ones(returns.shape[1])
     rule.plan(bars[:300])
     first = len(calls)
@@ -114,7 +112,7 @@ def test_a_fit_is_made_once(bars):
 def test_where_the_solver_finds_nothing_weights_are_equal(bars):
     from skfolio.exceptions import OptimizationError
 
-    class Failing(MinimumVariance):
+    class Failing(RiskParity):
         name = "failing"
 
         def weights(self, returns):
@@ -147,7 +145,6 @@ def test_weights_are_skfolios_on_the_returns_of_the_window(kind):
     first = bars.index[bars.index >= "2009-06-01"][0]
     returns = held.pct_change()[:first].iloc[-252:]
     model = {
-        "minimum variance": MeanRisk(),
         "risk parity": HierarchicalRiskParity(),
         "maximum Sharpe": MeanRisk(objective_function=ObjectiveFunction.MAXIMIZE_RATIO),
     }[kind.name]
@@ -172,10 +169,7 @@ def test_regression_weights_do_not_depend_on_the_length_of_the_bars(kind, scale)
         np.testing.assert_allclose(found, kind().weights(returns), atol=1e-6)
         return
     gradient = covariance @ found
-    if kind is MaximumSharpe:
-        gradient = gradient / (found @ gradient) - mean / (found @ mean)
-    else:
-        gradient = gradient / (found @ gradient) - 1
+    gradient = gradient / (found @ gradient) - mean / (found @ mean)
     # Karush, Kuhn and Tucker: 0 where something is held, and not below it elsewhere
     assert gradient.min() > -1e-3
     np.testing.assert_allclose(gradient[found > 1e-3], 0, atol=1e-3)
