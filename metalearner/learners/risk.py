@@ -172,7 +172,9 @@ class AdaptiveRisk(MetaLearner):
             isinstance(validation, TaskSet) and meta.seen_until is not None
         ):  # across universes it is known only at use which one is traded
             bars = validation.bars.with_past()
-            meta.control = meta.control.frozen_at(bars.rows(0, bars.index.searchsorted(meta.seen_until, side="right")))
+            meta.control = meta.control.frozen_at(
+                bars.rows(0, int(bars.index.searchsorted(meta.seen_until, side="right")))
+            )
         return meta
 
     def deploy(
