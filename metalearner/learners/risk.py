@@ -168,13 +168,11 @@ class AdaptiveRisk(MetaLearner):
         )
         fitted = control.fit(tasks, validation, checkpoint=beside, **options)
         meta.control = PortfolioStrategy(fitted.policy, fitted.name, meta.seen_until)
-        if (
-            isinstance(validation, TaskSet) and meta.seen_until is not None
-        ):  # across universes it is known only at use which one is traded
+        if isinstance(validation, TaskSet):  # across universes it is known only at use which one is traded
+            assert meta.seen_until is not None
             bars = validation.bars.with_past()
-            meta.control = meta.control.frozen_at(
-                bars.rows(0, int(bars.index.searchsorted(meta.seen_until, side="right")))
-            )
+            last = int(bars.index.searchsorted(meta.seen_until, side="right"))
+            meta.control = meta.control.frozen_at(bars.rows(0, last))
         return meta
 
     def deploy(

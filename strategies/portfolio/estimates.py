@@ -13,7 +13,7 @@ window alone, so a row is the same, bit for bit, wherever the bars begin and end
 Rules: in a gap a return is 0, and all of it comes at the next close, as in the account. Before its first close a symbol is
 unknown, and correlations with it are over the sessions since; where such a matrix is not positive definite, its eigenvalues are
 cut at 0. A symbol takes part while it is listed, has had `shortest` closes in the window, and is not pegged: a volatility below a
-tenth of the median symbol's is one that somebody decided on. With more symbols than sessions the matrix is singular, and what
+tenth of the median symbol's (`pegged`) is one that somebody decided on. With more symbols than sessions the matrix is singular, and what
 shrinks it makes it invertible.
 """
 
@@ -30,7 +30,6 @@ from strategies.portfolio.state import LONG, SHORT, TRENDS, evidence, market_sta
 from strategies.rules.schedule import DAYS, Period, check_period, period_starts
 
 _YEAR = 365.25 * 86_400e6  # microseconds
-_PEGGED = 0.1  # of the median volatility
 _MEMORY = 26  # periods over which the half-lives of the pool are compared
 _KEPT = 2  # results of `estimate`, for samplers of the same bars
 
@@ -49,6 +48,10 @@ class Pool:
         Calendar period between decisions.
     shortest : int
         Closes in the window before a symbol takes part.
+    pegged : float
+        Fraction of the median symbol's volatility (half-life 252) below which one takes no part. A portfolio of least variance
+        would hold little else, until the peg breaks. Managed currencies want a larger one, such as 0.25, and futures, of which
+        some move little by nature, a smaller one.
 
     Raises
     ------
@@ -61,6 +64,7 @@ class Pool:
     window: int = 756
     every: Period = "week"
     shortest: int = 126
+    pegged: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("volatilities", "correlations"):
@@ -73,6 +77,8 @@ class Pool:
             raise InputError(
                 f"pool: shortest is {self.shortest} and window {self.window}; shortest must be at least 2 and at most the window"
             )
+        if not 0 <= self.pegged < 1:
+            raise InputError(f"pool: pegged is {self.pegged}; it must be at least 0 and below 1")
 
     @property
     def lookback(self) -> int:
@@ -181,7 +187,7 @@ def _estimate(held: Bars, pool: Pool, since: int) -> Estimates:
         known[d] = held.listed[row] & (closes.sum(axis=0) >= pool.shortest) & (square[-1] > 0)
         if known[d].any():
             level = np.sqrt(variance[d, -1])
-            known[d] &= level > _PEGGED * np.median(level[known[d]])
+            known[d] &= level > pool.pegged * np.median(level[known[d]])
         variance[d, :, ~known[d]] = 1.0
         trend[d] = np.where(known[d], moves.trends(end, min(pool.window, end - 1), np.sqrt(variance[d, -1])), 0.0)
         complete = bool(there[:, known[d]].all())

@@ -130,6 +130,7 @@ def test_all_symbols_gapped_on_a_day_is_no_session():
         ({"correlations": (63, 21)}, "ascending"),
         ({"window": 50}, "shortest is 126 and window 50"),
         ({"every": "fortnight"}, "fortnight"),
+        ({"pegged": 1.0}, "pegged is 1.0"),
     ],
 )
 def test_settings_are_checked(settings, message):
