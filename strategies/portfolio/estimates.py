@@ -12,9 +12,9 @@ window alone, so a row is the same, bit for bit, wherever the bars begin and end
 
 Rules: in a gap a return is 0, and all of it comes at the next close, as in the account. Before its first close a symbol is
 unknown, and correlations with it are over the sessions since; where such a matrix is not positive definite, its eigenvalues are
-cut at 0. A symbol takes part while it is listed, has had `shortest` closes in the window, and is not pegged: a volatility below a
-tenth of the median symbol's (`pegged`) is one that somebody decided on. With more symbols than sessions the matrix is singular, and what
-shrinks it makes it invertible.
+cut at 0. A symbol takes part while it is listed, has had `shortest` closes in the window, and is not pegged: its volatility is at
+least a hundredth (`pegged`) of the median symbol's, as in `strategies.rules.refitted`. With more symbols than sessions the matrix
+is singular, and what shrinks it makes it invertible.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Pool:
         Closes in the window before a symbol takes part.
     pegged : float
         Fraction of the median symbol's volatility (half-life 252) below which one takes no part. A portfolio of least variance
-        would hold little else, until the peg breaks. Managed currencies want a larger one, such as 0.25, and futures, of which
-        some move little by nature, a smaller one.
+        would hold little else, until the peg breaks. With managed currencies a larger one, such as 0.25, keeps it among those
+        that float.
 
     Raises
     ------
@@ -64,7 +64,7 @@ class Pool:
     window: int = 756
     every: Period = "week"
     shortest: int = 126
-    pegged: float = 0.1
+    pegged: float = 0.01
 
     def __post_init__(self) -> None:
         for name in ("volatilities", "correlations"):
