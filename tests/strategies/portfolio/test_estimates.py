@@ -106,7 +106,7 @@ def test_pegged_constant_and_delisted_symbols_take_no_part():
     bars = samples.regime_bars(120, 4, seed=3)
     close = bars.close.copy()
     close[:, 1] = 7.0
-    close[:, 2] = 5 * np.exp(0.00005 * np.random.default_rng(0).standard_normal(120).cumsum())  # pegged
+    close[:, 2] = 5 * np.exp(0.00001 * np.random.default_rng(0).standard_normal(120).cumsum())  # pegged
     close[100:, 3] = np.nan
     found = estimate(Bars.make(bars.index, bars.symbols, close, delisted={bars.symbols[3]: bars.index[100]}), SMALL)
     assert found.known[found.before(99)].tolist() == [True, False, False, True]
