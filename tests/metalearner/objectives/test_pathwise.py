@@ -317,7 +317,7 @@ def test_regression_the_unit_of_returns_is_of_sessions(bars):
 
 def test_training_paths_take_symbols_that_there_are_then():
     """In a set that grows, most symbols are not listed yet in early tasks; drawn blindly, such paths would be nearly empty."""
-    bars = samples.regime_bars(900, 6, seed=0)
+    bars = samples.regime_bars(1000, 6, seed=0)
     close = bars.close.copy()
     close[:600, 2:] = np.nan
     tasks = TaskSet.from_windows(Bars.make(bars.index, bars.symbols, close), support=20, query=30)
