@@ -172,7 +172,7 @@ def interval(
     ----------
     samples : sequence of Sample
     weights : sequence of float
-        One a sample; taken as fixed.
+        One a sample; taken as fixed. A sample of weight 0 is left out, even if its value is not defined.
     level : float
         Confidence level, between 0 and 1.
     resamples : int
@@ -187,7 +187,7 @@ def interval(
         raise InputError(
             f"level and resamples are {level} and {resamples}; give a fraction such as 0.95, and at least 1"
         )
-    value = float(sum(w * s.value for w, s in zip(weights, samples, strict=True)))
+    value = float(sum(w * s.value for w, s in zip(weights, samples, strict=True) if w))
     if not np.isfinite(value):
         return Interval(np.nan, np.nan, np.nan, np.nan)
     kept = [(w, s) for w, s in zip(weights, samples, strict=True) if s.differs and w]

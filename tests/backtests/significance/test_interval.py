@@ -109,6 +109,14 @@ def test_few_observations_have_a_value_and_no_interval():
     assert np.isnan(interval([sample(1)]).value)
 
 
+def test_what_has_no_weight_is_left_out():
+    still = Sample((np.zeros(900), np.zeros(900) + 0.01), np.arange(900), LogVariance())
+    one = sample(800, 1, LogVariance())
+    assert np.isnan(still.value)
+    assert interval([one, still], [1.0, 0.0], resamples=50) == interval([one], resamples=50)
+    assert np.isnan(interval([one, still], [0.5, 0.5], resamples=50).value)
+
+
 def test_settings_are_checked():
     with pytest.raises(InputError, match="level and resamples are 95 and 5000"):
         interval([sample()], level=95)

@@ -84,9 +84,9 @@ def test_gradients_are_those_of_finite_differences(utility):
 
 @pytest.mark.parametrize("utility", ALL)
 def test_gradients_through_the_account_with_costs_are_those_of_finite_differences(utility):
-    """Of every aim and half-width of a plan for three symbols, net of commission, bid–ask spread and impact."""
+    """Of every aim and half-width of a plan for three symbols, net of commission and both kinds of impact."""
     bars = samples.gappy_bars(np.random.default_rng(2), 14, 3, 0.02)
-    costs = Costs(commission=0.002, spread=0.001, impact=0.1, quadratic=0.02)
+    costs = Costs(commission=0.003, impact=0.1, quadratic=0.02)
     market, rules = make_market(bars, costs, Execution(borrowing=True, gross=5, cash=1e4))
     aim = torch.tensor(np.random.default_rng(1).uniform(0.1, 0.9, (1, 14, 3)), requires_grad=True)
     band = torch.full_like(aim, 0.01).requires_grad_()
