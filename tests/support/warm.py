@@ -11,12 +11,13 @@ import samples
 
 
 def account() -> None:
-    """The kernels of the account: paths, orders, steps, the adjoint."""
+    """The kernels of the account: paths, orders, steps, the adjoint; and those of portfolio layers."""
     import torch
 
     from markets import Costs, Execution, Ledger, MarketEnv, Plan, VectorMarketEnv, simulate
     from markets.accounting.differentiable import TensorPlan, equity_paths
     from markets.accounting.market import make_market
+    from strategies.portfolio.layers import minimum_variance, risk_parity
 
     bars = samples.regime_bars(400, 3, seed=1)
     aim = np.full(bars.shape, 0.3)
@@ -29,6 +30,9 @@ def account() -> None:
     market, rules = make_market(bars, Costs.parse("10bp"), Execution())
     wants = torch.full((2, 50, 3), 0.3, dtype=torch.float64, requires_grad=True)
     equity_paths(market, rules, np.zeros(2, dtype=np.int64), TensorPlan(wants), money=1e6).equity.sum().backward()
+    covariance, known = torch.eye(3, dtype=torch.float64)[None], torch.ones(1, 3, dtype=torch.bool)
+    for layer in (minimum_variance, risk_parity):
+        layer(covariance, known)
 
 
 def others() -> None:
