@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from markets import InputError, TaskSet
+from markets import Bars, InputError, TaskSet
 from metalearner.learners.base import MetaLearner, MetaPolicy, query_scores
 from metalearner.learners.rl2 import QueryUtility
 from metalearner.objective import TaskSampler
@@ -65,10 +65,12 @@ class RiskPolicy(MetaPolicy, kind="risk"):
         Raises
         ------
         InputError
-            When there are too few bars for an estimate.
+            When `task` is not a `Bars`, has too few bars for an estimate, or bars of another length than those of training.
         """
+        if not isinstance(task, Bars):
+            raise InputError(f"adapting needs Bars, not {type(task).__name__}; for a Task, pass `task.support`")
         self._check_like_training(task)
-        self.objective.recent(task, self.policy, 1)
+        self.policy.settings.require(task, more=1)
         return self._deploy(self.policy, self.name)
 
     def unadapted(self) -> PortfolioStrategy:

@@ -73,6 +73,8 @@ def test_adapting_needs_bars_to_estimate_on(risk, cut):
     assert strategy.fingerprint == risk.fingerprint
     with pytest.raises(InputError, match="has 10 bars, but 21 are needed"):
         risk.adapt(bars[:10])
+    with pytest.raises(InputError, match="adapting needs Bars, not TaskSet"):
+        risk.adapt(cut[1][0])
 
 
 def test_save_and_load(risk, cut, tmp_path):
