@@ -94,7 +94,9 @@ class Costs:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, str):
-                raise InputError(f"costs: {field.name} is {value!r}; give a number{', or quoted' * (field.name == 'spread')}")
+                raise InputError(
+                    f"costs: {field.name} is {value!r}; give a number{', or quoted' * (field.name == 'spread')}"
+                )
             signed = field.name == "cash_rate"  # deposits can bear negative interest
             if not np.isfinite(value) or (value < 0 and not signed):
                 raise InputError(f"costs: {field.name} is {value}; it must be a finite number of at least 0")

@@ -803,7 +803,23 @@ LARGEST_WEIGHT = 100.0
 
 @_kernel
 def step_kernel(
-    fill, open_, mark, gap, impact, spread, parameters, features, first, last, active, aim, counts, money, shares, seen, work
+    fill,
+    open_,
+    mark,
+    gap,
+    impact,
+    spread,
+    parameters,
+    features,
+    first,
+    last,
+    active,
+    aim,
+    counts,
+    money,
+    shares,
+    seen,
+    work,
 ):
     """Advance each active account in ``first:last`` by one bar towards its weights ``aim[b]``, then observe all of them.
 

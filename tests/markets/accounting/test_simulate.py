@@ -219,9 +219,7 @@ def random_case(rng: np.random.Generator) -> Case:
         plan = hedged_plan(rng, bars.shape)
         execution = changed(execution, borrowing=False, long_only=False, gross=np.inf, net=np.inf, max_weight=np.inf)
     (other,) = rng.spawn(1)
-    costs = replace(
-        random_costs(rng, execution.cash, execution.sizing), quoted=some(other, 0, 0, 0, 1, 1, 0.3, 5)
-    )
+    costs = replace(random_costs(rng, execution.cash, execution.sizing), quoted=some(other, 0, 0, 0, 1, 1, 0.3, 5))
     stops = {} if hedged else random_stops(rng, bars.shape)
     return Case(bars, replace(plan, **stops), costs, execution)
 
