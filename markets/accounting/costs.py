@@ -8,8 +8,8 @@ The order of events from one bar's close to the next is the same in training, en
    ``w = c + rate·(clip(c, aim − band, aim + band) − c)``. Then the limits apply. Untradable symbols keep their holdings.
 3. Orders are sized. Sells are filled first, then covers of short positions, then other buys. Buys are cut alike to the available
    cash unless borrowing is allowed.
-4. Each order pays commission and half the bid–ask spread, fixed or quoted (fractions of its value), a fixed fee, and square-root and
-   quadratic impact. A sell that would raise less than its own cost is not made.
+4. Each order pays commission and half the bid–ask spread, fixed or quoted (fractions of its value), a fixed fee, and square-root
+   and quadratic impact. A sell that would raise less than its own cost is not made.
 5. With ``same_close``, interest and fees accrue now. The account is then marked at the next close.
 6. If equity is at or below zero, the account is closed for good with that equity.
 

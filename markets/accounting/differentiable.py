@@ -141,7 +141,7 @@ def equity_paths_reference(
         at = rows + t
         fill, state, mark, gap = (x[at] for x in panel[:4])
         impact = panel[4][at] if panel[4].numel() else torch.zeros_like(fill)
-        rates = [side[at] for side in sides]
+        buy, sell = (side[at] for side in sides)
         alive = equity[-1] > 0
         called = (equity[-1] < rules.maintenance * (shares.abs() * mark).sum(1) * (1 - TOLERANCE))[:, None]
         money_now = _accrue(cash, shares, mark, gap, rules) if rules.lagged else cash
@@ -155,7 +155,7 @@ def equity_paths_reference(
             torch.where(called, 1.0, rate[:, t]),
         )
         new_cash, new_shares = _fill(
-            money_now, shares, torch.where(solvent, value, 1.0), fill, state == OPEN, impact, *rates, *row, called, rules
+            money_now, shares, torch.where(solvent, value, 1.0), fill, state == OPEN, impact, buy, sell, *row, called, rules
         )  # fmt: skip
         if not rules.lagged:
             new_cash = _accrue(new_cash, new_shares, mark, gap, rules)
