@@ -421,6 +421,28 @@ def _moved(shares, order, price, target, lot):
     return 0.0 if target == 0.0 and abs(shares * price) <= DUST * abs(order) else shares
 
 
+@_kernel
+def _quoted_costs(market, t, sold, bought, rules, work):
+    """Proportional costs of all sells and of all buys in row `ORDER`, with the spreads of row t.
+
+    If these spreads are all the same, the totals are charged at once, as they are without quotes: so a constant quote costs
+    what the same fixed spread does, to the bit.
+    """
+    selling, buying, first, same = 0.0, 0.0, -1, True
+    for i in range(work.shape[1]):
+        order = work[ORDER, i]
+        if order != 0:
+            first = i if first < 0 else first
+            same &= market.spread[t, i] == market.spread[t, first]
+            buy, sell = _sides(market, t, i, rules)
+            selling -= order * sell if order < 0 else 0.0
+            buying += order * buy if order > 0 else 0.0
+    if same and first >= 0:
+        buy, sell = _sides(market, t, first, rules)
+        return sold * sell, bought * buy
+    return selling, buying
+
+
 @_inlined
 def _plain_orders(market, t, cash, base, shares, forced, rules, work):
     """Short version of the rest of `_fill`, for proportional costs, unless the order of buys or covers matters.
@@ -428,19 +450,18 @@ def _plain_orders(market, t, cash, base, shares, forced, rules, work):
     Which symbols are sold is unpredictable, and branch mispredictions would cost more than the arithmetic.
     Returns (whether it was done, cash, cost, traded value, share of the buys that the cash allowed).
     """
-    sold, bought, selling, buying, covers = 0.0, 0.0, 0.0, 0.0, False
+    sold, bought, covers = 0.0, 0.0, False
     for i in range(shares.size):
         ordered = _sized(work, i) and (base > 0 or work[TARGET, i] == 0)
         order = work[TARGET, i] * base - work[VALUE, i] if ordered else 0.0
         work[ORDER, i] = order
         work[FREE, i] = work[FREE, i] if base > 0 or work[TARGET, i] == 0 else 0.0
-        buy, sell = _sides(market, t, i, rules)
-        sell_size, buy_size = -order if order < 0 else 0.0, order if order > 0 else 0.0
-        sold += sell_size
-        bought += buy_size
-        selling += sell_size * sell
-        buying += buy_size * buy
+        sold -= order if order < 0 else 0.0
+        bought += order if order > 0 else 0.0
         covers |= order > 0 and shares[i] < 0
+    selling, buying = sold * rules.sell, bought * rules.buy
+    if market.spread.size > 0:
+        selling, buying = _quoted_costs(market, t, sold, bought, rules, work)
     raised = cash + sold - selling
     after, share = raised - bought - buying, 1.0
     if after < 0 and bought > 0 and not rules.borrowing and not forced:
