@@ -22,8 +22,8 @@ from backtests.engine.protocols import Adaptive, Learner, learns
 from backtests.engine.task_cuts import WindowTasks
 from backtests.results import Backtest, Backtests, Event, Fold
 from markets import Bars, Costs, Execution, InputError, RegimePath
-from markets.accounting.quotes import last_quotes
 from markets.accounting.market import resolve_fill
+from markets.accounting.quotes import last_quotes
 from markets.bars.time_spans import moment
 from markets.common.words import count
 from strategies import Plan

@@ -95,8 +95,15 @@ def make_rules(costs: Costs, execution: Execution, fill: str, delistings: bool =
     Raises
     ------
     InputError
-        For quadratic costs with sizing ``outlay`` or ``whole_lots``.
+        For quadratic costs with sizing ``outlay`` or ``whole_lots``, and for quoted spreads with costs of a class that sums up
+        its sides in another way.
     """
+    sides = type(costs).buy_side, type(costs).sell_side
+    if costs.quoted > 0 and sides != (Costs.buy_side, Costs.sell_side):
+        raise InputError(
+            f"costs: {type(costs).__name__} has a buy_side or sell_side of another kind, which a quoted spread cannot be added "
+            "to; name a fixed spread instead"
+        )
     if costs.quadratic > 0 and _SIZING[execution.sizing] == OUTLAY:
         # the proceeds of a sell are bounded, however large it is, so no order may give the wanted change of value
         raise InputError(f"costs: quadratic does not go with sizing {execution.sizing}; use pre_fee or post_fee")

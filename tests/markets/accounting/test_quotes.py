@@ -149,6 +149,18 @@ def test_costs_are_written_and_kept():
         Costs(quoted=-1)
 
 
+def test_costs_that_sum_up_otherwise_are_refused():
+    class WithFee(Costs):
+        @property
+        def buy_side(self):
+            return super().buy_side + 0.01
+
+    bars = quoting([[0.1], [0.1], [0.1]])
+    simulate(bars, np.ones((3, 1)), costs=WithFee(spread=0.1))
+    with pytest.raises(InputError, match="WithFee has a buy_side or sell_side of another kind"):
+        simulate(bars, np.ones((3, 1)), costs=WithFee(spread="quoted"))
+
+
 def test_a_spread_is_at_most_the_price():
     bars = quoting([[0.6], [0.6], [0.6]])
     paths = simulate(bars, [[1.0], [0.0], [0.0]], costs=Costs(quoted=5), execution=Execution(cash=1000, borrowing=True))
