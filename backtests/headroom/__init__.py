@@ -2,6 +2,7 @@
 
 from backtests.headroom.folded import Range, folded
 from backtests.headroom.headroom import Headroom, estimate, headroom
+from backtests.headroom.sections import shown
 from backtests.headroom.traders import TRADERS, Judged
 
-__all__ = ["TRADERS", "Headroom", "Judged", "Range", "estimate", "folded", "headroom"]
+__all__ = ["TRADERS", "Headroom", "Judged", "Range", "estimate", "folded", "headroom", "shown"]

@@ -25,10 +25,12 @@ from backtests.headroom.traders import (
     sign_of,
 )
 from markets import Bars, Costs, Execution, InputError, simulate
+from markets.bars.frequency import DAILY_YEAR
 from markets.common.progress import visible
 from markets.common.statistics import bars_per_year, returns_of
 from markets.regimes.base import market_returns
 from markets.synthetic import Calibration, TwoRegimes, calibrate
+from markets.synthetic.calibration import FEWEST
 from strategies.optimal import LEVELS, Exposure, ExposureFilter
 from strategies.strategy import Strategy
 
@@ -104,8 +106,9 @@ class Headroom:
     def years(self, gain: float) -> float:
         """Years of a walk-forward that show a gain in certainty equivalent: two-sided test at 5 %, power .8.
 
-        The variance of the difference grows with its mean, as both grow with the square of the change of exposure; their ratio is
-        the median over the markets.
+        The variance of the difference of utility grows with its mean: without bounds and costs it is 2/γ times the mean, so that
+        a gain g takes ``7.85 · 2 / (γ g)`` years. Here their ratio is the median over the quarter of the markets whose headroom
+        is nearest to the gain.
 
         Parameters
         ----------
@@ -117,8 +120,11 @@ class Headroom:
         float
             Infinite if the gain is 0.
         """
-        ratios = [each.noise / each.headroom for each in self.judged if each.headroom > 1e-12]
-        return float(Z_BOTH**2 * np.median(ratios) / gain) if ratios and gain > 1e-12 else np.inf
+        gains, noises = np.array([(e.headroom, e.noise) for e in self.judged if e.headroom > 1e-12]).reshape(-1, 2).T
+        if not len(gains) or not gain > 1e-12:
+            return np.inf
+        near = np.argsort(np.abs(gains * self.per_year - gain))[: max(len(self.judged) // 4, 5)]
+        return float(Z_BOTH**2 * np.median(noises[near] / gains[near]) / gain)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -207,10 +213,12 @@ def headroom(
         When there are too few returns or they do not vary, costs are not proportional, or a setting is out of range.
     """
     if draws < 20 or seed < 0 or not 0 < level < 1:
-        raise InputError(f"draws is {draws}, seed {seed} and level {level}; use at least 20, at least 0, and between 0 and 1")
+        raise InputError(
+            f"draws is {draws}, seed {seed} and level {level}; use at least 20, at least 0, and between 0 and 1"
+        )
     charged, execution = Costs.parse(costs), execution or Execution()
     name, index, returns = _held_returns(bars, base, charged, execution)
-    per_year = bars_per_year(index)
+    per_year = bars_per_year(index) if len(index) >= FEWEST else DAILY_YEAR  # too few are refused below
     problem = _problem(charged, execution, per_year, risk_aversion)
     with _naming(name):
         calibration = calibrate(returns, per_year, draws + CANDIDATES, seed)
@@ -246,11 +254,13 @@ def _held_returns(
     if base is None:
         returns = market_returns(bars)
         there = np.isfinite(returns)
-        what = bars.symbols[0] if len(bars.symbols) == 1 else "the equal-weight market"
-        return f"{what} of {bars.name}", bars.index[there], returns[there]
+        name = bars.name if len(bars.symbols) == 1 else f"the equal-weight market of {bars.name}"
+        return name, bars.index[there], returns[there]
     start = max(base.warmup - bars.past, 0)
     if start >= len(bars) - 1:
-        raise InputError(f"{base.name} needs {base.warmup} bars to warm up, and {bars.name} has {len(bars)}; use more bars")
+        raise InputError(
+            f"{base.name} needs {base.warmup} bars to warm up, and {bars.name} has {len(bars)}; use more bars"
+        )
     span = bars.rows(start, len(bars))
     paths = simulate(span, base.plan(span), costs=costs, execution=execution)
     return f"{base.name} on {bars.name}", span.index[1:], returns_of(paths.equity)

@@ -23,6 +23,22 @@ def sections(found: Headroom) -> list[Section]:
     return [_ladder(found), _years(found), _markets(found)]
 
 
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The ladder as text: each figure with its interval."""
+    return pd.DataFrame(
+        {
+            "certainty equivalent": [
+                f"{v:.1%} [{low:.1%}, {high:.1%}]" for v, low, high in table.iloc[:, :3].itertuples(index=False)
+            ],
+            "Sharpe ratio": [
+                f"{v:.2f} [{low:.2f}, {high:.2f}]" for v, low, high in table.iloc[:, 3:6].itertuples(index=False)
+            ],
+            "turnover per year": [f"{v:.1f}x" for v in table["turnover"]],
+        },
+        index=table.index,
+    )
+
+
 def percent(value: float) -> str:
     """A rate per year."""
     return f"{value:+.2%}" if abs(value) >= 5e-5 else "0"
@@ -62,21 +78,29 @@ def _ladder(found: Headroom) -> Section:
         "The most that adapting can bring",
         f"{found.name}: {opening}{doubt}{learning}.",
         f"What is known about regimes in the returns of what is held, for exposures from {problem.low:g} to {problem.high:g} and "
-        f"{1e4 * problem.cost:.3g} basis points per change of 1. Each row is an optimum in markets that may be yours: medians, with "
+        f"{1e4 * problem.cost:.3g} basis points per change of 1. Each row is an optimum in markets that may be yours: medians with "
         f"{found.level:.0%} intervals. The headroom is that of the filter above the best constant exposure; since "
         "estimated regimes differ by chance too, it is corrected for that, and is not the difference of the medians.",
-        "What choosing among symbols could add, or signals other than past returns, or regimes of another kind: more than two, or "
+        "What choosing among symbols could add, or signals other than past returns, or regimes of another kind: more than two or "
         "trends within them. Past returns of symbols that were chosen because they survived are too good, in all rows alike.",
-        found.table,
-        lambda: draw_ladder(found),
+        shown(found.table),
+        lambda: _draw_ladder(found),
     )
 
 
 def _years(found: Headroom) -> Section:
     gain = found.certainty_equivalent
-    gains = {"estimate": gain.value, "upper end": gain.high, "lower end": gain.low, "learnt from these bars": found.attainable.value}
+    gains = {
+        "estimate": gain.value,
+        "upper end": gain.high,
+        "lower end": gain.low,
+        "learnt from these bars": found.attainable.value,
+    }
     table = pd.DataFrame(
-        {"gain per year": list(gains.values()), "years": [found.years(max(value, 0.0)) for value in gains.values()]},
+        {
+            "gain per year": [percent(value) for value in gains.values()],
+            "takes": [span_text(found.years(max(value, 0.0))) for value in gains.values()],
+        },
         index=list(gains),
     )
     least, likely = found.years(gain.high), found.years(gain.value)
@@ -99,25 +123,29 @@ def _years(found: Headroom) -> Section:
 
 
 def _markets(found: Headroom) -> Section:
-    names = ("calm", "wild")
     parameters = np.array([market.parameters for market in found.markets])
-    year, tail = found.per_year, 0.5 * (1 - found.level)
-    rows = {}
-    for k, name in enumerate(names):
-        for what, values, unit in (
-            ("mean per year", parameters[:, k] * year, 1.0),
-            ("volatility per year", parameters[:, 2 + k] * np.sqrt(year), 1.0),
-            ("bars that it lasts", parameters[:, 4 + k], 1.0),
-        ):
-            low, middle, high = np.quantile(values * unit, [tail, 0.5, 1 - tail])
-            rows[f"{name}: {what}"] = [middle, low, high]
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["median", "low", "high"])
-    means = [table.loc[f"{name}: mean per year"] for name in names]
-    risks = [table.loc[f"{name}: volatility per year", "median"] for name in names]
+    tail = 0.5 * (1 - found.level)
+    low, middle, high = np.quantile(parameters, [tail, 0.5, 1 - tail], axis=0)
+
+    def rate(k: int, factor: float) -> str:
+        return f"{factor * middle[k]:.1%} [{factor * low[k]:.1%}, {factor * high[k]:.1%}]"
+
+    year, root = found.per_year, float(np.sqrt(found.per_year))
+    table = pd.DataFrame(
+        {
+            "mean per year": [rate(k, year) for k in (0, 1)],
+            "volatility per year": [rate(k, root) for k in (2, 3)],
+            "bars that it lasts": [f"{middle[k]:.0f} [{low[k]:.0f}, {high[k]:.0f}]" for k in (4, 5)],
+        },
+        index=["calm", "wild"],
+    )
+    calm, wild = (
+        f"{root * middle[2 + k]:.1%} volatility per year and a mean of {year * low[k]:+.0%} to {year * high[k]:+.0%}"
+        for k in (0, 1)
+    )
     return Section(
         "The markets behind it",
-        f"{found.name}: a calm regime of {risks[0]:.1%} volatility per year and a mean of {means[0]['low']:+.0%} to "
-        f"{means[0]['high']:+.0%}, and a wild one of {risks[1]:.1%} and {means[1]['low']:+.0%} to {means[1]['high']:+.0%}.",
+        f"{found.name}: a calm regime of {calm}, and a wild one of {wild}.",
         "How well the returns determine two regimes. Volatilities are known well, and means hardly: that is why the interval of "
         "the headroom is wide.",
         "That the market has two regimes. It is the simplest family in which adapting can pay.",
@@ -137,16 +165,9 @@ def _plot(x: str, y: str, height: int = 380) -> go.Figure:
     return plot
 
 
-def draw_ladder(found: Headroom, learners: dict[str, float] | None = None) -> go.Figure:
-    """Each trader's certainty equivalent above the best constant exposure, as a ladder.
-
-    Parameters
-    ----------
-    found : Headroom
-    learners : dict of str to float, optional
-        Share of the headroom that trained learners reach, by name.
-    """
-    plot = _plot("certainty equivalent above the best constant exposure, % per year", "", 320)
+def _draw_ladder(found: Headroom) -> go.Figure:
+    """Each trader's certainty equivalent above that of the best constant exposure."""
+    plot = _plot("above the best constant exposure, % per year", "", 320)
     base = np.array([each.accounts[CONSTANT].value for each in found.judged])
     tail = 0.5 * (1 - found.level)
     names = [trader for trader in TRADERS if trader != CONSTANT]
@@ -154,11 +175,8 @@ def draw_ladder(found: Headroom, learners: dict[str, float] | None = None) -> go
     for trader in names:
         gains = (np.array([each.accounts[trader].value for each in found.judged]) - base) * 100 * found.per_year
         rows.append(np.quantile(gains, [tail, 0.5, 1 - tail]))
-    for learner, share in (learners or {}).items():
-        names.insert(2, learner)
-        rows.insert(2, share * rows[1])
     low, middle, high = np.array(rows).T
-    colours = ["#0072b2" if name in (KNOWN, FILTERS, LEARNS) or name in (learners or {}) else "#54636f" for name in names]
+    colours = ["#0072b2" if name in (KNOWN, FILTERS, LEARNS) else "#54636f" for name in names]  # who adapts
     labels = [name.replace(", ", ",<br>") for name in names]  # a phone has little room beside the plot
     plot.add_scatter(
         x=middle, y=labels, mode="markers", marker={"size": 11, "color": colours}, showlegend=False,
@@ -177,7 +195,10 @@ def _draw_years(found: Headroom) -> go.Figure:
     plot = _plot("gain in certainty equivalent, % per year", "years of walk-forward")
     plot.add_scatter(x=100 * x, y=[found.years(value) for value in x], mode="lines", showlegend=False)
     history = years(found.index)
-    plot.add_hline(y=history, line={"dash": "dash", "width": 1.2, "color": "#5a6a7a"}, annotation_text="these bars")
+    plot.add_scatter(
+        x=100 * x[[0, -1]], y=[history, history], mode="lines", line={"dash": "dash", "width": 1.2, "color": "#5a6a7a"},
+        name="these bars",
+    )  # fmt: skip
     if gain.value >= x[0]:
         plot.add_scatter(
             x=[100 * gain.value], y=[found.years(gain.value)], mode="markers", marker={"size": 10}, name="estimate"

@@ -17,7 +17,7 @@ FILTERS = "filters it, knows its parameters"
 LEARNS = "filters it, learns its parameters"
 CONSTANT = "never adapts, best constant exposure"
 LEARNT = "never adapts, learns its exposure"
-HELD = "always fully invested"
+HELD = "always invested"
 TRADERS = (KNOWN, FILTERS, LEARNS, CONSTANT, LEARNT, HELD)
 
 
@@ -50,7 +50,7 @@ def sign_of(market: TwoRegimes) -> float:
 
 
 def gains_of(problem: Exposure, market: TwoRegimes) -> tuple[float, float]:
-    """What filtering the regime adds per bar to the certainty equivalent and to the Sharpe ratio of the best constant exposure."""
+    """What filtering the regime adds per bar to the certainty equivalent and the Sharpe ratio of the best constant exposure."""
     solved = solve_filter(problem, market)
     return solved.headroom, ratio(solved.account) - ratio(solved.unadapted)
 
@@ -96,10 +96,12 @@ def judge(
         LEARNS: learns,
         CONSTANT: best.unadapted,
         LEARNT: _held(problem, best, constant),
-        HELD: _held(problem, best, problem.high),
+        HELD: _held(problem, best, min(1.0, problem.high)),
     }
     held = float(problem.low + problem.step * best.constant.sum())
-    gap = _utility(problem, paths[0], returns[0, BURN:]) - _utility(problem, np.full(len(paths[0]), held), returns[0, BURN:])
+    gap = _utility(problem, paths[0], returns[0, BURN:]) - _utility(
+        problem, np.full(len(paths[0]), held), returns[0, BURN:]
+    )
     return Judged(accounts, best.headroom, sign_of(market), _long_run_variance(gap))
 
 

@@ -133,10 +133,14 @@ def calibrate(returns: np.ndarray, per_year: float = 252, draws: int = 200, seed
     if len(returns) < FEWEST:
         raise InputError(f"{count(len(returns), 'return')} cannot tell two regimes apart; at least {FEWEST} are needed")
     if draws < 1 or seed < 0 or not per_year > 0:
-        raise InputError(f"draws is {draws}, seed {seed} and per_year {per_year}; draws must be at least 1, seed at least 0")
+        raise InputError(
+            f"draws is {draws}, seed {seed} and per_year {per_year}; draws must be at least 1, seed at least 0"
+        )
     scale = float(returns.std())
     if not scale > 1e-12 or np.mean(returns == np.median(returns)) > 0.5:
-        raise InputError("prices stand still on most bars, so that there is nothing to fit; leave out series that are pegged")
+        raise InputError(
+            "prices stand still on most bars, so that there is nothing to fit; leave out series that are pegged"
+        )
     z, width = returns / scale, _WIDTH / np.array([*[math.sqrt(per_year)] * 2, 1, 1, 1, 1, 1])
     mode = _mode(z, width)
     chain = _chain(z, width, mode, np.random.default_rng(seed))
@@ -153,9 +157,7 @@ def _regimes(x: np.ndarray, scale: float) -> TwoRegimes:
 def _mode(z: np.ndarray, width: np.ndarray) -> np.ndarray:
     """The best of the three best starts, each improved by quasi-Newton steps."""
     centre = float(z.mean())
-    starts = [
-        np.array([centre + m, centre - m, -v, v, math.log(d), math.log(d), _TYPICAL[6]]) for m, v, d in _STARTS
-    ]
+    starts = [np.array([centre + m, centre - m, -v, v, math.log(d), math.log(d), _TYPICAL[6]]) for m, v, d in _STARTS]
     starts.sort(key=lambda x: -_log_posterior(x, z, _TYPICAL, width))
     step = 1e-5 * width
     bounds = list(zip(_TYPICAL - 5 * width, _TYPICAL + 5 * width, strict=True))
@@ -225,10 +227,11 @@ def _log_posterior(x, z, typical, width):
         ratio = math.exp(other - first) if other - first < 700 else 1e300
         norm = (1 - second) + second * ratio
         total += first
-        product *= norm
-        if not 1e-100 < product < 1e100:  # one logarithm for many bars
-            total += math.log(product)
+        if not (1e-100 < norm < 1e100 and 1e-100 < product < 1e100):  # else one logarithm serves for many bars
+            total += math.log(product) + math.log(norm)
             product = 1.0
+        else:
+            product *= norm
         second = second * ratio / norm
         second = second * (1 - back) + (1 - second) * leave
     return total + math.log(product) + prior

@@ -37,7 +37,9 @@ class TwoRegimes:
     freedom: float = np.inf
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.mean).all() and min(self.volatility) > 0 and min(self.duration) > 1 and self.freedom > 2):
+        if not (
+            np.isfinite(self.mean).all() and min(self.volatility) > 0 and min(self.duration) > 1 and self.freedom > 2
+        ):
             raise InputError(
                 f"{self}: means must be finite, volatilities above 0, durations above 1 bar and freedom above 2"
             )

@@ -75,7 +75,9 @@ class Exposure:
 
     def __post_init__(self) -> None:
         values = self.risk_aversion, self.cost, self.low, self.high, self.financing, self.borrow
-        if not (np.isfinite(values).all() and self.risk_aversion > 0 and min(self.cost, self.financing, self.borrow) >= 0):
+        if not (
+            np.isfinite(values).all() and self.risk_aversion > 0 and min(self.cost, self.financing, self.borrow) >= 0
+        ):
             raise InputError(f"{self}: risk_aversion must be above 0, and costs at least 0")
         if not (self.low <= 0 < self.high and self.levels >= 1):
             raise InputError(f"{self}: low must be at most 0, high above 0, and levels at least 1")
@@ -266,7 +268,9 @@ def beliefs(regimes: TwoRegimes, points: int = POINTS) -> tuple[np.ndarray, np.n
     scale = 1.0 if np.isinf(regimes.freedom) else np.sqrt(1 - 2 / regimes.freedom)
     shape = stats.norm() if np.isinf(regimes.freedom) else stats.t(regimes.freedom)
     quantiles = shape.ppf((np.arange(CELLS // 2) + 0.5) / (CELLS // 2))
-    edges = np.sort(np.concatenate([m + s * scale * quantiles for m, s in zip(regimes.mean, regimes.volatility, strict=True)]))
+    edges = np.sort(
+        np.concatenate([m + s * scale * quantiles for m, s in zip(regimes.mean, regimes.volatility, strict=True)])
+    )
     cells = np.array(
         [
             np.diff(shape.cdf((edges - m) / (s * scale)), prepend=0.0, append=1.0)

@@ -2,8 +2,8 @@
 
 Each candidate market has a filter of its own. A step of the exposure is taken or left by the mean of its worth over the
 candidates, as if the parameters became known after the next bar (as `HiddenMarkovJointFilter` does). Trades do not change what is
-observed, so nothing is to be gained from experiments; without costs it is exactly optimal. With one candidate it is the optimum of
-`solve_filter`.
+observed, so nothing is to be gained from experiments; without costs it is exactly optimal. With one candidate it is the optimum
+of `solve_filter`.
 """
 
 from __future__ import annotations
