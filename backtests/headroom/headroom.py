@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -33,9 +32,6 @@ from markets.synthetic import Calibration, TwoRegimes, calibrate
 from markets.synthetic.calibration import FEWEST
 from strategies.optimal import LEVELS, Exposure, ExposureFilter
 from strategies.strategy import Strategy
-
-if TYPE_CHECKING:
-    from backtests.section import Section
 
 CANDIDATES = 24  # markets that the learner holds to be possible
 BARS = 10_000  # of the path on which it is judged in each market
@@ -157,12 +153,6 @@ class Headroom:
     def markets(self) -> tuple[TwoRegimes, ...]:
         """The markets in which the traders were judged, the less volatile regime first."""
         return tuple(m if m.volatility[0] <= m.volatility[1] else m.swapped for m in self.calibration.draws)
-
-    def sections(self) -> list[Section]:
-        """The answers in words, with plots, for a page."""
-        from backtests.headroom.sections import sections
-
-        return sections(self)
 
 
 def headroom(

@@ -32,7 +32,7 @@ class Headroom(TradingOptions, DataOptions):
         costs, execution = self.charged(), self.limits()
         bars = self.load(self.source)
         with step("starting"):
-            from backtests.headroom import headroom, shown
+            from backtests.headroom import headroom, sections, shown
             from backtests.report.sections import write_sections
             from strategies.named import strategy_from_name
 
@@ -47,13 +47,13 @@ class Headroom(TradingOptions, DataOptions):
         )  # fmt: skip
         title = f"Headroom: {found.name}, {found.index[0]:%Y-%m-%d} to {found.index[-1]:%Y-%m-%d}"
         show(shown(found.table), f"{title}, per year and net of costs", "trader")
-        sections = found.sections()
-        for section in sections:
+        answers = sections(found)
+        for section in answers:
             finding = section.finding.removeprefix(f"{found.name}: ")
             console.print(f"\n{section.title}", style="bold", markup=False)
             say(finding[0].upper() + finding[1:])
         if known := bars.source.survivorship:
             say(f"\nSurvivorship: {known}.")
         with step("writing the page"):
-            path = write_sections(sections, self.report, title)
+            path = write_sections(answers, self.report, title)
         console.print(f"\nReport: {path.resolve()}", markup=False)

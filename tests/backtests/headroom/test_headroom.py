@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from backtests.headroom import TRADERS, estimate, headroom
+from backtests.headroom import TRADERS, estimate, headroom, sections
 from backtests.headroom.traders import CONSTANT, FILTERS, HELD, KNOWN, LEARNS, LEARNT, judge
 from markets import Bars, Costs, Execution, InputError
 from markets.synthetic import TwoRegimes, calibrate
@@ -93,7 +93,7 @@ def test_a_base_strategy_is_what_is_held(bars):
 
 
 def test_sections_say_it_in_words_and_draw(found):
-    ladder, years, markets = found.sections()
+    ladder, years, markets = sections(found)
     assert "90% interval" in ladder.finding
     assert "of Sharpe ratio" in ladder.finding
     assert "walk-forward of" in years.finding
@@ -106,7 +106,7 @@ def test_nothing_to_adapt_to_is_said():
     rng = np.random.default_rng(11)
     found = headroom(bars_of(4e-4 + 0.01 * rng.standard_normal(1500)), draws=20, progress=False)
     assert found.certainty_equivalent.low == 0
-    assert "do not show that there is anything to adapt to" in found.sections()[0].finding
+    assert "do not show that there is anything to adapt to" in sections(found)[0].finding
 
 
 def test_costs_lower_it_and_so_does_estimation_from_less():
