@@ -2,8 +2,8 @@
 
 Ten years of daily returns are drawn from markets of two regimes whose headroom is known exactly: what filtering the regime adds
 per year to the certainty equivalent (γ = 5, 10 bp, exposure 0 to 1) of the best constant exposure. From each path alone the
-headroom is estimated, with its 90 % interval (`backtests.headroom.estimate`, which is what the command prints). Printed per
-market: how often the interval holds the truth, its mean width, the mean error of the estimate, and, beside it, that of a plain fit, which
+headroom is estimated, with its 90 % interval, by `backtests.headroom.estimate`, as the command does. Printed per market: how
+often the interval holds the truth, its mean width, the mean error of the estimate, and, beside it, that of a plain fit, which
 calls chance differences of the means a regime.
 
 - ``both``: a calm regime that rises and a wild one that falls.

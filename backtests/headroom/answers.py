@@ -80,8 +80,8 @@ def _ladder(found: Headroom) -> Section:
         f"{1e4 * problem.cost:.3g} basis points per change of 1. Each row is an optimum in markets that may be yours: medians with "
         f"{found.level:.0%} intervals. The headroom is that of the filter above the best constant exposure; since "
         "estimated regimes differ by chance too, it is corrected for that, and is not the difference of the medians.",
-        "What choosing among symbols could add, or signals other than past returns, or regimes of another kind: more than two, "
-        "or trends within them. Past returns of symbols that were chosen because they survived are too good, in all rows alike.",
+        "What choosing among symbols could add, or signals other than past returns, or more than two regimes, or trends within "
+        "them. Past returns of symbols that were chosen because they survived are too good, in all rows alike.",
         shown(found.table),
         lambda: _draw_ladder(found),
     )
