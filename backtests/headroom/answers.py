@@ -166,7 +166,7 @@ def _plot(x: str, y: str, height: int = 380) -> go.Figure:
 
 def _draw_ladder(found: Headroom) -> go.Figure:
     """Each trader's certainty equivalent above that of the best constant exposure."""
-    plot = _plot("above the best constant exposure, % per year", "", 320)
+    plot = _plot("above constant exposure, % per year", "", 320)
     base = np.array([each.accounts[CONSTANT].value for each in found.judged])
     tail = 0.5 * (1 - found.level)
     names = [trader for trader in TRADERS if trader != CONSTANT]
@@ -202,7 +202,7 @@ def _draw_years(found: Headroom) -> go.Figure:
         plot.add_scatter(
             x=[100 * gain.value], y=[found.years(gain.value)], mode="markers", marker={"size": 10}, name="estimate"
         )
-    plot.update_yaxes(type="log", automargin=True)
+    plot.update_yaxes(type="log", dtick=1, automargin=True)
     return plot
 
 
