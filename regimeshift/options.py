@@ -68,7 +68,7 @@ class DataOptions:
     """Symbols to use, such as AAPL MSFT; by default all of the data set."""
     start: Annotated[str | None, tyro.conf.arg(aliases=("--from",))] = None
     """First bar to use, such as 2008 or 2008-01-31; earlier bars only warm up features and rules. By default the first."""
-    end: str | None = None
+    end: Annotated[str | None, tyro.conf.arg(aliases=("--until",))] = None
     """Last bar to use, such as 2012 (with all of 2012) or 2012-06-30; by default the last."""
 
     resample: str | None = None

@@ -70,6 +70,7 @@ ROOMS = {
         "engine": {"section", "results", "report"},
         "sweeps": {"section", "metrics", "results", "report", "engine"},
         "robustness": {"section", "metrics", "results", "report", "engine"},
+        "headroom": {"section"},
         "lookup": set(),
         "tracking": {"provenance", "metrics", "results", "report", "significance", "lookup"},
         "contract": set(),

@@ -1,14 +1,17 @@
 """Synthetic markets: families with a known optimal strategy, and augmentation of real bars (`augment`)."""
 
+from markets.synthetic.calibration import Calibration, calibrate
 from markets.synthetic.drift_momentum import DriftMomentum
 from markets.synthetic.families import FAMILIES
 from markets.synthetic.family import Episodes, Family
 from markets.synthetic.garleanu_pedersen import GarleanuPedersen
 from markets.synthetic.hidden_markov import HiddenMarkov, HiddenMarkovFamily
 from markets.synthetic.linear_cost import LinearCost
+from markets.synthetic.two_regimes import TwoRegimes
 
 __all__ = [
     "FAMILIES",
+    "Calibration",
     "DriftMomentum",
     "Episodes",
     "Family",
@@ -16,4 +19,6 @@ __all__ = [
     "HiddenMarkov",
     "HiddenMarkovFamily",
     "LinearCost",
+    "TwoRegimes",
+    "calibrate",
 ]

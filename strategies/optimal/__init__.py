@@ -1,6 +1,8 @@
 """Known optima: the best strategies of the families of `markets.synthetic`, and the best in hindsight on any prices."""
 
 from strategies.optimal.drift_momentum import DriftMomentumFilter
+from strategies.optimal.exposure import LEVELS, Account, Exposure, Solved, solve_filter, solve_known
+from strategies.optimal.exposure_paths import ExposureFilter, filtered
 from strategies.optimal.garleanu_pedersen import GarleanuPedersenOptimum, partial_adjustment
 from strategies.optimal.hidden_markov import (
     HiddenMarkovFilter,
@@ -16,13 +18,19 @@ from strategies.optimal.optimum import Optimum
 from strategies.optimal.switching import value_of_switching, worth_of_switching
 
 __all__ = [
+    "LEVELS",
+    "Account",
     "DriftMomentumFilter",
+    "Exposure",
+    "ExposureFilter",
     "GarleanuPedersenOptimum",
     "HiddenMarkovFilter",
     "HiddenMarkovJointFilter",
     "Hindsight",
     "LinearCostOptimum",
     "Optimum",
+    "Solved",
+    "filtered",
     "hidden_markov_log_odds",
     "hidden_markov_threshold",
     "hidden_markov_value",
@@ -31,6 +39,8 @@ __all__ = [
     "linear_cost_threshold",
     "linear_cost_value",
     "partial_adjustment",
+    "solve_filter",
+    "solve_known",
     "value_of_switching",
     "worth_of_switching",
 ]
