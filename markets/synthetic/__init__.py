@@ -6,6 +6,7 @@ from markets.synthetic.family import Episodes, Family
 from markets.synthetic.garleanu_pedersen import GarleanuPedersen
 from markets.synthetic.hidden_markov import HiddenMarkov, HiddenMarkovFamily
 from markets.synthetic.linear_cost import LinearCost
+from markets.synthetic.planted import Planted
 
 __all__ = [
     "FAMILIES",
@@ -16,4 +17,5 @@ __all__ = [
     "HiddenMarkov",
     "HiddenMarkovFamily",
     "LinearCost",
+    "Planted",
 ]

@@ -13,6 +13,7 @@ from strategies.optimal.hidden_markov import (
 from strategies.optimal.hindsight import Hindsight, hindsight
 from strategies.optimal.linear_cost import LinearCostOptimum, linear_cost_threshold, linear_cost_value
 from strategies.optimal.optimum import Optimum
+from strategies.optimal.planted import PlantedFilter, planted_threshold, planted_value
 from strategies.optimal.switching import value_of_switching, worth_of_switching
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Hindsight",
     "LinearCostOptimum",
     "Optimum",
+    "PlantedFilter",
     "hidden_markov_log_odds",
     "hidden_markov_threshold",
     "hidden_markov_value",
@@ -31,6 +33,8 @@ __all__ = [
     "linear_cost_threshold",
     "linear_cost_value",
     "partial_adjustment",
+    "planted_threshold",
+    "planted_value",
     "value_of_switching",
     "worth_of_switching",
 ]
