@@ -22,6 +22,8 @@ import pandas as pd
 from markets.bars.bars import Bars
 from markets.bars.frequency import DAILY_YEAR
 from markets.common.errors import InputError
+from markets.features.composition import Features
+from markets.features.known_units import Followed
 from markets.synthetic.family import SCALE, Episodes, Family, Seed
 
 
@@ -105,6 +107,11 @@ class Planted(Family):
                 "give more bars or a shorter length"
             )
         return z, symbol, first
+
+    @property
+    def features(self) -> Features:
+        """Input of a policy: r_t, s_t, and what the advice has just earned, ``r_t s_{t−1}``."""
+        return Features((*super().features.parts, Followed("signal 0", self.scale)))
 
     def sample(self, episodes: int, seed: Seed) -> Episodes:
         rng = np.random.default_rng(seed)
