@@ -8,7 +8,11 @@ what that filter earns on the same bars; whoever does not adapt earns nothing.
 Learners are trained on one stretch of time, with a signal of an annual Sharpe ratio of 2, and judged on a later one, with new
 signals of all strengths. All stretches are development spans. Settings were chosen on the stretch in between. *Planted once*
 is the same learner on training data of which there is no more than one history would give. stable-baselines3's `PPO` (which sees
-the last 63 bars) and sb3-contrib's `RecurrentPPO` learn in our environment, on the same episodes and for more processor time.
+the last 63 bars) and sb3-contrib's `RecurrentPPO` learn in our environment, on the same episodes and for at least as much
+processor time. They are left out of ``--quick``, and where they are not installed (``[peers]``).
+
+What is found is kept in the git-ignored folder ``benchmarks/results/models``, so that an interrupted run continues where it
+stopped; ``--fresh`` starts over.
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ os.environ["NUMBA_NUM_THREADS"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import argparse
+import hashlib
+import importlib.util
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -49,7 +55,7 @@ STRENGTHS, TRAINED_ON = (0.0, 0.5, 1.0, 2.0, 4.0), 2.0
 SEEN, QUERY = 252, 504  # bars before those that count, and those that count
 AGAIN = 63  # bars between the adaptations of learners that take gradient steps
 EPISODES, BARS = 4096, 252  # of training
-OURS = ("RL2", "RL2, planted once", "MAML", "fine-tune", "no memory")
+OURS = ("RL2", "MAML", "RL2, planted once", "MAML, planted once", "fine-tune", "no memory")
 PEERS = ("RecurrentPPO", "PPO")
 FILTER, KNOWN = "filter", "sign known"
 YEAR = np.sqrt(252.0)
@@ -76,10 +82,8 @@ def learner(name: str, family: Planted, seed: int, quick: bool) -> Any:
     """One of our learners, with settings chosen on the stretches between training and judging."""
     memory = name.startswith("RL2")
     # the gradient learners need no more steps; all have the costs come late, without which they end in never trading
-    steps = (400 if memory else 200) // (100 if quick else 1)
-    objective = Pathwise(
-        family.costs, family.execution, LogWealth(), CostCurriculum(0.3, 0.3), family.scale, symbols=0
-    )
+    steps = (300 if memory else 200) // (100 if quick else 1)
+    objective = Pathwise(family.costs, family.execution, LogWealth(), CostCurriculum(0.3, 0.3), family.scale, symbols=0)
     # the aim is a share of 1 / A, and the advice is a second symbol, which is not traded
     policy = PolicySettings(
         memory="gru" if memory else "none", hidden=16, head="hyper" if memory else "plain", base="flat", limit=2.0,
@@ -91,7 +95,7 @@ def learner(name: str, family: Planted, seed: int, quick: bool) -> Any:
     )  # fmt: skip
     shared: dict[str, Any] = {"policy": policy, "objective": objective, "training": training, "name": name}
     inner = Inner(steps=1 if quick else 3, step_size=0.3, support=SEEN)
-    if name == "MAML":
+    if name.startswith("MAML"):
         return MAML(inner=inner, learn_step_sizes=True, **shared)
     if name == "fine-tune":
         return FineTune(inner=inner, **shared)
@@ -115,42 +119,54 @@ def trained(name: str, family: Planted, seed: int, quick: bool, budget: float) -
 
 
 def steps_by_gradient(name: str) -> bool:
-    """Whether a learner adapts by gradient steps. It then keeps its parameters for the next `AGAIN` bars, which are those judged."""
-    return name in ("MAML", "fine-tune")
+    """Whether a learner adapts by gradient steps; then it keeps its parameters for `AGAIN` bars, and is judged on those."""
+    return name.startswith(("MAML", "fine-tune"))
 
 
 def judged_on(family: Planted, name: str, sharpe: float, count: int, seed: int) -> Episodes:
     """New episodes of one strength for a learner; the same for all that are judged on as many bars."""
     query = AGAIN if steps_by_gradient(name) else QUERY
-    if query == AGAIN:
-        count *= 4  # each says less
+    count *= min(QUERY // query, 4)  # as many bars
     return replace(family, sharpes=(sharpe,), length=SEEN + query - 1).sample(count, [seed, 3])
 
 
-def job(universe: str, name: str, seed: int, quick: bool, budget: float) -> dict[str, Any]:
-    """Train one learner on one universe, and judge it."""
+def job(universe: str, name: str, seed: int, quick: bool, budget: float) -> dict[Any, Any]:
+    """Train one learner on one universe, and judge it; or read what an earlier run found."""
     torch.set_num_threads(1)
-    stretches, count, begun = Stretches.of(universe), 100 if quick else 2000, time.process_time()
+    stretches, count = Stretches.of(universe), 100 if quick else 1000
+    setting = name if name in PEERS else learner(name, stretches.train, seed, quick)
+    identity = repr(
+        (stretches, setting, seed, budget if name in PEERS else 0, count, EPISODES, BARS, SEEN, QUERY, AGAIN)
+    )
+    place = RESULTS / "models" / f"planted-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz"
+    found: dict[Any, Any] = {"universe": universe, "learner": name}
+    keys = [("choose", TRAINED_ON), *(("judge", sharpe) for sharpe in STRENGTHS)]
+    if place.exists() and not quick:
+        with np.load(place, allow_pickle=False) as kept:
+            return found | {key: kept[f"{key[0]} {key[1]}"] for key in keys} | {"seconds": float(kept["seconds"])}
+    begun = time.process_time()
     score = trained(name, stretches.train, seed, quick, budget)
-    seconds = time.process_time() - begun
-    found = {"universe": universe, "learner": name, "seconds": seconds}
-    for stretch, strengths in (("choose", (TRAINED_ON,)), ("judge", STRENGTHS)):
-        for sharpe in strengths:
-            fresh = judged_on(getattr(stretches, stretch), name, sharpe, count, seed)
-            found[stretch, sharpe] = np.stack([score(fresh, SEEN), ceiling_scores(fresh, SEEN)])
+    found["seconds"] = time.process_time() - begun
+    for stretch, sharpe in keys:
+        fresh = judged_on(getattr(stretches, stretch), name, sharpe, count, seed)
+        found[stretch, sharpe] = np.stack([score(fresh, SEEN), ceiling_scores(fresh, SEEN)])
+    if not quick:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {f"{key[0]} {key[1]}": found[key] for key in keys}
+        np.savez(place, seconds=found["seconds"], **arrays)
     return found
 
 
 def known(universe: str, quick: bool, seed: int) -> pd.DataFrame:
     """Annual reward of those who know something, by strength."""
-    family, count, rows = Stretches.of(universe).judge, 100 if quick else 2000, {}
+    family, count, rows = Stretches.of(universe).judge, 100 if quick else 1000, {}
     for sharpe in STRENGTHS:
         fresh = judged_on(family, "RL2", sharpe, count, seed)
         rows[sharpe] = {name: rung_scores(weights(fresh), fresh, SEEN).mean() * YEAR for name, _, weights in rungs(fresh.family)}  # type: ignore[arg-type]  # fmt: skip
     return pd.DataFrame(rows).T.rename_axis("strength").drop(columns="hindsight")
 
 
-def pooled(found: list[dict[str, Any]], name: str, stretch: str, sharpe: float) -> tuple[np.ndarray, np.ndarray]:
+def pooled(found: list[dict[Any, Any]], name: str, stretch: str, sharpe: float) -> tuple[np.ndarray, np.ndarray]:
     """Rewards of a learner and of the filter, over all universes."""
     both = np.concatenate([one[stretch, sharpe] for one in found if one["learner"] == name], axis=1)
     return both[0], both[1]
@@ -162,19 +178,23 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="run the same code on less work, within a minute")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="number of trainings in parallel")
-    parser.add_argument("--budget", type=float, default=90.0, help="processor time of each peer, in seconds")
+    parser.add_argument("--budget", type=float, default=60.0, help="processor time of each peer, in seconds")
+    parser.add_argument("--fresh", action="store_true", help="delete what was found before, and train again")
     chosen = parser.parse_args()
+    if chosen.fresh:
+        for old in (RESULTS / "models").glob("planted-*.npz"):
+            old.unlink()
     universes = available(chosen.quick)
-    budget = 2.0 if chosen.quick else chosen.budget
-    jobs = [(u, name) for name in (*OURS, *PEERS) for u in universes]
-    work = (delayed(job)(u, name, chosen.seed, chosen.quick, budget) for u, name in jobs)
-    found: list[dict[str, Any]] = []
+    peers = () if chosen.quick or importlib.util.find_spec("sb3_contrib") is None else PEERS
+    jobs = [(u, name) for name in (*OURS, *peers) for u in universes]
+    work = (delayed(job)(u, name, chosen.seed, chosen.quick, chosen.budget) for u, name in jobs)
+    found: list[dict[Any, Any]] = []
     for one in Parallel(n_jobs=chosen.jobs, return_as="generator_unordered")(work):
         mine, best = one["judge", TRAINED_ON] * YEAR
         print(f"{len(found) + 1}/{len(jobs)} {one['universe']}, {one['learner']}: {one['seconds']:.0f} s of processor time, "
               f"{mine.mean():.2f} of {best.mean():.2f} at {TRAINED_ON:g}", flush=True)  # fmt: skip
         found.append(one)
-    figures = summary(found, {u: known(u, chosen.quick, chosen.seed) for u in universes})
+    figures = summary(found, {u: known(u, chosen.quick, chosen.seed) for u in universes}, peers)
     if not chosen.quick:
         picture(figures, list(universes))
     finish("planted", figures, chosen.quick)
@@ -192,13 +212,13 @@ def available(quick: bool) -> list[str]:
     return list(SPANS)
 
 
-def summary(found: list[dict[str, Any]], ladders: dict[str, pd.DataFrame]) -> dict[str, Any]:
+def summary(found: list[dict[Any, Any]], ladders: dict[str, pd.DataFrame], peers: tuple[str, ...]) -> dict[str, Any]:
     """Print the tables, and collect the figures."""
     for universe, ladder in ladders.items():
         print(f"\n{universe}: reward per year at full exposure, in units of volatility, net of cost\n{ladder.round(2)}")
     curves: dict[str, dict[str, list[float]]] = {}
     rows: dict[str, dict[str, str]] = {}
-    for name in (*OURS, *PEERS):
+    for name in (*OURS, *peers):
         curves[name], rows[name] = {}, {}
         for sharpe in STRENGTHS:
             mine, best = pooled(found, name, "judge", sharpe)
@@ -212,13 +232,13 @@ def summary(found: list[dict[str, Any]], ladders: dict[str, pd.DataFrame]) -> di
                 rows[name]["0: reward"] = f"{mine.mean() * YEAR:.3f} ± {error:.3f}"
     print(f"\nshare of the filter's reward, net of cost, by annual Sharpe ratio of the signal; pooled, 95 % intervals\n"
           f"{pd.DataFrame(rows).T.to_string()}")  # fmt: skip
-    chosen_on = {name: float(np.divide(*(x.mean() for x in pooled(found, name, "choose", TRAINED_ON)))) for name in OURS}
+    chosen_on = {
+        name: float(np.divide(*(x.mean() for x in pooled(found, name, "choose", TRAINED_ON)))) for name in OURS
+    }
     best_name = max(chosen_on, key=lambda name: chosen_on[name])
     print(f"\nbest on the stretch between training and judging: {best_name}")
     at = f"{TRAINED_ON:g}"
-    by_universe = {
-        one["universe"]: {} for one in found
-    } | {}  # fmt: skip
+    by_universe: dict[str, dict[str, float]] = {universe: {} for universe in ladders}
     for one in found:
         mine, best = one["judge", TRAINED_ON]
         by_universe[one["universe"]][one["learner"]] = round(float(mine.mean() / best.mean()), 4)
@@ -226,13 +246,15 @@ def summary(found: list[dict[str, Any]], ladders: dict[str, pd.DataFrame]) -> di
         "planted_share": curves[best_name][at][0],
         "planted_share_low": curves[best_name][at][1],
         "planted_share_once": curves["RL2, planted once"][at][0],
-        "planted_share_peers": max(curves[name][at][0] for name in PEERS),
+        "planted_share_peers": max((curves[name][at][0] for name in peers), default=None),
         "best": best_name,
         "chosen_on": {name: round(share, 4) for name, share in chosen_on.items()},
         "by_strength": curves,
         "by_universe": by_universe,
         "known": {u: ladder.round(4).to_dict() for u, ladder in ladders.items()},
-        "seconds": {name: round(float(np.mean([o["seconds"] for o in found if o["learner"] == name])), 1) for name in curves},
+        "seconds": {
+            name: round(float(np.mean([o["seconds"] for o in found if o["learner"] == name])), 1) for name in curves
+        },
     }
 
 

@@ -47,9 +47,7 @@ def environment(episodes: Episodes) -> Any:
             return seen[:, columns], reward / family.scale, done, infos
 
     rules = {"features": family.features, "costs": family.costs, "execution": family.execution}
-    inner = StableVecEnv(
-        ENVS, task=episodes.tasks(1), episode_bars=family.length, reward=family.env_reward, **rules
-    )
+    inner = StableVecEnv(ENVS, task=episodes.tasks(1), episode_bars=family.length, reward=family.env_reward, **rules)
     return Small(inner)
 
 

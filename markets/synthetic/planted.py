@@ -80,7 +80,7 @@ class Planted(Family):
 
     def __repr__(self) -> str:
         settings = {k: v for k, v in vars(self).items() if k in self.__dataclass_fields__ and k != "source"}
-        return f"Planted({self.source.hash[:12]}, {settings})"
+        return f"Planted({self.source.hash[:12]} from row {self.source.past}, {settings})"
 
     @cached_property
     def noise(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,7 +17,9 @@ from strategies.optimal.optimum import Optimum
 from strategies.optimal.switching import hysteresis, value_of_switching, worth_of_switching
 
 
-def _solved(mean: float, stay: float, keep: float, cost: float, points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _solved(
+    mean: float, stay: float, keep: float, cost: float, points: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A grid (P,) of the log-odds that the advice is right, W at each point, and the transition matrix (P, P).
 
     It is that of `HiddenMarkov`, but for a change of the advice, which turns the log-odds over.

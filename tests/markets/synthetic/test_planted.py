@@ -1,5 +1,7 @@
 """`Planted`: real returns stay as they are, the planted part is as strong as stated, and nothing leaks from the future."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,7 +26,7 @@ def walks(bars: int = 3000, symbols: int = 4, gaps: bool = False) -> Bars:
 
 
 def planted_part(sampled) -> np.ndarray:
-    """a m_{t+1} s_t, shape (n, T)."""
+    """What is planted, ``a m_{t+1} s_t``, shape (n, T)."""
     return sampled.hidden["mean"][:, None] * sampled.hidden["sign"][:, 1:] * sampled.signal[:, :-1, 0]
 
 
@@ -78,7 +80,7 @@ def test_planted_once_every_symbol_has_one_history():
             start.setdefault(round(abs(returns[0]), 9), []).append((returns, advice))
         twice = [found for found in start.values() if len(found) > 1]
         assert twice
-        same = [np.array_equal(a, b) for found in twice for (a, _), (b, _) in zip(found, found[1:], strict=False)]
+        same = [np.array_equal(a, b) for found in twice for (a, _), (b, _) in pairwise(found)]
         assert all(same) if once else not any(same)
 
 
