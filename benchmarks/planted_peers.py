@@ -74,10 +74,10 @@ def peer(name: str, episodes: Episodes, seed: int, budget: float) -> Callable[[E
     while time.process_time() - begun < budget:
         model.learn(ENVS * STEPS, reset_num_timesteps=False)
     frames = FRAMES if name == "PPO" else 1
-    return lambda fresh: _chosen(model, fresh, frames)
+    return lambda fresh: agent_weights(model, fresh, frames)
 
 
-def _chosen(model: Any, episodes: Episodes, frames: int) -> np.ndarray:
+def agent_weights(model: Any, episodes: Episodes, frames: int) -> np.ndarray:
     """Weights (n, T) that a trained model chooses, most likely actions only."""
     returns, advice = (x[..., 0].astype(np.float32) for x in (episodes.returns, episodes.signal))
     n, bars = returns.shape

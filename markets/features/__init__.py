@@ -3,7 +3,7 @@
 from markets.features.composition import Features
 from markets.features.external import External
 from markets.features.fold import FeatureStream
-from markets.features.known_units import Exogenous, UnitReturn
+from markets.features.known_units import Exogenous, Followed, UnitReturn
 from markets.features.parts import (
     AboveAverage,
     Calendar,
@@ -28,6 +28,7 @@ __all__ = [
     "External",
     "FeatureStream",
     "Features",
+    "Followed",
     "Part",
     "Range",
     "Rank",
