@@ -11,7 +11,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", ["adaptation", "ceilings", "planted", "published", "real_market", "significance", "walkforward"])
+@pytest.mark.parametrize(
+    "name", ["adaptation", "ceilings", "planted", "published", "real_market", "significance", "walkforward"]
+)
 def test_runs(name):
     """`walkforward` imported a name that no longer existed."""
     command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", "--quick"]
