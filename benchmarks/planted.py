@@ -55,7 +55,8 @@ STRENGTHS, TRAINED_ON = (0.0, 0.5, 1.0, 2.0, 4.0), 2.0
 SEEN, QUERY = 252, 504  # bars before those that count, and those that count
 AGAIN = 63  # bars between the adaptations of learners that take gradient steps
 EPISODES, BARS = 4096, 252  # of training
-OURS = ("RL2", "MAML", "RL2, planted once", "MAML, planted once", "fine-tune", "no memory")
+ONCE = "planted once"
+OURS = ("RL2", "MAML", f"RL2, {ONCE}", f"MAML, {ONCE}", "fine-tune", "no memory")
 PEERS = ("RecurrentPPO", "PPO")
 FILTER, KNOWN = "filter", "sign known"
 YEAR = np.sqrt(252.0)
@@ -82,8 +83,15 @@ def learner(name: str, family: Planted, seed: int, quick: bool) -> Any:
     """One of our learners, with settings chosen on the stretches between training and judging."""
     memory = name.startswith("RL2")
     # the gradient learners need no more steps; all have the costs come late, without which they end in never trading
-    steps = (300 if memory else 200) // (100 if quick else 1)
-    objective = Pathwise(family.costs, family.execution, LogWealth(), CostCurriculum(0.3, 0.3), family.scale, symbols=0)
+    steps = (400 if memory else 200) // (100 if quick else 1)
+    objective = Pathwise(
+        family.costs,
+        family.execution,
+        LogWealth(),
+        CostCurriculum(0.5, 0.3) if memory else CostCurriculum(0.3, 0.3),
+        family.scale,
+        symbols=0,
+    )
     # the aim is a share of 1 / A, and the advice is a second symbol, which is not traded
     policy = PolicySettings(
         memory="gru" if memory else "none", hidden=16, head="hyper" if memory else "plain", base="flat", limit=2.0,
@@ -107,7 +115,7 @@ Score = Callable[[Episodes, int], np.ndarray]
 
 def trained(name: str, family: Planted, seed: int, quick: bool, budget: float) -> Score:
     """Train one, and return a function from episodes and their bars of support to its reward per bar on each."""
-    family = replace(family, once="once" in name, length=SEEN + AGAIN - 1 if steps_by_gradient(name) else BARS)
+    family = replace(family, once=ONCE in name, length=SEEN + AGAIN - 1 if steps_by_gradient(name) else BARS)
     episodes = family.sample(256 if quick else EPISODES, [seed, 1])
     if name in PEERS:
         weights = peer(name, episodes, seed, budget)
@@ -162,7 +170,7 @@ def known(universe: str, quick: bool, seed: int) -> pd.DataFrame:
     family, count, rows = Stretches.of(universe).judge, 100 if quick else 1000, {}
     for sharpe in STRENGTHS:
         fresh = judged_on(family, "RL2", sharpe, count, seed)
-        rows[sharpe] = {name: rung_scores(weights(fresh), fresh, SEEN).mean() * YEAR for name, _, weights in rungs(fresh.family)}  # type: ignore[arg-type]  # fmt: skip
+        rows[sharpe] = {name: rung_scores(weights(fresh), fresh, SEEN).mean() * YEAR for name, _, weights in rungs(fresh.family)}  # fmt: skip
     return pd.DataFrame(rows).T.rename_axis("strength").drop(columns="hindsight")
 
 
@@ -179,14 +187,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="number of trainings in parallel")
     parser.add_argument("--budget", type=float, default=60.0, help="processor time of each peer, in seconds")
+    parser.add_argument("--learners", nargs="*", default=[*OURS, *PEERS], help="some of the rows; by default all")
     parser.add_argument("--fresh", action="store_true", help="delete what was found before, and train again")
     chosen = parser.parse_args()
     if chosen.fresh:
         for old in (RESULTS / "models").glob("planted-*.npz"):
             old.unlink()
     universes = available(chosen.quick)
-    peers = () if chosen.quick or importlib.util.find_spec("sb3_contrib") is None else PEERS
-    jobs = [(u, name) for name in (*OURS, *peers) for u in universes]
+    without = PEERS if chosen.quick or importlib.util.find_spec("sb3_contrib") is None else ()
+    names = [name for name in chosen.learners if name not in without]
+    jobs = [(u, name) for name in names for u in universes]
     work = (delayed(job)(u, name, chosen.seed, chosen.quick, chosen.budget) for u, name in jobs)
     found: list[dict[Any, Any]] = []
     for one in Parallel(n_jobs=chosen.jobs, return_as="generator_unordered")(work):
@@ -194,7 +204,7 @@ def main() -> None:
         print(f"{len(found) + 1}/{len(jobs)} {one['universe']}, {one['learner']}: {one['seconds']:.0f} s of processor time, "
               f"{mine.mean():.2f} of {best.mean():.2f} at {TRAINED_ON:g}", flush=True)  # fmt: skip
         found.append(one)
-    figures = summary(found, {u: known(u, chosen.quick, chosen.seed) for u in universes}, peers)
+    figures = summary(found, names, {u: known(u, chosen.quick, chosen.seed) for u in universes})
     if not chosen.quick:
         picture(figures, list(universes))
     finish("planted", figures, chosen.quick)
@@ -212,13 +222,13 @@ def available(quick: bool) -> list[str]:
     return list(SPANS)
 
 
-def summary(found: list[dict[Any, Any]], ladders: dict[str, pd.DataFrame], peers: tuple[str, ...]) -> dict[str, Any]:
+def summary(found: list[dict[Any, Any]], names: list[str], ladders: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """Print the tables, and collect the figures."""
     for universe, ladder in ladders.items():
         print(f"\n{universe}: reward per year at full exposure, in units of volatility, net of cost\n{ladder.round(2)}")
     curves: dict[str, dict[str, list[float]]] = {}
     rows: dict[str, dict[str, str]] = {}
-    for name in (*OURS, *peers):
+    for name in names:
         curves[name], rows[name] = {}, {}
         for sharpe in STRENGTHS:
             mine, best = pooled(found, name, "judge", sharpe)
@@ -233,9 +243,9 @@ def summary(found: list[dict[Any, Any]], ladders: dict[str, pd.DataFrame], peers
     print(f"\nshare of the filter's reward, net of cost, by annual Sharpe ratio of the signal; pooled, 95 % intervals\n"
           f"{pd.DataFrame(rows).T.to_string()}")  # fmt: skip
     chosen_on = {
-        name: float(np.divide(*(x.mean() for x in pooled(found, name, "choose", TRAINED_ON)))) for name in OURS
+        name: float(np.divide(*(x.mean() for x in pooled(found, name, "choose", TRAINED_ON)))) for name in names
     }
-    best_name = max(chosen_on, key=lambda name: chosen_on[name])
+    best_name = max((name for name in names if name not in PEERS and ONCE not in name), key=chosen_on.__getitem__)
     print(f"\nbest on the stretch between training and judging: {best_name}")
     at = f"{TRAINED_ON:g}"
     by_universe: dict[str, dict[str, float]] = {universe: {} for universe in ladders}
@@ -245,8 +255,8 @@ def summary(found: list[dict[Any, Any]], ladders: dict[str, pd.DataFrame], peers
     return {
         "planted_share": curves[best_name][at][0],
         "planted_share_low": curves[best_name][at][1],
-        "planted_share_once": curves["RL2, planted once"][at][0],
-        "planted_share_peers": max((curves[name][at][0] for name in peers), default=None),
+        "planted_share_once": max((curves[name][at][0] for name in names if ONCE in name), default=None),
+        "planted_share_peers": max((curves[name][at][0] for name in names if name in PEERS), default=None),
         "best": best_name,
         "chosen_on": {name: round(share, 4) for name, share in chosen_on.items()},
         "by_strength": curves,
