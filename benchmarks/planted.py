@@ -170,7 +170,8 @@ def known(universe: str, quick: bool, seed: int) -> pd.DataFrame:
     family, count, rows = Stretches.of(universe).judge, 100 if quick else 1000, {}
     for sharpe in STRENGTHS:
         fresh = judged_on(family, "RL2", sharpe, count, seed)
-        rows[sharpe] = {name: rung_scores(weights(fresh), fresh, SEEN).mean() * YEAR for name, _, weights in rungs(fresh.family)}  # fmt: skip
+        ladder = rungs(fresh.family)
+        rows[sharpe] = {name: rung_scores(weights(fresh), fresh, SEEN).mean() * YEAR for name, _, weights in ladder}
     return pd.DataFrame(rows).T.rename_axis("strength").drop(columns="hindsight")
 
 
@@ -248,6 +249,11 @@ def summary(found: list[dict[Any, Any]], names: list[str], ladders: dict[str, pd
     best_name = max((name for name in names if name not in PEERS and ONCE not in name), key=chosen_on.__getitem__)
     print(f"\nbest on the stretch between training and judging: {best_name}")
     at = f"{TRAINED_ON:g}"
+    beyond = {}
+    for name in names:
+        (mine, best), (nothing, _) = (pooled(found, name, "judge", sharpe) for sharpe in (TRAINED_ON, 0.0))
+        beyond[name] = round(float((mine.mean() - nothing.mean()) / best.mean()), 4)
+    print(f"share at {at}, without what each earns where nothing is planted: {beyond}")
     by_universe: dict[str, dict[str, float]] = {universe: {} for universe in ladders}
     for one in found:
         mine, best = one["judge", TRAINED_ON]
@@ -258,6 +264,7 @@ def summary(found: list[dict[Any, Any]], names: list[str], ladders: dict[str, pd
         "planted_share_once": max((curves[name][at][0] for name in names if ONCE in name), default=None),
         "planted_share_peers": max((curves[name][at][0] for name in names if name in PEERS), default=None),
         "best": best_name,
+        "beyond_nothing_planted": beyond,
         "chosen_on": {name: round(share, 4) for name, share in chosen_on.items()},
         "by_strength": curves,
         "by_universe": by_universe,
