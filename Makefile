@@ -68,7 +68,7 @@ cluster: $(VENV)/.cluster
 # FinRL's own requirements bring brokers and clusters; the benchmark reads one file of it.
 bench: $(VENV)/.peers
 	-@$(BIN)/pip install --quiet --no-deps finrl==0.3.7
-	for name in ceilings walkforward simulator backtests features splits significance regimes headroom adaptation published real_market training_speed; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
+	for name in ceilings walkforward simulator backtests features splits significance regimes headroom adaptation published planted real_market training_speed; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -17,6 +17,7 @@ from markets.synthetic import (
     HiddenMarkov,
     HiddenMarkovFamily,
     LinearCost,
+    Planted,
 )
 from strategies.optimal import (
     DriftMomentumFilter,
@@ -24,6 +25,7 @@ from strategies.optimal import (
     HiddenMarkovFilter,
     HiddenMarkovJointFilter,
     LinearCostOptimum,
+    PlantedFilter,
     hidden_markov_log_odds,
     hindsight,
 )
@@ -196,4 +198,23 @@ def _(family: GarleanuPedersen) -> list[Rung]:
         ("straight to the aim", False, lambda sampled: optimum.aim * _signal(sampled)),
         ("no position", False, lambda sampled: 0 * _always(sampled)),
         ("Markowitz, costs ignored", False, markowitz),
+    ]
+
+
+@rungs.register
+def _(family: Planted) -> list[Rung]:
+    def known(sampled: Episodes) -> np.ndarray:
+        weights = np.zeros(sampled.returns.shape[:2])
+        weights[:, :-1] = sampled.hidden["sign"][:, 1:] * _signal(sampled)[:, :-1]
+        return weights
+
+    def filtered(sampled: Episodes) -> np.ndarray:
+        return PlantedFilter(family, sampled.hidden["mean"]).follow(sampled)
+
+    return [
+        ("hindsight", False, _best_afterwards),
+        ("sign known", False, known),
+        ("filter", True, filtered),
+        ("advice followed", False, _signal),
+        ("no adaptation", False, lambda sampled: 0 * _always(sampled)),
     ]

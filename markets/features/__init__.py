@@ -4,7 +4,7 @@ from markets.features.composition import Features
 from markets.features.earned import Earned
 from markets.features.external import External
 from markets.features.fold import FeatureStream
-from markets.features.known_units import Exogenous, UnitReturn
+from markets.features.known_units import Exogenous, Followed, UnitReturn
 from markets.features.parts import (
     AboveAverage,
     Calendar,
@@ -30,6 +30,7 @@ __all__ = [
     "External",
     "FeatureStream",
     "Features",
+    "Followed",
     "Part",
     "Range",
     "Rank",

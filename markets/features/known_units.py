@@ -74,3 +74,32 @@ class Exogenous(ByFunction):
             raise InputError(f"the feature {self.names[0]} reads {self.symbol!r}, but {bars.name} has no such symbol")
         level = np.log(bars.marks[:, list(bars.symbols).index(self.symbol)])
         return np.broadcast_to(level[:, None], bars.shape).copy()
+
+
+@dataclass(frozen=True)
+class Followed(ByFunction):
+    """What a signal has just earned, ``log(S_{t−1}) · (P_t / P_{t−1} − 1) / unit``; S is the price of the symbol that holds it.
+
+    Attributes
+    ----------
+    symbol : str
+        As for `Exogenous`.
+    unit : float
+        As for `UnitReturn`.
+    """
+
+    symbol: str
+    unit: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (f"followed_{self.symbol.replace(' ', '_')}",)
+
+    @property
+    def lookback(self) -> int:
+        return 1
+
+    def values(self, bars: Bars) -> np.ndarray:
+        signal, earned = Exogenous(self.symbol).values(bars), UnitReturn(self.unit).values(bars)
+        earned[1:] *= signal[:-1]
+        return earned

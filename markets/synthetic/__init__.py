@@ -7,6 +7,7 @@ from markets.synthetic.family import Episodes, Family
 from markets.synthetic.garleanu_pedersen import GarleanuPedersen
 from markets.synthetic.hidden_markov import HiddenMarkov, HiddenMarkovFamily
 from markets.synthetic.linear_cost import LinearCost
+from markets.synthetic.planted import Planted
 from markets.synthetic.two_regimes import TwoRegimes
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "HiddenMarkov",
     "HiddenMarkovFamily",
     "LinearCost",
+    "Planted",
     "TwoRegimes",
     "calibrate",
 ]

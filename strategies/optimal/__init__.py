@@ -15,6 +15,7 @@ from strategies.optimal.hidden_markov import (
 from strategies.optimal.hindsight import Hindsight, hindsight
 from strategies.optimal.linear_cost import LinearCostOptimum, linear_cost_threshold, linear_cost_value
 from strategies.optimal.optimum import Optimum
+from strategies.optimal.planted import PlantedFilter, planted_threshold, planted_value
 from strategies.optimal.switching import value_of_switching, worth_of_switching
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Hindsight",
     "LinearCostOptimum",
     "Optimum",
+    "PlantedFilter",
     "Solved",
     "filtered",
     "hidden_markov_log_odds",
@@ -39,6 +41,8 @@ __all__ = [
     "linear_cost_threshold",
     "linear_cost_value",
     "partial_adjustment",
+    "planted_threshold",
+    "planted_value",
     "solve_filter",
     "solve_known",
     "value_of_switching",

@@ -51,14 +51,14 @@ def hidden_markov_worth(
     # the prediction cannot exceed logit(stay); add room for large returns
     largest = largest or logit(stay) + 12 * mean
     grid = np.linspace(-largest, largest, points)
-    gain, move = _next_bar(grid, mean, stay)
+    gain, move = next_bar(grid, mean, stay)
     worth = worth_of_switching(gain, move, cost)
     for array in (grid, worth):  # cached and shared between callers
         array.setflags(write=False)
     return grid, worth
 
 
-def _next_bar(grid: np.ndarray, mean: float, stay: float) -> tuple[np.ndarray, np.ndarray]:
+def next_bar(grid: np.ndarray, mean: float, stay: float) -> tuple[np.ndarray, np.ndarray]:
     """Twice the expected next return (P,), and the filter's transition matrix (P, P), on a grid of log-odds."""
     up = stay * expit(grid) + (1 - stay) * expit(-grid)
     move = up[:, None] * moves(grid, logit(up) + 2 * mean**2, 2 * mean)
@@ -74,7 +74,7 @@ def hidden_markov_value(mean: float, stay: float, cost: float, points: int = 401
 
     def on_grid(points: int) -> float:
         grid, worth = hidden_markov_worth(mean, stay, cost, points)
-        return value_of_switching(worth, _next_bar(grid, mean, stay)[1], cost)
+        return value_of_switching(worth, next_bar(grid, mean, stay)[1], cost)
 
     return extrapolated(on_grid, points)
 

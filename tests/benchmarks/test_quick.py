@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    "name", ["adaptation", "ceilings", "headroom", "published", "real_market", "significance", "walkforward"]
+    "name",
+    ["adaptation", "ceilings", "headroom", "planted", "published", "real_market", "significance", "walkforward"],
 )
 def test_runs(name):
     """`walkforward` imported a name that no longer existed."""

@@ -14,6 +14,7 @@ from markets.features import (
     AboveAverage,
     Calendar,
     Drawdown,
+    Followed,
     Range,
     Rank,
     Return,
@@ -306,6 +307,20 @@ def test_what_follows_another_symbol_goes_on_in_a_gap():
     found = Features((Exogenous("VIX"), UnitReturn(1.0))).compute(bars)[:, 0]
     np.testing.assert_allclose(found[1:, 0], np.log([21, 22, 22, 23, 24]))
     np.testing.assert_allclose(found[1:, 1], [1, 1, 1, 0.5, 1 / 3])
+
+
+def test_what_a_signal_has_just_earned():
+    """The return of a bar goes with the signal of the bar before, also where a bar is cut off or the symbol has a gap."""
+    index, signal = pd.date_range("2020", periods=6), np.array([1.0, -1, -1, 2, 1, 0])
+    close = np.array([[1.0, 2, 3, np.nan, 6, 3], np.exp(signal)]).T
+    bars = Bars.make(index, ["A", "rule"], close, tradable=np.tile([True, False], (6, 1)))
+    features = Features((Followed("rule", 0.5),))
+    found = features.compute(bars)[:, 0, 0]
+    np.testing.assert_allclose(found[1:], [2, -1, -1, 4, -1])
+    np.testing.assert_array_equal(features.compute(bars[:3])[:, 0, 0], found[:3])
+    assert Features.from_dict(asdict(features)) == features
+    with pytest.raises(InputError, match="reads 'rule', but bars has no such symbol"):
+        features.compute(bars.select(["A"]))
 
 
 # --------------------------------------------------------------------------------------------------- memory
