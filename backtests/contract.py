@@ -335,7 +335,7 @@ def _restricted(bars: Bars, tradable: np.ndarray) -> Bars:
     """`bars` in which only some symbols, bool of shape (A,), can be traded."""
     held = bars.with_past()
     mask = held.tradable & tradable
-    fields: dict[str, Any] = held.fields
+    fields: dict[str, Any] = held.fields | ({} if held.spread is None else {"spread": held.spread})
     built = Bars.make(
         held.index, held.symbols, **fields, tradable=mask, delisted=held.delisted_from, name=held.name,
         source=held.source,

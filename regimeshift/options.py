@@ -109,9 +109,9 @@ class TradingOptions:
     """What trading costs, and what the account may do. A rate or fraction is written 10bp or 0.1%; 0 is none."""
 
     costs: str = "10bp"
-    """Commission per side."""
+    """Commission per side; quoted, or with a commission 2bp+quoted, also charges half of the spread that the data quote."""
     spread: str = "0"
-    """Bid–ask spread; each side pays half of it."""
+    """Bid–ask spread; each side pays half of it. quoted: that of the data."""
     slippage: str = "0"
     """Loss per side against the fill price. It is charged as half a spread is."""
     leverage: float = 1.0
@@ -135,11 +135,13 @@ class TradingOptions:
             When a text cannot be read or a value is out of range.
         """
         from markets import Costs
-        from markets.accounting.costs import fraction
+        from markets.accounting.costs import QUOTED, fraction
 
+        parsed, quoted = Costs.parse(self.costs), self.spread.strip() == QUOTED
         return Costs(
-            commission=Costs.parse(self.costs).commission,
-            spread=fraction(self.spread, "--spread") + 2 * fraction(self.slippage, "--slippage"),
+            commission=parsed.commission,
+            spread=(0.0 if quoted else fraction(self.spread, "--spread")) + 2 * fraction(self.slippage, "--slippage"),
+            quoted=max(parsed.quoted, float(quoted)),
             financing_rate=fraction(self.borrow, "--borrow"),
             borrow_rate=fraction(self.short_fee, "--short-fee"),
         )

@@ -167,7 +167,7 @@ def differences(whole: Plan, other: Plan, bars: Bars, cut: int, how: str, tolera
 
 def _with_gaps(bars: Bars, rows: np.ndarray, rng: np.random.Generator) -> Bars:
     """The bars with missing values around each of `rows`, and one symbol listed only after the last of them."""
-    fields = _values(bars)
+    fields = _values(bars)  # quoted spreads too: a strategy may read them
     listed = np.flatnonzero(np.isfinite(bars.close[-1]))
     if not len(listed):
         return bars
@@ -182,15 +182,17 @@ def _with_gaps(bars: Bars, rows: np.ndarray, rng: np.random.Generator) -> Bars:
 
 
 def _scrambled(bars: Bars, cut: int, rng: np.random.Generator) -> Bars:
-    """The bars with the prices and volumes after `cut` multiplied by random factors."""
+    """The bars with the prices, volumes and quoted spreads after `cut` multiplied by random factors."""
     fields, after = _values(bars), bars.past + cut + 1
     factor = np.exp(rng.normal(0, 0.3, (len(bars) + bars.past - after, len(bars.symbols))))
     for values in fields.values():
         values[after:] *= factor
+    if "spread" in fields:
+        fields["spread"] = np.minimum(fields["spread"], 0.99)
     return bars.with_values(**fields)
 
 
 def _values(bars: Bars) -> dict[str, np.ndarray]:
-    """Copies of all fields present, including the history."""
+    """Copies of all fields present and of quoted spreads, including the history."""
     held = bars.with_past()
-    return {field: np.array(values) for field in FIELDS if (values := getattr(held, field)) is not None}
+    return {name: np.array(values) for name in (*FIELDS, "spread") if (values := getattr(held, name)) is not None}

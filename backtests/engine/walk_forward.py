@@ -23,6 +23,7 @@ from backtests.engine.task_cuts import WindowTasks
 from backtests.results import Backtest, Backtests, Event, Fold
 from markets import Bars, Costs, Execution, InputError, RegimePath
 from markets.accounting.market import resolve_fill
+from markets.accounting.quotes import last_quotes
 from markets.bars.time_spans import moment
 from markets.common.words import count
 from strategies import Plan
@@ -136,6 +137,8 @@ def walk_forward(
     strategies = _seeded(list(strategies), seeds)
     _check(strategies, bars, every)
     costs, execution = Costs.parse(costs), execution or Execution()
+    if costs.quoted:
+        last_quotes(bars)  # bars without quotes are refused before anything is trained
     combinatorial = scheme if isinstance(scheme, CombinatorialPurged) else None
     if not combinatorial and scheme not in ("expanding", "rolling"):
         raise InputError(f'scheme is {scheme!r}; use "expanding", "rolling" or CombinatorialPurged(...)')

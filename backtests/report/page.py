@@ -76,7 +76,10 @@ def write_report(
 
 def _introduction(result: Backtests) -> str:
     bars, costs, gross = result.bars, result.costs, result.execution.gross
-    charged = f"costs of {costs.buy_side:.2%} per side" if costs.buy_side else "no costs"
+    parts = [f"costs of {costs.buy_side:.2%} per side"] if costs.buy_side else []
+    if costs.quoted:
+        parts.append(f"{'half' if costs.quoted == 1 else f'{costs.quoted / 2:g} of'} the quoted spread per side")
+    charged = " and ".join(parts) or "no costs"
     leverage = f", gross weight up to {gross:g}" if gross != 1 else ""
     return (
         f"{count(len(bars), 'bar')} of {count(len(bars.symbols), 'symbol')}, {charged}{leverage}, adapted every "

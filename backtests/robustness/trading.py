@@ -110,6 +110,7 @@ def break_even(case: Case, *, against: Plan | None = None) -> float:
         make no difference.
     """
     costs, _ = _priced(case)
+    dearest = max(costs.buy_side, costs.sell_side) + costs.quoted * _usual_quote(case) / 2
 
     def ahead(times: float) -> float:
         """Log growth over that of the other, at multiples of the costs."""
@@ -124,7 +125,7 @@ def break_even(case: Case, *, against: Plan | None = None) -> float:
     high = 1.0
     while ahead(high) > 0:
         low, high = high, 2 * high
-        if high > _MOST or max(costs.buy_side, costs.sell_side) * high > _DEAREST:
+        if high > _MOST or dearest * high > _DEAREST:
             return np.inf
     return float(brentq(ahead, low, high, xtol=1e-9, rtol=1e-9))
 
@@ -137,6 +138,11 @@ def _priced(case: Case) -> tuple[Costs, str]:
     return replace(costs, commission=1e-4), "1 bp per side"
 
 
+def _usual_quote(case: Case) -> float:
+    """Median of the spreads that the bars quote; 0 if none."""
+    return 0.0 if case.bars.spread is None else float(np.nan_to_num(np.nanmedian(case.bars.spread)))
+
+
 def _in_words(times: float, costs: Costs, what: str) -> str:
     """From which costs on something holds; empty where costs make no difference."""
     if np.isnan(times):
@@ -145,7 +151,7 @@ def _in_words(times: float, costs: Costs, what: str) -> str:
         return f"{what} even without any"
     if np.isinf(times):
         return f"{what} at no costs up to half of each trade's value"
-    proportional = not (costs.fixed or costs.impact or costs.quadratic)
+    proportional = not (costs.fixed or costs.impact or costs.quadratic or costs.quoted)
     per_side = (
         f" ({_rounded(times * (costs.buy_side + costs.sell_side) / 2 * 1e4)} bp per side)" if proportional else ""
     )

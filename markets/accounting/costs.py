@@ -8,8 +8,8 @@ The order of events from one bar's close to the next is the same in training, en
    ``w = c + rate·(clip(c, aim − band, aim + band) − c)``. Then the limits apply. Untradable symbols keep their holdings.
 3. Orders are sized. Sells are filled first, then covers of short positions, then other buys. Buys are cut alike to the available
    cash unless borrowing is allowed.
-4. Each order pays commission and half the bid–ask spread (fractions of its value), a fixed fee, and square-root and
-   quadratic impact. A sell that would raise less than its own cost is not made.
+4. Each order pays commission and half the bid–ask spread, fixed or quoted (fractions of its value), a fixed fee, and square-root
+   and quadratic impact. A sell that would raise less than its own cost is not made.
 5. With ``same_close``, interest and fees accrue now. The account is then marked at the next close.
 6. If equity is at or below zero, the account is closed for good with that equity.
 
@@ -33,6 +33,7 @@ SIZINGS = ("pre_fee", "post_fee", "outlay", "whole_lots")
 SHORTFALLS = ("pro_rata", "smallest_first")
 # Costs of holding, as opposed to costs of trading.
 _HOLDING = ("cash_rate", "financing_rate", "borrow_rate")
+QUOTED = "quoted"
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,11 @@ class Costs:
         Fraction of the traded value, on buys or sells only, such as stamp duty.
     fixed : float
         Money per order.
-    spread : float
-        Full bid–ask spread as a fraction of the price; each order pays half of it.
+    spread : float or "quoted"
+        Full bid–ask spread as a fraction of the price; each order pays half of it. ``"quoted"`` is short for ``quoted=1``.
+    quoted : float
+        Multiple of the spread that the bars quote (`Bars.spread`) at the bar of the fill, on top of `spread`: each order pays
+        half of the two together, which are at most the price. See `markets.accounting.quotes` for bars without a quote.
     impact : float
         k of the square-root law: an order of value Q pays ``k·σ·sqrt(Q / ADV)·Q``, with σ the volatility per bar and ADV the
         average traded value per bar (for daily bars: daily volatility and average daily value), both over the 20 bars up to
@@ -75,7 +79,8 @@ class Costs:
     buy_tax: float = 0.0
     sell_tax: float = 0.0
     fixed: float = 0.0
-    spread: float = 0.0
+    spread: float | Literal["quoted"] = 0.0
+    quoted: float = 0.0
     impact: float = 0.0
     quadratic: float = 0.0
     cash_rate: float = 0.0
@@ -83,8 +88,15 @@ class Costs:
     borrow_rate: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.spread == QUOTED:
+            object.__setattr__(self, "spread", 0.0)
+            object.__setattr__(self, "quoted", self.quoted or 1.0)
         for field in fields(self):
             value = getattr(self, field.name)
+            if isinstance(value, str):
+                raise InputError(
+                    f"costs: {field.name} is {value!r}; give a number{', or quoted' * (field.name == 'spread')}"
+                )
             signed = field.name == "cash_rate"  # deposits can bear negative interest
             if not np.isfinite(value) or (value < 0 and not signed):
                 raise InputError(f"costs: {field.name} is {value}; it must be a finite number of at least 0")
@@ -94,20 +106,26 @@ class Costs:
 
     @property
     def buy_side(self) -> float:
-        """Cost of a buy as a fraction of its value, without fixed fee and impact."""
-        return (1 + self.spread / 2) * (1 + self.commission + self.buy_tax) - 1
+        """Cost of a buy as a fraction of its value, without quoted spread, fixed fee and impact."""
+        return (1 + float(self.spread) / 2) * (1 + self.commission + self.buy_tax) - 1
 
     @property
     def sell_side(self) -> float:
-        """Cost of a sell as a fraction of its value, without fixed fee and impact."""
-        return 1 - (1 - self.spread / 2) * (1 - self.commission - self.sell_tax)
+        """Cost of a sell as a fraction of its value, without quoted spread, fixed fee and impact."""
+        return 1 - (1 - float(self.spread) / 2) * (1 - self.commission - self.sell_tax)
+
+    def charged_spread(self, quotes: np.ndarray) -> np.ndarray:
+        """Full spread that orders pay half of, where `quotes` are the spreads quoted; of the same shape."""
+        return np.minimum(float(self.spread) + self.quoted * quotes, 1.0)
 
     def scaled(self, share: float) -> Costs:
         """Copy with all trading costs multiplied by `share`; costs of holding are unchanged."""
         trading = (f.name for f in fields(self) if f.name not in _HOLDING)
         return replace(self, **{name: getattr(self, name) * share for name in trading})
 
-    def parts(self, value: np.ndarray, impact: np.ndarray | float, equity: np.ndarray) -> dict[str, np.ndarray]:
+    def parts(
+        self, value: np.ndarray, impact: np.ndarray | float, equity: np.ndarray, quotes: np.ndarray | float = 0.0
+    ) -> dict[str, np.ndarray]:
         """Break the costs of N orders down by kind, in money; the parts sum to what the account is charged.
 
         Parameters
@@ -118,25 +136,30 @@ class Costs:
             Coefficient of ``value**1.5``; see `markets.accounting.market.Market`.
         equity : ndarray of shape (N,)
             Equity of the account at each fill.
+        quotes : ndarray of shape (N,), or 0
+            Spread quoted at each fill, as a fraction of the price.
 
         Returns
         -------
         dict of ndarray of shape (N,)
             ``commission``, ``tax``, ``spread``, ``fixed`` and ``impact`` (square-root plus quadratic).
         """
-        size, bought = np.abs(value), value > 0
-        paid = np.where(bought, 1 + self.spread / 2, 1 - self.spread / 2)  # price relative to the mid price
+        size, bought, half = np.abs(value), value > 0, self.charged_spread(np.asarray(quotes)) / 2
+        paid = np.where(bought, 1 + half, 1 - half)  # price relative to the mid price
         return {
             "commission": self.commission * size * paid,
             "tax": np.where(bought, self.buy_tax, self.sell_tax) * size * paid,
-            "spread": self.spread / 2 * size,
+            "spread": half * size,
             "fixed": np.full_like(size, self.fixed),
             "impact": impact * size**1.5 + self.quadratic * size**2 / equity,
         }
 
     @classmethod
     def parse(cls, text: str | float | Costs) -> Costs:
-        """Make costs from a commission per side: ``"10bp"``, ``"0.1%"``, ``"0"`` or a fraction. `Costs` are returned as they are.
+        """Make costs from a text such as ``"10bp"``, ``"0.1%"``, ``"0"``, ``"quoted"`` or ``"2bp+quoted"``.
+
+        A fraction is a commission per side, and so is a number; ``quoted`` adds half of the spread that the bars quote. `Costs`
+        are returned as they are.
 
         Raises
         ------
@@ -147,7 +170,12 @@ class Costs:
             return text
         if isinstance(text, (int, float)):
             return cls(commission=float(text))
-        return cls(commission=fraction(text, "costs"))
+        parts = [part.strip() for part in text.split("+")]
+        rest = [part for part in parts if part != QUOTED]
+        if len(rest) > 1 or len(parts) - len(rest) > 1:
+            raise InputError(f"costs {text!r}: write one commission, quoted, or both, as in 2bp+quoted")
+        commission = fraction(rest[0], "costs") if rest else 0.0
+        return cls(commission=commission, quoted=float(len(parts) > len(rest)))
 
 
 def fraction(text: str, what: str) -> float:

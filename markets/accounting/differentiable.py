@@ -132,6 +132,7 @@ def equity_paths_reference(
     band = torch.zeros_like(aim) if plan.band is None else plan.band.to(torch.float64)
     rate = torch.ones_like(aim) if plan.rate is None else plan.rate.to(torch.float64)
     panel = [torch.from_numpy(np.array(x)).to(device) for x in market]
+    sides = [torch.from_numpy(x).to(device) for x in market.sides(rules)]
     rows = torch.from_numpy(np.asarray(start)).to(device)
     cash = torch.full((paths,), money, dtype=torch.float64, device=device)
     shares = torch.zeros((paths, n), dtype=torch.float64, device=device)
@@ -140,6 +141,7 @@ def equity_paths_reference(
         at = rows + t
         fill, state, mark, gap = (x[at] for x in panel[:4])
         impact = panel[4][at] if panel[4].numel() else torch.zeros_like(fill)
+        buy, sell = (side[at] for side in sides)
         alive = equity[-1] > 0
         called = (equity[-1] < rules.maintenance * (shares.abs() * mark).sum(1) * (1 - TOLERANCE))[:, None]
         money_now = _accrue(cash, shares, mark, gap, rules) if rules.lagged else cash
@@ -153,7 +155,7 @@ def equity_paths_reference(
             torch.where(called, 1.0, rate[:, t]),
         )
         new_cash, new_shares = _fill(
-            money_now, shares, torch.where(solvent, value, 1.0), fill, state == OPEN, impact, *row, called, rules
+            money_now, shares, torch.where(solvent, value, 1.0), fill, state == OPEN, impact, buy, sell, *row, called, rules
         )  # fmt: skip
         if not rules.lagged:
             new_cash = _accrue(new_cash, new_shares, mark, gap, rules)
@@ -173,7 +175,7 @@ def _accrue(cash, shares, mark, gap, rules):
     return cash * (1 + rate * gap) + (torch.where(shares < 0, shares, 0.0) * mark).sum(1) * rules.borrow_rate * gap
 
 
-def _fill(cash, shares, equity, price, is_open, impact, aim, band, rate, forced, rules):
+def _fill(cash, shares, equity, price, is_open, impact, buy, sell, aim, band, rate, forced, rules):
     value = shares * price
     current = value / equity[:, None]
     low, high = aim - band, aim + band
@@ -197,8 +199,7 @@ def _fill(cash, shares, equity, price, is_open, impact, aim, band, rate, forced,
         pace = rules.turnover / torch.where(slow, change, rules.turnover)
         target = torch.where(moves & slow, current + pace * (target - current), target)
     quadratic = rules.quadratic / equity[:, None]
-    both = torch.full_like(value, (rules.buy - rules.sell) / 2)
-    kink = torch.where(band > 0, _choose(current <= low, rules.buy, -rules.sell), both)  # slope of the cost at 0
+    kink = torch.where(band > 0, torch.where(current <= low, buy, -sell), (buy - sell) / 2)  # slope of the cost at 0
     ordered = (target - current).abs() > DUST
     free = is_open & ~inside  # whether the order follows the target; if it is 0, its derivative does
 
@@ -206,7 +207,7 @@ def _fill(cash, shares, equity, price, is_open, impact, aim, band, rate, forced,
         size = order.abs()
         # the slope of sqrt is infinite at 0: replace orders of 0 by 1 so that no NaN enters the gradient
         root = torch.where(size > 0, torch.where(size > 0, size, 1.0).sqrt(), 0.0)
-        share = _choose(order > 0, rules.buy, rules.sell) + impact * root + quadratic * size
+        share = torch.where(order > 0, buy, sell) + impact * root + quadratic * size
         return torch.where(order != 0, share * size + rules.fixed, kink * order)
 
     def slope(order):
@@ -215,7 +216,7 @@ def _fill(cash, shares, equity, price, is_open, impact, aim, band, rate, forced,
         rising = (
             1.5 * impact * torch.where(size > 0, torch.where(size > 0, size, 1.0).sqrt(), 0.0) + 2 * quadratic * size
         )
-        return torch.where(order > 0, rules.buy + rising, torch.where(order < 0, -rules.sell - rising, kink))
+        return torch.where(order > 0, buy + rising, torch.where(order < 0, -sell - rising, kink))
 
     def orders(base):
         zero = target * equity[:, None] - value  # for its derivative alone
@@ -261,7 +262,7 @@ def _fill(cash, shares, equity, price, is_open, impact, aim, band, rate, forced,
     if not rules.borrowing:
         short = (need.sum(1) > cash)[:, None] & ~forced
         if rules.smallest_first:
-            cut = _cut_largest(cash, buys, need, impact, quadratic, rules)
+            cut = _cut_largest(cash, buys, need, impact, buy, quadratic, rules)
         else:
             cut = _cut_alike(cash, buys, value, cost, slope)
         buys = torch.where(short, cut, buys)
@@ -321,18 +322,18 @@ def _cut_alike(cash, buys, value, cost, slope):
     return first + share[:, None] * rest
 
 
-def _cut_largest(cash, buys, need, impact, quadratic, rules):
+def _cut_largest(cash, buys, need, impact, rate, quadratic, rules):
     """Buys cut to `cash` from the smallest to the largest: the first that does not fit takes what is left, the others nothing."""
     index = buys.argsort(dim=1, stable=True)
-    sorted_need, sorted_buys, k = (x.gather(1, index) for x in (need, buys, impact))
+    sorted_need, sorted_buys, k, rate = (x.gather(1, index) for x in (need, buys, impact, rate))
     total = sorted_need.cumsum(1)
     fits = total <= cash[:, None]
     left = cash[:, None] - (total - sorted_need)
-    partial = torch.where(left > rules.fixed * (1 + TOLERANCE), (left - rules.fixed) / (1 + rules.buy), 0.0)
+    partial = torch.where(left > rules.fixed * (1 + TOLERANCE), (left - rules.fixed) / (1 + rate), 0.0)
     for _ in range(12):  # Newton's method, for square-root and quadratic impact
         root = torch.where(partial > 0, torch.where(partial > 0, partial, 1.0).sqrt(), 0.0)
-        excess = partial * (1 + rules.buy) + (k * root + quadratic * partial) * partial + rules.fixed - left
-        marginal = rules.buy + 1.5 * k * root + 2 * quadratic * partial
+        excess = partial * (1 + rate) + (k * root + quadratic * partial) * partial + rules.fixed - left
+        marginal = rate + 1.5 * k * root + 2 * quadratic * partial
         partial = torch.where(partial > 0, partial - excess / (1 + marginal), 0.0)
     first = (~fits).cumsum(1) == 1
     filled = torch.where(fits, sorted_buys, torch.where(first & (sorted_buys > 0), partial, 0.0))

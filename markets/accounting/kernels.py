@@ -8,7 +8,7 @@ events). For each symbol i, in the notation of the code::
     w_i = c_i + rate_i (clip(c_i, aim_i ± band_i) − c_i), then limits
     d_i = w_i U − q_i p_i                         order, in money; U = V, or equity after costs (post_fee)
     q_i ← q_i + d_i / p_i,   cash ← cash − Σ (d_i + cost(d_i))
-    cost(d) = k |d| + fixed + impact |d|^1.5 + quadratic d² / V      k is `rules.buy` or `rules.sell`
+    cost(d) = k |d| + fixed + impact |d|^1.5 + quadratic d² / V      k is that of a buy or of a sell (`_sides`)
 
 Limits and cash change the orders; `_targets` and `_cut_alike` state how. A stop-loss or take-profit closes a position inside a
 bar, before or after the fill (`_stop`). The cost has a kink at d = 0. The adjoint takes the
@@ -84,6 +84,16 @@ class BarEnd(NamedTuple):
     afforded: float  # gross weight that the cash allowed, as a fraction of what the limits left
 
 
+class Charge(NamedTuple):
+    """What an order in one symbol at one bar costs, as the coefficients of `_cost`."""
+
+    buy: float
+    sell: float
+    fixed: float
+    impact: float
+    quadratic: float  # over equity
+
+
 class Limits(NamedTuple):
     """What the limits of `_targets` did to the plan's weights."""
 
@@ -127,24 +137,40 @@ def stop_state(symbols: int) -> np.ndarray:
 
 
 @_inlined
-def _cost(order, impact, quadratic, rules):
-    """Cost in money of one order of value `order` (signed, at the fill price); `quadratic` is ``rules.quadratic / V``."""
-    size = abs(order)
-    cost = (rules.buy if order > 0 else rules.sell) * size + rules.fixed
-    if impact > 0:
-        cost += impact * size * np.sqrt(size)
-    return cost + quadratic * size * size
+def _sides(market, t, i, rules):
+    """Proportional cost of a buy and of a sell of symbol i, with the spread of row t."""
+    if market.spread.size == 0:
+        return rules.buy, rules.sell
+    half = market.spread[t, i] / 2
+    return (1 + half) * rules.buy_fee - 1, 1 - (1 - half) * rules.sell_fee
 
 
 @_inlined
-def _cost_slope(order, impact, quadratic, rules):
+def _charge(market, t, i, quadratic, rules):
+    """The `Charge` of symbol i at row t; `quadratic` is ``rules.quadratic / V``."""
+    buy, sell = _sides(market, t, i, rules)
+    return Charge(buy, sell, rules.fixed, market.impact[t, i] if market.impact.size else 0.0, quadratic)
+
+
+@_inlined
+def _cost(order, charge):
+    """Cost in money of one order of value `order` (signed, at the fill price)."""
+    size = abs(order)
+    cost = (charge.buy if order > 0 else charge.sell) * size + charge.fixed
+    if charge.impact > 0:
+        cost += charge.impact * size * np.sqrt(size)
+    return cost + charge.quadratic * size * size
+
+
+@_inlined
+def _cost_slope(order, charge):
     """Derivative of `_cost` with respect to the signed order; at 0 the mean of that of a buy and that of a sell."""
     if order == 0:
-        return 0.5 * (rules.buy - rules.sell)
-    slope = rules.buy if order > 0 else rules.sell
-    if impact > 0:
-        slope += 1.5 * impact * np.sqrt(abs(order))
-    slope += 2 * quadratic * abs(order)
+        return 0.5 * (charge.buy - charge.sell)
+    slope = charge.buy if order > 0 else charge.sell
+    if charge.impact > 0:
+        slope += 1.5 * charge.impact * np.sqrt(abs(order))
+    slope += 2 * charge.quadratic * abs(order)
     return slope if order > 0 else -slope
 
 
@@ -305,11 +331,11 @@ def _equity_after_costs(market, t, equity, rules, work):
 @_kernel
 def _drop_unpaid_sells(market, t, base, equity, rules, work):
     """Take the sells that would raise less than their own cost out of the targets; returns whether there were any."""
-    dropped, impact, quadratic = False, market.impact, rules.quadratic / equity
+    dropped, quadratic = False, rules.quadratic / equity
     for i in range(work.shape[1]):
         if base > 0 and _sized(work, i):
             order = work[TARGET, i] * base - work[VALUE, i]
-            if order < 0 and order + _cost(order, impact[t, i] if impact.size else 0.0, quadratic, rules) >= 0:
+            if order < 0 and order + _cost(order, _charge(market, t, i, quadratic, rules)) >= 0:
                 work[TARGET, i], work[FREE, i], dropped = work[CURRENT, i], 0.0, True
     return dropped
 
@@ -321,15 +347,15 @@ def _root_after_costs(market, t, equity, rules, work):
     The left side is convex in U and at least V at U = V, so the steps descend to the root without overshooting. If the
     slope stops being positive, there is no root.
     """
-    base, impact, quadratic = equity, market.impact, rules.quadratic / equity
+    base, quadratic = equity, rules.quadratic / equity
     for _ in range(50):
         value, slope = base - equity, 1.0
         for i in range(work.shape[1]):
             if _sized(work, i):
                 order = work[TARGET, i] * base - work[VALUE, i]
-                k = impact[t, i] if impact.size else 0.0
-                value += _cost(order, k, quadratic, rules)
-                slope += _cost_slope(order, k, quadratic, rules) * work[TARGET, i]
+                charge = _charge(market, t, i, quadratic, rules)
+                value += _cost(order, charge)
+                slope += _cost_slope(order, charge) * work[TARGET, i]
         if slope <= 0:
             return 0.0
         move = value / slope
@@ -340,15 +366,15 @@ def _root_after_costs(market, t, equity, rules, work):
 
 
 @_kernel
-def _largest_buy(cash, impact, quadratic, rules):
+def _largest_buy(cash, charge):
     """The buy order whose value plus cost equals `cash`."""
-    if cash <= rules.fixed * (1 + TOLERANCE):
+    if cash <= charge.fixed * (1 + TOLERANCE):
         return 0.0
-    order = (cash - rules.fixed) / (1 + rules.buy)
-    if impact > 0 or quadratic > 0:
+    order = (cash - charge.fixed) / (1 + charge.buy)
+    if charge.impact > 0 or charge.quadratic > 0:
         for _ in range(50):
-            excess = order + _cost(order, impact, quadratic, rules) - cash
-            move = excess / (1 + _cost_slope(order, impact, quadratic, rules))
+            excess = order + _cost(order, charge) - cash
+            move = excess / (1 + _cost_slope(order, charge))
             order -= move
             if abs(move) <= 1e-15 * cash:
                 break
@@ -356,21 +382,21 @@ def _largest_buy(cash, impact, quadratic, rules):
 
 
 @_kernel
-def _outlay_order(change, value, impact, rules):
+def _outlay_order(change, value, charge):
     """The order whose value plus cost equals `change`, from a holding worth `value`.
 
     A sell must be larger than `change` to raise it after costs. Where that would go beyond the whole holding, or no sell
     raises so much, the order is `change` itself. (`make_rules` refuses quadratic costs here.)
     """
     if change > 0:
-        return _largest_buy(change, impact, 0.0, rules)
-    order = (change - rules.fixed) / (1 - rules.sell)
-    if impact > 0:
+        return _largest_buy(change, charge)
+    order = (change - charge.fixed) / (1 - charge.sell)
+    if charge.impact > 0:
         for _ in range(50):  # from the smaller sells: what a sell raises is concave in its size, so no step overshoots
-            slope = 1 + _cost_slope(order, impact, 0.0, rules)
+            slope = 1 + _cost_slope(order, charge)
             if slope <= 0 or order < -value:
                 return change
-            move = (order + _cost(order, impact, 0.0, rules) - change) / slope
+            move = (order + _cost(order, charge) - change) / slope
             order -= move
             if abs(move) <= 1e-15 * abs(change):
                 break
@@ -395,6 +421,28 @@ def _moved(shares, order, price, target, lot):
     return 0.0 if target == 0.0 and abs(shares * price) <= DUST * abs(order) else shares
 
 
+@_kernel
+def _quoted_costs(market, t, sold, bought, rules, work):
+    """Proportional costs of all sells and of all buys in row `ORDER`, with the spreads of row t.
+
+    If these spreads are all the same, the totals are charged at once, as they are without quotes: so a constant quote costs
+    what the same fixed spread does, to the bit.
+    """
+    selling, buying, first, same = 0.0, 0.0, -1, True
+    for i in range(work.shape[1]):
+        order = work[ORDER, i]
+        if order != 0:
+            first = i if first < 0 else first
+            same &= market.spread[t, i] == market.spread[t, first]
+            buy, sell = _sides(market, t, i, rules)
+            selling -= order * sell if order < 0 else 0.0
+            buying += order * buy if order > 0 else 0.0
+    if same and first >= 0:
+        buy, sell = _sides(market, t, first, rules)
+        return sold * sell, bought * buy
+    return selling, buying
+
+
 @_inlined
 def _plain_orders(market, t, cash, base, shares, forced, rules, work):
     """Short version of the rest of `_fill`, for proportional costs, unless the order of buys or covers matters.
@@ -411,20 +459,23 @@ def _plain_orders(market, t, cash, base, shares, forced, rules, work):
         sold -= order if order < 0 else 0.0
         bought += order if order > 0 else 0.0
         covers |= order > 0 and shares[i] < 0
-    raised = cash + sold * (1 - rules.sell)
-    after, share = raised - bought * (1 + rules.buy), 1.0
+    selling, buying = sold * rules.sell, bought * rules.buy
+    if market.spread.size > 0:
+        selling, buying = _quoted_costs(market, t, sold, bought, rules, work)
+    raised = cash + sold - selling
+    after, share = raised - bought - buying, 1.0
     if after < 0 and bought > 0 and not rules.borrowing and not forced:
         if covers or rules.smallest_first:
             return False, cash, 0.0, 0.0, 1.0
-        share = max(raised, 0.0) / (bought * (1 + rules.buy))
+        share = max(raised, 0.0) / (bought + buying)
         after = min(raised, 0.0)
-        bought *= share
+        bought, buying = share * bought, share * buying
         for i in range(shares.size):
             work[ORDER, i] *= share if work[ORDER, i] > 0 else 1.0
     for i in range(shares.size):
         if work[ORDER, i] != 0:
             shares[i] = _moved(shares[i], work[ORDER, i], market.fill[t, i], work[TARGET, i], 0.0)
-    return True, after, sold * rules.sell + bought * rules.buy, sold + bought, share
+    return True, after, selling + buying, sold + bought, share
 
 
 @_inlined
@@ -433,7 +484,7 @@ def _fill(market, t, cash, shares, plan, forced, rules, work):
 
     `forced` orders, those of a margin call, are made whatever they cost, even if cash goes below zero.
     """
-    n, price, impact = shares.size, market.fill, market.impact
+    n, price = shares.size, market.fill
     equity = cash
     for i in range(n):
         work[VALUE, i] = shares[i] * price[t, i]
@@ -446,7 +497,7 @@ def _fill(market, t, cash, shares, plan, forced, rules, work):
     if rules.sizing == POST_FEE and not forced:
         base = _equity_after_costs(market, t, equity, rules, work)
 
-    if rules.fixed == 0 and impact.size == 0 and rules.quadratic == 0 and rules.sizing != OUTLAY:
+    if rules.fixed == 0 and market.impact.size == 0 and rules.quadratic == 0 and rules.sizing != OUTLAY:
         done, cash, cost, traded, share = _plain_orders(market, t, cash, base, shares, forced, rules, work)
         if done:
             afforded = _afforded(equity, work) if share < 1 else 1.0
@@ -454,17 +505,17 @@ def _fill(market, t, cash, shares, plan, forced, rules, work):
     cost, traded, wanted, quadratic = 0.0, 0.0, 0.0, rules.quadratic / equity
     for i in range(n):  # sells first
         order, target = 0.0, work[TARGET, i]
-        k = impact[t, i] if impact.size else 0.0
+        charge = _charge(market, t, i, quadratic, rules)
         # if costs exceed the equity, positions can be closed, but no other weight can hold
         if base <= 0 and target != 0:
             work[FREE, i] = 0.0
         elif _sized(work, i):
             order = target * base - work[VALUE, i]
             if rules.sizing == OUTLAY and target != 0.0:
-                order = _outlay_order(order, work[VALUE, i], k, rules)
+                order = _outlay_order(order, work[VALUE, i], charge)
                 if rules.lot > 0:
                     order = _whole_lots(order, price[t, i], shares[i], rules.lot)
-        paid = _cost(order, k, quadratic, rules)
+        paid = _cost(order, charge)
         if order < 0 and order + paid >= 0 and not forced:  # a sell that raises less than its own cost is not made
             order = 0.0
             work[FREE, i] = 0.0
@@ -487,7 +538,7 @@ def _fill(market, t, cash, shares, plan, forced, rules, work):
         for i in range(n):
             order = work[ORDER, i]
             if order > 0:
-                paid = _cost(order, impact[t, i] if impact.size else 0.0, quadratic, rules)
+                paid = _cost(order, _charge(market, t, i, quadratic, rules))
                 cash -= order + paid
                 cost += paid
                 traded += order
@@ -515,12 +566,12 @@ def _cut_alike(market, t, cash, quadratic, rules, work):
     does not allow them all, the orders are f c_i, else c_i + f (b_i − c_i). In both cases f is the root of
     Σ order_i + cost(order_i) = cash, or 0 if the fixed fees alone exceed the cash.
     """
-    impact, need = market.impact, 0.0
+    need = 0.0
     for i in range(work.shape[1]):
         cover = max(min(work[ORDER, i], -work[VALUE, i]), 0.0)
         work[COVER, i] = cover
         if cover > 0:
-            need += cover + _cost(cover, impact[t, i] if impact.size else 0.0, quadratic, rules)
+            need += cover + _cost(cover, _charge(market, t, i, quadratic, rules))
     covering, share = need > cash, 1.0
     for _ in range(50):  # Newton's method, from above: the left side is convex in f
         need, slope = 0.0, 0.0
@@ -530,9 +581,9 @@ def _cut_alike(market, t, cash, quadratic, rules, work):
                 rest = (work[COVER, i] if covering else work[ORDER, i]) - first
                 order = first + share * rest
                 if order > 0:
-                    k = impact[t, i] if impact.size else 0.0
-                    need += order + _cost(order, k, quadratic, rules)
-                    slope += rest * (1 + _cost_slope(order, k, quadratic, rules))
+                    charge = _charge(market, t, i, quadratic, rules)
+                    need += order + _cost(order, charge)
+                    slope += rest * (1 + _cost_slope(order, charge))
         move = (need - cash) / slope
         share -= move
         if share <= 0 or abs(move) <= 1e-15:
@@ -574,7 +625,7 @@ def _cut_largest(market, t, cash, shares, quadratic, rules, work):
     Returns the symbol whose buy was cut to the remaining cash, or -1 if there is none. (A heap, since sorting would
     allocate.)
     """
-    cut, size, price, impact = -1, 0, market.fill, market.impact
+    cut, size, price = -1, 0, market.fill
     for i in range(work.shape[1]):
         if work[ORDER, i] > 0:
             work[COVER, i] = 1.0 if shares[i] < 0 and not rules.smallest_first else 0.0
@@ -587,17 +638,17 @@ def _cut_largest(market, t, cash, shares, quadratic, rules, work):
         size -= 1
         work[HEAP, 0] = work[HEAP, size]
         _sift(work, 0, size)
-        order, k = work[ORDER, i], impact[t, i] if impact.size else 0.0
-        if order + _cost(order, k, quadratic, rules) > cash:
+        order, charge = work[ORDER, i], _charge(market, t, i, quadratic, rules)
+        if order + _cost(order, charge) > cash:
             work[FREE, i] = 0.0
-            order = 0.0 if cut >= 0 else _largest_buy(cash, k, quadratic, rules)
+            order = 0.0 if cut >= 0 else _largest_buy(cash, charge)
             if rules.lot > 0:
                 order = np.floor(order / (price[t, i] * rules.lot) + 1e-9) * rules.lot * price[t, i]
             elif order > 0:
                 cut = i
             work[ORDER, i] = order
         if order > 0:
-            cash -= order + _cost(order, k, quadratic, rules)
+            cash -= order + _cost(order, charge)
     return cut
 
 
@@ -654,9 +705,9 @@ def _stop(market, t, cash, equity, shares, low, high, ranging, after, rules, sta
     """Close the positions whose stop or take prices from `low` to `high` of bar t + 1 reach; returns (cash, cost, traded value).
 
     These are the open, or the bar's range (`ranging`), which moves the trailing stops of what is kept. Costs are those of any
-    order, with V the equity at bar t.
+    order, with V the equity at bar t, and the spread of bar t + 1.
     """
-    cost, traded = 0.0, 0.0
+    cost, traded, quadratic, at = 0.0, 0.0, rules.quadratic / equity, t if rules.lagged else t + 1
     for i in range(shares.size):
         if shares[i] == 0:
             continue
@@ -671,7 +722,9 @@ def _stop(market, t, cash, equity, shares, low, high, ranging, after, rules, sta
         if kind == 0:
             continue
         order = -shares[i] * price
-        paid = _cost(order, market.impact[t, i] if market.impact.size else 0.0, rules.quadratic / equity, rules)
+        buy, sell = _sides(market, at, i, rules)
+        impact = market.impact[t, i] if market.impact.size else 0.0
+        paid = _cost(order, Charge(buy, sell, rules.fixed, impact, quadratic))
         if order < 0 and order + paid >= 0:  # a sell that raises less than its own cost is not made
             continue
         cash -= order + paid
@@ -771,7 +824,23 @@ LARGEST_WEIGHT = 100.0
 
 @_kernel
 def step_kernel(
-    fill, open_, mark, gap, impact, parameters, features, first, last, active, aim, counts, money, shares, seen, work
+    fill,
+    open_,
+    mark,
+    gap,
+    impact,
+    spread,
+    parameters,
+    features,
+    first,
+    last,
+    active,
+    aim,
+    counts,
+    money,
+    shares,
+    seen,
+    work,
 ):
     """Advance each active account in ``first:last`` by one bar towards its weights ``aim[b]``, then observe all of them.
 
@@ -780,7 +849,7 @@ def step_kernel(
 
     Parameters
     ----------
-    fill, open_, mark, gap, impact : see `Market`
+    fill, open_, mark, gap, impact, spread : see `Market`
     parameters : ndarray of shape (P,)
         The fields of `Rules`, in order.
     features : ndarray of float32, shape (N, F)
@@ -811,7 +880,7 @@ def step_kernel(
             for i in range(n):
                 if not np.isfinite(aim[b, i]):
                     return b
-    market = Market(fill, open_, mark, gap, impact)
+    market = Market(fill, open_, mark, gap, impact, spread)
     _step(market, _unpacked(parameters), first, last, active, aim, counts, money, shares, work)
     for b in range(first, last):
         _observe(features, mark, counts[ROW, b], money[EQUITY, b], shares[b], seen[b], width)
@@ -855,8 +924,8 @@ def _observe(features, mark, row, equity, shares, seen, width):
 def _unpacked(p):
     """`Rules` from `Rules.packed`."""
     return Rules(
-        p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7] != 0, int(p[8]), p[9], p[10] != 0, p[11] != 0, p[12], p[13], p[14],
-        p[15], p[16], p[17], p[18] != 0,
+        p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9] != 0, int(p[10]), p[11], p[12] != 0, p[13] != 0, p[14],
+        p[15], p[16], p[17], p[18], p[19], p[20] != 0,
     )  # fmt: skip
 
 
@@ -1021,10 +1090,10 @@ def _cut_increases_adjoint(limits, net, work, g_target, g_current):
 @_inlined
 def _marginal(market, t, i, plan, quadratic, rules, work):
     """1 + derivative of the cost of symbol i's order. An order of 0 at an edge of a no-trade zone could only grow inwards."""
-    order, k = work[ORDER, i], market.impact[t, i] if market.impact.size else 0.0
+    order, charge = work[ORDER, i], _charge(market, t, i, quadratic, rules)
     if order == 0 and plan.band[i] > 0:
-        return 1 + rules.buy if work[CURRENT, i] <= plan.aim[i] - plan.band[i] else 1 - rules.sell
-    return 1 + _cost_slope(order, k, quadratic, rules)
+        return 1 + charge.buy if work[CURRENT, i] <= plan.aim[i] - plan.band[i] else 1 - charge.sell
+    return 1 + _cost_slope(order, charge)
 
 
 @_inlined
@@ -1079,18 +1148,18 @@ def _fill_adjoint(market, t, notes, plan, rules, work, g_cash, g_shares, g_plan)
         for i in range(n):
             g_equity += g_cash * quadratic * work[ORDER, i] * work[ORDER, i] / notes.equity
     if rules.sizing == POST_FEE and notes.base > 0:  # implicit: base + Σ cost(target · base - value) = equity
-        slope, spared, impact = 1.0, 0.0, market.impact
+        slope, spared = 1.0, 0.0
         for i in range(n):
             if _sized(work, i):
                 order, _ = _wanted(work, notes, i)
-                slope += _cost_slope(order, impact[t, i] if impact.size else 0.0, quadratic, rules) * work[TARGET, i]
+                slope += _cost_slope(order, _charge(market, t, i, quadratic, rules)) * work[TARGET, i]
                 spared += quadratic * order * order
         g_root = g_base / slope
         g_equity += g_root * (1 + spared / notes.equity)
         for i in range(n):
             if _sized(work, i):
                 order, _ = _wanted(work, notes, i)
-                marginal = _cost_slope(order, impact[t, i] if impact.size else 0.0, quadratic, rules)
+                marginal = _cost_slope(order, _charge(market, t, i, quadratic, rules))
                 g_target[i] -= g_root * marginal * notes.base
                 g_value[i] += g_root * marginal
     _targets_adjoint(notes.limits, plan, rules, work, g_target, g_current, g_plan)

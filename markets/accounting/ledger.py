@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from markets.accounting.costs import Costs, Execution
 from markets.accounting.market import GONE, Market, Rules, make_market
 from markets.accounting.plan import Plan
+from markets.accounting.quotes import last_quotes
 from markets.accounting.simulate import Paths, simulate
 from markets.accounting.stops import STOP_LOSS, TAKE_PROFIT, TRAILING_STOP
 from markets.bars.bars import Bars
@@ -61,9 +62,10 @@ class Ledger(NamedTuple):
         paid_out = np.zeros(bars.shape)  # shares of delisted symbols
         alive = equity[:-1, None] > 0
         paid_out[1:] = np.where(alive & (market.open[:-1] == GONE), shares[:-1], 0.0)
-        stops = _Stops.of(paths, market, costs, paid_out)
+        quotes = np.nan_to_num(last_quotes(bars)) if costs.quoted else np.zeros(bars.shape)
+        stops = _Stops.of(paths, market, costs, quotes, paid_out)
         profit, carry, at_fill = _changes(market, rules, cash, shares, equity, orders, paid_out, cost, filled, stops)
-        trades = _trades(bars, costs, market, rules, orders, paid_out, at_fill, stops)
+        trades = _trades(bars, costs, market, rules, orders, paid_out, at_fill, quotes, stops)
         account = {"equity": equity, "cash": cash, "profit": profit, "carry": carry, "cost": cost, "traded": traded}
         return cls(trades, pd.DataFrame(account, index=bars.index))
 
@@ -77,7 +79,7 @@ class _Stops(NamedTuple):
     cost: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, paths: Paths, market: Market, costs: Costs, paid_out: np.ndarray) -> _Stops:
+    def of(cls, paths: Paths, market: Market, costs: Costs, quotes: np.ndarray, paid_out: np.ndarray) -> _Stops:
         bars, symbols = paid_out.shape
         price, kind = np.zeros((bars, 2, symbols)), np.zeros((bars, 2, symbols), dtype=np.int8)
         if paths.stop_price.size:
@@ -89,7 +91,7 @@ class _Stops(NamedTuple):
         impact, equity = np.zeros((bars, 1, symbols)), np.ones((bars, 1, 1))
         impact[1:, 0] = market.impact[:-1] if market.impact.size else 0.0
         equity[1:, 0, 0] = np.where(paths.equity[0, :-1] > 0, paths.equity[0, :-1], 1.0)
-        parts = costs.parts(-shares * price, impact, equity)
+        parts = costs.parts(-shares * price, impact, equity, quotes[:, None])
         return cls(shares, price, kind, {name: np.where(kind > 0, part, 0.0) for name, part in parts.items()})
 
     def trades(self) -> pd.DataFrame:
@@ -115,13 +117,17 @@ def _trades(
     orders: np.ndarray,
     paid_out: np.ndarray,
     at_fill: np.ndarray,
+    quotes: np.ndarray,
     stops: _Stops,
 ) -> pd.DataFrame:
-    """`Ledger.trades` from orders (money) and payouts (shares), both (T, A), equity at each bar's fill (T,), and stops."""
+    """`Ledger.trades` from orders (money) and payouts (shares), both (T, A), equity at each bar's fill (T,), and stops.
+
+    `quotes` (T, A) are the spreads quoted at each bar.
+    """
     row, column = np.nonzero(orders)
     value, price = orders[row, column], market.fill[row - 1, column]
-    bought = value > 0
-    parts = costs.parts(value, market.impact[row - 1, column] if market.impact.size else 0.0, at_fill[row])
+    bought, impact = value > 0, market.impact[row - 1, column] if market.impact.size else 0.0
+    parts = costs.parts(value, impact, at_fill[row], quotes[row - (not rules.lagged), column])
     ordered = pd.DataFrame(
         {"row": row, "moment": 1, "symbol": column, "side": np.where(bought, "buy", "sell"), "shares": value / price,
          "value": value, "price": price, **parts, "cost": sum(parts.values()), "reason": "plan"}

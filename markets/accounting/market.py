@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from markets.accounting.costs import Costs, Execution
+from markets.accounting.quotes import last_quotes
 from markets.bars.bars import Bars, carried
 from markets.bars.traded import TradedBars
 from markets.common.errors import InputError
@@ -22,8 +23,10 @@ HALTED, OPEN, GONE = 0, 1, 2
 class Rules(NamedTuple):
     """`Costs` and `Execution` as plain numbers, for the kernels."""
 
-    buy: float  # cost of a buy as a fraction of its value at the fill price
+    buy: float  # cost of a buy as a fraction of its value at the fill price, where the market has no spreads
     sell: float  # the same for a sell
+    buy_fee: float  # what a buy pays of the price with half of the spread, where the market has spreads: 1 + fees
+    sell_fee: float  # what a sell raises of the price without half of the spread: 1 - fees
     fixed: float
     quadratic: float
     cash_rate: float
@@ -63,6 +66,8 @@ class Market(NamedTuple):
         Years from bar t to bar t + 1.
     impact : ndarray of shape (N, A) or (0, 0)
         Cost coefficient of ``value**1.5``; size 0 without impact.
+    spread : ndarray of shape (N, A) or (0, 0)
+        Bid–ask spread at the fill as a fraction of the price; size 0 where only a fixed one is charged, as part of `Rules`.
     """
 
     fill: np.ndarray
@@ -70,6 +75,18 @@ class Market(NamedTuple):
     mark: np.ndarray
     gap: np.ndarray
     impact: np.ndarray
+    spread: np.ndarray
+
+    def scaled(self, share: float) -> Market:
+        """The market with a fraction of its costs of trading, as `Costs.scaled` has for `Rules`."""
+        return self._replace(impact=self.impact * share, spread=self.spread * share)
+
+    def sides(self, rules: Rules) -> tuple[np.ndarray, np.ndarray]:
+        """Proportional cost of a buy and of a sell as fractions of its value, each of shape (N, A)."""
+        if not self.spread.size:
+            return np.full(self.fill.shape, rules.buy), np.full(self.fill.shape, rules.sell)
+        half = self.spread / 2
+        return (1 + half) * rules.buy_fee - 1, 1 - (1 - half) * rules.sell_fee
 
 
 def make_rules(costs: Costs, execution: Execution, fill: str, delistings: bool = False) -> Rules:
@@ -78,8 +95,15 @@ def make_rules(costs: Costs, execution: Execution, fill: str, delistings: bool =
     Raises
     ------
     InputError
-        For quadratic costs with sizing ``outlay`` or ``whole_lots``.
+        For quadratic costs with sizing ``outlay`` or ``whole_lots``, and for quoted spreads with costs of a class that sums up
+        its sides in another way.
     """
+    sides = type(costs).buy_side, type(costs).sell_side
+    if costs.quoted > 0 and sides != (Costs.buy_side, Costs.sell_side):
+        raise InputError(
+            f"costs: {type(costs).__name__} has a buy_side or sell_side of another kind, which a quoted spread cannot be added "
+            "to; name a fixed spread instead"
+        )
     if costs.quadratic > 0 and _SIZING[execution.sizing] == OUTLAY:
         # the proceeds of a sell are bounded, however large it is, so no order may give the wanted change of value
         raise InputError(f"costs: quadratic does not go with sizing {execution.sizing}; use pre_fee or post_fee")
@@ -87,6 +111,8 @@ def make_rules(costs: Costs, execution: Execution, fill: str, delistings: bool =
     return Rules(
         buy=float(costs.buy_side),
         sell=float(costs.sell_side),
+        buy_fee=float(1 + costs.commission + costs.buy_tax),
+        sell_fee=float(1 - costs.commission - costs.sell_tax),
         fixed=float(costs.fixed),
         quadratic=float(costs.quadratic),
         cash_rate=float(costs.cash_rate),
@@ -122,8 +148,8 @@ def make_market(bars: Bars, costs: Costs, execution: Execution) -> tuple[Market,
     Raises
     ------
     InputError
-        For impact without volume, quadratic costs with sizing ``outlay`` or ``whole_lots``, or a fill at the open of bars
-        without opens.
+        For impact without volume, quoted spreads without any, quadratic costs with sizing ``outlay`` or ``whole_lots``, or a fill
+        at the open of bars without opens.
     """
     fill = resolve_fill(bars, execution)
     # Panels may be large: avoid temporaries of more than one byte per value.
@@ -133,13 +159,18 @@ def make_market(bars: Bars, costs: Costs, execution: Execution) -> tuple[Market,
     else:  # the kernels need 0 before a symbol's first bar: build a separate panel, without computing `bars.marks`
         mark = np.nan_to_num(carried(held)[bars.past :], copy=False, nan=0.0)
     price, state = mark, np.empty(bars.shape, dtype=np.int8)
+    tradable, spread = bars.tradable, np.zeros((0, 0))
+    if costs.quoted > 0:
+        quotes = last_quotes(bars)
+        spread, tradable = costs.charged_spread(np.nan_to_num(quotes)), tradable & np.isfinite(quotes)
     if fill == "same_close":
-        state[:] = bars.tradable
+        state[:] = tradable
     else:
         source = bars.open if fill == "next_open" else bars.close
         assert source is not None
         # The last row has no next bar, so its decision is never filled.
-        state[:-1], state[-1] = bars.tradable[1:], HALTED
+        state[:-1], state[-1] = tradable[1:], HALTED
+        spread = np.concatenate([spread[1:], spread[-1:]])
         price = np.empty(bars.shape)
         price[:-1] = source[1:]
         np.copyto(price, mark, where=state == HALTED)
@@ -155,7 +186,7 @@ def make_market(bars: Bars, costs: Costs, execution: Execution) -> tuple[Market,
     # Read-only, because `mark` may share memory with the closes and the kernels are compiled for read-only arrays.
     for panel in (price, state, mark):
         panel.setflags(write=False)
-    return Market(price, state, mark, gap, impact), make_rules(costs, execution, fill, bool(gone.any()))
+    return Market(price, state, mark, gap, impact, spread), make_rules(costs, execution, fill, bool(gone.any()))
 
 
 def _impact(bars: Bars, costs: Costs, window: int = 20) -> np.ndarray:

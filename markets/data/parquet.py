@@ -18,11 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from markets.bars.bars import FIELDS
 from markets.bars.time_spans import NoRows, Span
 from markets.common.errors import InputError
 from markets.data.parsing import Faults
-from markets.data.tables import ALIASES, SYMBOL_COLUMNS, TIME_COLUMNS, Table, plain, read_table
+from markets.data.tables import ALIASES, SYMBOL_COLUMNS, TABLE_FIELDS, TIME_COLUMNS, Table, plain, read_table
 
 NANOS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
@@ -87,7 +86,7 @@ def _columns(
     """Columns that `Bars` uses, the time column first."""
     known = {ALIASES.get(plain(name), plain(name)): name for name in schema.names}
     if symbol or "close" in known:
-        fields = {known.get(field) for field in (*FIELDS, "adj close", *TIME_COLUMNS)} | {symbol}
+        fields = {known.get(field) for field in (*TABLE_FIELDS, *TIME_COLUMNS)} | {symbol}
         return [time, *(name for name in schema.names if name in fields and name != time)]
     if any(name.startswith("('") for name in schema.names):
         return list(schema.names)  # two levels of columns, in the way pandas stores them
@@ -112,7 +111,7 @@ def _key_type(key: str) -> pa.DataType:
 def _with_float_prices(schema: pa.Schema) -> pa.Schema:
     """The schema with float prices: in the first file, whole-number prices may be stored as integers."""
     for i, field in enumerate(schema):
-        if pa.types.is_integer(field.type) and plain(field.name) in (*FIELDS, "adj close"):
+        if pa.types.is_integer(field.type) and ALIASES.get(plain(field.name), plain(field.name)) in TABLE_FIELDS:
             schema = schema.set(i, field.with_type(pa.float64()))
     return schema
 

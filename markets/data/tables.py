@@ -1,8 +1,8 @@
 """`Table`: prices parsed from a table of text and numbers.
 
 A table is *wide* (a time column, then one column of closes per symbol), or *long* (columns time, symbol, open, high, low,
-close, volume, of which only time and close are required; without a symbol column it holds one symbol), or has two levels of
-columns, field and symbol, like the tables of yfinance. Error messages name the row and the column.
+close, volume, quoted_spread, of which only time and close are required; without a symbol column it holds one symbol), or has
+two levels of columns, field and symbol, like the tables of yfinance. Error messages name the row and the column.
 """
 
 from __future__ import annotations
@@ -25,12 +25,29 @@ FORMATS = (
 )
 # Fields, as columns of a wide table. Words that are tickers, such as OPEN and LOW, are not among them.
 NO_SYMBOLS = (
-    *("volume", "quote volume", "open interest", "turnover", "amount", "trades", "adj close", "dividend", "dividends"),
+    *(
+        "volume",
+        "quote volume",
+        "spread",
+        "open interest",
+        "turnover",
+        "amount",
+        "trades",
+        "adj close",
+        "dividend",
+        "dividends",
+    ),
     *("split", "splits", "stock splits", "return", "returns", "log return", "log returns", "change", "change %"),
 )
 TIME_COLUMNS = ("date", "datetime", "timestamp", "time", "index")
 SYMBOL_COLUMNS = ("symbol", "ticker", "asset")
-ALIASES = {"adjclose": "adj close", "adj. close": "adj close", "adjusted close": "adj close", "vol": "volume"}
+ALIASES = {
+    **dict.fromkeys(("adjclose", "adj. close", "adjusted close"), "adj close"),
+    "vol": "volume",
+    "quoted spread": "spread",
+    "spread": "spread in points",  # MetaTrader writes points, others money: only what says that it is the quoted one is read
+}
+TABLE_FIELDS = (*FIELDS, "spread", "adj close")
 
 Where = Callable[[int], str]
 """Returns the name of the n-th row of a table for messages, such as ``row 3``."""
@@ -267,7 +284,7 @@ def _from_long(
 ) -> Table:
     if "close" not in known:
         raise InputError(f"column 'close' is missing (there are {', '.join(frame.columns)}); it should be {FORMATS}")
-    present = [field for field in (*FIELDS, "adj close") if field in known]
+    present = [field for field in TABLE_FIELDS if field in known]
     symbol_column = next((known[c] for c in SYMBOL_COLUMNS if c in known), None)
     if symbol_column is None:
         frame, index, where = _in_order(frame, index, where, faults)
@@ -326,7 +343,7 @@ def _from_levels(frame: pd.DataFrame, where: Where, faults: Faults) -> Table:
         key, text = (field, symbols.index(str(label[1 - field_level]))), ", ".join(map(str, label))
         if key in labels:
             raise InputError(f"column {text!r} appears twice in the header; give each a different name")
-        if field in (*FIELDS, "adj close"):
+        if field in TABLE_FIELDS:
             labels[key], columns[text] = text, frame.iloc[:, i]
     read = parse_numbers(columns, where, faults)
     fields: dict[str, np.ndarray] = {}
@@ -350,7 +367,8 @@ def _adjusted(table: Table, faults: Faults) -> Table:
             report(faults, f"{where}: {field} is {value:g}: a price must be positive")
         fields[field] = np.where(fields[field] <= 0, np.nan, fields[field])
     scale = fields.pop("adj close") / fields["close"]
-    return replace(table, fields={field: v if field == "volume" else v * scale for field, v in fields.items()})
+    prices = ("open", "high", "low", "close")
+    return replace(table, fields={field: v * scale if field in prices else v for field, v in fields.items()})
 
 
 def _in_order(

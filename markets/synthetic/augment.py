@@ -1,8 +1,8 @@
 """Data augmentation: synthetic bars resampled or transformed from past bars, for training.
 
 Each bar is expressed by its log ratios to the previous known close, ``log(open, high, low, close / P_{t−1})``. These are drawn,
-scaled or mirrored for whole bars and all symbols together, which preserves the cross-section, the gaps and the volumes of a
-bar. Prices are then rebuilt from the ratios, so low ≤ open, close ≤ high continues to hold.
+scaled or mirrored for whole bars and all symbols together, which preserves the cross-section, the gaps, the volumes and the
+quoted spreads of a bar. Prices are then rebuilt from the ratios, so low ≤ open, close ≤ high continues to hold.
 
 ===========  =================================================================================================
 `bootstrap`  blocks of bars of one regime (stationary bootstrap: Politis and Romano, Journal of the American
@@ -303,6 +303,8 @@ def _strung(bars: Bars, rows: np.ndarray, scale: np.ndarray, name: str) -> Bars:
     fields["close"][0, absent] = bars.marks[-1, absent]
     if bars.volume is not None:
         fields["volume"] = held.fields["volume"][rows]
+    if held.spread is not None:
+        fields["spread"] = held.spread[rows]
     return _built_bars(
         _times(bars.index, len(rows)),
         bars.symbols,
@@ -322,6 +324,8 @@ def _rebuilt(bars: Bars, factor: float, name: str) -> Bars:
     fields = {
         swap.get(f, f): first * (x / first) ** factor if f in _PRICES else x for f, x in held.fields.items()
     }  # fmt: skip
+    if held.spread is not None:
+        fields["spread"] = held.spread
     built = _built_bars(held.index, held.symbols, fields, held.tradable, held.delisted_from, name)
     return built.rows(bars.past, len(held))
 

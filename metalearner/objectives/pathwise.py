@@ -325,7 +325,7 @@ class WindowSampler(TaskSampler):
         plan = plan if tasks.universe is None else self._widened(plan, tasks.universe)
         costs = objective.costs.scaled(tasks.cost_share)
         rules = make_rules(costs, objective.execution, self.fill, self.delistings)
-        market = self.market._replace(impact=self.market.impact * tasks.cost_share)
+        market = self.market.scaled(tasks.cost_share)
         money = objective.execution.cash  # the backtest's cash, because fixed fees and impact do not scale with equity
         simulate, weights = (equity_paths_reference if twice else equity_paths), None
         equity, shares = simulate(market, rules, batch.start, plan, money=money)

@@ -14,7 +14,7 @@ from strategies.strategy import Strategy
 
 @njit(cache=True)
 def _hindsight(returns, positions, cost, risk):
-    """Backward induction over a grid of positions: weights (n, T) for returns (n, T)."""
+    """Backward induction over a grid of positions: weights (n, T) for returns (n, T) and costs (n, T)."""
     n, bars, count = returns.shape[0], returns.shape[1], positions.size
     out = np.empty_like(returns)
     best = np.empty((bars, count), dtype=np.int64)
@@ -29,7 +29,7 @@ def _hindsight(returns, positions, cost, risk):
                 best[t, j] = 0
                 value[j] = -np.inf
                 for i in range(count):
-                    here = after[i] - cost * abs(positions[i] - positions[j])
+                    here = after[i] - cost[k, t] * abs(positions[i] - positions[j])
                     if here > value[j]:
                         value[j], best[t, j] = here, i
         at = -1
@@ -37,7 +37,7 @@ def _hindsight(returns, positions, cost, risk):
             if at < 0:  # the first trade starts from flat, which need not be on the grid
                 top = -np.inf
                 for i in range(count):
-                    here = after[i] - cost * abs(positions[i])
+                    here = after[i] - cost[k, t] * abs(positions[i])
                     if here > top:
                         top, first = here, i
                 at = first
@@ -48,18 +48,18 @@ def _hindsight(returns, positions, cost, risk):
 
 
 def hindsight(
-    returns: np.ndarray, cost: float, positions: Sequence[float] = (-1, 0, 1), risk: float = 0.0
+    returns: np.ndarray, cost: float | np.ndarray, positions: Sequence[float] = (-1, 0, 1), risk: float = 0.0
 ) -> np.ndarray:
     """Optimal weights with perfect foresight, an upper bound for every strategy.
 
-    ``V_t(p) = max_{p'} [p' r_{t+1} − c |p' − p| − ½ risk p'² + V_{t+1}(p')]``, by backward induction over a grid of positions.
+    ``V_t(p) = max_{p'} [p' r_{t+1} − c_t |p' − p| − ½ risk p'² + V_{t+1}(p')]``, by backward induction over a grid of positions.
 
     Parameters
     ----------
     returns : ndarray of shape (n, T)
         Column t is the return earned by the weight in column t.
-    cost : float
-        Cost of a change of weight by 1.
+    cost : float, or ndarray of shape (n, T)
+        Cost of a change of weight by 1; column t is paid for the change to the weight in column t.
     positions : sequence of float
         Weights to choose from. The account starts flat.
     risk : float
@@ -70,7 +70,8 @@ def hindsight(
     ndarray of shape (n, T)
     """
     returns = np.ascontiguousarray(returns, dtype=np.float64)
-    return _hindsight(returns, np.asarray(positions, dtype=np.float64), float(cost), float(risk))
+    cost = np.array(np.broadcast_to(cost, returns.shape), dtype=np.float64)
+    return _hindsight(returns, np.asarray(positions, dtype=np.float64), cost, float(risk))
 
 
 class Hindsight(Strategy):
@@ -105,5 +106,6 @@ class Hindsight(Strategy):
         with np.errstate(divide="ignore", invalid="ignore"):
             earned = np.nan_to_num(market.fill[1:] / market.fill[:-1] - 1, posinf=0.0)
         earned = np.vstack([earned, np.zeros((1, earned.shape[1]))])
-        weights = hindsight(earned.T, (rules.buy + rules.sell) / 2, self.positions, self.risk).T
+        buy, sell = market.sides(rules)
+        weights = hindsight(earned.T, (buy + sell).T / 2, self.positions, self.risk).T
         return Plan(weights / bars.shape[1])

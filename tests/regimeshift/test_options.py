@@ -31,6 +31,10 @@ def test_options_are_the_costs_and_limits_of_the_library():
         4e-4 + 2 * 3e-4
     )  # both sides lose the slippage; each side pays half the spread
     assert (costs.financing_rate, costs.borrow_rate) == (pytest.approx(0.05), pytest.approx(0.005))
+    for wanted in (TradingOptions(costs="1bp+quoted"), TradingOptions(costs="1bp", spread="quoted", slippage="0")):
+        assert wanted.charged() == Costs(commission=1e-4, spread="quoted")
+    both = TradingOptions(costs="quoted", spread="quoted", slippage="3bp").charged()
+    assert (both.spread, both.quoted) == (pytest.approx(6e-4), 1.0)  # asked for twice, it is charged once
     assert given.limits() == Execution(gross=2.0, borrowing=True, long_only=True, cash=5e3)
     assert TradingOptions().limits() == Execution()
     with pytest.raises(InputError, match="--slippage 'much': write 10bp"):

@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from scipy.special import dawsn
 
 from backtests import walk_forward
-from markets import InputError, load
+from markets import Costs, InputError, load
 from markets.accounting.differentiable import TensorPlan, equity_paths
 from markets.accounting.market import make_market
 from markets.synthetic import DriftMomentum, GarleanuPedersen, HiddenMarkov, HiddenMarkovFamily, LinearCost
@@ -218,6 +218,20 @@ def test_hindsight_is_the_best_of_all_paths(seed, cost, risk):
 
     best = max(worth(np.array(path)) for path in itertools.product(positions, repeat=6))
     assert worth(hindsight(returns, cost, positions, risk)[0]) == pytest.approx(best, abs=1e-12)
+
+
+def test_hindsight_waits_for_a_narrow_spread():
+    returns, positions = np.full((1, 4), 0.1), (0.0, 1.0)
+    cost = np.array([[0.5, 0.25, 0.05, 0.5]])
+    assert hindsight(returns, cost, positions).tolist() == [[0.0, 0.0, 1.0, 1.0]]  # sooner costs more than it earns
+    stocks = load("stocks")["2015":"2015"].without_past()
+    quoted, fixed = (
+        Hindsight(Costs(commission=1e-4, spread=spread)).plan(
+            stocks.with_values(**stocks.fields, spread=np.full(stocks.shape, 2e-3))
+        )
+        for spread in ("quoted", 2e-3)
+    )
+    np.testing.assert_array_equal(quoted.aim, fixed.aim)
 
 
 def test_hindsight_on_real_prices_is_above_every_rule():

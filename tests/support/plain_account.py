@@ -54,6 +54,7 @@ class Order:
     shares: float
     weight: float
     impact: float
+    spread: float
     money: float = 0.0
 
     @property
@@ -99,6 +100,7 @@ class PlainAccount:
         self.events: Counter[str] = Counter()
         self.marks = [[0.0 if math.isnan(m) else float(m) for m in row] for row in bars.marks]
         self.impacts = self.impact_coefficients()
+        self.quotes = self.quoted_spreads()
         self.cash = execution.cash
         self.shares = [0.0] * self.symbols
         self.V = self.cash  # equity at the fill
@@ -141,15 +143,40 @@ class PlainAccount:
                 column.append(self.costs.impact * statistics.stdev(returns) / math.sqrt(mean))
         return column[1:]
 
+    def quoted_spreads(self) -> list[list[float]]:
+        """By visible bar and symbol, as an order there is charged; NaN before the first quote of all."""
+        whole = self.bars.with_past()
+        if self.costs.quoted == 0:
+            return [[0.0] * self.symbols for _ in range(self.bars_count)]
+        rows, last, widest = [], [math.nan] * self.symbols, math.nan
+        for quotes in whole.spread.tolist():
+            there = [q for q in quotes if not math.isnan(q)]
+            widest = max(there) if there else widest
+            last = [old if math.isnan(q) else q for q, old in zip(quotes, last, strict=True)]
+            rows.append([widest if math.isnan(q) else q for q in last])
+            self.events["last quote"] += len(there) < self.symbols
+            self.events["no quote"] += math.isnan(widest)
+        return rows[self.bars.past :]
+
+    def spread_at(self, bar: int, a: int) -> float:
+        """Spread that an order filled at this bar pays half of."""
+        return min(self.costs.spread + self.costs.quoted * self.quotes[bar][a], 1.0)
+
     def cost(self, order: Order, money: float) -> float:
         """Cost of an order of this value."""
         return 0.0 if money == 0 else self.charge(order, money)
 
     def charge(self, order: Order, money: float) -> float:
         """Cost, with the fixed fee of an order even if its value is 0."""
-        rate = self.costs.buy_side if money > 0 else self.costs.sell_side
-        size = abs(money)
+        rate, size = self.rate(order, money > 0), abs(money)
         return rate * size + self.costs.fixed + order.impact * size**1.5 + self.costs.quadratic * size**2 / self.V
+
+    def rate(self, order: Order, buying: bool) -> float:
+        """Cost in proportion to the value."""
+        costs = self.costs
+        if buying:
+            return (1 + order.spread / 2) * (1 + costs.commission + costs.buy_tax) - 1
+        return 1 - (1 - order.spread / 2) * (1 - costs.commission - costs.sell_tax)
 
     def pays(self, order: Order, money: float) -> bool:
         """Whether a sell raises more than its own cost; true for all others."""
@@ -192,7 +219,7 @@ class PlainAccount:
         delisted = self.bars.delisted[at]
         prices, open_ = [], []
         for a in range(self.symbols):
-            open_.append(bool(self.bars.tradable[at, a]))
+            open_.append(bool(self.bars.tradable[at, a]) and not math.isnan(self.quotes[at][a]))
             prices.append(float(paid[at, a]) if open_[a] else marks[a])
             if delisted[a]:
                 self.events["payout"] += self.shares[a] != 0
@@ -302,7 +329,9 @@ class PlainAccount:
         """Close the position of symbol a; returns the cost and the traded value."""
         self.V = equity
         self.edge |= abs(self.shares[a] * price) <= TINY * equity  # whether there is such a position, rounding decides
-        order = Order(a, price, self.shares[a], 0.0, self.impacts[t][a], -self.shares[a] * price)
+        order = Order(
+            a, price, self.shares[a], 0.0, self.impacts[t][a], self.spread_at(t + 1, a), -self.shares[a] * price
+        )
         if not self.pays(order, order.money):
             self.events["unpaid stop"] += 1
             return 0.0, 0.0
@@ -346,8 +375,9 @@ class PlainAccount:
             weights = [moved.get(a, c) for a, c in enumerate(current)]
         else:
             weights = self.within_limits(moved, current)
+        at = t if self.fill == "same_close" else t + 1
         return [
-            Order(a, prices[a], self.shares[a], weights[a], self.impacts[t][a])
+            Order(a, prices[a], self.shares[a], weights[a], self.impacts[t][a], self.spread_at(at, a))
             for a in moved
             if abs(weights[a] - current[a]) > TINY
         ]
@@ -423,7 +453,7 @@ class PlainAccount:
                 return 0.0
             return self.affordable(order, x)
         # a sell of size s raises s less its cost: concave in s, so the top divides its smaller from its larger root
-        keep = max(1 - self.costs.sell_side, 0.0)
+        keep = max(1 - self.rate(order, buying=False), 0.0)
 
         def short_of(s: float) -> float:
             return -x - (keep * s - self.costs.fixed - order.impact * s**1.5)

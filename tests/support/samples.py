@@ -30,9 +30,17 @@ def uncorrelated_bars(volatility: np.ndarray, days: int = 300, mean: float | np.
 
 
 def gappy_bars(
-    rng: np.random.Generator, length: int, symbols: int, volatility: float = 0.05, delist: bool = False
+    rng: np.random.Generator,
+    length: int,
+    symbols: int,
+    volatility: float = 0.05,
+    delist: bool = False,
+    quotes: float | None = None,
 ) -> Bars:
-    """OHLCV with gaps, a late listing, sometimes an untradable symbol, and with `delist` a delisted one."""
+    """OHLCV with gaps, a late listing, sometimes an untradable symbol, and with `delist` a delisted one.
+
+    With `quotes`, spreads are quoted up to it: not on all bars, of one symbol late, and sometimes of none on the first bar.
+    """
     close = 50 * np.exp(np.cumsum(rng.normal(0, volatility, (length, symbols)), axis=0))
     open_ = close * np.exp(rng.normal(0, volatility / 3, close.shape))
     high, low = np.maximum(open_, close) * 1.001, np.minimum(open_, close) * 0.999
@@ -43,6 +51,12 @@ def gappy_bars(
     fields[0][rng.random(close.shape) < 0.03] = np.nan
     index = pd.date_range("2020-01-01", periods=length, freq="D")
     volume = rng.uniform(1e3, 1e5, close.shape)
+    spread = None if quotes is None else rng.uniform(0, quotes, close.shape)
+    if spread is not None:
+        spread[rng.random(close.shape) < 0.2] = np.nan
+        spread[: rng.integers(0, 2), :] = np.nan
+        spread[: rng.integers(0, length), rng.integers(0, symbols)] = np.nan
+        spread[1, rng.integers(0, symbols)] = quotes  # two bars are enough to have a quote
     open_, high, low, close = fields
     names, delisted = [f"S{i}" for i in range(symbols)], {}
     if delist:
@@ -52,7 +66,9 @@ def gappy_bars(
         close[0, gone] = 50.0  # it traded once
         high[0, gone] = low[0, gone] = np.nan
         delisted = {names[gone]: index[last]}
-    return Bars.make(index, names, close, open=open_, high=high, low=low, volume=volume, delisted=delisted)
+    return Bars.make(
+        index, names, close, open=open_, high=high, low=low, volume=volume, spread=spread, delisted=delisted
+    )
 
 
 def with_empty_rows(bars: Bars, rng: np.random.Generator) -> tuple[Bars, np.ndarray]:
@@ -94,7 +110,9 @@ def cases(draw, sizings=("pre_fee", "post_fee"), paths=3):
     """(bars, costs, execution, aim, band, rate): any input that the account must handle."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     length, symbols = draw(st.integers(3, 12)), draw(st.integers(1, 5))
-    bars = gappy_bars(rng, length, symbols, draw(st.sampled_from([0.01, 0.05, 0.3])), draw(st.booleans()))
+    quoted = draw(st.sampled_from([0.0, 0.0, 1.0, 0.5]))
+    volatility, delist = draw(st.sampled_from([0.01, 0.05, 0.3])), draw(st.booleans())
+    bars = gappy_bars(rng, length, symbols, volatility, delist, 0.02 if quoted else None)
 
     def either(*values):
         return draw(st.sampled_from(values))
@@ -105,6 +123,7 @@ def cases(draw, sizings=("pre_fee", "post_fee"), paths=3):
         sell_tax=either(0.0, 0.001),
         fixed=either(0.0, 0.5, 40.0),
         spread=either(0.0, 0.001),
+        quoted=quoted,
         impact=either(0.0, 0.3),
         quadratic=either(0.0, 0.05, 2.0) if sizing in ("pre_fee", "post_fee") else 0.0,
         cash_rate=either(0.0, 0.05),

@@ -39,6 +39,6 @@ US74 = Universe(
             "2022 the two sets are not independent evidence",
             "the quoted spread of a stock fell from 21 bp (median of 2000) to 1 bp (2023), and was 11 bp in 2008",
         ),
-        costs="5bp",
+        costs="1bp+quoted",
     ),
 )

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import samples
 
+from backtests import walk_forward
 from backtests.engine.lookahead import find_lookahead
 from markets import InputError
 from markets.synthetic import LinearCost
@@ -54,6 +55,28 @@ def test_regression_changing_the_future_keeps_the_tradable_mask():
             return Plan(bars.tradable * 0.5)
 
     assert find(Tradable, LinearCost(length=100).sample(5, 0).bars()) == []
+
+
+class BySpread(Strategy):
+    """Holds less of what is dear to trade, by the spread that is quoted `ahead` bars later."""
+
+    name = "by spread"
+
+    def __init__(self, ahead=0):
+        self.ahead = ahead
+
+    def plan(self, bars):
+        quotes = np.vstack([bars.spread[self.ahead :], np.repeat(bars.spread[-1:], self.ahead, axis=0)])
+        return Plan(0.3 / (1 + 100 * np.nan_to_num(quotes)))
+
+
+def test_a_later_quoted_spread_is_a_leak_and_an_earlier_one_none(span):
+    quotes = np.random.default_rng(0).uniform(0, 0.9, span.with_past().shape)
+    bars = span.with_values(close=span.with_past().close, spread=quotes)
+    assert find(BySpread, bars, tolerance=0.0) == []
+    assert {leak.how for leak in find(lambda: BySpread(1), bars)} == {"cut off", "scrambled"}
+    with pytest.raises(InputError, match="by spread looks ahead"):
+        walk_forward([BySpread(1)], bars, costs="quoted", progress=False)
 
 
 @pytest.mark.parametrize(

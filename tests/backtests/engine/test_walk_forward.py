@@ -8,7 +8,9 @@ import walkers
 from backtests import walk_forward
 from backtests.engine.task_cuts import WindowTasks
 from backtests.engine.walk_forward import _Seed
-from markets import Bars, Execution, InputError, simulate
+from backtests.report.page import _introduction
+from backtests.sweeps import sweep
+from markets import Bars, Costs, Execution, InputError, simulate
 from metalearner import Ensemble, FineTune, Inner, Training
 from strategies import BuyAndHold, EqualWeight, Momentum, Plan, PolicySettings, Strategy
 
@@ -48,6 +50,18 @@ def test_a_rule_is_simply_simulated(bars):
     expected = simulate(span, plan.aim, costs="20bp")
     np.testing.assert_array_equal(found["momentum 50"].equity, expected.equity[0])
     assert np.count_nonzero(found["buy and hold"].traded) == 1
+
+
+def test_quoted_spreads_are_charged_in_a_walk_forward_and_a_sweep(bars):
+    quotes = np.random.default_rng(0).uniform(0, 0.01, bars.shape)
+    span = bars.with_values(close=bars.close, spread=quotes)[500:]
+    (found,) = walk_forward([Momentum(50)], span, costs="1bp+quoted", progress=False)
+    expected = simulate(span, Momentum(50).plan(span), costs=Costs(commission=1e-4, spread="quoted"))
+    np.testing.assert_array_equal(found.equity, expected.equity[0])
+    swept = sweep(Momentum, {"window": [50]}, span, costs="1bp+quoted", progress=False)
+    np.testing.assert_allclose(swept.table["CAGR"].iloc[0], found.metrics["CAGR"], rtol=1e-12)
+    text = _introduction(walk_forward([Momentum(50)], span, costs="1bp+quoted", progress=False))
+    assert "costs of 0.01% per side and half the quoted spread per side" in text
 
 
 def test_a_learner_is_the_joined_plan_of_its_adaptations(bars, meta):

@@ -41,6 +41,15 @@ def test_break_even_of_a_constant_turnover_is_the_closed_form(rate, stated):
     assert next(case.accounts([case.plan], exact)).equity[-1] == pytest.approx(case.account.equity[0], rel=1e-9)
 
 
+def test_break_even_of_a_quoted_spread_is_that_of_the_same_fixed_one():
+    bars = rising(0.01)
+    bars = bars.with_values(close=bars.close, spread=np.full(bars.shape, 0.001))
+    execution = Execution(fill="next_close", sizing="outlay")
+    quoted, fixed = (Case(InAndOut(), bars, Costs(spread=spread), execution) for spread in ("quoted", 0.001))
+    assert break_even(quoted) == pytest.approx(break_even(fixed), rel=1e-9)
+    assert "bp per side" not in trade_worse(quoted).finding  # it is not the same at all bars
+
+
 def test_break_even_where_there_is_none():
     assert break_even(Case(InAndOut(), rising(-0.01))) == 0
     assert np.isnan(break_even(Case(Cash(), rising(0.01))))

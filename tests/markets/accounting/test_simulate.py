@@ -32,6 +32,8 @@ EVENTS = (
     "turnover",
     "sell left out",
     "no volume",
+    "no quote",
+    "last quote",
     "useless sell",
     "no root",
     "cut pro rata",
@@ -106,10 +108,18 @@ def random_bars(rng: np.random.Generator) -> Bars:
     never = np.isnan(close).all(axis=0)  # such a symbol is no part of a panel
     if never.any():
         return random_bars(rng)
-    bars = Bars.make(
-        index, names, close, open=open_, high=high, low=low, volume=volume, tradable=tradable, delisted=delisted
-    )
+    fields = {"open": open_, "high": high, "low": low, "volume": volume, "spread": random_quotes(other, shape)}
+    bars = Bars.make(index, names, close, **fields, tradable=tradable, delisted=delisted)
     return bars[past:] if past else bars
+
+
+def random_quotes(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Quoted spreads, missing on some bars, and sometimes on all of the first ones."""
+    quotes = rng.uniform(0, some(rng, 0.001, 0.05, 0.9), shape)
+    quotes[rng.random(shape) < some(rng, 0, 0.3)] = np.nan
+    quotes[: rng.integers(0, shape[0]) if rng.random() < 0.3 else 0] = np.nan
+    quotes[-1] = 0.02
+    return quotes
 
 
 def random_plan(rng: np.random.Generator, shape: tuple[int, int]) -> Plan:
@@ -208,7 +218,8 @@ def random_case(rng: np.random.Generator) -> Case:
     if hedged:
         plan = hedged_plan(rng, bars.shape)
         execution = changed(execution, borrowing=False, long_only=False, gross=np.inf, net=np.inf, max_weight=np.inf)
-    costs = random_costs(rng, execution.cash, execution.sizing)
+    (other,) = rng.spawn(1)
+    costs = replace(random_costs(rng, execution.cash, execution.sizing), quoted=some(other, 0, 0, 0, 1, 1, 0.3, 5))
     stops = {} if hedged else random_stops(rng, bars.shape)
     return Case(bars, replace(plan, **stops), costs, execution)
 

@@ -59,6 +59,30 @@ def test_adjusted_close_scales_the_whole_bar(tmp_path):
     assert bars.volume[0, 0] == 100.0
 
 
+def test_quoted_spreads_are_read_from_csv_and_parquet(tmp_path):
+    """From a column that says so: a mere ``spread`` may be in points, as MetaTrader writes it."""
+    index = pd.bdate_range("2020-01-01", periods=3)
+    quotes = np.array([[0.001, np.nan], [0.002, 0.01], [0.0, 0.003]])
+    close = np.array([[10.0, 20.0], [11.0, 21.0], [12.0, 22.0]])
+    bars = Bars.make(index, ["A", "B"], close, spread=quotes)
+    rows = [
+        {"date": time, "symbol": symbol, "close": close[t, a], "Quoted_Spread": quotes[t, a], "spread": 15}
+        for t, time in enumerate(index)
+        for a, symbol in enumerate("AB")
+    ]
+    frame = pd.DataFrame(rows)
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    frame.to_parquet(tmp_path / "x.parquet")
+    adjusted = frame.assign(**{"Adj Close": frame["close"] / 2})
+    for read in (load(tmp_path / "x.csv"), load(tmp_path / "x.parquet"), load(frame)):
+        assert read.hash == bars.hash
+    np.testing.assert_array_equal(load(adjusted).spread, quotes)  # a fraction of the price stays one
+    assert load(frame.drop(columns="Quoted_Spread")).spread is None
+    wrong = write(tmp_path / "y.csv", "date,close,quoted_spread\n2020-01-01,10,0.01\n2020-01-02,10,15\n")
+    with pytest.raises(InputError, match=r"row 3, column 'quoted_spread'.*is 15: a spread is a fraction of the price"):
+        load(wrong)
+
+
 def test_parquet_and_frame_agree(tmp_path, stocks):
     frame = pd.DataFrame(stocks.close[:50, :2], index=stocks.index[:50], columns=["A", "B"])
     frame.to_parquet(tmp_path / "two.parquet")

@@ -104,6 +104,18 @@ def test_nothing_after_the_span_is_read(seed, t):
         assert same(make(), ways(changed[20:t], 7)[name]()), name
 
 
+def test_quoted_spreads_stay_with_their_bars():
+    bars = samples.gappy_bars(np.random.default_rng(3), 240, 3, quotes=0.02)
+    for name, make in ways(bars, 0).items():
+        augmented = make()
+        if name in ("rescale", "flip"):
+            np.testing.assert_array_equal(augmented.spread, bars.spread)
+            continue
+        for quotes, volume in zip(augmented.spread, augmented.volume, strict=True):
+            (row,) = np.flatnonzero((bars.volume == volume).all(axis=1))
+            np.testing.assert_array_equal(quotes, bars.spread[row], err_msg=name)
+
+
 def test_a_bar_is_drawn_whole():
     """Each generated bar has the ratios of one past bar, for all symbols together, and its volume."""
     bars = samples.gappy_bars(np.random.default_rng(3), 240, 3)

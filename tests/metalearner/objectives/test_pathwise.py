@@ -70,6 +70,27 @@ def test_costs_lower_utility(tasks):
     assert free > full
 
 
+def quoting(tasks, quotes):
+    """The training tasks on bars that quote these spreads."""
+    bars = tasks[0].bars
+    bars = bars.with_values(**bars.with_past().fields, spread=np.broadcast_to(quotes, bars.with_past().shape))
+    return (TaskSet(tuple(replace(task, bars=bars) for task in tasks[0])),)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_quoted_spread_is_trained_with_as_it_is_charged_and_raised_with_the_costs(tasks, share):
+    quoted, fixed = Pathwise(costs="1bp+quoted"), Pathwise(costs=Costs(commission=1e-4, spread=0.01))
+    found = []
+    for objective in (quoted, fixed):
+        pathwise, policy = windows(quoting(tasks, 0.01), objective)
+        found.append(utility(pathwise, policy, tasks_of(range(3), cost_share=share)))
+    np.testing.assert_allclose(*found, rtol=1e-9)
+    dearer, policy = windows(quoting(tasks, 0.02), quoted)
+    dear = utility(dearer, policy, tasks_of(range(3), cost_share=share))
+    assert (dear < found[0]).all() if share else (dear == found[0]).all()
+    assert Pathwise.from_dict(json.loads(json.dumps(quoted.to_dict()))) == quoted
+
+
 def test_a_universe_hides_the_other_symbols(tasks):
     pathwise, policy = windows(tasks)
     torch.manual_seed(0)

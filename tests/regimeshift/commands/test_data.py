@@ -148,7 +148,7 @@ def test_sets_are_fetched_listed_and_shown(index, capsys):
     quoted = load("us74").spread[:, 0]
     assert row(text, "T0")[-2:] == [f"{np.median(quoted) * 1e4:.1f}", "bp"]
     assert "Survivorship: 74 US stocks" in text
-    assert "A fair cost per side: 5bp (--costs 5bp)." in text
+    assert "A fair cost per side: 1bp+quoted (--costs 1bp+quoted)." in text
     assert "To know: names are hidden" in text
     text = shown(capsys, "fx")
     assert "From: Euros per unit of 41 currencies" in text
