@@ -46,9 +46,9 @@ def folded(profile: np.ndarray, draws: np.ndarray, signs: np.ndarray, level: flo
     -------
     Range
         The square of an unbiased estimate is too large by the variance of its error, here that of ``sign · √size`` over the
-        draws, which is taken off the size at the mode. The ends are quantiles of ``sign · size``, without their signs; where these differ,
-        the lower end is 0. A posterior gives little room to what few parameters can explain, and where regimes are weak its
-        upper quantile is exceeded too often, so the upper end is at least the largest size of the profile.
+        draws, which is taken off the size at the mode. The ends are quantiles of ``sign · size``, without their signs; where
+        these differ, the lower end is 0. A posterior gives little room to what few parameters can explain, and where regimes
+        are weak its upper quantile is exceeded too often, so the upper end is at least the largest size of the profile.
     """
     tail = 0.5 * (1 - level)
     low, high = np.quantile(draws * signs, [tail, 1 - tail])

@@ -246,14 +246,12 @@ def _held_returns(
         there = np.isfinite(returns)
         name = bars.name if len(bars.symbols) == 1 else f"the equal-weight market of {bars.name}"
         return name, bars.index[there], returns[there]
-    start = max(base.warmup - bars.past, 0)
-    if start >= len(bars) - 1:
-        raise InputError(
-            f"{base.name} needs {base.warmup} bars to warm up, and {bars.name} has {len(bars)}; use more bars"
-        )
-    span = bars.rows(start, len(bars))
+    first, stop = max(base.warmup, bars.past), bars.past + len(bars)
+    if first >= stop - 1:
+        raise InputError(f"{base.name} needs {base.warmup} bars to warm up, and {bars.name} has {stop}; use more bars")
+    span = bars.rows(first, stop)
     paths = simulate(span, base.plan(span), costs=costs, execution=execution)
-    return f"{base.name} on {bars.name}", span.index[1:], returns_of(paths.equity)
+    return f"{base.name} on {bars.name}", span.index[1:], returns_of(paths.equity[0])
 
 
 def _problem(costs: Costs, execution: Execution, per_year: float, risk_aversion: float) -> Exposure:
