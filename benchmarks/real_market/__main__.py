@@ -1,0 +1,154 @@
+"""``python -m benchmarks.real_market``: the fair trial of adaptation on real prices; prints tables, the ladder, and a JSON object.
+
+Without options it opens the test spans of all universes of the committed protocol, and records that in
+``benchmarks/results/looks.csv`` first. ``--development`` runs the same on the spans that choices are made on, as often as you like.
+``--universe FILE`` runs it on your own bars. Trained models are kept (``--models``), so that a run that was stopped goes on where
+it was, and prints again in minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from backtests.provenance import git_commit
+from benchmarks.common import RESULTS, finish
+from benchmarks.real_market import looks, models, page, pictures, text, verdict
+from benchmarks.real_market.comparison import Comparison
+from benchmarks.real_market.contenders import CONTENDERS, descriptions
+from benchmarks.real_market.protocol import FILE, Protocol
+from benchmarks.real_market.trial import Running, Traded, trade
+from benchmarks.real_market.universes import Universe, missing, of_protocol, of_user
+from markets import InputError
+from markets.data import cache
+
+SHOWN = ("equal weight", "volatility target")  # drawn beside the primary contender, its control and its base
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.real_market", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the same code on less work, in development, in a minute")
+    parser.add_argument("--seed", type=int, default=0, help="of trainings, added to the protocol's")
+    parser.add_argument("--development", action="store_true", help="run on the development spans; no look is recorded")
+    parser.add_argument(
+        "--universe", action="append", metavar="PATH|NAME", help="a universe of the protocol, or your own bars; may be repeated"
+    )  # fmt: skip
+    parser.add_argument("--costs", default="10bp", help="per side, for your own bars")
+    parser.add_argument("--leverage", type=float, default=1.0, help="largest gross weight, for your own bars")
+    parser.add_argument("--jobs", type=int, help="trainings and walk-forwards at a time")
+    parser.add_argument("--models", type=Path, help="folder of trained models (benchmarks/results/models/real_market)")
+    parser.add_argument("--out", type=Path, help="folder for the page and its pictures (benchmarks/results)")
+    parser.add_argument(
+        "--write-protocol", action="store_true", help="write the settings of all contenders into the protocol, and end"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run, and end with one line where something is wrong."""
+    chosen = options()
+    try:
+        protocol = Protocol.read()
+        if chosen.write_protocol:
+            FILE.write_bytes(protocol.with_contenders(descriptions()))
+            print(f"{FILE}: {Protocol.read().sha256}; commit it before a test span is opened")
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            run(chosen, protocol, Path(folder))
+    except (InputError, KeyboardInterrupt) as error:
+        sys.exit(f"real_market: {error or 'stopped; what was finished is kept'}")
+
+
+def run(chosen: argparse.Namespace, protocol: Protocol, folder: Path) -> None:
+    """Trade every universe, compare, print, draw."""
+    head, universes = opened(chosen, protocol)
+    print("\n".join(line for entry in head for line in text.wrapped(entry, "  ")), flush=True)
+    kept = chosen.models or (folder if chosen.quick else RESULTS / "models" / "real_market")
+    running = Running(
+        protocol.walk_forward["every"], kept, None if chosen.quick else cache.root() / "backtests", chosen.jobs,
+        protocol.entries["seeds"]["training"] + chosen.seed, chosen.quick,
+    )  # fmt: skip
+    traded: dict[str, Traded] = {}
+    for universe in universes:
+        members = [c for c in CONTENDERS if c.trades(universe.name, [*protocol.universes])]
+        found = trade(universe, [c for c in members if not c.across], running)
+        traded[universe.name] = found
+        folds = max(len(b.folds) for b in found.backtests.values())
+        table = Comparison({universe.name: found}, {}, {}).table(universe.name)
+        print("\n".join(["", *text.about(universe, folds), "", *text.table(table)]), flush=True)
+    statistics = protocol.statistics | ({"resamples": 300} if chosen.quick else {})
+    comparison = Comparison(traded, {c.name: c for c in CONTENDERS}, statistics)
+    conclude(chosen, protocol, comparison, head, kept)
+
+
+def opened(chosen: argparse.Namespace, protocol: Protocol) -> tuple[list[str], list[Universe]]:
+    """The universes of a run with lines on what it is; looks are recorded before any bars of a test span are loaded.
+
+    Raises
+    ------
+    InputError
+        When a universe is missing, or the protocol is not what is committed.
+    """
+    names = chosen.universe or list(protocol.universes)
+    ours = [name for name in names if name in protocol.universes]
+    theirs = [name for name in names if name not in protocol.universes]
+    if ours and theirs:
+        raise InputError(f"{theirs[0]} is not of the protocol, and {ours[0]} is: run your own bars by themselves")
+    head = [f"protocol {protocol.sha256}", f"commit {git_commit()}", f"configurations tried before: {protocol.tried}"]
+    if theirs:
+        head.append("your own bars: the first half is known at the start, and the rest is traded; no look is recorded")
+        return head, [of_user(name, chosen.costs, chosen.leverage, protocol) for name in theirs]
+    absent = {name: missing(name) for name in ours if missing(name)}
+    if absent and not chosen.quick:
+        raise InputError(next(iter(absent.values())))
+    rules = [protocol.universes[name] for name in ours if name not in absent]
+    if chosen.development or chosen.quick:
+        head += ["development spans: choices are made on these, so nothing here is evidence", *absent.values()]
+        return head, [of_protocol(each, protocol, "development", chosen.quick) for each in rules]
+    protocol.check_submitted(descriptions())
+    computed = f"the trial: {len(CONTENDERS)} contenders, seed {chosen.seed}"
+    looks.record({each.name: each.test for each in rules}, protocol.sha256, git_commit(), computed)
+    past = looks.recorded()
+    for each in rules:
+        every, same = looks.count_of(past, each.name, protocol.sha256)
+        head.append(f"look {every} at the test span of {each.name}, {same} with this protocol")
+    return head, [of_protocol(each, protocol, "test") for each in rules]
+
+
+def conclude(
+    chosen: argparse.Namespace, protocol: Protocol, comparison: Comparison, head: list[str], kept: Path
+) -> None:
+    """Print differences and ladders, write the page, end with the JSON object."""
+    print("\n".join(["", *text.wrapped(text.NOTE)]))
+    tried = {c.name: c for c in verdict.adapted(comparison)}
+    ladders = {name: verdict.climbed(comparison, c, protocol) for name, c in tried.items()}
+    for contender in tried.values():
+        print("\n".join(text.differences(comparison, contender, verdict.opponents(comparison, contender))))
+    for name, rungs in ladders.items():
+        print(f"\n{name}: rungs reached {', '.join(str(r.number) for r in rungs if r.reached) or 'none'} of 5")
+    judged = verdict.judged_by(ladders, protocol)
+    primary = protocol.primary
+    print(f"\nThe ladder ({primary['risk']}; rung 4: {primary['returns']})")
+    print("\n".join(text.ladder(judged, comparison.universes)), flush=True)
+    many, other = models.kept(kept)
+    print("\n".join(text.wrapped(f"{many} models in {kept}" + (f", {other} by other code" if other else ""))))
+    unsaved = chosen.quick or chosen.development or bool(chosen.universe)
+    out = chosen.out or (None if unsaved else RESULTS)
+    if out and primary["risk"] in tried:
+        contender = tried[primary["risk"]]
+        others = list(dict.fromkeys([contender.control, contender.base, *SHOWN]))
+        note = f"{'; '.join(head[:2])}. {' | '.join(f'{u}: {t.universe.span}' for u, t in comparison.traded.items())}"
+        files = [
+            pictures.forest(comparison, contender, out / "real_market_differences.png", note),
+            pictures.paths(comparison, contender, others, out / "real_market_paths.png", note),
+        ]
+        page.write(out / "real_market.md", head, comparison, contender, judged, files)
+    about = {"protocol": protocol.sha256, "spans": {u: t.universe.span for u, t in comparison.traded.items()}}
+    finish("real_market", verdict.rounded(verdict.figures(comparison, ladders, protocol, about)), unsaved)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""The one table of what is compared: baselines, the pool, and learners with the controls that were trained beside them.
+
+A contender is built for the costs and the account of a universe. What learns is trained anew at the start of each fold, on its
+universe alone or, where `Contender.across` says so, on all universes that were known then. Its control is another contender: the
+same family, *trained* without memory or steps, or with estimates frozen at the fold's start. What a model does with its memory
+cleared is shown beside it, and is no control, since it was trained with one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from benchmarks.real_market.described import described
+from benchmarks.real_market.frozen import Frozen
+from markets import Costs, Execution
+from metalearner import RL2, Pathwise, Training
+from strategies import (
+    Blend,
+    EqualWeight,
+    InverseVolatility,
+    MinimumVariance,
+    Momentum,
+    MomentumBlend,
+    PolicySettings,
+    Strategy,
+    VolatilityTarget,
+)
+
+Role = Literal["baseline", "pool", "adapted", "control"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a contender is built for.
+
+    Attributes
+    ----------
+    costs : Costs
+    execution : Execution
+    seed : int
+        Of trainings.
+    quick : bool
+        Whether trainings may be too short to learn anything.
+    """
+
+    costs: Costs
+    execution: Execution
+    seed: int = 0
+    quick: bool = False
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A row of the table.
+
+    Attributes
+    ----------
+    name : str
+    role : {"baseline", "pool", "adapted", "control"}
+        ``baseline`` and ``pool`` are what rung 3 is about, ``adapted`` what is tried, ``control`` what it is compared with.
+    build : callable
+        A strategy, or a learner, from a `Setting`.
+    control, base : str
+        For ``adapted``: names of its control, and of what it must not harm.
+    across : bool
+        Whether it is trained on all universes known at a fold's start.
+    seeds : int
+        Trainings per fold, whose plans are averaged; those of single seeds are shown too.
+    cleared : bool
+        Whether the same model without its memory or steps is shown too.
+    on : tuple of str
+        Universes that it trades; empty for all.
+    """
+
+    name: str
+    role: Role
+    build: Callable[[Setting], Any]
+    control: str = ""
+    base: str = ""
+    across: bool = False
+    seeds: int = 1
+    cleared: bool = False
+    on: tuple[str, ...] = ()
+
+    def trades(self, universe: str, protocol: Sequence[str]) -> bool:
+        """Whether it trades a universe: its own, or a user's, which is not of the protocol."""
+        return not self.on or universe in self.on or universe not in protocol
+
+
+def _volatility_target(setting: Setting) -> Strategy:
+    return VolatilityTarget(EqualWeight(), 0.1, 21)
+
+
+def _pool(setting: Setting) -> Strategy:
+    halflives = (11, 21, 42, 84)
+    return Blend([VolatilityTarget(EqualWeight(), 0.1, h) for h in halflives], "pool of half-lives")
+
+
+def _frozen(setting: Setting) -> Frozen:
+    return Frozen(MinimumVariance())
+
+
+def _rl2(setting: Setting) -> RL2:
+    return _trained(setting, PolicySettings(), context=60)
+
+
+def _memoryless(setting: Setting) -> RL2:
+    return _trained(setting, PolicySettings(memory="none"), context=1)
+
+
+def _trained(setting: Setting, policy: PolicySettings, context: int) -> RL2:
+    steps = 4 if setting.quick else 80
+    training = Training(steps=steps, evaluate_every=min(steps, 20), evidence=None, seed=setting.seed)
+    objective = Pathwise(costs=setting.costs, execution=setting.execution)
+    return RL2(policy, objective, training, context=context)
+
+
+CONTENDERS: tuple[Contender, ...] = (
+    Contender("equal weight", "baseline", lambda _: EqualWeight()),
+    Contender("inverse volatility", "baseline", lambda _: InverseVolatility()),
+    Contender("volatility target", "baseline", _volatility_target),
+    Contender("momentum 252", "baseline", lambda _: Momentum(252)),
+    Contender("momentum blend", "baseline", lambda _: MomentumBlend()),
+    Contender("minimum variance", "baseline", lambda _: MinimumVariance()),
+    Contender("pool of half-lives", "pool", _pool),
+    Contender("minimum variance, frozen", "control", _frozen),
+    Contender("RL2", "adapted", _rl2, "RL2 without memory", "inverse volatility", cleared=True),
+    Contender("RL2 without memory", "control", _memoryless),
+)
+"""In the order of the tables."""
+
+
+def descriptions(contenders: Sequence[Contender] = CONTENDERS) -> dict[str, Any]:
+    """All settings of contenders by name, for the protocol; costs and accounts are the universes'."""
+    setting = Setting(Costs(), Execution())
+    return {
+        c.name: {
+            "role": c.role, "control": c.control, "base": c.base, "across": c.across, "seeds": c.seeds, "on": list(c.on),
+            "settings": described(c.build(setting)),
+        }
+        for c in contenders
+    }  # fmt: skip

@@ -1,0 +1,205 @@
+"""The ladder: five claims about adaptation, from the weakest to the strongest, each reached or not, per universe and pooled.
+
+1. No harm: the Sharpe ratio is not below the base's by more than .1, by the lower end of the pooled interval, and the largest
+   drawdown, averaged over universes, is not deeper. (A universe: its own interval, and its own drawdown.)
+2. Risk: the variance is below the trained control's on every universe, with Holm's correction over universes, and the certainty
+   equivalent is above it, by a pooled interval above 0. (A universe: its variance, corrected, and a higher certainty equivalent.)
+3. Beyond the textbook: better than *each* classical baseline and than the static pool, by variance or by certainty equivalent,
+   with a pooled interval that excludes 0 for every one of them. To be better than each is to be better than the best, without
+   choosing the best by looking.
+4. Returns: on the universe that the protocol names, the net Sharpe ratio is above the momentum rule's and above the policy's that
+   was trained without a memory, by intervals above 0, with at least five seeds.
+5. The best mean net Sharpe ratio of an adapted strategy that traded every universe, weighted by years, is above 1.0.
+
+What was not measured was not reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+TITLES = {
+    1: "no harm: Sharpe and drawdown not worse than the base",
+    2: "risk: less variance than unadapted, more certainty equivalent",
+    3: "beyond the textbook: better than every baseline and the pool",
+    4: "returns: above momentum and above the memoryless policy",
+    5: "best pooled net Sharpe ratio above 1.0",
+}
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A claim, and whether it was reached.
+
+    Attributes
+    ----------
+    number : int
+    reached : bool
+        Pooled.
+    by_universe : dict of bool
+        Empty where the claim is not about single universes.
+    why : str
+        The figures that decided.
+    """
+
+    number: int
+    reached: bool
+    by_universe: Mapping[str, bool] = field(default_factory=dict)
+    why: str = ""
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.number]
+
+
+class Bounds(Protocol):
+    """What a rung reads of an interval."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+
+class Compared(Protocol):
+    """What a rung reads of a difference; see `benchmarks.real_market.comparison.Difference`."""
+
+    @property
+    def by_universe(self) -> Mapping[str, Bounds]: ...
+    @property
+    def adjusted(self) -> Mapping[str, float]: ...
+    @property
+    def pooled(self) -> Bounds: ...
+
+
+Differences = Callable[[str, str, str], Compared]
+"""Of a strategy, another one, and a statistic."""
+
+
+def no_harm(
+    difference: Differences, name: str, base: str, drawdowns: Mapping[str, tuple[float, float]], margin: float
+) -> Rung:
+    """Rung 1.
+
+    Parameters
+    ----------
+    difference : callable
+    name, base : str
+    drawdowns : dict
+        By universe, the largest drawdown of the strategy and of its base.
+    margin : float
+        Sharpe ratio per year that may be lost.
+    """
+    sharpe = difference(name, base, "Sharpe")
+    deeper = sum(after - before for after, before in drawdowns.values()) / len(drawdowns)
+    per = {
+        u: i.low >= -margin and drawdowns[u][0] <= drawdowns[u][1] + _ROUNDING for u, i in sharpe.by_universe.items()
+    }
+    reached = sharpe.pooled.low >= -margin and deeper <= _ROUNDING
+    return Rung(1, reached, per, f"Sharpe {interval(sharpe.pooled)} to {base}; drawdown {deeper:+.1%} of equity")
+
+
+def risk(difference: Differences, name: str, control: str, family_error: float) -> Rung:
+    """Rung 2.
+
+    Parameters
+    ----------
+    difference : callable
+    name, control : str
+    family_error : float
+        Probability with which chance alone may pass on any universe.
+    """
+    variance = difference(name, control, "log variance")
+    utility = difference(name, control, "certainty equivalent")
+    below = {u: i.value < 0 and variance.adjusted[u] < family_error for u, i in variance.by_universe.items()}
+    per = {u: below[u] and utility.by_universe[u].value > 0 for u in below}
+    reached = bool(below) and all(below.values()) and utility.pooled.low > 0
+    least = max(variance.adjusted.values(), default=1.0)
+    why = (
+        f"log variance {interval(variance.pooled, 3)}, largest Holm p {least:.3f}; certainty equivalent "
+        f"{interval(utility.pooled, 4)} per year, to {control}"
+    )
+    return Rung(2, reached, per, why)
+
+
+def beyond(difference: Differences, name: str, others: Sequence[str]) -> Rung:
+    """Rung 3.
+
+    Parameters
+    ----------
+    difference : callable
+    name : str
+    others : sequence of str
+        All classical baselines, and the pool.
+    """
+    if not others:
+        return Rung(3, False, {}, "no baseline was run")
+    ways: list[tuple[bool, dict[str, bool], str]] = []
+    for statistic, sign in (("log variance", -1), ("certainty equivalent", 1)):
+        found = {other: difference(name, other, statistic) for other in others}
+        universes = next(iter(found.values())).by_universe
+        per = {u: all(_above(d.by_universe[u], sign) for d in found.values()) for u in universes}
+        hardest = min(found, key=lambda other: _nearest(found[other].pooled, sign))
+        why = f"{statistic} {interval(found[hardest].pooled, 4)} to {hardest}, the hardest"
+        ways.append((all(_above(d.pooled, sign) for d in found.values()), per, why))
+    per = {u: any(way[1][u] for way in ways) for u in ways[0][1]}
+    return Rung(3, any(way[0] for way in ways), per, "; ".join(way[2] for way in ways))
+
+
+def returns(
+    difference: Differences, name: str, momentum: str, control: str, universe: str, seeds: int, fewest: int
+) -> Rung:
+    """Rung 4.
+
+    Parameters
+    ----------
+    difference : callable
+    name, momentum, control : str
+    universe : str
+    seeds, fewest : int
+        Trainings that were averaged, and how many it takes.
+    """
+    both = [difference(name, other, "Sharpe").by_universe.get(universe) for other in (momentum, control)]
+    found = [i for i in both if i is not None]
+    if len(found) < 2:
+        return Rung(4, False, {}, f"not measured: {name} did not trade {universe}")
+    reached = all(i.low > 0 for i in found) and seeds >= fewest
+    why = f"Sharpe {interval(found[0])} to {momentum}, {interval(found[1])} to {control}; {seeds} of {fewest} seeds"
+    return Rung(4, reached, {universe: reached}, why)
+
+
+def best(sharpes: Mapping[str, float], wanted: float) -> Rung:
+    """Rung 5.
+
+    Parameters
+    ----------
+    sharpes : dict
+        Pooled net Sharpe ratio of each adapted strategy that traded every universe.
+    wanted : float
+    """
+    if not sharpes:
+        return Rung(5, False, {}, "no adapted strategy traded every universe")
+    name = max(sharpes, key=lambda n: sharpes[n])
+    return Rung(5, sharpes[name] > wanted, {}, f"{sharpes[name]:.2f}, {name}")
+
+
+def interval(found: Any, digits: int = 2) -> str:
+    """A difference and its interval, as text."""
+    return f"{found.value:+.{digits}f} [{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
+
+
+_ROUNDING = 1e-12
+
+
+def _nearest(found: Bounds, sign: int) -> float:
+    """The end of an interval that is nearest to "no better"."""
+    return found.low if sign > 0 else -found.high
+
+
+def _above(found: Bounds, sign: int) -> bool:
+    """Whether an interval excludes "no better": above 0 where more is better (`sign` 1), below where less is."""
+    return _nearest(found, sign) > 0

@@ -1,0 +1,81 @@
+"""Two pictures of a trial: differences with their intervals, and the growth and volatility of accounts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.real_market.comparison import Comparison
+from benchmarks.real_market.contenders import Contender
+from markets.common.statistics import bars_per_year, returns_of
+
+_PANELS = {
+    "log variance": "log variance (left is less risk)",
+    "certainty equivalent": "certainty equivalent per year",
+    "Sharpe": "Sharpe ratio",
+}
+_WINDOW = 63
+
+
+def forest(comparison: Comparison, contender: Contender, file: Path, note: str) -> Path:
+    """Differences of a contender to its control: a row for each universe, and one for the pool.
+
+    The thick line is the interval, the grey band what this much data could not have told from zero.
+    """
+    figure, (axes,) = _figure(len(_PANELS), width=13, height=1.6 + 0.45 * (len(comparison.universes) + 1))
+    for axis, (statistic, title) in zip(axes, _PANELS.items(), strict=True):
+        found = comparison.difference(contender.name, contender.control, statistic)
+        rows = {**found.by_universe, "pooled": found.pooled}
+        at = np.arange(len(rows))
+        axis.barh(at, [2 * i.detectable for i in rows.values()], left=[-i.detectable for i in rows.values()],
+                  height=0.7, color="#ddd")  # fmt: skip
+        colours = ["C0"] * (len(rows) - 1) + ["C3"]
+        axis.hlines(at, [i.low for i in rows.values()], [i.high for i in rows.values()], colors=colours, lw=2.5)
+        axis.scatter([i.value for i in rows.values()], at, c=colours, s=28, zorder=3)
+        axis.axvline(0, color="#666", lw=0.8)
+        axis.set(title=title, yticks=at, yticklabels=rows if axis is axes[0] else [])
+        axis.invert_yaxis()
+    figure.suptitle(f"{contender.name} minus {contender.control}, 95 % intervals; grey: what could not be told from 0")
+    return _saved(figure, file, note)
+
+
+def paths(comparison: Comparison, contender: Contender, others: list[str], file: Path, note: str) -> Path:
+    """Growth of 1, and volatility of a quarter, of a contender and others, a column for each universe."""
+    columns = len(comparison.universes)
+    figure, axes = _figure(columns, rows=2, width=4.2 * columns + 1, height=7)
+    for column, universe in enumerate(comparison.universes):
+        growth, risk = axes[0][column], axes[1][column]
+        for name in [contender.name, *others]:
+            if name not in comparison.traded[universe].backtests:
+                continue
+            account = comparison.backtest(universe, name)
+            style: dict[str, Any] = {"lw": 1.5 if name == contender.name else 0.8, "label": name}
+            growth.semilogy(account.index, account.equity / account.equity[0], **style)
+            volatility = pd.Series(returns_of(account.equity)).rolling(_WINDOW).std()
+            risk.plot(account.index[1:], volatility * np.sqrt(bars_per_year(account.index)), **style)
+        growth.set_title(f"{universe}: growth of 1")
+        risk.set_title("volatility of a quarter, per year")
+        for axis in (growth, risk):
+            axis.tick_params(axis="x", rotation=30)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=len(others) + 1)
+    return _saved(figure, file, note)
+
+
+def _figure(columns: int, rows: int = 1, *, width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _saved(figure: Any, file: Path, note: str) -> Path:
+    """Write the picture, with what its bars are beneath it."""
+    figure.supxlabel(note, fontsize=7, color="#555", wrap=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=100)
+    return file

@@ -1,0 +1,139 @@
+"""The walk-forwards: every contender on one universe, net of its costs, from trained models that are kept."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backtests import Backtest, walk_forward
+from backtests.engine.accounts import accounts
+from backtests.engine.protocols import learns
+from benchmarks.real_market.contenders import Contender, Setting
+from benchmarks.real_market.models import Kept
+from benchmarks.real_market.universes import Universe
+from strategies import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Traded:
+    """All backtests on one universe.
+
+    Attributes
+    ----------
+    universe : Universe
+    backtests : dict
+        By contender; of several seeds, the account of their averaged plans.
+    seeds : dict
+        By contender with several seeds, the account of each.
+    cleared : dict
+        By contender, its model with the memory cleared or the steps left out.
+    """
+
+    universe: Universe
+    backtests: dict[str, Backtest]
+    seeds: dict[str, tuple[Backtest, ...]]
+    cleared: dict[str, Backtest]
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a trial is run.
+
+    Attributes
+    ----------
+    every : int
+        Bars between adaptations.
+    models : Path
+        Folder of trained models.
+    plans : Path or None
+        Folder of finished walk-forward jobs; see `backtests.engine.cache`.
+    jobs : int or None
+    seed : int
+    quick : bool
+    """
+
+    every: int
+    models: Path
+    plans: Path | None = None
+    jobs: int | None = None
+    seed: int = 0
+    quick: bool = False
+
+
+def trade(universe: Universe, contenders: Sequence[Contender], running: Running, across: Any = None) -> Traded:
+    """Walk all contenders forward on one universe.
+
+    Parameters
+    ----------
+    universe : Universe
+    contenders : sequence of Contender
+        Those that trade it.
+    running : Running
+    across : callable, optional
+        Tasks of all universes known at a fold's start, for the contenders that are trained on them.
+
+    Raises
+    ------
+    InputError
+        When there are too few bars for a contender.
+    KeyboardInterrupt
+        On Ctrl-C; models and jobs that were finished are kept.
+    """
+    backtests: dict[str, Backtest] = {}
+    seeds: dict[str, tuple[Backtest, ...]] = {}
+    cleared: dict[str, Backtest] = {}
+    groups: dict[tuple[bool, bool], list[Contender]] = {}
+    for contender in contenders:
+        groups.setdefault((contender.across, contender.cleared), []).append(contender)
+    for (wide, shown), members in groups.items():
+        built = {c.name: _members(c, universe, running) for c in members}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # solvers on singular matrices; the tables show what came of it
+            result = walk_forward(
+                [strategy for each in built.values() for strategy in each], universe.bars, costs=universe.costs,
+                execution=universe.execution, every=running.every, retrain_every=universe.retrain_every,
+                tasks=across if wide else universe.tasks, controls=shown, jobs=running.jobs, cache=running.plans,
+            )  # fmt: skip
+        found = iter(result)
+        for name, each in built.items():
+            pairs = [[next(found) for _ in range(1 + (shown and learns(s)))] for s in each]
+            adapted = tuple(pair[0] for pair in pairs)
+            backtests[name] = together(name, adapted, universe)
+            if len(adapted) > 1:
+                seeds[name] = adapted
+            if len(pairs[0]) > 1:
+                cleared[name] = together(f"{name}, memory cleared", [pair[1] for pair in pairs], universe)
+    in_order = {c.name: backtests[c.name] for c in contenders}
+    return Traded(universe, in_order, seeds, cleared)
+
+
+def _members(contender: Contender, universe: Universe, running: Running) -> list[Any]:
+    """The strategy, or the learner once per seed."""
+    strategy = contender.build(Setting(universe.costs, universe.execution, running.seed, running.quick))
+    if not learns(strategy):
+        return [strategy]
+    kept = Kept(strategy, contender.name, running.models)
+    if contender.seeds == 1:
+        return [kept]
+    return [kept.with_seed(running.seed + k) for k in range(2 if running.quick else contender.seeds)]
+
+
+def together(name: str, backtests: Sequence[Backtest], universe: Universe) -> Backtest:
+    """One account of the mean of several plans, as `strategies.Blend` has it; a single backtest as it is, renamed."""
+    if len(backtests) == 1:
+        return replace(backtests[0], name=name)
+    plans = [b.plan for b in backtests]
+    nothing, at_once = np.zeros_like(plans[0].aim), np.ones_like(plans[0].aim)
+    plan = Plan(
+        np.mean([p.aim for p in plans], axis=0),
+        np.mean([nothing if p.band is None else p.band for p in plans], axis=0),
+        np.mean([at_once if p.rate is None else p.rate for p in plans], axis=0),
+    )
+    (account,) = accounts(universe.bars, [plan], costs=universe.costs, execution=universe.execution, name=name)
+    first = backtests[0]
+    return replace(account, known=first.known, folds=first.folds, events=first.events, remark=first.remark)
