@@ -1,9 +1,9 @@
-"""``python -m benchmarks.real_market``: the fair trial of adaptation on real prices; prints tables, the ladder, and a JSON object.
+"""``python -m benchmarks.real_market``: the fair trial of adaptation on real prices. It prints tables, a ladder and JSON.
 
 Without options it opens the test spans of all universes of the committed protocol, and records that in
-``benchmarks/results/looks.csv`` first. ``--development`` runs the same on the spans that choices are made on, as often as you like.
-``--universe FILE`` runs it on your own bars. Trained models are kept (``--models``), so that a run that was stopped goes on where
-it was, and prints again in minutes.
+``benchmarks/results/looks.csv`` first. ``--development`` runs the same on the spans that choices are made on, as often as you
+like. ``--universe FILE`` runs it on your own bars. Trained models are kept (``--models``), so that a run that was stopped goes on
+where it was, and prints again in minutes.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Comparison:
     contenders : mapping of Contender
         By name.
     statistics : mapping
-        As a protocol has them: ``level``, ``resamples``, ``seed``.
+        As a protocol has them: ``level``, ``resamples``, ``seed``, and ``weights`` of universes.
     """
 
     def __init__(
@@ -83,13 +83,12 @@ class Comparison:
         return self.traded[universe].backtests[name]
 
     def table(self, universe: str) -> pd.DataFrame:
-        """Figures of all strategies on a universe, one row each; those with a cleared memory after their own."""
+        """Figures of all strategies on a universe, one row each; what is shown beside a learner after its own."""
         rows = {}
         traded = self.traded[universe]
         for name, account in traded.backtests.items():
             rows[name] = figures(account)
-            if name in traded.cleared:
-                rows[traded.cleared[name].name] = figures(traded.cleared[name])
+            rows |= {other.name: figures(other) for other in traded.shown.get(name, ())}
         return pd.DataFrame(rows).T
 
     def drawdown(self, universe: str, name: str) -> float:
@@ -100,9 +99,7 @@ class Comparison:
         accounts = [self.backtest(u, name) for u in self.where(name)]
         if not accounts:
             return np.nan
-        return float(
-            np.average([a.metrics["Sharpe"] for a in accounts], weights=[years(a.index) for a in accounts])
-        )
+        return float(np.average([a.metrics["Sharpe"] for a in accounts], weights=[years(a.index) for a in accounts]))
 
     def _difference(self, name: str, other: str, statistic: str) -> Difference:
         """`statistic` of one strategy minus that of another, on the universes that both traded."""
@@ -112,4 +109,4 @@ class Comparison:
         ask = partial(paired, statistic=statistic, **settings)
         found = {u: ask(*pair) for u, pair in zip(universes, pairs, strict=True)}
         adjusted = dict(zip(universes, holm([i.p for i in found.values()]), strict=True))
-        return Difference(found, adjusted, pooled(pairs, statistic, **settings))
+        return Difference(found, adjusted, pooled(pairs, statistic, self.statistics["weights"], **settings))

@@ -68,8 +68,9 @@ class Contender:
         Whether it is trained on all universes known at a fold's start.
     seeds : int
         Trainings per fold, whose plans are averaged; those of single seeds are shown too.
-    cleared : bool
-        Whether the same model without its memory or steps is shown too.
+    shown : tuple of str
+        What is shown beside it and is no control: ``cleared``, the same model without its memory or steps, and ``other``, its
+        memory fed with another symbol's past (with ``cleared``, and for policies of `strategies.PolicyStrategy`).
     on : tuple of str
         Universes that it trades; empty for all.
     """
@@ -81,7 +82,7 @@ class Contender:
     base: str = ""
     across: bool = False
     seeds: int = 1
-    cleared: bool = False
+    shown: tuple[str, ...] = ()
     on: tuple[str, ...] = ()
 
     def trades(self, universe: str, protocol: Sequence[str]) -> bool:
@@ -126,7 +127,7 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender("minimum variance", "baseline", lambda _: MinimumVariance()),
     Contender("pool of half-lives", "pool", _pool),
     Contender("minimum variance, frozen", "control", _frozen),
-    Contender("RL2", "adapted", _rl2, "RL2 without memory", "inverse volatility", cleared=True),
+    Contender("RL2", "adapted", _rl2, "RL2 without memory", "inverse volatility", shown=("cleared", "other")),
     Contender("RL2 without memory", "control", _memoryless),
 )
 """In the order of the tables."""

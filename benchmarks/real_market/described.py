@@ -43,13 +43,15 @@ def described(value: Any) -> Any:
         return sorted(described(item) for item in value)
     if isinstance(value, partial):
         return {"call": described(value.func), "with": [described(value.args), described(value.keywords)]}
-    if isinstance(value, type) or callable(value) and hasattr(value, "__qualname__"):
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         if "<locals>" in value.__qualname__ or "<lambda>" in value.__qualname__:
             raise TypeError(f"{value.__qualname__} has no settings to describe; name it at the top of a module")
         return f"{value.__module__}.{value.__qualname__}"
     kind = type(value)
     names = [f.name for f in fields(value)] if is_dataclass(value) else [n for n in vars(value) if n[0] != "_"]
-    return {"class": f"{kind.__module__}.{kind.__qualname__}"} | {n: described(getattr(value, n)) for n in sorted(names)}
+    return {"class": f"{kind.__module__}.{kind.__qualname__}"} | {
+        n: described(getattr(value, n)) for n in sorted(names)
+    }
 
 
 def fingerprint(value: Any) -> str:

@@ -59,13 +59,20 @@ def interval(value: float, error: float, half: float, level: float = 0.95) -> In
 
 
 def pooled(
-    pairs: Sequence[tuple[Backtest, Backtest]], statistic: str, *, level: float = 0.95, resamples: int = 5000, seed: int = 0
+    pairs: Sequence[tuple[Backtest, Backtest]],
+    statistic: str,
+    weights: str = "equal",
+    *,
+    level: float = 0.95,
+    resamples: int = 5000,
+    seed: int = 0,
 ) -> Interval:
-    """The precision-weighted mean of the differences of several pairs, taken as independent."""
+    """The mean of the differences of several pairs, taken as independent; weighted alike or by precision."""
     found = [paired(*pair, statistic, level=level, resamples=resamples, seed=seed) for pair in pairs]
     errors = np.array([max(f.error, 1e-12) for f in found])
-    weight = errors**-2 / (errors**-2).sum()
-    error = float((errors**-2).sum() ** -0.5)
+    weight = errors**-2 if weights == "precision" else np.ones(len(errors))
+    weight /= weight.sum()
+    error = float(np.sqrt((weight**2 * errors**2).sum()))
     half = norm.isf((1 - level) / 2) * error
     return interval(float(weight @ [f.value for f in found]), error, half, level)
 
@@ -108,8 +115,9 @@ def _volatility_of_volatility(account: Backtest) -> tuple[float, np.ndarray]:
     returns = pd.Series(returns_of(account.equity))
     end = account.index[1:].tz_localize(None)
     grouped = returns.groupby(end.year * 4 + end.quarter)
-    logs, sizes = np.log(grouped.std()), grouped.size()
-    logs, sizes = logs[sizes >= 20], sizes[sizes >= 20]
+    deviations, sizes = grouped.std(), grouped.size()
+    judged = (sizes >= 20) & (deviations > 0)  # a quarter in cash has no logarithm
+    logs, sizes = np.log(deviations[judged]), sizes[judged]
     std = float(logs.std())
     effect = ((logs - logs.mean()) ** 2 - std**2) / (2 * std) * sizes.sum() / len(logs) / sizes
     return std, effect.reindex(end.year * 4 + end.quarter).fillna(0.0).to_numpy()

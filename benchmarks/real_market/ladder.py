@@ -100,7 +100,7 @@ def no_harm(
         u: i.low >= -margin and drawdowns[u][0] <= drawdowns[u][1] + _ROUNDING for u, i in sharpe.by_universe.items()
     }
     reached = sharpe.pooled.low >= -margin and deeper <= _ROUNDING
-    return Rung(1, reached, per, f"Sharpe {interval(sharpe.pooled)} to {base}; drawdown {deeper:+.1%} of equity")
+    return Rung(1, reached, per, f"Sharpe {interval(sharpe.pooled)} to {base}; drawdown {deeper:+z.1%} of equity")
 
 
 def risk(difference: Differences, name: str, control: str, family_error: float) -> Rung:
@@ -189,7 +189,7 @@ def best(sharpes: Mapping[str, float], wanted: float) -> Rung:
 
 def interval(found: Any, digits: int = 2) -> str:
     """A difference and its interval, as text."""
-    return f"{found.value:+.{digits}f} [{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
+    return f"{found.value:+z.{digits}f} [{found.low:+z.{digits}f}, {found.high:+z.{digits}f}]"
 
 
 _ROUNDING = 1e-12

@@ -1,8 +1,8 @@
 """Trained models on disk: what was trained once, on the same bars with the same settings, is read instead of trained again.
 
 The key of a model is the SHA-256 of its learner's settings (`described`) and of the tasks: the content of the bars up to the last
-one known, and where they are cut. Code is *not* in the key, so that the figures of a trial can be printed again from its models by
-a later version; beside each model stands the digest of the code that trained it, and a run says how many were trained by other
+one known, and where they are cut. Code is *not* in the key, so that the figures of a trial can be printed again from its models
+by a later version; beside each model stands the digest of the code that trained it, and a run says how many were trained by other
 code. A model is written into its place when it is whole, so a training that is killed costs itself and nothing else.
 """
 

@@ -13,7 +13,12 @@ from benchmarks.real_market.verdict import opponents
 
 
 def write(
-    file: Path, head: Sequence[str], comparison: Comparison, contender: Contender, rungs: Sequence[Rung], pictures: Sequence[Path]
+    file: Path,
+    head: Sequence[str],
+    comparison: Comparison,
+    contender: Contender,
+    rungs: Sequence[Rung],
+    pictures: Sequence[Path],
 ) -> Path:
     """Write the page.
 
@@ -29,7 +34,12 @@ def write(
     rungs : sequence of Rung
     pictures : sequence of Path
     """  # fmt: skip
-    parts = ["# Real prices", "\n".join(f"- {line}" for line in head), "## The ladder", _ladder(rungs, comparison.universes)]
+    parts = [
+        "# Real prices",
+        "\n".join(f"- {line}" for line in head),
+        "## The ladder",
+        _ladder(rungs, comparison.universes),
+    ]
     parts += [f"## {contender.name}: differences, pooled over universes", _differences(comparison, contender)]
     biases = [f"{t.universe.bars.source.survivorship or u}" for u, t in comparison.traded.items()]
     under = " ".join(text.rstrip(".") + "." for text in dict.fromkeys(biases))

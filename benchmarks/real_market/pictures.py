@@ -38,12 +38,15 @@ def forest(comparison: Comparison, contender: Contender, file: Path, note: str) 
         axis.axvline(0, color="#666", lw=0.8)
         axis.set(title=title, yticks=at, yticklabels=rows if axis is axes[0] else [])
         axis.invert_yaxis()
+        axis.locator_params(axis="x", nbins=5)
     figure.suptitle(f"{contender.name} minus {contender.control}, 95 % intervals; grey: what could not be told from 0")
     return _saved(figure, file, note)
 
 
 def paths(comparison: Comparison, contender: Contender, others: list[str], file: Path, note: str) -> Path:
     """Growth of 1, and volatility of a quarter, of a contender and others, a column for each universe."""
+    from matplotlib.ticker import StrMethodFormatter
+
     columns = len(comparison.universes)
     figure, axes = _figure(columns, rows=2, width=4.2 * columns + 1, height=7)
     for column, universe in enumerate(comparison.universes):
@@ -58,6 +61,8 @@ def paths(comparison: Comparison, contender: Contender, others: list[str], file:
             risk.plot(account.index[1:], volatility * np.sqrt(bars_per_year(account.index)), **style)
         growth.set_title(f"{universe}: growth of 1")
         risk.set_title("volatility of a quarter, per year")
+        for scale in (growth.yaxis.set_major_formatter, growth.yaxis.set_minor_formatter):
+            scale(StrMethodFormatter("{x:.3g}"))
         for axis in (growth, risk):
             axis.tick_params(axis="x", rotation=30)
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=len(others) + 1)

@@ -16,7 +16,8 @@ _PURGE = 5  # bars between training and validation
 class RecentTasks:
     """Rolling windows; validation is the last `validation` of the known bars, or `at_most` of them if that is less.
 
-    Years suit a long history, of which the last part is most like what comes; of a short one they would leave nothing to train on.
+    Years suit a long history, of which the last part is most like what comes; of a short one they would leave nothing to train
+    on.
 
     Attributes
     ----------

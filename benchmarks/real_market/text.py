@@ -12,15 +12,16 @@ from benchmarks.real_market.contenders import Contender
 from benchmarks.real_market.inference import Interval
 from benchmarks.real_market.ladder import Rung
 from benchmarks.real_market.universes import Universe
+from markets.common.words import count
 
 WIDTH = 80
 _NAME = 23
 _HEADS = ("Sharpe", "vol", "volvol", "ES 5%", "drawdn", "CE", "turn", "cost")
 _DIGITS = {"log variance": 3, "certainty equivalent": 4, "expected shortfall": 4}
 NOTE = (
-    "Net of costs. vol: volatility per year; volvol: standard deviation of log quarterly volatility; ES 5%: mean loss of the worst "
-    "5 % of days; CE: certainty equivalent, mean less half of the risk aversion times the variance, per year; turn: traded value "
-    "per year over equity."
+    "Net of costs. vol: volatility per year; volvol: standard deviation of log quarterly volatility; ES 5%: mean loss of the "
+    "worst 5 % of days; CE: certainty equivalent, mean less half of the risk aversion times the variance, per year; turn: "
+    "traded value per year over equity."
 )
 
 
@@ -28,7 +29,7 @@ def about(universe: Universe, folds: int) -> list[str]:
     """Lines on a universe: span, size, costs, provenance and bias."""
     bars = universe.bars
     costs = f"{universe.costs.buy_side * 1e4:.3g} bp" if isinstance(universe.costs.spread, float) else "quoted spread"
-    size = f"{len(bars):,} bars of {len(bars.symbols)} symbols, {folds} folds, {costs} per side"
+    size = f"{len(bars):,} bars of {count(len(bars.symbols), 'symbol')}, {count(folds, 'fold')}, {costs} per side"
     leverage = f", up to {universe.execution.gross:g} times equity" if universe.execution.gross > 1 else ""
     head = f"{universe.name}: {universe.span}, {size}{leverage}"
     return [*wrapped(head), *(line for text in universe.caveats for line in wrapped(f"- {text}", "  "))]
@@ -76,8 +77,8 @@ def _rows(found: Difference, whole: bool) -> list[tuple[str, Interval]]:
 
 
 def _cells(one: Interval, digits: int) -> str:
-    ends = f"[{one.low:+.{digits}f}, {one.high:+.{digits}f}]"
-    return f"{one.value:>+11.{digits}f}  {ends:<19}{one.detectable:>10.{digits}f}"
+    ends = f"[{one.low:+z.{digits}f}, {one.high:+z.{digits}f}]"
+    return f"{one.value:>+z11.{digits}f}  {ends:<19}{one.detectable:>10.{digits}f}"
 
 
 def ladder(rungs: Sequence[Rung], universes: Sequence[str]) -> list[str]:
@@ -87,6 +88,8 @@ def ladder(rungs: Sequence[Rung], universes: Sequence[str]) -> list[str]:
         lines += wrapped(f"{rung.number}. {'REACHED    ' if rung.reached else 'not reached'}  {rung.title}", " " * 16)
         lines += [f"   {line}" for line in textwrap.wrap(rung.why, WIDTH - 3)]
         if rung.by_universe:
-            marks = ", ".join(f"{u} {'yes' if rung.by_universe[u] else 'no'}" for u in universes if u in rung.by_universe)
+            marks = ", ".join(
+                f"{u} {'yes' if rung.by_universe[u] else 'no'}" for u in universes if u in rung.by_universe
+            )
             lines += [f"   {line}" for line in textwrap.wrap(f"by universe: {marks}", WIDTH - 3)]
     return lines

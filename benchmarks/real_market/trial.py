@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,10 @@ from backtests.engine.protocols import learns
 from benchmarks.real_market.contenders import Contender, Setting
 from benchmarks.real_market.models import Kept
 from benchmarks.real_market.universes import Universe
+from benchmarks.real_market.variants import Cleared, OthersPast
 from strategies import Plan
+
+_SHOWN: dict[str, Any] = {"cleared": Cleared, "other": OthersPast}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +34,14 @@ class Traded:
         By contender; of several seeds, the account of their averaged plans.
     seeds : dict
         By contender with several seeds, the account of each.
-    cleared : dict
-        By contender, its model with the memory cleared or the steps left out.
+    shown : dict
+        By contender, what is no control: its model with the memory cleared or the steps left out, and with another's past.
     """
 
     universe: Universe
     backtests: dict[str, Backtest]
     seeds: dict[str, tuple[Backtest, ...]]
-    cleared: dict[str, Backtest]
+    shown: dict[str, tuple[Backtest, ...]]
 
 
 @dataclass(frozen=True)
@@ -84,39 +88,47 @@ def trade(universe: Universe, contenders: Sequence[Contender], running: Running,
     KeyboardInterrupt
         On Ctrl-C; models and jobs that were finished are kept.
     """
-    backtests: dict[str, Backtest] = {}
-    seeds: dict[str, tuple[Backtest, ...]] = {}
-    cleared: dict[str, Backtest] = {}
-    groups: dict[tuple[bool, bool], list[Contender]] = {}
-    for contender in contenders:
-        groups.setdefault((contender.across, contender.cleared), []).append(contender)
-    for (wide, shown), members in groups.items():
-        built = {c.name: _members(c, universe, running) for c in members}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # solvers on singular matrices; the tables show what came of it
-            result = walk_forward(
-                [strategy for each in built.values() for strategy in each], universe.bars, costs=universe.costs,
-                execution=universe.execution, every=running.every, retrain_every=universe.retrain_every,
-                tasks=across if wide else universe.tasks, controls=shown, jobs=running.jobs, cache=running.plans,
-            )  # fmt: skip
-        found = iter(result)
-        for name, each in built.items():
-            pairs = [[next(found) for _ in range(1 + (shown and learns(s)))] for s in each]
-            adapted = tuple(pair[0] for pair in pairs)
-            backtests[name] = together(name, adapted, universe)
-            if len(adapted) > 1:
-                seeds[name] = adapted
-            if len(pairs[0]) > 1:
-                cleared[name] = together(f"{name}, memory cleared", [pair[1] for pair in pairs], universe)
-    in_order = {c.name: backtests[c.name] for c in contenders}
-    return Traded(universe, in_order, seeds, cleared)
+    built = {c.name: _members(c, universe, running) for c in contenders}
+    found: dict[str, Backtest] = {}
+    for wide in (False, True):
+        members = [c for c in contenders if c.across == wide]
+        shown = [_SHOWN[what](one) for c in members for what in c.shown for one in built[c.name]]
+        # variants of a model after it is trained, so that no two jobs train it
+        for strategies in ([one for c in members for one in built[c.name]], shown):
+            if strategies:
+                found |= _walked(strategies, universe, running, across if wide else universe.tasks)
+    backtests, seeds, beside = {}, {}, {}
+    for c in contenders:
+        each = [found[one.name] for one in built[c.name]]
+        backtests[c.name] = together(c.name, each, universe)
+        if len(each) > 1:
+            seeds[c.name] = tuple(each)
+        variants = [[_SHOWN[what](one).name for one in built[c.name]] for what in c.shown]
+        beside[c.name] = tuple(
+            together(names[0].replace(f", seed {running.seed}", ""), [found[n] for n in names], universe)
+            for names in variants
+        )
+    return Traded(universe, backtests, seeds, beside)
+
+
+def _walked(strategies: Sequence[Any], universe: Universe, running: Running, tasks: Any) -> dict[str, Backtest]:
+    """Backtests by name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # solvers on singular matrices; the tables show what came of it
+        result = walk_forward(
+            strategies, universe.bars, costs=universe.costs, execution=universe.execution, every=running.every,
+            retrain_every=universe.retrain_every, tasks=tasks, jobs=running.jobs, cache=running.plans,
+        )  # fmt: skip
+    return {account.name: account for account in result}
 
 
 def _members(contender: Contender, universe: Universe, running: Running) -> list[Any]:
     """The strategy, or the learner once per seed."""
     strategy = contender.build(Setting(universe.costs, universe.execution, running.seed, running.quick))
     if not learns(strategy):
-        return [strategy]
+        named = copy.copy(strategy)
+        named.name = contender.name
+        return [named]
     kept = Kept(strategy, contender.name, running.models)
     if contender.seeds == 1:
         return [kept]

@@ -93,7 +93,9 @@ def known_bars(rules: UniverseRules, part: Part) -> tuple[Bars, tuple[str, ...]]
     bars = load(rules.name)[:last]
     unknown = [symbol for symbol in rules.excluded if symbol not in bars.symbols]
     if unknown:
-        raise InputError(f"{rules.name} has no symbol {unknown[0]!r}, which the protocol leaves out; correct the protocol")
+        raise InputError(
+            f"{rules.name} has no symbol {unknown[0]!r}, which the protocol leaves out; correct the protocol"
+        )
     notes = []
     for reason in dict.fromkeys(rules.excluded.values()):
         notes.append(f"left out, {reason}: {', '.join(s for s, why in rules.excluded.items() if why == reason)}")
@@ -155,7 +157,7 @@ def of_user(source: str, costs: Any, leverage: float, protocol: Protocol) -> Uni
     length = len(bars.without_empty())
     first = max(length // 2, tasks.fewest)
     traded = max(length - first, 1)
-    per_fold = int(np.ceil(traded / np.ceil(traded / round(3 * 252))))
+    per_fold = int(np.ceil(traded / np.ceil(traded / (3 * 252))))
     return prepared(bars.name, bars, first, charged(costs, bars.name), execution(leverage), per_fold, tasks, ())
 
 
@@ -197,7 +199,9 @@ def prepared(
             f"{name}: {len(bars.symbols):,} symbols, but {first:,} bars before the first fold: a covariance needs more bars "
             "than symbols; give fewer symbols or more bars"
         )
-    return Universe(name, bars.rows(bars.past + first, bars.past + len(bars)), costs, rules, retrain_every, tasks, notes)
+    return Universe(
+        name, bars.rows(bars.past + first, bars.past + len(bars)), costs, rules, retrain_every, tasks, notes
+    )
 
 
 def unmoving(known: Bars) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.real_market.comparison import COMPARED, Comparison
 from benchmarks.real_market.contenders import Contender
-from benchmarks.real_market.ladder import Rung, beyond, best, no_harm, returns, risk
+from benchmarks.real_market.ladder import Rung, best, beyond, no_harm, returns, risk
 from benchmarks.real_market.protocol import Protocol
 
 
@@ -26,9 +26,7 @@ def climbed(comparison: Comparison, contender: Contender, protocol: Protocol, qu
     """
     name, judged, ask = contender.name, protocol.statistics, comparison.difference
     base = contender.base or contender.control
-    drawdowns = {
-        u: (comparison.drawdown(u, name), comparison.drawdown(u, base)) for u in comparison.where(name, base)
-    }
+    drawdowns = {u: (comparison.drawdown(u, name), comparison.drawdown(u, base)) for u in comparison.where(name, base)}
     there = set(comparison.where(name))
     classical = [
         c.name

@@ -1,0 +1,113 @@
+"""A protocol is its content, and opens a test span only as it was committed."""
+
+import json
+import subprocess
+
+import pytest
+
+from benchmarks.real_market.contenders import CONTENDERS, descriptions
+from benchmarks.real_market.protocol import FILE, Protocol
+from markets import InputError
+from markets.data.universes.fx import PEGGED
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A git repository that holds the protocol, committed."""
+    for command in (["init", "-q"], ["config", "user.email", "a@b.c"], ["config", "user.name", "a"]):
+        subprocess.run(["git", "-C", tmp_path, *command], check=True)
+    protocol = Protocol.read()
+    (tmp_path / "protocol.json").write_bytes(protocol.with_contenders({"one": {"role": "baseline"}}))
+    commit(tmp_path)
+    return tmp_path
+
+
+def commit(folder):
+    subprocess.run(["git", "-C", folder, "add", "-A"], check=True)
+    subprocess.run(["git", "-C", folder, "commit", "-qm", "protocol"], check=True)
+
+
+def test_the_hash_is_of_the_content(tmp_path):
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    entries = json.loads(FILE.read_bytes())
+    one.write_text(json.dumps(entries))
+    entries["universes"]["stocks"]["costs"] = "9bp"
+    other.write_text(json.dumps(entries))
+    assert len({Protocol.read(path).sha256 for path in (FILE, one, other)}) == 3
+    assert Protocol.read(FILE).sha256 == Protocol.read(FILE).sha256
+
+
+def test_a_committed_protocol_is_submitted(repository):
+    Protocol.read(repository / "protocol.json").check_submitted({"one": {"role": "baseline"}})
+
+
+def test_other_contenders_are_refused(repository):
+    with pytest.raises(InputError, match="not about these contenders \\(one, two\\)"):
+        Protocol.read(repository / "protocol.json").check_submitted({"two": {}})
+
+
+def test_an_uncommitted_change_is_refused(repository):
+    path = repository / "protocol.json"
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(InputError, match="is not committed"):
+        Protocol.read(path).check_submitted({"one": {"role": "baseline"}})
+    commit(repository)
+    Protocol.read(path).check_submitted({"one": {"role": "baseline"}})
+
+
+def test_an_untracked_protocol_is_refused(repository):
+    path = repository / "mine.json"
+    path.write_bytes((repository / "protocol.json").read_bytes())
+    with pytest.raises(InputError, match="is not committed"):
+        Protocol.read(path).check_submitted({"one": {"role": "baseline"}})
+
+
+def test_outside_a_repository_no_span_is_opened(tmp_path):
+    path = tmp_path / "protocol.json"
+    path.write_bytes(Protocol.read().with_contenders({}))
+    with pytest.raises(InputError, match="is not in a git repository"):
+        Protocol.read(path).check_submitted({})
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"universes": {"stocks": {}}}'])
+def test_what_is_no_protocol_is_refused_in_one_line(tmp_path, content):
+    (tmp_path / "p.json").write_text(content)
+    with pytest.raises(InputError) as caught:
+        Protocol.read(tmp_path / "p.json")
+    assert "not a protocol" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_protocol_agrees_with_the_table():
+    """What `--write-protocol` would write is what is there."""
+    protocol = Protocol.read()
+    assert protocol.contenders == json.loads(json.dumps(descriptions()))
+
+
+def test_spans_are_those_of_the_issue_and_do_not_overlap():
+    universes = Protocol.read().universes
+    ends = {name: rules.development[1] for name, rules in universes.items()}
+    assert ends == {"stocks": "2007", "futures": "1999", "fx": "2007", "us74": "2009", "nyse_o": "1974"}
+    assert all(int(rules.test[0]) == int(rules.development[1]) + 1 for rules in universes.values())
+
+
+def test_pegged_currencies_and_stocks_of_two_sets_are_left_out():
+    universes = Protocol.read().universes
+    assert {*PEGGED, "DKK"} <= universes["fx"].excluded.keys()
+    assert len(universes["us74"].excluded) == 16
+
+
+def test_every_adapted_contender_has_a_control_and_a_base():
+    names = {c.name: c for c in CONTENDERS}
+    tried = [c for c in CONTENDERS if c.role == "adapted"]
+    assert tried
+    for contender in tried:
+        assert names[contender.control].role == "control", contender.name
+        assert contender.base in names, contender.name
+    assert {*Protocol.read().primary.values()} <= {c.name for c in tried}
+
+
+def test_descriptions_hold_settings_and_no_functions():
+    text = json.dumps(descriptions())
+    assert "lambda" not in text
+    assert '"steps": 80' in text
