@@ -26,6 +26,7 @@ from markets.data.universes import UNIVERSES
 
 Part = Literal["development", "test"]
 FEWEST_TRADED = 252  # bars of a trial, below which no figure says anything
+_FOLD = 756  # longest fold of a user's bars: three years of days
 _STILL, _PEGGED = 0.5, 50.0
 
 
@@ -154,10 +155,11 @@ def of_user(source: str, costs: Any, leverage: float, protocol: Protocol) -> Uni
     """
     bars = load(source)
     tasks = RecentTasks(**protocol.walk_forward["tasks"])
-    length = len(bars.without_empty())
-    first = max(length // 2, tasks.fewest)
-    traded = max(length - first, 1)
-    per_fold = int(np.ceil(traded / np.ceil(traded / (3 * 252))))
+    days = np.flatnonzero(np.isfinite(bars.close).any(axis=1))
+    first = max(len(days) // 2, tasks.fewest)
+    traded = max(len(days) - first, 1)
+    per_fold = int(np.ceil(traded / np.ceil(traded / _FOLD)))
+    first = int(days[first]) if first < len(days) else len(bars)
     return prepared(bars.name, bars, first, charged(costs, bars.name), execution(leverage), per_fold, tasks, ())
 
 
