@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from backtests.provenance import git_commit
@@ -18,11 +19,12 @@ from benchmarks.common import RESULTS, finish
 from benchmarks.real_market import looks, models, page, pictures, text, verdict
 from benchmarks.real_market.comparison import Comparison
 from benchmarks.real_market.contenders import CONTENDERS, descriptions
-from benchmarks.real_market.protocol import FILE, Protocol
+from benchmarks.real_market.protocol import FILE, Protocol, UniverseRules
 from benchmarks.real_market.trial import Running, Traded, trade
-from benchmarks.real_market.universes import Universe, missing, of_protocol, of_user
+from benchmarks.real_market.universes import Part, Universe, across, missing, of_protocol, of_user
 from markets import InputError
 from markets.data import cache
+from metalearner import KnownAcross
 
 SHOWN = ("equal weight", "volatility target")  # drawn beside the primary contender, its control and its base
 
@@ -64,7 +66,7 @@ def main() -> None:
 
 def run(chosen: argparse.Namespace, protocol: Protocol, folder: Path) -> None:
     """Trade every universe, compare, print, draw."""
-    head, universes = opened(chosen, protocol)
+    head, universes, across = opened(chosen, protocol)
     print("\n".join(line for entry in head for line in text.wrapped(entry, "  ")), flush=True)
     kept = chosen.models or (folder if chosen.quick else RESULTS / "models" / "real_market")
     running = Running(
@@ -73,8 +75,8 @@ def run(chosen: argparse.Namespace, protocol: Protocol, folder: Path) -> None:
     )  # fmt: skip
     traded: dict[str, Traded] = {}
     for universe in universes:
-        members = [c for c in CONTENDERS if c.trades(universe.name, [*protocol.universes])]
-        found = trade(universe, [c for c in members if not c.across], running)
+        members = [c for c in CONTENDERS if c.trades(universe.name, [*protocol.universes]) and (across or not c.across)]
+        found = trade(universe, members, running, across)
         traded[universe.name] = found
         folds = max(len(b.folds) for b in found.backtests.values())
         table = Comparison({universe.name: found}, {}, {}).table(universe.name)
@@ -84,15 +86,17 @@ def run(chosen: argparse.Namespace, protocol: Protocol, folder: Path) -> None:
     conclude(chosen, protocol, comparison, head, kept)
 
 
-def opened(chosen: argparse.Namespace, protocol: Protocol) -> tuple[list[str], list[Universe]]:
-    """The universes of a run with lines on what it is; looks are recorded before any bars of a test span are loaded.
+def opened(chosen: argparse.Namespace, protocol: Protocol) -> tuple[list[str], list[Universe], KnownAcross | None]:
+    """Lines on what a run is, its universes, and the tasks across all of them.
+
+    Looks are recorded before any bars of a test span are loaded.
 
     Raises
     ------
     InputError
         When a universe is missing, or the protocol is not what is committed.
     """
-    names = chosen.universe or list(protocol.universes)
+    names = chosen.universe or list(protocol.universes)[: 2 if chosen.quick else None]
     ours = [name for name in names if name in protocol.universes]
     theirs = [name for name in names if name not in protocol.universes]
     if ours and theirs:
@@ -100,14 +104,15 @@ def opened(chosen: argparse.Namespace, protocol: Protocol) -> tuple[list[str], l
     head = [f"protocol {protocol.sha256}", f"commit {git_commit()}", f"configurations tried before: {protocol.tried}"]
     if theirs:
         head.append("your own bars: the first half is known at the start, and the rest is traded; no look is recorded")
-        return head, [of_user(name, chosen.costs, chosen.leverage, protocol) for name in theirs]
+        head.append("contenders that are trained across universes are left out")
+        return head, [of_user(name, chosen.costs, chosen.leverage, protocol) for name in theirs], None
     absent = {name: missing(name) for name in ours if missing(name)}
     if absent and not chosen.quick:
         raise InputError(next(iter(absent.values())))
     rules = [protocol.universes[name] for name in ours if name not in absent]
     if chosen.development or chosen.quick:
         head += ["development spans: choices are made on these, so nothing here is evidence", *absent.values()]
-        return head, [of_protocol(each, protocol, "development", chosen.quick) for each in rules]
+        return head, *both(rules, protocol, "development", chosen.quick)
     protocol.check_submitted(descriptions())
     computed = f"the trial: {len(CONTENDERS)} contenders, seed {chosen.seed}"
     looks.record({each.name: each.test for each in rules}, protocol.sha256, git_commit(), computed)
@@ -115,7 +120,23 @@ def opened(chosen: argparse.Namespace, protocol: Protocol) -> tuple[list[str], l
     for each in rules:
         every, same = looks.count_of(past, each.name, protocol.sha256)
         head.append(f"look {every} at the test span of {each.name}, {same} with this protocol")
-    return head, [of_protocol(each, protocol, "test") for each in rules]
+    return head, *both(rules, protocol, "test")
+
+
+def both(
+    rules: Sequence[UniverseRules], protocol: Protocol, part: Part, quick: bool = False
+) -> tuple[list[Universe], KnownAcross | None]:
+    """The universes to trade, and the tasks of all universes of the protocol that a fold's start knows.
+
+    They are of all, whichever are traded, so that a model is the same; None if one is not in the cache.
+    """
+    universes = [of_protocol(each, protocol, part, quick) for each in rules]
+    traded = {universe.name: universe for universe in universes}
+    if quick:
+        return universes, across(universes)
+    if any(missing(name) for name in protocol.universes):
+        return universes, None
+    return universes, across([traded.get(n) or of_protocol(r, protocol, part) for n, r in protocol.universes.items()])
 
 
 def conclude(

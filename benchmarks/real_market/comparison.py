@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from backtests import Backtest
+from backtests.significance import STATISTICS, CertaintyEquivalent, Interval, Statistic, holm, paired, pooled
 from benchmarks.real_market.contenders import Contender
-from benchmarks.real_market.inference import STATISTICS, Interval, holm, paired, pooled
 from benchmarks.real_market.trial import Traded
 from markets.common.statistics import years
 
-COMPARED = ("log variance", "certainty equivalent", "Sharpe", "expected shortfall", "volatility of volatility")
+COMPARED = ("log variance", "certainty equivalent", "sharpe", "expected shortfall", "volatility of volatility")
 """Statistics whose differences are printed. Of the first and the last two, less is better."""
+
+
+COLUMNS = {
+    "Sharpe": "Sharpe",
+    "volatility": "volatility",
+    "vol of vol": "volatility of volatility",
+    "shortfall": "expected shortfall",
+    "drawdown": "max drawdown",
+    "cert. eq.": "certainty equivalent",
+    "turnover": "turnover",
+    "costs": "costs",
+}
+"""Columns of the tables, and the metrics of `backtests.metrics` that they hold."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +52,7 @@ class Difference:
 
 def figures(account: Backtest) -> dict[str, float]:
     """The row of a strategy in the table of a universe."""
-    found = account.metrics
-    return {
-        "Sharpe": found["Sharpe"],
-        "volatility": found["volatility"],
-        "vol of vol": STATISTICS["volatility of volatility"](account)[0],
-        "shortfall": found["expected shortfall"],
-        "drawdown": found["max drawdown"],
-        "cert. eq.": STATISTICS["certainty equivalent"](account)[0],
-        "turnover": found["turnover"],
-        "costs": found["costs"],
-    }
+    return {head: account.metrics[metric] for head, metric in COLUMNS.items()}
 
 
 class Comparison:
@@ -62,7 +65,7 @@ class Comparison:
     contenders : mapping of Contender
         By name.
     statistics : mapping
-        As a protocol has them: ``level``, ``resamples``, ``seed``, and ``weights`` of universes.
+        As a protocol has them: ``level``, ``resamples``, ``seed``, ``risk_aversion``, and ``weights`` of universes.
     """
 
     def __init__(
@@ -104,9 +107,17 @@ class Comparison:
     def _difference(self, name: str, other: str, statistic: str) -> Difference:
         """`statistic` of one strategy minus that of another, on the universes that both traded."""
         universes = self.where(name, other)
-        pairs = [(self.backtest(u, name), self.backtest(u, other)) for u in universes]
+        pairs = {u: (self.backtest(u, name), self.backtest(u, other)) for u in universes}
         settings = {key: self.statistics[key] for key in ("level", "resamples", "seed")}
-        ask = partial(paired, statistic=statistic, **settings)
-        found = {u: ask(*pair) for u, pair in zip(universes, pairs, strict=True)}
+        what, weights = self.statistic(statistic), self.statistics["weights"]
+        found = {u: paired(*pair, what, **settings) for u, pair in pairs.items()}
         adjusted = dict(zip(universes, holm([i.p for i in found.values()]), strict=True))
-        return Difference(found, adjusted, pooled(pairs, statistic, self.statistics["weights"], **settings))
+        return Difference(found, adjusted, pooled([*pairs.values()], what, weights=weights, **settings))
+
+    def statistic(self, name: str) -> Statistic:
+        """The statistic of this name, with the protocol's risk aversion."""
+        return (
+            CertaintyEquivalent(self.statistics["risk_aversion"])
+            if name == "certainty equivalent"
+            else STATISTICS[name]
+        )

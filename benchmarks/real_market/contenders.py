@@ -17,7 +17,6 @@ from benchmarks.real_market.frozen import Frozen
 from markets import Costs, Execution
 from metalearner import RL2, Pathwise, Training
 from strategies import (
-    Blend,
     EqualWeight,
     InverseVolatility,
     MinimumVariance,
@@ -26,6 +25,14 @@ from strategies import (
     PolicySettings,
     Strategy,
     VolatilityTarget,
+)
+from strategies.rules.covariances import (
+    Covariance,
+    ExpandingCovariance,
+    ExponentialCovariance,
+    LedoitWolfCovariance,
+    PooledCovariance,
+    RegimeAdjustedCovariance,
 )
 
 Role = Literal["baseline", "pool", "adapted", "control"]
@@ -94,28 +101,23 @@ def _volatility_target(setting: Setting) -> Strategy:
     return VolatilityTarget(EqualWeight(), 0.1, 21)
 
 
-def _pool(setting: Setting) -> Strategy:
-    halflives = (11, 21, 42, 84)
-    return Blend([VolatilityTarget(EqualWeight(), 0.1, h) for h in halflives], "pool of half-lives")
-
-
-def _frozen(setting: Setting) -> Frozen:
-    return Frozen(MinimumVariance())
+def _least_variance(covariance: Covariance) -> Callable[[Setting], Strategy]:
+    return lambda setting: MinimumVariance(252, "week", covariance)
 
 
 def _rl2(setting: Setting) -> RL2:
-    return _trained(setting, PolicySettings(), context=60)
-
-
-def _memoryless(setting: Setting) -> RL2:
-    return _trained(setting, PolicySettings(memory="none"), context=1)
-
-
-def _trained(setting: Setting, policy: PolicySettings, context: int) -> RL2:
     steps = 4 if setting.quick else 80
     training = Training(steps=steps, evaluate_every=min(steps, 20), evidence=None, seed=setting.seed)
     objective = Pathwise(costs=setting.costs, execution=setting.execution)
-    return RL2(policy, objective, training, context=context)
+    return RL2(PolicySettings(), objective, training, context=60)
+
+
+def _memoryless(setting: Setting) -> RL2:
+    return _rl2(setting).without_memory()
+
+
+def _frozen(setting: Setting) -> Frozen:
+    return Frozen(MinimumVariance(252, "week", PooledCovariance()))
 
 
 CONTENDERS: tuple[Contender, ...] = (
@@ -124,11 +126,16 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender("volatility target", "baseline", _volatility_target),
     Contender("momentum 252", "baseline", lambda _: Momentum(252)),
     Contender("momentum blend", "baseline", lambda _: MomentumBlend()),
-    Contender("minimum variance", "baseline", lambda _: MinimumVariance()),
-    Contender("pool of half-lives", "pool", _pool),
-    Contender("minimum variance, frozen", "control", _frozen),
+    Contender("min var, EWMA", "baseline", _least_variance(ExponentialCovariance(63))),
+    Contender("min var, expanding", "baseline", _least_variance(ExpandingCovariance())),
+    Contender("min var, Ledoit–Wolf", "baseline", _least_variance(LedoitWolfCovariance())),
+    Contender("min var, regime-adj.", "baseline", _least_variance(RegimeAdjustedCovariance())),
+    Contender("min var, pool", "pool", _least_variance(PooledCovariance())),
+    Contender("min var, frozen", "control", _frozen),
     Contender("RL2", "adapted", _rl2, "RL2 without memory", "inverse volatility", shown=("cleared", "other")),
     Contender("RL2 without memory", "control", _memoryless),
+    Contender("RL2 across", "adapted", _rl2, "RL2 across, no memory", "inverse volatility", across=True),
+    Contender("RL2 across, no memory", "control", _memoryless, across=True),
 )
 """In the order of the tables."""
 

@@ -94,7 +94,7 @@ def no_harm(
     margin : float
         Sharpe ratio per year that may be lost.
     """
-    sharpe = difference(name, base, "Sharpe")
+    sharpe = difference(name, base, "sharpe")
     deeper = sum(after - before for after, before in drawdowns.values()) / len(drawdowns)
     per = {
         u: i.low >= -margin and drawdowns[u][0] <= drawdowns[u][1] + _ROUNDING for u, i in sharpe.by_universe.items()
@@ -163,7 +163,7 @@ def returns(
     seeds, fewest : int
         Trainings that were averaged, and how many it takes.
     """
-    both = [difference(name, other, "Sharpe").by_universe.get(universe) for other in (momentum, control)]
+    both = [difference(name, other, "sharpe").by_universe.get(universe) for other in (momentum, control)]
     found = [i for i in both if i is not None]
     if len(found) < 2:
         return Rung(4, False, {}, f"not measured: {name} did not trade {universe}")

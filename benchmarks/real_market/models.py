@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, Self
 from benchmarks.real_market.described import described
 from markets import TaskSet
 from markets.common.files import replacing
+from metalearner import Across
 
 _CODE = ("markets", "strategies", "metalearner")  # what a training runs through
 _FORMAT = 1
@@ -59,24 +59,18 @@ class Kept:
         meta = self.learner.fit(tasks, validation, progress=progress)
         if not hasattr(meta, "save"):  # nothing was trained, such as a rule's weights at one bar
             return meta
-        meta.save(place)
+        place.mkdir(parents=True, exist_ok=True)
         with replacing(place / "trained.json") as beside:
             beside.write_text(json.dumps({"learner": self.name, "code": code()}) + "\n")
+        meta.save(place)
         return load_meta(place)  # as every later run will have it, to the bit
 
 
-def cuts(tasks: Any) -> list[Any]:
-    """What tells one set of tasks from another: the bars, and the rows of each task; of several universes one after another."""
-    return [entry for each in sets_of(tasks) for entry in (each.bars.hash, [(t.start, t.cut, t.stop) for t in each])]
-
-
-def sets_of(tasks: Any) -> Iterator[TaskSet]:
-    """The sets of tasks of each universe."""
+def cuts(tasks: TaskSet | Across) -> list[Any]:
+    """What tells tasks apart: the bars and the rows of each task; of several universes also what trading costs there."""
     if isinstance(tasks, TaskSet):
-        yield tasks
-    else:
-        for each in tasks:
-            yield from sets_of(each)
+        return [tasks.bars.hash, [[task.start, task.cut, task.stop] for task in tasks]]
+    return [[cuts(each.tasks), described(each.costs), described(each.execution)] for each in tasks.universes]
 
 
 @cache
@@ -91,5 +85,6 @@ def code() -> str:
 
 def kept(folder: Path) -> tuple[int, int]:
     """How many models there are in a folder, and how many of them were trained by other code than the present."""
-    trained = [json.loads(path.read_text())["code"] for path in folder.glob("*/trained.json")]
+    whole = [path.with_name("trained.json") for path in folder.glob("*/meta.json")]
+    trained = [json.loads(path.read_text())["code"] for path in whole]
     return len(trained), sum(found != code() for found in trained)

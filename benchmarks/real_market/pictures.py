@@ -15,7 +15,7 @@ from markets.common.statistics import bars_per_year, returns_of
 _PANELS = {
     "log variance": "log variance (left is less risk)",
     "certainty equivalent": "certainty equivalent per year",
-    "Sharpe": "Sharpe ratio",
+    "sharpe": "Sharpe ratio",
 }
 _WINDOW = 63
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from backtests.significance import Interval
 from benchmarks.real_market.comparison import COMPARED, Comparison, Difference
 from benchmarks.real_market.contenders import Contender
-from benchmarks.real_market.inference import Interval
 from benchmarks.real_market.ladder import Rung
 from benchmarks.real_market.universes import Universe
 from markets.common.words import count
@@ -28,7 +28,7 @@ NOTE = (
 def about(universe: Universe, folds: int) -> list[str]:
     """Lines on a universe: span, size, costs, provenance and bias."""
     bars = universe.bars
-    costs = f"{universe.costs.buy_side * 1e4:.3g} bp" if isinstance(universe.costs.spread, float) else "quoted spread"
+    costs = f"{universe.costs.buy_side * 1e4:.3g} bp{' and half the quoted spread' if universe.costs.quoted else ''}"
     size = f"{len(bars):,} bars of {count(len(bars.symbols), 'symbol')}, {count(folds, 'fold')}, {costs} per side"
     leverage = f", up to {universe.execution.gross:g} times equity" if universe.execution.gross > 1 else ""
     head = f"{universe.name}: {universe.span}, {size}{leverage}"

@@ -13,6 +13,7 @@ A universe needs more bars before its first fold than symbols, or no covariance 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from benchmarks.real_market.task_cuts import RecentTasks
 from markets import Bars, Costs, Execution, InputError, load
 from markets.common.words import count
 from markets.data.universes import UNIVERSES
+from metalearner import KnownAcross
 
 Part = Literal["development", "test"]
 FEWEST_TRADED = 252  # bars of a trial, below which no figure says anything
@@ -135,6 +137,11 @@ def of_protocol(rules: UniverseRules, protocol: Protocol, part: Part, quick: boo
     return universe
 
 
+def across(universes: Sequence[Universe]) -> KnownAcross:
+    """Tasks of several universes, each with its costs and its account, as far as they are known at a fold's start."""
+    return KnownAcross(universes[0].tasks, [(u.bars, u.costs, u.execution) for u in universes])
+
+
 def of_user(source: str, costs: Any, leverage: float, protocol: Protocol) -> Universe:
     """A user's own bars: the first half is known at the start, the rest is traded in folds of up to three years.
 
@@ -143,7 +150,7 @@ def of_user(source: str, costs: Any, leverage: float, protocol: Protocol) -> Uni
     source : str
         A path or a name, as `markets.load` takes it.
     costs : str
-        Per side.
+        Per side; ``quoted`` for half of each day's quoted spread.
     leverage : float
     protocol : Protocol
         For how bars are cut into tasks.
@@ -160,7 +167,16 @@ def of_user(source: str, costs: Any, leverage: float, protocol: Protocol) -> Uni
     traded = max(len(days) - first, 1)
     per_fold = int(np.ceil(traded / np.ceil(traded / _FOLD)))
     first = int(days[first]) if first < len(days) else len(bars)
-    return prepared(bars.name, bars, first, charged(costs, bars.name), execution(leverage), per_fold, tasks, ())
+    return prepared(
+        bars.name,
+        bars,
+        first,
+        charged({"spread": "quoted"} if costs == "quoted" else costs, bars.name),
+        execution(leverage),
+        per_fold,
+        tasks,
+        (),
+    )
 
 
 def prepared(

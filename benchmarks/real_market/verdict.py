@@ -97,7 +97,7 @@ def figures(
     gain = None
     if returns_name in ladders:
         control = contenders[returns_name].control
-        gain = comparison.difference(returns_name, control, "Sharpe").by_universe.get(place)
+        gain = comparison.difference(returns_name, control, "sharpe").by_universe.get(place)
     found |= _ends("futures_sharpe_gain_over_memoryless", gain)
     pooled = sharpes(comparison)
     found["best_pooled_sharpe"] = max(pooled.values()) if pooled else None

@@ -30,7 +30,7 @@ def asked(**found):
 
 
 def sharpe(low, per=None):
-    return asked(Sharpe=Compared(Ends(low, low + 0.4), per or {"a": Ends(-0.05, 0.3)}))
+    return asked(sharpe=Compared(Ends(low, low + 0.4), per or {"a": Ends(-0.05, 0.3)}))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,9 @@ def test_risk(values, adjusted, low, reached):
 
 
 def test_risk_by_universe():
-    ask = risks({"a": -0.1, "b": -0.2, "c": -0.1}, {"a": 0.01, "b": 0.01, "c": 0.2}, 0.01, {"a": 0.1, "b": -0.1, "c": 0.1})
+    ask = risks(
+        {"a": -0.1, "b": -0.2, "c": -0.1}, {"a": 0.01, "b": 0.01, "c": 0.2}, 0.01, {"a": 0.1, "b": -0.1, "c": 0.1}
+    )
     assert risk(ask, "new", "control", 0.05).by_universe == {"a": True, "b": False, "c": False}
 
 
@@ -133,7 +135,7 @@ def test_returns(momentum, memoryless, seeds, reached):
     lows = {"momentum": momentum, "memoryless": memoryless}
 
     def ask(name, other, statistic):
-        assert statistic == "Sharpe"
+        assert statistic == "sharpe"
         return Compared(Ends(0, 0), {"futures": Ends(lows[other], 0.5), "other": Ends(-1, 1)})
 
     found = returns(ask, "new", "momentum", "memoryless", "futures", seeds, 5)

@@ -13,7 +13,7 @@ from benchmarks.real_market.described import described, fingerprint
 from benchmarks.real_market.models import Kept, cuts
 from benchmarks.real_market.task_cuts import RecentTasks
 from markets import Bars
-from metalearner import RL2, Training
+from metalearner import RL2, Across, Training, Universe
 from strategies import EqualWeight, Momentum, PolicySettings, VolatilityTarget
 
 
@@ -79,7 +79,9 @@ def test_models_of_other_code_are_counted(tmp_path, tasks):
 
 
 def test_cuts_of_several_universes_are_those_of_each(tasks):
-    assert cuts((tasks[0], (tasks[1],))) == [*cuts(tasks[0]), *cuts(tasks[1])]
+    (one, *costs), (other, *_) = cuts(Across((Universe(tasks[0], "10bp"), Universe(tasks[1]))))
+    assert (one, other) == (cuts(tasks[0]), cuts(tasks[1]))
+    assert costs == ["10bp", None]
 
 
 def test_settings_are_described_in_plain_json():

@@ -20,7 +20,9 @@ def protocol():
 def prices(days=2000, symbols=5, seed=0):
     rng = np.random.default_rng(seed)
     close = 100 * np.exp(np.cumsum(0.01 * rng.standard_normal((days, symbols)), axis=0))
-    return pd.DataFrame(close, pd.bdate_range("2010-01-04", periods=days, name="date"), [f"s{i}" for i in range(symbols)])
+    return pd.DataFrame(
+        close, pd.bdate_range("2010-01-04", periods=days, name="date"), [f"s{i}" for i in range(symbols)]
+    )
 
 
 def written(frame, tmp_path):
@@ -59,7 +61,9 @@ def test_too_few_bars_for_a_fold(protocol, tmp_path):
     fewest = RecentTasks(**protocol.walk_forward["tasks"]).fewest + 252
     assert fewest < 2000
     of_user(written(prices(fewest), tmp_path), "0", 1.0, protocol)
-    with pytest.raises(InputError, match=r"1,\d+ bars are too few for a fold: it takes \d+ to train on and 252 to trade"):
+    with pytest.raises(
+        InputError, match=r"1,\d+ bars are too few for a fold: it takes \d+ to train on and 252 to trade"
+    ):
         of_user(written(prices(fewest - 1), tmp_path), "0", 1.0, protocol)
 
 
@@ -84,7 +88,9 @@ def test_validation_is_the_last_years_of_a_long_history():
 def test_more_symbols_than_bars(protocol):
     frame, tasks = prices(1200, 900), RecentTasks()
     bars = Bars.make(frame.index, list(frame), frame.to_numpy())
-    with pytest.raises(InputError, match="mine: 900 symbols, but 890 bars before the first fold: a covariance needs more"):
+    with pytest.raises(
+        InputError, match="mine: 900 symbols, but 890 bars before the first fold: a covariance needs more"
+    ):
         prepared("mine", bars, 890, Costs(), Execution(), 500, tasks, ())
     assert prepared("mine", bars, 901, Costs(), Execution(), 500, tasks, ()).bars.past == 901
 
@@ -168,5 +174,5 @@ def test_excluded_symbols_are_named_with_the_reason(protocol):
 def test_costs_by_name_or_as_a_text():
     assert charged("3bp", "x").commission == pytest.approx(3e-4)
     assert charged({"commission": 1e-4, "borrow_rate": 0.01}, "x").borrow_rate == 0.01
-    with pytest.raises(InputError, match="x: costs .* are not fields of Costs"):
+    with pytest.raises(InputError, match=r"x: costs .* are not fields of Costs"):
         charged({"comission": 1e-4}, "x")

@@ -1,0 +1,228 @@
+"""A trial on a made-up file: it ends with a ladder, goes on after a kill, and blends seeds as a strategy would."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.real_market import __main__ as command
+from benchmarks.real_market import contenders, models, verdict
+from benchmarks.real_market.comparison import Comparison
+from benchmarks.real_market.contenders import Contender
+from benchmarks.real_market.ladder import Rung
+from benchmarks.real_market.protocol import Protocol
+from benchmarks.real_market.trial import Running, together, trade
+from benchmarks.real_market.universes import of_user
+from metalearner import RL2, Pathwise, Training
+from strategies import Blend, EqualWeight, InverseVolatility, Momentum, MomentumBlend, PolicySettings
+
+ROOT = Path(__file__).parents[3]
+SMALL = PolicySettings(hidden=4)
+
+
+def learner(setting):
+    training = Training(steps=2, evaluate_every=2, evidence=None, seed=setting.seed)
+    return RL2(SMALL, Pathwise(costs=setting.costs, execution=setting.execution), training, context=10)
+
+
+def memoryless(setting):
+    return learner(setting).without_memory()
+
+
+FEW = (
+    Contender("equal weight", "baseline", lambda _: EqualWeight()),
+    Contender("momentum blend", "baseline", lambda _: MomentumBlend()),
+    Contender("inverse volatility", "pool", lambda _: InverseVolatility()),
+    Contender("small", "adapted", learner, "plain", "equal weight", seeds=2, shown=("cleared", "other")),
+    Contender("plain", "control", memoryless),
+)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """A wide CSV of 5 symbols and 2,000 days, the smallest that is promised to run."""
+    rng = np.random.default_rng(0)
+    close = 100 * np.exp(np.cumsum(2e-4 + 0.01 * rng.standard_normal((2000, 5)), axis=0))
+    path = tmp_path_factory.mktemp("bars") / "mine.csv"
+    index = pd.bdate_range("2010-01-04", periods=2000, name="date")
+    pd.DataFrame(close, index, ["a", "b", "c", "d", "e"]).to_csv(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def protocol():
+    return Protocol.read()
+
+
+@pytest.fixture(scope="module")
+def universe(file, protocol):
+    return of_user(str(file), "10bp", 1.0, protocol)
+
+
+@pytest.fixture(scope="module")
+def traded(universe, tmp_path_factory):
+    return trade(universe, FEW, Running(21, tmp_path_factory.mktemp("models")))
+
+
+def test_every_contender_is_there_with_its_seeds_and_what_is_shown(traded):
+    assert [*traded.backtests] == [c.name for c in FEW]
+    assert [b.name for b in traded.backtests.values()] == [c.name for c in FEW]
+    assert [b.name for b in traded.seeds["small"]] == ["small, seed 0", "small, seed 1"]
+    assert [b.name for b in traded.shown["small"]] == ["small, cleared", "small, another's past"]
+    assert len(traded.backtests["small"].folds) == 2
+
+
+def test_folds_are_trained_on_what_was_known(traded):
+    for account in (traded.backtests["small"], *traded.shown["small"], traded.backtests["plain"]):
+        for fold in account.folds:
+            assert fold.trained_until < fold.span[0]
+
+
+def test_seeds_are_averaged_as_a_blend_averages(universe):
+    parts = [Momentum(21), Momentum(63)]
+    found = trade(universe, [Contender(p.name, "baseline", lambda _, p=p: p) for p in parts], Running(21, Path("none")))
+    whole = Contender("blend", "baseline", lambda _: Blend(parts))
+    blend = trade(universe, [whole], Running(21, Path("none"))).backtests["blend"]
+    np.testing.assert_array_equal(together("x", [*found.backtests.values()], universe).equity, blend.equity)
+
+
+def test_the_ladder_and_the_figures_are_complete(traded, protocol):
+    comparison = Comparison({"mine": traded}, {c.name: c for c in FEW}, protocol.statistics | {"resamples": 200})
+    small = replace_primary(protocol)
+    ladders = {c.name: verdict.climbed(comparison, c, small) for c in verdict.adapted(comparison)}
+    rungs = ladders["small"]
+    assert [r.number for r in rungs] == [1, 2, 3, 4, 5]
+    assert all(isinstance(r.reached, bool) for r in rungs)
+    assert "2 of 5 seeds" in rungs[3].why
+    assert not rungs[3].reached
+    found = verdict.rounded(verdict.figures(comparison, ladders, small, {"protocol": "x"}))
+    keys = {f"rung_{k}" for k in range(1, 6)} | {
+        "pooled_log_variance_ratio", "pooled_log_variance_ratio_low", "pooled_log_variance_ratio_high",
+        "pooled_certainty_equivalent_gain", "pooled_certainty_equivalent_gain_low",
+        "futures_sharpe_gain_over_memoryless", "futures_sharpe_gain_over_memoryless_low", "best_pooled_sharpe",
+    }  # fmt: skip
+    assert keys <= found.keys()
+    assert found["futures_sharpe_gain_over_memoryless"] is None  # there are no futures in the file
+    assert found["best_pooled_sharpe"] == pytest.approx(traded.backtests["small"].metrics["Sharpe"], abs=1e-5)
+    log = np.log(np.var(traded.backtests["small"].returns) / np.var(traded.backtests["plain"].returns))
+    assert found["pooled_log_variance_ratio"] == pytest.approx(log, abs=1e-5)
+    assert json.loads(json.dumps(found)) == found
+
+
+def replace_primary(protocol):
+    entries = protocol.entries | {"primary": {"risk": "small", "returns": "small"}}
+    return replace(protocol, content=json.dumps(entries).encode())
+
+
+def test_a_contender_that_did_not_trade_reaches_nothing(protocol):
+    rungs = verdict.judged_by({}, protocol)
+    assert [r.reached for r in rungs] == [False] * 5
+    assert isinstance(rungs[3], Rung)
+
+
+def test_from_kept_models_nothing_is_trained_and_figures_are_the_same(universe, tmp_path, monkeypatch):
+    members = [FEW[3], FEW[4]]
+    first = trade(universe, members, Running(21, tmp_path))
+    assert models.kept(tmp_path) == (6, 0)  # two folds of two seeds and of the control
+    monkeypatch.setattr(RL2, "fit", lambda *_, **__: pytest.fail("trained again"))
+    second = trade(universe, members, Running(21, tmp_path))
+    for name, account in first.backtests.items():
+        np.testing.assert_array_equal(second.backtests[name].equity, account.equity)
+    np.testing.assert_array_equal(second.shown["small"][1].equity, first.shown["small"][1].equity)
+
+
+SCRIPT = """
+import sys; sys.path.insert(0, {here!r})
+from pathlib import Path
+import test_trial as t
+universe = t.of_user(sys.argv[1], "10bp", 1.0, t.Protocol.read())
+t.trade(universe, [t.FEW[3], t.FEW[4]], t.Running(21, Path(sys.argv[2])))
+"""
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on_where_it_was(file, universe, tmp_path, monkeypatch):
+    models_, here = tmp_path / "models", str(Path(__file__).parent)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = [sys.executable, "-W", "ignore", "-c", SCRIPT.format(here=here), str(file), str(models_)]
+    process = subprocess.Popen(run, env=environment, cwd=ROOT)
+    until = time.monotonic() + 240
+    while models.kept(models_)[0] < 2 and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = models.kept(models_)[0]
+    assert 2 <= kept <= 6
+    trainings = []
+    fit = RL2.fit
+    monkeypatch.setattr(RL2, "fit", lambda self, *a, **k: trainings.append(1) or fit(self, *a, **k))
+    resumed = trade(universe, [FEW[3], FEW[4]], Running(21, models_))
+    assert len(trainings) == 6 - kept
+    whole = trade(universe, [FEW[3], FEW[4]], Running(21, tmp_path / "others"))
+    np.testing.assert_array_equal(resumed.backtests["small"].equity, whole.backtests["small"].equity)
+
+
+def run_command(monkeypatch, *words):
+    monkeypatch.setattr(sys, "argv", ["real_market", *map(str, words)])
+    command.main()
+
+
+def test_a_file_runs_from_the_command_line(file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("REGIMESHIFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(command, "CONTENDERS", FEW)
+    monkeypatch.setattr(Protocol, "primary", {"risk": "small", "returns": "small"})
+    run_command(
+        monkeypatch, "--universe", file, "--costs", "5bp", "--models", tmp_path / "m", "--out", tmp_path / "out", "--quick"
+    )  # fmt: skip
+    *lines, last = capsys.readouterr().out.splitlines()
+    found = json.loads(last)
+    assert found["spans"] == {"mine": "2013-11-04 to 2017-09-01"}
+    assert {f"rung_{k}" for k in range(1, 6)} <= found.keys()
+    assert found["protocol"] == Protocol.read().sha256
+    assert any(found["protocol"] in line for line in lines)
+    assert max(map(len, lines)) <= 80
+    assert "5 bp per side" in "\n".join(lines)
+    page = (tmp_path / "out" / "real_market.md").read_text()
+    assert "## The ladder" in page
+    for picture in ("real_market_differences.png", "real_market_paths.png"):
+        assert picture in page
+        assert (tmp_path / "out" / picture).stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--universe", "nowhere.csv"), "real_market: nowhere.csv: no such file"),
+        (("--universe", "stocks", "--universe", "mine.csv"), "real_market: mine.csv is not of the protocol, and stocks is"),
+        (("--universe", "futures", "--development"), "real_market: futures is not in the cache yet: regimeshift data fetch"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_one_line(words, line, tmp_path, monkeypatch):
+    monkeypatch.setenv("REGIMESHIFT_CACHE", str(tmp_path))
+    with pytest.raises(SystemExit) as caught:
+        run_command(monkeypatch, *words)
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
+
+
+def test_quoted_spreads_that_are_not_there(file, tmp_path, monkeypatch):
+    monkeypatch.setenv("REGIMESHIFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(command, "CONTENDERS", FEW[:1])
+    with pytest.raises(SystemExit, match="spread"):
+        run_command(monkeypatch, "--universe", file, "--costs", "quoted", "--models", tmp_path)
+
+
+def test_a_contender_trades_its_universes_and_any_users():
+    one = replace(contenders.CONTENDERS[0], on=("futures",))
+    assert one.trades("futures", ["futures", "fx"])
+    assert not one.trades("fx", ["futures", "fx"])
+    assert one.trades("mine", ["futures", "fx"])
