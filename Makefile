@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test cluster gpu lint docs docs-build examples instruction-sets peers bench clean
+.PHONY: demo test cluster gpu lint docs docs-build examples instruction-sets peers bench trial clean
 .DEFAULT_GOAL := demo
 
 # Installed once, and again only when what is to be installed has changed.
@@ -68,7 +68,12 @@ cluster: $(VENV)/.cluster
 # FinRL's own requirements bring brokers and clusters; the benchmark reads one file of it.
 bench: $(VENV)/.peers
 	-@$(BIN)/pip install --quiet --no-deps finrl==0.3.7
-	for name in ceilings walkforward simulator backtests features splits significance regimes adaptation published real_market training_speed; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
+	for name in ceilings walkforward simulator backtests features splits significance regimes adaptation published training_speed; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
+
+# The fair trial on real prices. It opens the test spans of the committed protocol, and records that in benchmarks/results/looks.csv.
+trial: $(STAMP)
+	$(BIN)/regimeshift data fetch all
+	$(BIN)/python -W ignore -m benchmarks.real_market --jobs 2 $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

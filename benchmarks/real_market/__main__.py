@@ -80,7 +80,8 @@ def run(chosen: argparse.Namespace, protocol: Protocol, folder: Path) -> None:
         traded[universe.name] = found
         folds = max(len(b.folds) for b in found.backtests.values())
         table = Comparison({universe.name: found}, {}, {}).table(universe.name)
-        print("\n".join(["", *text.about(universe, folds), "", *text.table(table)]), flush=True)
+        lines = [*text.about(universe, folds), "", *text.table(table), *text.seeds(found.seeds)]
+        print("\n".join(["", *lines]), flush=True)
     statistics = protocol.statistics | ({"resamples": 300} if chosen.quick else {})
     comparison = Comparison(traded, {c.name: c for c in CONTENDERS}, statistics)
     conclude(chosen, protocol, comparison, head, kept)
@@ -161,7 +162,7 @@ def conclude(
     if out and primary["risk"] in tried:
         contender = tried[primary["risk"]]
         others = list(dict.fromkeys([contender.control, contender.base, *SHOWN]))
-        note = f"{'; '.join(head[:2])}. {' | '.join(f'{u}: {t.universe.span}' for u, t in comparison.traded.items())}"
+        note = text.under(head[:2], [t.universe for t in comparison.traded.values()])
         files = [
             pictures.forest(comparison, contender, out / "real_market_differences.png", note),
             pictures.paths(comparison, contender, others, out / "real_market_paths.png", note),

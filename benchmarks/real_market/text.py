@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from backtests import Backtest
 from backtests.significance import Interval
 from benchmarks.real_market.comparison import COMPARED, Comparison, Difference
 from benchmarks.real_market.contenders import Contender
@@ -50,6 +51,23 @@ def table(figures: pd.DataFrame) -> list[str]:
         ]  # fmt: skip
         lines.append(f"{short(str(name)):{_NAME}}" + "".join(f"{cell:>7}" for cell in cells))
     return lines
+
+
+def seeds(backtests: Mapping[str, Sequence[Backtest]]) -> list[str]:
+    """Sharpe ratios of single seeds, whose plans are averaged in the table."""
+    lines = []
+    for name, each in backtests.items():
+        ratios = ", ".join(f"{backtest.metrics['Sharpe']:.2f}" for backtest in each)
+        lines += wrapped(f"Sharpe ratios of the seeds of {name}: {ratios}", "  ")
+    return lines
+
+
+def under(head: Sequence[str], universes: Sequence[Universe]) -> str:
+    """What stands under a picture: the run, the spans, where bars are from, and how their symbols were chosen."""
+    known = [
+        f"{u.name}, {u.span}: {u.bars.source.survivorship or u.bars.source.origin or 'your bars'}" for u in universes
+    ]
+    return "; ".join([*head, *known])
 
 
 def short(name: str, width: int = _NAME - 1) -> str:
