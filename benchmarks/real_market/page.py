@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from benchmarks.real_market.comparison import COMPARED, Comparison
 from benchmarks.real_market.contenders import Contender
@@ -48,7 +50,7 @@ def write(
         universe = comparison.traded[name].universe
         parts += [
             f"## {name}, {universe.span}",
-            _table(comparison.table(name).round(4).to_dict("index")),
+            _table(comparison.table(name)),
             f"{NOTE}\n\n" + "\n".join(f"- {text}" for text in (universe.bars.source.origin, *universe.caveats) if text),
         ]
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -79,8 +81,7 @@ def _differences(comparison: Comparison, contender: Contender) -> str:
     return "\n".join(rows)
 
 
-def _table(rows: Mapping[str, Mapping[str, float]]) -> str:
-    columns = list(next(iter(rows.values())))
-    lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    lines += [f"| {name} | {' | '.join(f'{row[c]:.4g}' for c in columns)} |" for name, row in rows.items()]
+def _table(figures: pd.DataFrame) -> str:
+    lines = [f"| | {' | '.join(figures.columns)} |", "|---" * (figures.shape[1] + 1) + "|"]
+    lines += [f"| {name} | {' | '.join(f'{value:.4g}' for value in row)} |" for name, row in figures.iterrows()]
     return "\n".join(lines)

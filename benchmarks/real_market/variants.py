@@ -58,7 +58,8 @@ class OthersPast:
     def fit(self, tasks: Any, validation: Any, *, progress: bool = True) -> _Deployed:
         """The model of the learner, fed so."""
         meta = self.kept.fit(tasks, validation, progress=progress)
-        strategy = PolicyStrategy(Exchanged(meta.policy), meta.context, self.name, meta.seen_until)
+        exchanged: Any = Exchanged(meta.policy)
+        strategy = PolicyStrategy(exchanged, meta.context, self.name, meta.seen_until)
         return _Deployed(strategy, self.name)
 
 

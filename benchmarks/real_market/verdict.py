@@ -13,7 +13,7 @@ from benchmarks.real_market.ladder import Rung, best, beyond, no_harm, returns, 
 from benchmarks.real_market.protocol import Protocol
 
 
-def climbed(comparison: Comparison, contender: Contender, protocol: Protocol, quick: bool = False) -> list[Rung]:
+def climbed(comparison: Comparison, contender: Contender, protocol: Protocol) -> list[Rung]:
     """The five rungs for one adapted contender.
 
     Parameters
@@ -21,8 +21,6 @@ def climbed(comparison: Comparison, contender: Contender, protocol: Protocol, qu
     comparison : Comparison
     contender : Contender
     protocol : Protocol
-    quick : bool
-        With fewer seeds than the contender says.
     """
     name, judged, ask = contender.name, protocol.statistics, comparison.difference
     base = contender.base or contender.control

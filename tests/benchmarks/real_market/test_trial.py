@@ -20,7 +20,8 @@ from benchmarks.real_market.contenders import Contender
 from benchmarks.real_market.ladder import Rung
 from benchmarks.real_market.protocol import Protocol
 from benchmarks.real_market.trial import Running, together, trade
-from benchmarks.real_market.universes import of_user
+from benchmarks.real_market.universes import across, of_user
+from markets import Costs
 from metalearner import RL2, Pathwise, Training
 from strategies import Blend, EqualWeight, InverseVolatility, Momentum, MomentumBlend, PolicySettings
 
@@ -84,6 +85,20 @@ def test_folds_are_trained_on_what_was_known(traded):
     for account in (traded.backtests["small"], *traded.shown["small"], traded.backtests["plain"]):
         for fold in account.folds:
             assert fold.trained_until < fold.span[0]
+
+
+def test_one_policy_for_several_universes_sees_what_was_known_of_each(universe, tmp_path):
+    whole = universe.bars.with_past()
+    other = replace(universe, name="other", bars=whole.select(["a", "b"]).rows(900, 1900), costs=Costs.parse("1bp"))
+    wide = Contender("wide", "control", memoryless, across=True)
+    found = trade(universe, [wide], Running(21, tmp_path), across([universe, other])).backtests["wide"]
+    assert models.kept(tmp_path) == (2, 0)
+    assert len(found.folds) == 2
+    for fold in found.folds:
+        assert universe.bars.index[0] - pd.DateOffset(years=1) < fold.trained_until < fold.span[0]
+    alone = trade(universe, [replace(wide, across=False)], Running(21, tmp_path)).backtests["wide"]
+    assert models.kept(tmp_path) == (4, 0)
+    assert not np.array_equal(alone.equity, found.equity)
 
 
 def test_seeds_are_averaged_as_a_blend_averages(universe):
