@@ -86,13 +86,8 @@ class Comparison:
         return self.traded[universe].backtests[name]
 
     def table(self, universe: str) -> pd.DataFrame:
-        """Figures of all strategies on a universe, one row each; what is shown beside a learner after its own."""
-        rows = {}
-        traded = self.traded[universe]
-        for name, account in traded.backtests.items():
-            rows[name] = figures(account)
-            rows |= {other.name: figures(other) for other in traded.shown.get(name, ())}
-        return pd.DataFrame(rows).T
+        """Figures of all strategies on a universe, one row each."""
+        return pd.DataFrame({name: figures(account) for name, account in self.traded[universe].backtests.items()}).T
 
     def drawdown(self, universe: str, name: str) -> float:
         return self.backtest(universe, name).metrics["max drawdown"]

@@ -2,18 +2,20 @@
 
 A contender is built for the costs and the account of a universe. What learns is trained anew at the start of each fold, on its
 universe alone or, where `Contender.across` says so, on all universes that were known then. Its control is another contender: the
-same family, *trained* without memory or steps, or with estimates frozen at the fold's start. What a model does with its memory
-cleared is shown beside it, and is no control, since it was trained with one.
+same family, *trained* without memory or steps, or with estimates frozen at the fold's start. Some learners train theirs beside
+them; such a control is a way (`Contender.way`) to deploy the models of (`Contender.of`) the learner. What is shown and is no
+control is another way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from benchmarks.real_market.described import described
-from benchmarks.real_market.frozen import Frozen
+from benchmarks.real_market.frozen import FrozenAtFolds
+from benchmarks.real_market.variants import Way
 from markets import Costs, Execution
 from metalearner import RL2, Pathwise, Training
 from strategies import (
@@ -35,7 +37,7 @@ from strategies.rules.covariances import (
     RegimeAdjustedCovariance,
 )
 
-Role = Literal["baseline", "pool", "adapted", "control"]
+Role = Literal["baseline", "pool", "adapted", "control", "shown"]
 
 
 @dataclass(frozen=True)
@@ -65,32 +67,34 @@ class Contender:
     Attributes
     ----------
     name : str
-    role : {"baseline", "pool", "adapted", "control"}
-        ``baseline`` and ``pool`` are what rung 3 is about, ``adapted`` what is tried, ``control`` what it is compared with.
-    build : callable
-        A strategy, or a learner, from a `Setting`.
+    role : {"baseline", "pool", "adapted", "control", "shown"}
+        ``baseline`` and ``pool`` are what rung 3 is about, ``adapted`` what is tried, ``control`` what it is compared with;
+        ``shown`` stands in the tables and is compared with nothing.
+    build : callable or None
+        A strategy, or a learner, from a `Setting`; None for one that is `of` another.
     control, base : str
         For ``adapted``: names of its control, and of what it must not harm.
     across : bool
         Whether it is trained on all universes known at a fold's start.
     seeds : int
-        Trainings per fold, whose plans are averaged; those of single seeds are shown too.
-    shown : tuple of str
-        What is shown beside it and is no control: ``cleared``, the same model without its memory or steps, and ``other``, its
-        memory fed with another symbol's past (with ``cleared``, and for policies of `strategies.PolicyStrategy`).
+        Trainings per fold, whose plans are averaged; the Sharpe ratios of single seeds are shown too.
     on : tuple of str
         Universes that it trades; empty for all.
+    of, way : str
+        The learner whose models these are, and how they are deployed; see `benchmarks.real_market.variants`. It is trained,
+        and trades, as that one is.
     """
 
     name: str
     role: Role
-    build: Callable[[Setting], Any]
+    build: Callable[[Setting], Any] | None
     control: str = ""
     base: str = ""
     across: bool = False
     seeds: int = 1
-    shown: tuple[str, ...] = ()
     on: tuple[str, ...] = ()
+    of: str = ""
+    way: Way = "control"
 
     def trades(self, universe: str, protocol: Sequence[str]) -> bool:
         """Whether it trades a universe: its own, or a user's, which is not of the protocol."""
@@ -109,16 +113,20 @@ def _rl2(setting: Setting) -> RL2:
     steps = 4 if setting.quick else 80
     training = Training(steps=steps, evaluate_every=min(steps, 20), evidence=None, seed=setting.seed)
     objective = Pathwise(costs=setting.costs, execution=setting.execution)
-    return RL2(PolicySettings(), objective, training, context=60)
+    return RL2(PolicySettings(), objective, training, context=60, control="trained")
 
 
-def _memoryless(setting: Setting) -> RL2:
-    return _rl2(setting).without_memory()
+def _frozen(setting: Setting) -> FrozenAtFolds:
+    return FrozenAtFolds(MinimumVariance(252, "week", PooledCovariance()))
 
 
-def _frozen(setting: Setting) -> Frozen:
-    return Frozen(MinimumVariance(252, "week", PooledCovariance()))
+def variant(of: Contender, name: str, role: Role, way: Way) -> Contender:
+    """The models of a learner, deployed in another way."""
+    return replace(of, name=name, role=role, build=None, control="", base="", of=of.name, way=way)
 
+
+_RL2 = Contender("RL2", "adapted", _rl2, "RL2 without memory", "inverse volatility")
+_WIDE = Contender("RL2 across", "adapted", _rl2, "RL2 across, no memory", "inverse volatility", across=True)
 
 CONTENDERS: tuple[Contender, ...] = (
     Contender("equal weight", "baseline", lambda _: EqualWeight()),
@@ -132,10 +140,12 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender("min var, regime-adj.", "baseline", _least_variance(RegimeAdjustedCovariance())),
     Contender("min var, pool", "pool", _least_variance(PooledCovariance())),
     Contender("min var, frozen", "control", _frozen),
-    Contender("RL2", "adapted", _rl2, "RL2 without memory", "inverse volatility", shown=("cleared", "other")),
-    Contender("RL2 without memory", "control", _memoryless),
-    Contender("RL2 across", "adapted", _rl2, "RL2 across, no memory", "inverse volatility", across=True),
-    Contender("RL2 across, no memory", "control", _memoryless, across=True),
+    _RL2,
+    variant(_RL2, "RL2 without memory", "control", "control"),
+    variant(_RL2, "RL2, cleared", "shown", "cleared"),
+    variant(_RL2, "RL2, another's past", "shown", "others_past"),
+    _WIDE,
+    variant(_WIDE, "RL2 across, no memory", "control", "control"),
 )
 """In the order of the tables."""
 
@@ -143,10 +153,16 @@ CONTENDERS: tuple[Contender, ...] = (
 def descriptions(contenders: Sequence[Contender] = CONTENDERS) -> dict[str, Any]:
     """All settings of contenders by name, for the protocol; costs and accounts are the universes'."""
     setting = Setting(Costs(), Execution())
-    return {
-        c.name: {
-            "role": c.role, "control": c.control, "base": c.base, "across": c.across, "seeds": c.seeds, "on": list(c.on),
-            "settings": described(c.build(setting)),
+    found = {}
+    for c in contenders:
+        rows = {
+            "role": c.role,
+            "control": c.control,
+            "base": c.base,
+            "across": c.across,
+            "seeds": c.seeds,
+            "on": list(c.on),
         }
-        for c in contenders
-    }  # fmt: skip
+        what = {"of": c.of, "way": c.way} if c.build is None else {"settings": described(c.build(setting))}
+        found[c.name] = rows | what
+    return found

@@ -38,6 +38,8 @@ class UniverseRules:
         Largest gross weight of the account. Above 1 it may borrow, free of interest.
     excluded : dict
         Symbols that are left out, with the reason.
+    delisting_haircut : float
+        Fraction of its last price that a delisted symbol loses: 0 for a currency that becomes another one.
     """
 
     name: str
@@ -46,6 +48,7 @@ class UniverseRules:
     costs: Any
     leverage: float
     excluded: dict[str, str]
+    delisting_haircut: float = 0.3
 
     @property
     def charged(self) -> Costs:
@@ -61,7 +64,7 @@ class UniverseRules:
     @property
     def execution(self) -> Execution:
         """The rules of the account."""
-        return execution(self.leverage)
+        return execution(self.leverage, self.delisting_haircut)
 
 
 def charged(costs: Any, name: str) -> Costs:
@@ -78,9 +81,9 @@ def charged(costs: Any, name: str) -> Costs:
         raise InputError(f"{name}: costs {costs!r} are not fields of Costs ({error})") from None
 
 
-def execution(leverage: float) -> Execution:
+def execution(leverage: float, delisting_haircut: float = 0.3) -> Execution:
     """An account that may hold `leverage` times its equity, on borrowed money above 1."""
-    return Execution(gross=leverage, borrowing=leverage > 1)
+    return Execution(gross=leverage, borrowing=leverage > 1, delisting_haircut=delisting_haircut)
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,8 @@ class Protocol:
         """By name, in the order of the file."""
         return {
             name: UniverseRules(
-                name, tuple(u["development"]), tuple(u["test"]), u["costs"], float(u["leverage"]), u["excluded"]
+                name, tuple(u["development"]), tuple(u["test"]), u["costs"], float(u["leverage"]), u["excluded"],
+                u.get("delisting_haircut", 0.3),
             )
             for name, u in self.entries["universes"].items()
         }  # fmt: skip

@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,8 @@ from backtests.engine.protocols import learns
 from benchmarks.real_market.contenders import Contender, Setting
 from benchmarks.real_market.models import Kept
 from benchmarks.real_market.universes import Universe
-from benchmarks.real_market.variants import Cleared, OthersPast
+from benchmarks.real_market.variants import Variant
 from strategies import Plan
-
-_SHOWN: dict[str, Any] = {"cleared": Cleared, "other": OthersPast}
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,14 +33,11 @@ class Traded:
         By contender; of several seeds, the account of their averaged plans.
     seeds : dict
         By contender with several seeds, the account of each.
-    shown : dict
-        By contender, what is no control: its model with the memory cleared or the steps left out, and with another's past.
     """
 
     universe: Universe
     backtests: dict[str, Backtest]
     seeds: dict[str, tuple[Backtest, ...]]
-    shown: dict[str, tuple[Backtest, ...]]
 
 
 @dataclass(frozen=True)
@@ -88,27 +84,17 @@ def trade(universe: Universe, contenders: Sequence[Contender], running: Running,
     KeyboardInterrupt
         On Ctrl-C; models and jobs that were finished are kept.
     """
-    built = {c.name: _members(c, universe, running) for c in contenders}
-    found: dict[str, Backtest] = {}
-    for wide in (False, True):
-        members = [c for c in contenders if c.across == wide]
-        shown = [_SHOWN[what](one) for c in members for what in c.shown for one in built[c.name]]
-        # variants of a model after it is trained, so that no two jobs train it
-        for strategies in ([one for c in members for one in built[c.name]], shown):
-            if strategies:
-                found |= _walked(strategies, universe, running, across if wide else universe.tasks)
-    backtests, seeds, beside = {}, {}, {}
+    built: dict[str, list[Any]] = {}
     for c in contenders:
-        each = [found[one.name] for one in built[c.name]]
-        backtests[c.name] = together(c.name, each, universe)
-        if len(each) > 1:
-            seeds[c.name] = tuple(each)
-        variants = [[_SHOWN[what](one).name for one in built[c.name]] for what in c.shown]
-        beside[c.name] = tuple(
-            together(names[0].replace(f", seed {running.seed}", ""), [found[n] for n in names], universe)
-            for names in variants
-        )
-    return Traded(universe, backtests, seeds, beside)
+        built[c.name] = _variants(c, built[c.of]) if c.of else _members(c, universe, running)
+    found: dict[str, Backtest] = {}
+    for wide, of in product((False, True), (False, True)):  # variants of a model after it, so that no two jobs train it
+        strategies = [one for c in contenders if (c.across, bool(c.of)) == (wide, of) for one in built[c.name]]
+        if strategies:
+            found |= _walked(strategies, universe, running, across if wide else universe.tasks)
+    each_account = {name: tuple(found[one.name] for one in each) for name, each in built.items()}
+    backtests = {name: together(name, each, universe) for name, each in each_account.items()}
+    return Traded(universe, backtests, {name: each for name, each in each_account.items() if len(each) > 1})
 
 
 def _walked(strategies: Sequence[Any], universe: Universe, running: Running, tasks: Any) -> dict[str, Backtest]:
@@ -124,6 +110,7 @@ def _walked(strategies: Sequence[Any], universe: Universe, running: Running, tas
 
 def _members(contender: Contender, universe: Universe, running: Running) -> list[Any]:
     """The strategy, or the learner once per seed."""
+    assert contender.build is not None
     strategy = contender.build(Setting(universe.costs, universe.execution, running.seed, running.quick))
     if not learns(strategy):
         named = copy.copy(strategy)
@@ -133,6 +120,11 @@ def _members(contender: Contender, universe: Universe, running: Running) -> list
     if contender.seeds == 1:
         return [kept]
     return [kept.with_seed(running.seed + k) for k in range(2 if running.quick else contender.seeds)]
+
+
+def _variants(contender: Contender, kept: Sequence[Kept]) -> list[Variant]:
+    """The models of another contender, once per seed."""
+    return [Variant(k, contender.way, f"{contender.name} of {k.name}") for k in kept]
 
 
 def together(name: str, backtests: Sequence[Backtest], universe: Universe) -> Backtest:

@@ -1,13 +1,14 @@
-"""What is shown beside a learner and is no control: its trained model with the memory cleared, or fed with another symbol's past.
+"""Other ways to deploy a trained model than to adapt it: its control, its memory cleared, or fed with another symbol's past.
 
-Both policies were trained with their own past, and may do worse without it than one that never had any; so a gain over these is
-no gain over not adapting. What they show is that the memory matters, and whether it is *this* symbol's past that does.
+Some learners train a control beside their policy, *without* memory or with frozen estimates; that is a fair one. A memory that
+was trained and is then cleared, or given the past of another symbol, is none: it was never asked to do without, and may do worse
+than a policy that never had any. It is shown, since it tells whether the memory matters, and whether *this* symbol's past does.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,60 +18,54 @@ from markets import Bars
 from markets.accounting.differentiable import TensorPlan
 from strategies import PolicyStrategy, Strategy
 
+Way = Literal["control", "cleared", "others_past"]
+
 
 @dataclass(frozen=True)
-class Cleared:
-    """The models of a learner without adaptation: the memory cleared at every bar, or no gradient steps.
+class Variant:
+    """The models of a learner, deployed in another way.
 
     Attributes
     ----------
     kept : Kept
         Whose models these are; nothing is trained twice.
+    way : {"control", "cleared", "others_past"}
+        ``control``: what the learner trained as its control (`MetaPolicy.unadapted`). ``cleared``: the memory cleared at every
+        bar (`InContext.cleared`). ``others_past``: a `PolicyStrategy` whose memory reads the bars of the symbol beside.
+    name : str
+        In tables.
     """
 
     kept: Kept
+    way: Way
+    name: str
 
-    @property
-    def name(self) -> str:
-        return f"{self.kept.name}, cleared"
-
-    def fit(self, tasks: Any, validation: Any, *, progress: bool = True) -> _Deployed:
-        """The model of the learner, unadapted."""
-        return _Deployed(self.kept.fit(tasks, validation, progress=progress).unadapted(), self.name)
+    def fit(self, tasks: Any, validation: Any, *, progress: bool = True) -> Deployed:
+        """The model of the learner, so deployed."""
+        meta = self.kept.fit(tasks, validation, progress=progress)
+        if self.way == "control":
+            return Deployed(meta.unadapted(), self.name)
+        if self.way == "cleared":
+            return Deployed(meta.cleared(), self.name)
+        exchanged: Any = Exchanged(meta.policy)
+        return Deployed(PolicyStrategy(exchanged, meta.context, self.name, meta.seen_until), self.name)
 
 
 @dataclass(frozen=True)
-class OthersPast:
-    """The models of a learner of policies with a memory, which is fed with another symbol's past.
+class Deployed:
+    """A strategy that later bars do not change.
 
     Attributes
     ----------
-    kept : Kept
-        Whose models these are.
+    strategy : Strategy
+    name : str
     """
-
-    kept: Kept
-
-    @property
-    def name(self) -> str:
-        return f"{self.kept.name}, another's past"
-
-    def fit(self, tasks: Any, validation: Any, *, progress: bool = True) -> _Deployed:
-        """The model of the learner, fed so."""
-        meta = self.kept.fit(tasks, validation, progress=progress)
-        exchanged: Any = Exchanged(meta.policy)
-        strategy = PolicyStrategy(exchanged, meta.context, self.name, meta.seen_until)
-        return _Deployed(strategy, self.name)
-
-
-@dataclass(frozen=True)
-class _Deployed:
-    """A strategy that no later bars change."""
 
     strategy: Strategy
     name: str
 
     def adapt(self, bars: Bars) -> Strategy:
+        """The strategy as it is."""
         return self.strategy
 
 

@@ -94,6 +94,8 @@ def test_spans_are_those_of_the_issue_and_do_not_overlap():
 def test_pegged_currencies_and_stocks_of_two_sets_are_left_out():
     universes = Protocol.read().universes
     assert {*PEGGED, "DKK"} <= universes["fx"].excluded.keys()
+    assert universes["fx"].execution.delisting_haircut == 0  # what becomes the euro is paid out in full
+    assert universes["stocks"].execution.delisting_haircut > 0
     assert len(universes["us74"].excluded) == 16
 
 

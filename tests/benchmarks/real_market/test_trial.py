@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from benchmarks.real_market import __main__ as command
 from benchmarks.real_market import contenders, models, verdict
 from benchmarks.real_market.comparison import Comparison
-from benchmarks.real_market.contenders import Contender
+from benchmarks.real_market.contenders import Contender, variant
 from benchmarks.real_market.ladder import Rung
 from benchmarks.real_market.protocol import Protocol
 from benchmarks.real_market.trial import Running, together, trade
@@ -31,19 +32,26 @@ SMALL = PolicySettings(hidden=4)
 
 def learner(setting):
     training = Training(steps=2, evaluate_every=2, evidence=None, seed=setting.seed)
-    return RL2(SMALL, Pathwise(costs=setting.costs, execution=setting.execution), training, context=10)
+    objective = Pathwise(costs=setting.costs, execution=setting.execution)
+    return RL2(SMALL, objective, training, context=10, control="trained")
 
 
 def memoryless(setting):
     return learner(setting).without_memory()
 
 
+ONE = Contender("small", "adapted", learner, "plain", "equal weight", seeds=2)
+LEARNT = (
+    ONE,
+    variant(ONE, "plain", "control", "control"),
+    variant(ONE, "cleared", "shown", "cleared"),
+    variant(ONE, "another's", "shown", "others_past"),
+)
 FEW = (
     Contender("equal weight", "baseline", lambda _: EqualWeight()),
     Contender("momentum blend", "baseline", lambda _: MomentumBlend()),
     Contender("inverse volatility", "pool", lambda _: InverseVolatility()),
-    Contender("small", "adapted", learner, "plain", "equal weight", seeds=2, shown=("cleared", "other")),
-    Contender("plain", "control", memoryless),
+    *LEARNT,
 )
 
 
@@ -77,14 +85,25 @@ def test_every_contender_is_there_with_its_seeds_and_what_is_shown(traded):
     assert [*traded.backtests] == [c.name for c in FEW]
     assert [b.name for b in traded.backtests.values()] == [c.name for c in FEW]
     assert [b.name for b in traded.seeds["small"]] == ["small, seed 0", "small, seed 1"]
-    assert [b.name for b in traded.shown["small"]] == ["small, cleared", "small, another's past"]
+    assert [*traded.seeds] == [c.name for c in LEARNT]
     assert len(traded.backtests["small"].folds) == 2
 
 
 def test_folds_are_trained_on_what_was_known(traded):
-    for account in (traded.backtests["small"], *traded.shown["small"], traded.backtests["plain"]):
+    for name in (c.name for c in LEARNT):
+        account = traded.backtests[name]
+        assert len(account.folds) == 2
         for fold in account.folds:
             assert fold.trained_until < fold.span[0]
+
+
+def test_controls_and_what_is_shown_are_other_ways_to_deploy_the_models(universe, traded, tmp_path):
+    """The control is the learner's own, trained without a memory: the same as if it had been trained by itself."""
+    alone = Contender("alone", "control", memoryless, seeds=2)
+    found = trade(universe, [alone], Running(21, tmp_path)).backtests["alone"]
+    np.testing.assert_array_equal(found.equity, traded.backtests["plain"].equity)
+    equities = [traded.backtests[c.name].equity for c in LEARNT]
+    assert all(not np.array_equal(a, b) for a, b in combinations(equities, 2))
 
 
 def test_one_policy_for_several_universes_sees_what_was_known_of_each(universe, tmp_path):
@@ -144,14 +163,12 @@ def test_a_contender_that_did_not_trade_reaches_nothing(protocol):
 
 
 def test_from_kept_models_nothing_is_trained_and_figures_are_the_same(universe, tmp_path, monkeypatch):
-    members = [FEW[3], FEW[4]]
-    first = trade(universe, members, Running(21, tmp_path))
-    assert models.kept(tmp_path) == (6, 0)  # two folds of two seeds and of the control
+    first = trade(universe, LEARNT, Running(21, tmp_path))
+    assert models.kept(tmp_path) == (4, 0)  # two folds of two seeds, each with its control
     monkeypatch.setattr(RL2, "fit", lambda *_, **__: pytest.fail("trained again"))
-    second = trade(universe, members, Running(21, tmp_path))
+    second = trade(universe, LEARNT, Running(21, tmp_path))
     for name, account in first.backtests.items():
         np.testing.assert_array_equal(second.backtests[name].equity, account.equity)
-    np.testing.assert_array_equal(second.shown["small"][1].equity, first.shown["small"][1].equity)
 
 
 SCRIPT = """
@@ -159,7 +176,7 @@ import sys; sys.path.insert(0, {here!r})
 from pathlib import Path
 import test_trial as t
 universe = t.of_user(sys.argv[1], "10bp", 1.0, t.Protocol.read())
-t.trade(universe, [t.FEW[3], t.FEW[4]], t.Running(21, Path(sys.argv[2])))
+t.trade(universe, t.LEARNT[:2], t.Running(21, Path(sys.argv[2])))
 """
 
 
@@ -176,13 +193,13 @@ def test_a_run_that_was_killed_goes_on_where_it_was(file, universe, tmp_path, mo
     process.send_signal(signal.SIGKILL)
     process.wait()
     kept = models.kept(models_)[0]
-    assert 2 <= kept <= 6
+    assert 2 <= kept <= 4
     trainings = []
     fit = RL2.fit
     monkeypatch.setattr(RL2, "fit", lambda self, *a, **k: trainings.append(1) or fit(self, *a, **k))
-    resumed = trade(universe, [FEW[3], FEW[4]], Running(21, models_))
-    assert len(trainings) == 6 - kept
-    whole = trade(universe, [FEW[3], FEW[4]], Running(21, tmp_path / "others"))
+    resumed = trade(universe, LEARNT[:2], Running(21, models_))
+    assert len(trainings) == 2 * (4 - kept)
+    whole = trade(universe, LEARNT[:2], Running(21, tmp_path / "others"))
     np.testing.assert_array_equal(resumed.backtests["small"].equity, whole.backtests["small"].equity)
 
 
