@@ -107,7 +107,9 @@ class Comparison:
         what, weights = self.statistic(statistic), self.statistics["weights"]
         found = {u: paired(*pair, what, **settings) for u, pair in pairs.items()}
         adjusted = dict(zip(universes, holm([i.p for i in found.values()]), strict=True))
-        return Difference(found, adjusted, pooled([*pairs.values()], what, weights=weights, **settings))
+        defined = [pairs[u] for u in universes if np.isfinite(found[u].value)]  # not of a year in cash, for instance
+        none = Interval(np.nan, np.nan, np.nan, np.nan)
+        return Difference(found, adjusted, pooled(defined, what, weights=weights, **settings) if defined else none)
 
     def statistic(self, name: str) -> Statistic:
         """The statistic of this name, with the protocol's risk aversion."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from backtests import Backtest
@@ -85,7 +86,8 @@ def differences(comparison: Comparison, contender: Contender, others: Sequence[s
         for statistic in COMPARED:
             found = comparison.difference(contender.name, other, statistic)
             for universe, one in _rows(found, whole):
-                p = f"{found.adjusted[universe]:.3f}" if universe in found.adjusted else ""
+                known = np.isfinite(found.adjusted.get(universe, np.nan))
+                p = f"{found.adjusted[universe]:.3f}" if known else ""
                 head = statistic if universe == "pooled" else f"  {universe}"
                 yield f"  {short(head, 24):25}{_cells(one, _DIGITS.get(statistic, 2))}{p:>9}"
 
@@ -95,6 +97,10 @@ def _rows(found: Difference, whole: bool) -> list[tuple[str, Interval]]:
 
 
 def _cells(one: Interval, digits: int) -> str:
+    if not np.isfinite(one.value):
+        return f"{'–':>11}  {'not defined here':<19}{'–':>10}"
+    if not np.isfinite(one.low):
+        return f"{one.value:>+z11.{digits}f}  {'too few to tell':<19}{'–':>10}"
     ends = f"[{one.low:+z.{digits}f}, {one.high:+z.{digits}f}]"
     return f"{one.value:>+z11.{digits}f}  {ends:<19}{one.detectable:>10.{digits}f}"
 
