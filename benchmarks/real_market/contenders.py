@@ -102,7 +102,7 @@ class Contender:
 
 
 def _volatility_target(setting: Setting) -> Strategy:
-    return VolatilityTarget(EqualWeight(), 0.1, 21)
+    return VolatilityTarget(EqualWeight(), 0.1, 21, largest=setting.execution.gross)
 
 
 def _least_variance(covariance: Covariance) -> Callable[[Setting], Strategy]:
