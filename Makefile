@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test trial cluster gpu lint docs docs-build examples instruction-sets peers bench trial clean
+.PHONY: demo test cluster gpu lint docs docs-build examples instruction-sets peers bench trial clean
 .DEFAULT_GOAL := demo
 
 # Installed once, and again only when what is to be installed has changed.

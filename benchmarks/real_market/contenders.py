@@ -17,7 +17,9 @@ from benchmarks.real_market.described import described
 from benchmarks.real_market.frozen import FrozenAtFolds
 from benchmarks.real_market.variants import Way
 from markets import Costs, Execution
-from metalearner import RL2, Pathwise, Training
+from metalearner import RL2, AdaptiveRisk, CostCurriculum, Pathwise, Training
+from metalearner import MinimumVariance as LeastVariance
+from metalearner.objectives.utilities import Utility
 from strategies import (
     EqualWeight,
     InverseVolatility,
@@ -25,6 +27,7 @@ from strategies import (
     Momentum,
     MomentumBlend,
     PolicySettings,
+    PortfolioSettings,
     Strategy,
     VolatilityTarget,
 )
@@ -116,6 +119,27 @@ def _rl2(setting: Setting) -> RL2:
     return RL2(PolicySettings(), objective, training, context=60, control="trained")
 
 
+def _risk(setting: Setting) -> AdaptiveRisk:
+    policy = PortfolioSettings(limit=setting.execution.gross)
+    return _adaptive(setting, policy, LeastVariance())
+
+
+def _adaptive(setting: Setting, policy: PortfolioSettings, utility: Utility) -> AdaptiveRisk:
+    objective = Pathwise(
+        costs=setting.costs,
+        execution=setting.execution,
+        utility=utility,
+        symbols=0,
+        curriculum=CostCurriculum(0.0, 0.0),
+    )
+    learner = AdaptiveRisk(policy=policy, objective=objective)
+    steps = 4 if setting.quick else learner.training.steps
+    training = replace(
+        learner.training, seed=setting.seed, steps=steps, evaluate_every=min(steps, learner.training.evaluate_every)
+    )
+    return replace(learner, training=training)
+
+
 def _frozen(setting: Setting) -> FrozenAtFolds:
     return FrozenAtFolds(MinimumVariance(252, "week", PooledCovariance()))
 
@@ -125,6 +149,8 @@ def variant(of: Contender, name: str, role: Role, way: Way) -> Contender:
     return replace(of, name=name, role=role, build=None, control="", base="", of=of.name, way=way)
 
 
+_RISK = Contender("adaptive risk", "adapted", _risk, "risk, frozen", "min var, pool")
+_RISK_ACROSS = Contender("risk across", "adapted", _risk, "risk across, frozen", "min var, pool", across=True)
 _RL2 = Contender("RL2", "adapted", _rl2, "RL2 without memory", "inverse volatility")
 _WIDE = Contender("RL2 across", "adapted", _rl2, "RL2 across, no memory", "inverse volatility", across=True)
 
@@ -140,6 +166,10 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender("min var, regime-adj.", "baseline", _least_variance(RegimeAdjustedCovariance())),
     Contender("min var, pool", "pool", _least_variance(PooledCovariance())),
     Contender("min var, frozen", "control", _frozen),
+    _RISK,
+    variant(_RISK, "risk, frozen", "control", "control"),
+    _RISK_ACROSS,
+    variant(_RISK_ACROSS, "risk across, frozen", "control", "control"),
     _RL2,
     variant(_RL2, "RL2 without memory", "control", "control"),
     variant(_RL2, "RL2, cleared", "shown", "cleared"),
