@@ -224,7 +224,7 @@ def test_hindsight_waits_for_a_narrow_spread():
     returns, positions = np.full((1, 4), 0.1), (0.0, 1.0)
     cost = np.array([[0.5, 0.25, 0.05, 0.5]])
     assert hindsight(returns, cost, positions).tolist() == [[0.0, 0.0, 1.0, 1.0]]  # sooner costs more than it earns
-    stocks = load("stocks")["2015":"2015"].without_past()
+    stocks = load("stocks")["2005":"2005"].without_past()
     quoted, fixed = (
         Hindsight(Costs(commission=1e-4, spread=spread)).plan(
             stocks.with_values(**stocks.fields, spread=np.full(stocks.shape, 2e-3))
