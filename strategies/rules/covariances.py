@@ -270,8 +270,9 @@ def _std_and_correlation(returns: np.ndarray, weights: np.ndarray) -> tuple[np.n
 
     What has not moved since has no correlation.
     """
-    listed = np.isnan(returns).sum(axis=0)  # row of the first return
-    filled = np.nan_to_num(returns)
+    missing = np.isnan(returns)
+    listed = missing.sum(axis=0)  # row of the first return
+    filled = np.where(missing, 0.0, returns)
     scaled = filled * weights[:, None]
     # sums from each listing on: [j, i] is that of symbol i since the j-th listing
     rows, place = np.unique(listed, return_inverse=True)

@@ -80,21 +80,20 @@ class Refitted(Strategy):
         closes, sessions = np.isfinite(whole.close), np.flatnonzero(whole.sessions)
         starts = np.flatnonzero(period_starts(whole, self.every))
         starts = starts[max(int(starts.searchsorted(bars.past, side="right")) - 1, 0) :]
-        aim = self.unfitted(listed)
+        aim, prices = self.unfitted(listed), marks[sessions]
         for first, last in pairwise([*starts, len(whole)]):
-            until = sessions[: sessions.searchsorted(first, side="right")]
-            rows = until[-self.window - 1 :]
-            if len(rows) <= self.window:
+            until = int(sessions.searchsorted(first, side="right"))
+            if until <= self.window:
                 continue
-            recent = marks[rows]
+            recent = prices[until - self.window - 1 : until]
             known = listed[first] & np.isfinite(recent[0])
-            known &= closes[rows[1:]].sum(axis=0) >= self.window / 2
+            known &= closes[sessions[until - self.window : until]].sum(axis=0) >= self.window / 2
             known &= np.ptp(recent, axis=0) > 1e-8 * recent[-1]
             if known.any():
-                past = recent if self.memory == self.window else marks[until[-int(min(self.memory, len(until))) - 1 :]]
+                past = prices[until - int(min(self.memory, until - 1)) - 1 : until, known]
                 live = listed[first:last, known]
                 aim[first:last] = 0.0
-                aim[first:last, known] = self.held(past[:, known], marks[first:last, known], live) * live
+                aim[first:last, known] = self.held(past, marks[first:last, known], live) * live
         return Plan(aim[bars.past :])
 
 

@@ -45,8 +45,8 @@ class TrendFollowing(Strategy):
     gross : float
         Largest sum of absolute weights, above 0.
     band : float
-        Half-width of the no-trade zone, as a fraction of the weight of a full signal, at least 0: it leaves small changes of
-        volatility alone.
+        Half-width of the no-trade zone, as a fraction of the weight of a full signal, from 0 to below 1, where nothing would ever
+        be entered: it leaves small changes of volatility alone.
 
     Raises
     ------
@@ -68,10 +68,10 @@ class TrendFollowing(Strategy):
                 f"trend following: windows are {tuple(windows)} and halflife is {halflife}; give windows of at least 1 bar, and "
                 "a halflife of at least 2"
             )
-        if not (0 < target < np.inf and gross > 0 and 0 <= band < np.inf):
+        if not (0 < target < np.inf and gross > 0 and 0 <= band < 1):
             raise InputError(
                 f"trend following: target is {target}, gross {gross} and band {band}; the first two must be above 0, and the "
-                "band at least 0"
+                "band from 0 to below 1"
             )
         self.windows, self.halflife = tuple(windows), halflife
         self.target, self.gross, self.band = target, gross, band

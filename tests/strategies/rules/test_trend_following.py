@@ -127,6 +127,7 @@ def test_sums_are_those_of_the_last_rows_alone(length, halflife, rows, seed):
         ({"target": 0}, "target is 0"),
         ({"gross": -1}, "gross -1"),
         ({"band": -0.1}, "band -0.1"),
+        ({"band": 1}, "band from 0 to below 1"),
     ],
 )
 def test_settings_are_checked(settings, message):
