@@ -15,9 +15,19 @@ from typing import Any, Literal
 
 from benchmarks.real_market.described import described
 from benchmarks.real_market.frozen import FrozenAtFolds
+from benchmarks.real_market.task_cuts import LongTasks
 from benchmarks.real_market.variants import Way
-from markets import Costs, Execution
-from metalearner import RL2, AdaptiveRisk, CostCurriculum, Pathwise, Training
+from markets import Costs, Execution, Features
+from markets.features import Earned
+from metalearner import (
+    RL2,
+    AdaptiveRisk,
+    CertaintyEquivalent,
+    CostCurriculum,
+    MeanVariance,
+    Pathwise,
+    Training,
+)
 from metalearner import MinimumVariance as LeastVariance
 from metalearner.objectives.utilities import Utility
 from strategies import (
@@ -27,8 +37,11 @@ from strategies import (
     Momentum,
     MomentumBlend,
     PolicySettings,
+    PortfolioPolicy,
     PortfolioSettings,
+    PortfolioStrategy,
     Strategy,
+    TrendFollowing,
     VolatilityTarget,
 )
 from strategies.rules.covariances import (
@@ -83,6 +96,8 @@ class Contender:
         Trainings per fold, whose plans are averaged; the Sharpe ratios of single seeds are shown too.
     on : tuple of str
         Universes that it trades; empty for all.
+    tasks : LongTasks or None
+        How the known bars are cut for it; None as the protocol says.
     of, way : str
         The learner whose models these are, and how they are deployed; see `benchmarks.real_market.variants`. It is trained,
         and trades, as that one is.
@@ -96,6 +111,7 @@ class Contender:
     across: bool = False
     seeds: int = 1
     on: tuple[str, ...] = ()
+    tasks: LongTasks | None = None
     of: str = ""
     way: Way = "control"
 
@@ -119,9 +135,23 @@ def _rl2(setting: Setting) -> RL2:
     return RL2(PolicySettings(), objective, training, context=60, control="trained")
 
 
-def _risk(setting: Setting) -> AdaptiveRisk:
-    policy = PortfolioSettings(limit=setting.execution.gross)
-    return _adaptive(setting, policy, LeastVariance())
+def _pooled_minimum(setting: Setting) -> AdaptiveRisk:
+    return _adaptive(setting, PortfolioSettings(), LeastVariance())
+
+
+def _mean_variance(setting: Setting) -> PortfolioSettings:
+    signal: Literal["long", "trend"] = "trend" if setting.execution.gross > 1 else "long"
+    return PortfolioSettings(
+        "mean_variance", "target", signal, target=0.1, limit=setting.execution.gross, volatility=VOLATILITY
+    )
+
+
+def _pooled_mean_variance(setting: Setting) -> Strategy:
+    return PortfolioStrategy(PortfolioPolicy(_mean_variance(setting)))
+
+
+def _certain(setting: Setting) -> AdaptiveRisk:
+    return _adaptive(setting, _mean_variance(setting), CertaintyEquivalent(5.0))
 
 
 def _adaptive(setting: Setting, policy: PortfolioSettings, utility: Utility) -> AdaptiveRisk:
@@ -132,11 +162,42 @@ def _adaptive(setting: Setting, policy: PortfolioSettings, utility: Utility) -> 
         symbols=0,
         curriculum=CostCurriculum(0.0, 0.0),
     )
-    learner = AdaptiveRisk(policy=policy, objective=objective)
-    steps = 4 if setting.quick else learner.training.steps
-    training = replace(
-        learner.training, seed=setting.seed, steps=steps, evaluate_every=min(steps, learner.training.evaluate_every)
+    return _trained(AdaptiveRisk(policy=policy, objective=objective), setting)
+
+
+def _trend(setting: Setting) -> RL2:
+    signs = (21, 63, 126, 252)
+    memory = (*(Earned(window, signs) for window in (63, 252, 756)), Earned(756), Earned(1260))
+    features = Features((*Features().parts, *memory))
+    policy = PolicySettings(
+        base="trend_following", tilt="position", memory="none", hidden=16, band=0.2, features=features
     )
+    objective = Pathwise(
+        costs=setting.costs,
+        execution=setting.execution,
+        utility=MeanVariance(0.2),
+        unit=0.0025,
+        symbols=8,
+        curriculum=CostCurriculum(0.3, 0.3),
+    )
+    training = Training(
+        steps=200,
+        batch=48,
+        learning_rate=3e-3,
+        schedule="linear",
+        evaluate_every=200,
+        evidence=None,
+        keep="last",
+        on_validation=True,
+    )
+    return _trained(RL2(policy, objective, training, context=1, control="trained"), setting)
+
+
+def _trained(learner: Any, setting: Setting) -> Any:
+    """The learner with the seed of a setting, and next to no steps where it is quick."""
+    training = replace(learner.training, seed=setting.seed)
+    if setting.quick:
+        training = replace(training, steps=4, evaluate_every=4)
     return replace(learner, training=training)
 
 
@@ -149,10 +210,18 @@ def variant(of: Contender, name: str, role: Role, way: Way) -> Contender:
     return replace(of, name=name, role=role, build=None, control="", base="", of=of.name, way=way)
 
 
-_RISK = Contender("adaptive risk", "adapted", _risk, "risk, frozen", "min var, pool")
-_RISK_ACROSS = Contender("risk across", "adapted", _risk, "risk across, frozen", "min var, pool", across=True)
-_RL2 = Contender("RL2", "adapted", _rl2, "RL2 without memory", "inverse volatility")
-_WIDE = Contender("RL2 across", "adapted", _rl2, "RL2 across, no memory", "inverse volatility", across=True)
+VOLATILITY = 0.15  # per year; what a mean-variance book may have at most, by its own estimates
+_LONG = LongTasks()
+_POOL = "min var, pool"
+_RISK = Contender("adaptive min var", "adapted", _pooled_minimum, "min var, trained frozen", _POOL, tasks=_LONG)
+_WIDE = Contender(
+    "min var across", "adapted", _pooled_minimum, "min var across, frozen", _POOL, across=True, tasks=_LONG
+)
+_CERTAIN = Contender(
+    "adaptive mean-var", "adapted", _certain, "mean-var, trained frozen", "mean-var, pool", seeds=5, tasks=_LONG
+)
+_TREND = Contender("trend, 5 years", "adapted", _trend, "trend, no memory", "trend following", seeds=5, on=("futures",))
+_RL2 = Contender("RL2", "adapted", _rl2, "RL2 without memory", "inverse volatility", on=("stocks",))
 
 CONTENDERS: tuple[Contender, ...] = (
     Contender("equal weight", "baseline", lambda _: EqualWeight()),
@@ -160,22 +229,26 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender("volatility target", "baseline", _volatility_target),
     Contender("momentum 252", "baseline", lambda _: Momentum(252)),
     Contender("momentum blend", "baseline", lambda _: MomentumBlend()),
+    Contender("trend following", "baseline", lambda _: TrendFollowing(band=0.2), on=("futures", "fx")),
     Contender("min var, EWMA", "baseline", _least_variance(ExponentialCovariance(63))),
     Contender("min var, expanding", "baseline", _least_variance(ExpandingCovariance())),
     Contender("min var, Ledoit–Wolf", "baseline", _least_variance(LedoitWolfCovariance())),
     Contender("min var, regime-adj.", "baseline", _least_variance(RegimeAdjustedCovariance())),
-    Contender("min var, pool", "pool", _least_variance(PooledCovariance())),
+    Contender(_POOL, "pool", _least_variance(PooledCovariance())),
+    Contender("mean-var, pool", "pool", _pooled_mean_variance),
     Contender("min var, frozen", "control", _frozen),
     _RISK,
-    variant(_RISK, "risk, frozen", "control", "control"),
-    _RISK_ACROSS,
-    variant(_RISK_ACROSS, "risk across, frozen", "control", "control"),
+    variant(_RISK, "min var, trained frozen", "control", "control"),
+    _WIDE,
+    variant(_WIDE, "min var across, frozen", "control", "control"),
+    _CERTAIN,
+    variant(_CERTAIN, "mean-var, trained frozen", "control", "control"),
+    _TREND,
+    variant(_TREND, "trend, no memory", "control", "control"),
     _RL2,
     variant(_RL2, "RL2 without memory", "control", "control"),
     variant(_RL2, "RL2, cleared", "shown", "cleared"),
     variant(_RL2, "RL2, another's past", "shown", "others_past"),
-    _WIDE,
-    variant(_WIDE, "RL2 across, no memory", "control", "control"),
 )
 """In the order of the tables."""
 
@@ -192,6 +265,7 @@ def descriptions(contenders: Sequence[Contender] = CONTENDERS) -> dict[str, Any]
             "across": c.across,
             "seeds": c.seeds,
             "on": list(c.on),
+            "tasks": None if c.tasks is None else described(c.tasks),
         }
         what = {"of": c.of, "way": c.way} if c.build is None else {"settings": described(c.build(setting))}
         found[c.name] = rows | what

@@ -1,4 +1,4 @@
-"""How the bars known at a fold become tasks: rolling windows, the last years of which are for validation."""
+"""How the bars known at a fold become tasks: windows, with the last years for validation; or long ones that overlap."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import ceil
 
 from backtests.engine.folds import period
 from backtests.engine.task_cuts import validation_start
-from markets import Bars, TaskSet
+from markets import Bars, InputError, TaskSet
 
 _PURGE = 5  # bars between training and validation
 
@@ -54,3 +54,40 @@ class RecentTasks:
         tasks = TaskSet.from_windows(known, support=self.support, query=self.query, warmup=self.warmup)
         since = max(validation_start(known, self.at_most), known.index[-1] - period(self.validation, "validation")[0])
         return tasks.split(since, purge=_PURGE, embargo=0)
+
+
+@dataclass(frozen=True)
+class LongTasks:
+    """Windows about as long as a fold, which overlap, so that a control with frozen estimates is trained on estimates as old as
+    those that it will trade with.
+
+    For learners that select nothing on validation: the last window stands for it, and they train on it too
+    (`metalearner.Training.on_validation`).
+
+    Attributes
+    ----------
+    query : int
+        Bars of a window, or a seventh of the known bars if that is less.
+    step : int
+        Bars from one window to the next.
+    warmup : int
+        Bars that some symbol must have had before the first window.
+    """
+
+    query: int = 504
+    step: int = 63
+    warmup: int = 316
+
+    def __call__(self, known: Bars) -> tuple[TaskSet, TaskSet]:
+        """The (training, validation) tasks of `known`.
+
+        Raises
+        ------
+        InputError
+            When there are too few bars for two windows.
+        """
+        query = min(self.query, len(known.with_past()) // 7)
+        every = TaskSet.from_windows(known, support=1, query=query, step=min(self.step, query), warmup=self.warmup)
+        if len(every) < 2:
+            raise InputError(f"{known.name}: {len(known)} bars are too few for two windows of {query} bars to train on")
+        return TaskSet(every.tasks[:-1]), TaskSet(every.tasks[-1:])
