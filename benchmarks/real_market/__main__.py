@@ -26,7 +26,7 @@ from markets import InputError
 from markets.data import cache
 from metalearner import KnownAcross
 
-SHOWN = ("equal weight", "volatility target")  # drawn beside the primary contender, its control and its base
+SHOWN = ("equal weight", "volatility target")  # drawn beside the primary contenders, their controls and bases
 
 
 def options() -> argparse.Namespace:
@@ -145,31 +145,34 @@ def conclude(
 ) -> None:
     """Print differences and ladders, write the page, end with the JSON object."""
     print("\n".join(["", *text.wrapped(text.NOTE)]))
-    tried = {c.name: c for c in verdict.adapted(comparison)}
-    ladders = {name: verdict.climbed(comparison, c, protocol) for name, c in tried.items()}
-    for contender in tried.values():
+    for contender in verdict.adapted(comparison):
         print("\n".join(text.differences(comparison, contender, verdict.opponents(comparison, contender))))
-    for name, rungs in ladders.items():
+    alone, judged = verdict.alone(comparison, protocol), verdict.climbed(comparison, protocol.primary, protocol)
+    for name, rungs in alone.items():
         print(f"\n{name}: rungs reached {', '.join(str(r.number) for r in rungs if r.reached) or 'none'} of 5")
-    judged = verdict.judged_by(ladders, protocol)
-    primary = protocol.primary
-    print(f"\nThe ladder ({primary['risk']}; rung 4: {primary['returns']})")
+    first = [comparison.contenders[name] for name in dict.fromkeys(protocol.primary.values()) if name in alone]
+    print("\n".join(["", *text.wrapped(f"The ladder. {text.judged(protocol.primary)}")]))
     print("\n".join(text.ladder(judged, comparison.universes)), flush=True)
+    for contender in first if len(first) > 1 else ():
+        print(f"\nThe ladder of {contender.name} alone")
+        print("\n".join(text.ladder(alone[contender.name], comparison.universes)), flush=True)
     many, other = models.kept(kept)
     print("\n".join(text.wrapped(f"{many} models in {kept}" + (f", {other} by other code" if other else ""))))
     unsaved = chosen.quick or chosen.development or bool(chosen.universe)
     out = chosen.out or (None if unsaved else RESULTS)
-    if out and primary["risk"] in tried:
-        contender = tried[primary["risk"]]
-        others = list(dict.fromkeys([contender.control, contender.base, *SHOWN]))
+    if out and first:
+        others = [name for c in first for name in (c.control, c.base)]
+        names = list(dict.fromkeys([*(c.name for c in first), *others, *SHOWN]))
         note = text.under(head[:2], [t.universe for t in comparison.traded.values()])
         files = [
-            pictures.forest(comparison, contender, out / "real_market_differences.png", note),
-            pictures.paths(comparison, contender, others, out / "real_market_paths.png", note),
+            pictures.forest(comparison, first, out / "real_market_differences.png", note),
+            pictures.paths(comparison, names, len(first), out / "real_market_paths.png", note),
         ]
-        page.write(out / "real_market.md", head, comparison, contender, judged, files)
+        ladders = {text.judged(protocol.primary): judged}
+        ladders |= {f"{c.name} alone:": alone[c.name] for c in first} if len(first) > 1 else {}
+        page.write(out / "real_market.md", head, comparison, first, ladders, files)
     about = {"protocol": protocol.sha256, "spans": {u: t.universe.span for u, t in comparison.traded.items()}}
-    finish("real_market", verdict.rounded(verdict.figures(comparison, ladders, protocol, about)), unsaved)
+    finish("real_market", verdict.rounded(verdict.figures(comparison, protocol, about)), unsaved)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 1. No harm: the Sharpe ratio is not below the base's by more than .1, by the lower end of the pooled interval, and the largest
    drawdown, averaged over universes, is not deeper. (A universe: its own interval, and its own drawdown.)
 2. Risk: the variance is below the trained control's on every universe, with Holm's correction over universes, and the certainty
-   equivalent is above it, by a pooled interval above 0. (A universe: its variance, corrected, and a higher certainty equivalent.)
+   equivalent is above its control's, by a pooled interval above 0. (A universe: its variance, corrected, and a higher certainty
+   equivalent.)
 3. Beyond the textbook: better than *each* classical baseline and than the static pool, by variance or by certainty equivalent,
    with a pooled interval that excludes 0 for every one of them. To be better than each is to be better than the best, without
    choosing the best by looking.
@@ -11,13 +12,17 @@
    was trained without a memory, by intervals above 0, with at least five seeds.
 5. The best mean net Sharpe ratio of an adapted strategy that traded every universe, weighted by years, is above 1.0.
 
-What was not measured was not reached.
+What was not measured was not reached: a rung that is pooled needs every universe of the trial, with a difference that is defined.
+
+A protocol names who is judged for what, so variance and certainty equivalent may be those of two contenders, each trained for its
+half. Then the two halves of rung 2 are two claims, and nobody climbed both; so the ladder of each alone is printed beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Protocol
 
 TITLES = {
@@ -81,7 +86,12 @@ Differences = Callable[[str, str, str], Compared]
 
 
 def no_harm(
-    difference: Differences, name: str, base: str, drawdowns: Mapping[str, tuple[float, float]], margin: float
+    difference: Differences,
+    name: str,
+    base: str,
+    drawdowns: Mapping[str, tuple[float, float]],
+    margin: float,
+    universes: Sequence[str],
 ) -> Rung:
     """Rung 1.
 
@@ -93,60 +103,83 @@ def no_harm(
         By universe, the largest drawdown of the strategy and of its base.
     margin : float
         Sharpe ratio per year that may be lost.
+    universes : sequence of str
+        All of the trial.
     """
     sharpe = difference(name, base, "sharpe")
+    if not _everywhere(sharpe, universes):
+        return Rung(1, False, {}, _unmeasured(name, base))
     deeper = sum(after - before for after, before in drawdowns.values()) / len(drawdowns)
     per = {
         u: i.low >= -margin and drawdowns[u][0] <= drawdowns[u][1] + _ROUNDING for u, i in sharpe.by_universe.items()
     }
     reached = sharpe.pooled.low >= -margin and deeper <= _ROUNDING
-    return Rung(1, reached, per, f"Sharpe {interval(sharpe.pooled)} to {base}; drawdown {deeper:+z.1%} of equity")
+    return Rung(
+        1, reached, per, f"{name}: Sharpe {interval(sharpe.pooled)} to {base}; drawdown {deeper:+z.1%} of equity"
+    )
 
 
-def risk(difference: Differences, name: str, control: str, family_error: float) -> Rung:
+def risk(
+    difference: Differences,
+    variance: tuple[str, str],
+    certainty: tuple[str, str],
+    family_error: float,
+    universes: Sequence[str],
+) -> Rung:
     """Rung 2.
 
     Parameters
     ----------
     difference : callable
-    name, control : str
+    variance, certainty : (str, str)
+        Who is judged by its variance, and its control; and by its certainty equivalent. The two may be one.
     family_error : float
         Probability with which chance alone may pass on any universe.
+    universes : sequence of str
+        All of the trial.
     """
-    variance = difference(name, control, "log variance")
-    utility = difference(name, control, "certainty equivalent")
-    below = {u: i.value < 0 and variance.adjusted[u] < family_error for u, i in variance.by_universe.items()}
-    per = {u: below[u] and utility.by_universe[u].value > 0 for u in below}
-    reached = bool(below) and all(below.values()) and utility.pooled.low > 0
-    least = max(variance.adjusted.values(), default=1.0)
+    less, more = difference(*variance, "log variance"), difference(*certainty, "certainty equivalent")
+    for found, pair in ((less, variance), (more, certainty)):
+        if not _everywhere(found, universes):
+            return Rung(2, False, {}, _unmeasured(*pair))
+    below = {u: i.value < 0 and less.adjusted[u] < family_error for u, i in less.by_universe.items()}
+    per = {u: below[u] and more.by_universe[u].value > 0 for u in below}
     why = (
-        f"log variance {interval(variance.pooled, 3)}, largest Holm p {least:.3f}; certainty equivalent "
-        f"{interval(utility.pooled, 4)} per year, to {control}"
+        f"{variance[0]}: log variance {interval(less.pooled, 3)}, largest Holm p {max(less.adjusted.values()):.3f}, to "
+        f"{variance[1]}; {certainty[0]}: certainty equivalent {interval(more.pooled, 4)} per year, to {certainty[1]}"
     )
-    return Rung(2, reached, per, why)
+    return Rung(2, all(below.values()) and more.pooled.low > 0, per, why)
 
 
-def beyond(difference: Differences, name: str, others: Sequence[str]) -> Rung:
+def beyond(
+    difference: Differences, variance: str, certainty: str, others: Sequence[str], universes: Sequence[str]
+) -> Rung:
     """Rung 3.
 
     Parameters
     ----------
     difference : callable
-    name : str
+    variance, certainty : str
+        Who is judged by its variance, and by its certainty equivalent. The two may be one.
     others : sequence of str
         All classical baselines, and the pool.
+    universes : sequence of str
+        All of the trial.
     """
     if not others:
         return Rung(3, False, {}, "no baseline was run")
     ways: list[tuple[bool, dict[str, bool], str]] = []
-    for statistic, sign in (("log variance", -1), ("certainty equivalent", 1)):
+    for name, statistic, sign in ((variance, "log variance", -1), (certainty, "certainty equivalent", 1)):
         found = {other: difference(name, other, statistic) for other in others}
-        universes = next(iter(found.values())).by_universe
+        absent = [other for other in others if not _everywhere(found[other], universes)]
+        if absent:
+            ways.append((False, {}, _unmeasured(name, absent[0])))
+            continue
         per = {u: all(_above(d.by_universe[u], sign) for d in found.values()) for u in universes}
         hardest = min(found, key=lambda other: _nearest(found[other].pooled, sign))
-        why = f"{statistic} {interval(found[hardest].pooled, 4)} to {hardest}, the hardest"
+        why = f"{name}: {statistic} {interval(found[hardest].pooled, 4)} to {hardest}, the hardest"
         ways.append((all(_above(d.pooled, sign) for d in found.values()), per, why))
-    per = {u: any(way[1][u] for way in ways) for u in ways[0][1]}
+    per = {u: any(way[1].get(u, False) for way in ways) for u in universes if any(way[1] for way in ways)}
     return Rung(3, any(way[0] for way in ways), per, "; ".join(way[2] for way in ways))
 
 
@@ -166,9 +199,9 @@ def returns(
     both = [difference(name, other, "sharpe").by_universe.get(universe) for other in (momentum, control)]
     found = [i for i in both if i is not None]
     if len(found) < 2:
-        return Rung(4, False, {}, f"not measured: {name} did not trade {universe}")
+        return Rung(4, False, {}, f"not measured: {name}, {momentum} or {control} did not trade {universe}")
     reached = all(i.low > 0 for i in found) and seeds >= fewest
-    why = f"Sharpe {interval(found[0])} to {momentum}, {interval(found[1])} to {control}; {seeds} of {fewest} seeds"
+    why = f"{name}: Sharpe {interval(found[0])} to {momentum}, {interval(found[1])} to {control}; {seeds} of {fewest} seeds"
     return Rung(4, reached, {universe: reached}, why)
 
 
@@ -193,6 +226,15 @@ def interval(found: Any, digits: int = 2) -> str:
 
 
 _ROUNDING = 1e-12
+
+
+def _everywhere(found: Compared, universes: Sequence[str]) -> bool:
+    """Whether a difference is known on every universe of a trial; of none, nothing is."""
+    return bool(universes) and all(u in found.by_universe and isfinite(found.by_universe[u].value) for u in universes)
+
+
+def _unmeasured(name: str, other: str) -> str:
+    return f"not measured on every universe: {name} against {other}"
 
 
 def _nearest(found: Bounds, sign: int) -> float:

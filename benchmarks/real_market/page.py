@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,8 +18,8 @@ def write(
     file: Path,
     head: Sequence[str],
     comparison: Comparison,
-    contender: Contender,
-    rungs: Sequence[Rung],
+    contenders: Sequence[Contender],
+    ladders: Mapping[str, Sequence[Rung]],
     pictures: Sequence[Path],
 ) -> Path:
     """Write the page.
@@ -31,18 +31,21 @@ def write(
     head : sequence of str
         What the run was, one line each.
     comparison : Comparison
-    contender : Contender
-        Of which differences are shown.
-    rungs : sequence of Rung
+    contenders : sequence of Contender
+        Those that are judged, of which differences are shown.
+    ladders : dict
+        Rungs, by who is judged: as the protocol says, and each alone.
     pictures : sequence of Path
     """  # fmt: skip
     parts = [
         "# Real prices",
         "\n".join(f"- {line}" for line in head),
         "## The ladder",
-        _ladder(rungs, comparison.universes),
     ]
-    parts += [f"## {contender.name}: differences, pooled over universes", _differences(comparison, contender)]
+    for who, rungs in ladders.items():
+        parts += [who, _ladder(rungs, comparison.universes)]
+    for contender in contenders:
+        parts += [f"## {contender.name}: differences, pooled over universes", _differences(comparison, contender)]
     biases = [f"{t.universe.bars.source.survivorship or u}" for u, t in comparison.traded.items()]
     under = " ".join(text.rstrip(".") + "." for text in dict.fromkeys(biases))
     parts += [f"![{picture.stem}]({picture.name})\n\n{under}" for picture in pictures]

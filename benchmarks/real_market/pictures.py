@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,42 +21,45 @@ _PANELS = {
 _WINDOW = 63
 
 
-def forest(comparison: Comparison, contender: Contender, file: Path, note: str) -> Path:
-    """Differences of a contender to its control: a row for each universe, and one for the pool.
+def forest(comparison: Comparison, contenders: Sequence[Contender], file: Path, note: str) -> Path:
+    """Differences of contenders to their controls: a row for each universe, and one for the pool.
 
     The thick line is the interval, the grey band what this much data could not have told from zero.
     """
-    figure, (axes,) = _figure(len(_PANELS), width=13, height=1.6 + 0.45 * (len(comparison.universes) + 1))
-    for axis, (statistic, title) in zip(axes, _PANELS.items(), strict=True):
-        found = comparison.difference(contender.name, contender.control, statistic)
-        rows = {**found.by_universe, "pooled": found.pooled}
-        at = np.arange(len(rows))
-        axis.barh(at, [2 * i.detectable for i in rows.values()], left=[-i.detectable for i in rows.values()],
-                  height=0.7, color="#ddd")  # fmt: skip
-        colours = ["C0"] * (len(rows) - 1) + ["C3"]
-        axis.hlines(at, [i.low for i in rows.values()], [i.high for i in rows.values()], colors=colours, lw=2.5)
-        axis.scatter([i.value for i in rows.values()], at, c=colours, s=28, zorder=3)
-        axis.axvline(0, color="#666", lw=0.8)
-        axis.set(title=title, yticks=at, yticklabels=rows if axis is axes[0] else [])
-        axis.invert_yaxis()
-        axis.locator_params(axis="x", nbins=5)
-    figure.suptitle(f"{contender.name} minus {contender.control}, 95 % intervals; grey: what could not be told from 0")
+    count, height = len(contenders), 0.45 * (len(comparison.universes) + 1)
+    figure, axes = _figure(len(_PANELS), count, width=13, height=1.2 + count * (0.6 + height))
+    for contender, panels in zip(contenders, axes, strict=True):
+        for axis, (statistic, title) in zip(panels, _PANELS.items(), strict=True):
+            found = comparison.difference(contender.name, contender.control, statistic)
+            rows = {**found.by_universe, "pooled": found.pooled}
+            at = np.arange(len(rows))
+            axis.barh(at, [2 * i.detectable for i in rows.values()], left=[-i.detectable for i in rows.values()],
+                      height=0.7, color="#ddd")  # fmt: skip
+            colours = ["C0"] * (len(rows) - 1) + ["C3"]
+            axis.hlines(at, [i.low for i in rows.values()], [i.high for i in rows.values()], colors=colours, lw=2.5)
+            axis.scatter([i.value for i in rows.values()], at, c=colours, s=28, zorder=3)
+            axis.axvline(0, color="#666", lw=0.8)
+            axis.set(title=title, yticks=at, yticklabels=rows if axis is panels[0] else [])
+            axis.invert_yaxis()
+            axis.locator_params(axis="x", nbins=5)
+        panels[0].set_ylabel(f"{contender.name}\nminus {contender.control}", fontsize=8)
+    figure.suptitle("95 % intervals; grey: what could not be told from 0")
     return _saved(figure, file, note)
 
 
-def paths(comparison: Comparison, contender: Contender, others: list[str], file: Path, note: str) -> Path:
-    """Growth of 1, and volatility of a quarter, of a contender and others, a column for each universe."""
+def paths(comparison: Comparison, names: Sequence[str], thick: int, file: Path, note: str) -> Path:
+    """Growth of 1, and volatility of a quarter, of strategies, a column for each universe; the first `thick` stand out."""
     from matplotlib.ticker import StrMethodFormatter
 
     columns = len(comparison.universes)
     figure, axes = _figure(columns, rows=2, width=4.2 * columns + 1, height=7)
     for column, universe in enumerate(comparison.universes):
         growth, risk = axes[0][column], axes[1][column]
-        for name in [contender.name, *others]:
+        for k, name in enumerate(names):
             if name not in comparison.traded[universe].backtests:
                 continue
             account = comparison.backtest(universe, name)
-            style: dict[str, Any] = {"lw": 1.5 if name == contender.name else 0.8, "label": name}
+            style: dict[str, Any] = {"lw": 1.5 if k < thick else 0.8, "label": name, "color": f"C{k}"}
             growth.semilogy(account.index, account.equity / account.equity[0], **style)
             volatility = pd.Series(returns_of(account.equity)).rolling(_WINDOW).std()
             risk.plot(account.index[1:], volatility * np.sqrt(bars_per_year(account.index)), **style)
@@ -65,7 +69,8 @@ def paths(comparison: Comparison, contender: Contender, others: list[str], file:
             scale(StrMethodFormatter("{x:.3g}"))
         for axis in (growth, risk):
             axis.tick_params(axis="x", rotation=30)
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=len(others) + 1)
+    lines = {line.get_label(): line for axis in axes[0] for line in axis.get_lines()}
+    figure.legend(lines.values(), lines, loc="outside upper center", ncols=min(len(lines), 6))
     return _saved(figure, file, note)
 
 

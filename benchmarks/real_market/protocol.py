@@ -110,7 +110,7 @@ class Protocol:
         """
         try:
             found = cls(path, path.read_bytes())
-            _ = found.universes, found.statistics, found.contenders, found.tried
+            _ = found.universes, found.statistics, found.contenders, found.tried, found.primary
         except OSError as error:
             raise InputError(f"{path}: the protocol cannot be read ({error.strerror})") from None
         except (ValueError, KeyError, TypeError) as error:
@@ -148,8 +148,15 @@ class Protocol:
 
     @property
     def primary(self) -> dict[str, str]:
-        """The contender whose figures are the short JSON keys: for ``risk``, rungs 1 to 3, and for ``returns``, rung 4."""
-        return self.entries["primary"]
+        """Contenders by what they are judged for; their figures are the short JSON keys.
+
+        ``variance``: the variance of rungs 2 and 3. ``certainty``: their certainty equivalent, and rung 1. ``returns``: rung 4;
+        the same as ``certainty`` if it is not named. All may be one contender.
+        """
+        named = self.entries["primary"]
+        return {kind: named[kind] for kind in ("variance", "certainty")} | {
+            "returns": named.get("returns", named["certainty"])
+        }
 
     @property
     def contenders(self) -> dict[str, Any]:
@@ -176,7 +183,7 @@ class Protocol:
         Raises
         ------
         InputError
-            When it does not agree, is not committed, or git cannot tell.
+            When it does not agree, names what is not there, is not committed, or git cannot tell.
         """
         found = json.loads(json.dumps(contenders))
         different = sorted(n for n in {*found, *self.contenders} if found.get(n) != self.contenders.get(n))
@@ -184,6 +191,11 @@ class Protocol:
             raise InputError(
                 f"{self.path.name} is not about these contenders ({', '.join(different)}): write them into it with "
                 "--write-protocol and commit it, or use --development"
+            )
+        absent = sorted(n for n in self.primary.values() if found.get(n, {}).get("role") != "adapted")
+        if absent:
+            raise InputError(
+                f"{self.path.name}: primary names {absent[0]!r}, which is no adapted contender; correct it"
             )
         state = self._git("status", "--porcelain", "--", self.path.name)
         if state is None or state or not self._git("ls-files", "--", self.path.name):

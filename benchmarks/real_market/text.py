@@ -105,6 +105,16 @@ def _cells(one: Interval, digits: int) -> str:
     return f"{one.value:>+z11.{digits}f}  {ends:<19}{one.detectable:>10.{digits}f}"
 
 
+def judged(primary: Mapping[str, str]) -> str:
+    """Who is judged for what; see `benchmarks.real_market.protocol.Protocol.primary`."""
+    variance, certainty, returns = (primary[kind] for kind in ("variance", "certainty", "returns"))
+    if variance == certainty == returns:
+        return f"Judged: {variance}."
+    return (
+        f"Judged by variance: {variance}; by certainty equivalent, and for harm: {certainty}; for returns: {returns}."
+    )
+
+
 def ladder(rungs: Sequence[Rung], universes: Sequence[str]) -> list[str]:
     """Each rung, reached or not, with the figures that decided and where it holds."""
     lines = []

@@ -2,46 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from benchmarks.real_market.comparison import COMPARED, Comparison
+from benchmarks.real_market.comparison import COMPARED, Comparison, Difference
 from benchmarks.real_market.contenders import Contender
 from benchmarks.real_market.ladder import Rung, best, beyond, no_harm, returns, risk
 from benchmarks.real_market.protocol import Protocol
 
 
-def climbed(comparison: Comparison, contender: Contender, protocol: Protocol) -> list[Rung]:
-    """The five rungs for one adapted contender.
+def climbed(comparison: Comparison, judged: Mapping[str, str], protocol: Protocol) -> list[Rung]:
+    """The five rungs.
 
     Parameters
     ----------
     comparison : Comparison
-    contender : Contender
+    judged : dict
+        Names of the adapted contenders that are judged, as in `Protocol.primary`.
     protocol : Protocol
     """
-    name, judged, ask = contender.name, protocol.statistics, comparison.difference
-    base = contender.base or contender.control
+    rules, ask, universes = protocol.statistics, comparison.difference, comparison.universes
+    of = {kind: comparison.contenders[name] for kind, name in judged.items()}
+    variance, certainty, winner = of["variance"], of["certainty"], of["returns"]
+    name, base = certainty.name, certainty.base or certainty.control
     drawdowns = {u: (comparison.drawdown(u, name), comparison.drawdown(u, base)) for u in comparison.where(name, base)}
-    there = set(comparison.where(name))
+    there = {*comparison.where(variance.name), *comparison.where(name)}
     classical = [
         c.name
         for c in comparison.contenders.values()
         if c.role in ("baseline", "pool") and there <= set(comparison.where(c.name))
     ]
-    place = judged["returns_on"]
-    if not set(protocol.universes) & set(comparison.universes):  # a user's own bars
-        place = comparison.universes[0]
-    seeds = len(comparison.traded[place].seeds.get(name, (0,))) if place in comparison.universes else 0
+    place = rules["returns_on"]
+    if universes and not set(protocol.universes) & set(universes):  # a user's own bars
+        place = universes[0]
+    seeds = len(comparison.traded[place].seeds.get(winner.name, (0,))) if place in universes else 0
+    pairs = [(c.name, c.control) for c in (variance, certainty)]
     return [
-        no_harm(ask, name, base, drawdowns, judged["harm"]),
-        risk(ask, name, contender.control, judged["family_error"]),
-        beyond(ask, name, classical),
-        returns(ask, name, judged["momentum"], contender.control, place, seeds, judged["fewest_seeds"]),
-        best(sharpes(comparison), judged["best_sharpe"]),
+        no_harm(ask, name, base, drawdowns, rules["harm"], universes),
+        risk(ask, *pairs, rules["family_error"], universes),
+        beyond(ask, variance.name, name, classical, universes),
+        returns(ask, winner.name, rules["momentum"], winner.control, place, seeds, rules["fewest_seeds"]),
+        best(sharpes(comparison), rules["best_sharpe"]),
     ]
+
+
+def alone(comparison: Comparison, protocol: Protocol) -> dict[str, list[Rung]]:
+    """The ladder of each adapted contender that is judged for everything."""
+    return {
+        c.name: climbed(comparison, dict.fromkeys(("variance", "certainty", "returns"), c.name), protocol)
+        for c in adapted(comparison)
+    }
 
 
 def adapted(comparison: Comparison) -> list[Contender]:
@@ -51,59 +63,37 @@ def adapted(comparison: Comparison) -> list[Contender]:
 
 
 def sharpes(comparison: Comparison) -> dict[str, float]:
-    """Pooled Sharpe ratio of each adapted strategy that traded every universe."""
-    return {
-        c.name: comparison.pooled_sharpe(c.name)
-        for c in adapted(comparison)
-        if comparison.where(c.name) == comparison.universes
-    }
+    """Pooled Sharpe ratio of each adapted strategy that traded every universe, and has one there."""
+    whole = [c.name for c in adapted(comparison) if comparison.where(c.name) == comparison.universes]
+    found = {name: comparison.pooled_sharpe(name) for name in whole}
+    return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
-def judged_by(ladders: dict[str, list[Rung]], protocol: Protocol) -> list[Rung]:
-    """The rungs of the contenders that the protocol names: for risk the first three and the last, for returns the fourth."""
-    primary = {kind: ladders.get(name) for kind, name in protocol.primary.items()}
-    first, second = primary["risk"], primary["returns"]
-    missing = Rung(4, False, {}, "not measured: its contender did not trade here")
-    rungs = list(first) if first else [Rung(k, False, {}, "not measured") for k in range(1, 6)]
-    rungs[3] = second[3] if second else missing
-    return rungs
-
-
-def figures(
-    comparison: Comparison, ladders: dict[str, list[Rung]], protocol: Protocol, about: dict[str, Any]
-) -> dict[str, Any]:
+def figures(comparison: Comparison, protocol: Protocol, about: dict[str, Any]) -> dict[str, Any]:
     """The JSON object; what was not measured is null.
 
     Parameters
     ----------
     comparison : Comparison
-    ladders : dict
-        Rungs of each adapted contender.
     protocol : Protocol
     about : dict
         What the run was: spans, hash, commit.
     """
-    contenders = comparison.contenders
-    found: dict[str, Any] = {f"rung_{rung.number}": rung.reached for rung in judged_by(ladders, protocol)}
-    risk_name, returns_name = protocol.primary["risk"], protocol.primary["returns"]
-    if risk_name in ladders:
-        control = contenders[risk_name].control
-        variance = comparison.difference(risk_name, control, "log variance").pooled
-        utility = comparison.difference(risk_name, control, "certainty equivalent").pooled
-        found |= _ends("pooled_log_variance_ratio", variance) | _ends("pooled_certainty_equivalent_gain", utility)
-    place = protocol.statistics["returns_on"]
-    gain = None
-    if returns_name in ladders:
-        control = contenders[returns_name].control
-        gain = comparison.difference(returns_name, control, "sharpe").by_universe.get(place)
-    found |= _ends("futures_sharpe_gain_over_memoryless", gain)
+    primary, place = protocol.primary, protocol.statistics["returns_on"]
+    rungs = climbed(comparison, primary, protocol)
     pooled = sharpes(comparison)
+    found: dict[str, Any] = {f"rung_{rung.number}": rung.reached for rung in rungs}
+    found |= _variance(comparison, primary["variance"]) | _certainty(comparison, primary["certainty"])
+    gain = _to_control(comparison, primary["returns"], "sharpe").by_universe.get(place)
+    found |= _ends("futures_sharpe_gain_over_memoryless", gain)
     found["best_pooled_sharpe"] = max(pooled.values()) if pooled else None
     return found | {
-        "ladders": {name: [rung.reached for rung in rungs] for name, rungs in ladders.items()},
-        "rungs_by_universe": {
-            f"rung_{rung.number}": dict(rung.by_universe) for rung in judged_by(ladders, protocol)
+        "primary": {
+            kind: {"name": name} | _variance(comparison, name) | _certainty(comparison, name)
+            for kind, name in primary.items()
         },
+        "ladders": {name: [rung.reached for rung in rungs] for name, rungs in alone(comparison, protocol).items()},
+        "rungs_by_universe": {f"rung_{rung.number}": dict(rung.by_universe) for rung in rungs},
         "net": {
             u: {name: dict(row) for name, row in comparison.table(u).iterrows()} for u in comparison.universes
         },
@@ -116,6 +106,18 @@ def figures(
         },
         **about,
     }  # fmt: skip
+
+
+def _to_control(comparison: Comparison, name: str, statistic: str) -> Difference:
+    return comparison.difference(name, comparison.contenders[name].control, statistic)
+
+
+def _variance(comparison: Comparison, name: str) -> dict[str, float | None]:
+    return _ends("pooled_log_variance_ratio", _to_control(comparison, name, "log variance").pooled)
+
+
+def _certainty(comparison: Comparison, name: str) -> dict[str, float | None]:
+    return _ends("pooled_certainty_equivalent_gain", _to_control(comparison, name, "certainty equivalent").pooled)
 
 
 def opponents(comparison: Comparison, contender: Contender) -> Sequence[str]:

@@ -45,15 +45,19 @@ def sharpe(low, per=None):
     ],
 )
 def test_no_harm(low, drawdowns, reached):
-    found = no_harm(sharpe(low), "new", "base", drawdowns, 0.1)
+    per = {u: Ends(-0.05, 0.3) for u in drawdowns}
+    found = no_harm(sharpe(low, per), "new", "base", drawdowns, 0.1, [*drawdowns])
     assert found.reached is reached
 
 
 def test_no_harm_by_universe():
     per = {"a": Ends(-0.05, 0.3), "b": Ends(-0.2, 0.3), "c": Ends(0.1, 0.3)}
     drawdowns = {"a": (0.2, 0.3), "b": (0.2, 0.3), "c": (0.4, 0.3)}
-    found = no_harm(sharpe(-0.05, per), "new", "base", drawdowns, 0.1)
+    found = no_harm(sharpe(-0.05, per), "new", "base", drawdowns, 0.1, "abc")
     assert found.by_universe == {"a": True, "b": False, "c": False}
+
+
+NEW = ("new", "control")
 
 
 def risks(values, adjusted, utility_low, utilities=None):
@@ -73,14 +77,57 @@ def risks(values, adjusted, utility_low, utilities=None):
     ],
 )
 def test_risk(values, adjusted, low, reached):
-    assert risk(risks(values, adjusted, low), "new", "control", 0.05).reached is reached
+    assert risk(risks(values, adjusted, low), NEW, NEW, 0.05, [*values]).reached is reached
 
 
 def test_risk_by_universe():
     ask = risks(
         {"a": -0.1, "b": -0.2, "c": -0.1}, {"a": 0.01, "b": 0.01, "c": 0.2}, 0.01, {"a": 0.1, "b": -0.1, "c": 0.1}
     )
-    assert risk(ask, "new", "control", 0.05).by_universe == {"a": True, "b": False, "c": False}
+    assert risk(ask, NEW, NEW, 0.05, "abc").by_universe == {"a": True, "b": False, "c": False}
+
+
+ONE, OTHER = ("calm", "calm, frozen"), ("sure", "sure, frozen")
+
+
+def halves(name, control, statistic):
+    """One has less variance than its control and no more certainty equivalent; the other the reverse."""
+    good = (name, statistic) in {("calm", "log variance"), ("sure", "certainty equivalent")}
+    sign = -1 if statistic == "log variance" else 1
+    ends = Ends(*sorted((sign * 0.1, sign * 0.3))) if good else Ends(-0.3, 0.3)
+    return Compared(ends, {"a": ends}, {"a": 0.01 if good else 0.9})
+
+
+def test_each_half_of_the_risk_is_of_the_contender_that_was_trained_for_it():
+    assert risk(halves, ONE, OTHER, 0.05, "a").reached
+    assert not risk(halves, OTHER, ONE, 0.05, "a").reached
+    assert not risk(halves, ONE, ONE, 0.05, "a").reached
+    assert not risk(halves, OTHER, OTHER, 0.05, "a").reached
+    why = risk(halves, ONE, OTHER, 0.05, "a").why
+    assert "calm: log variance" in why
+    assert "sure: certainty equivalent" in why
+
+
+def test_beyond_the_textbook_is_by_the_variance_of_one_or_by_the_certainty_of_the_other():
+    assert beyond(halves, "calm", "sure", ["x"], "a").reached
+    assert beyond(halves, "calm", "calm", ["x"], "a").reached
+    assert not beyond(halves, "sure", "calm", ["x"], "a").reached
+
+
+@pytest.mark.parametrize("there", [{"a": Ends(0.1, 0.2)}, {"a": Ends(0.1, 0.2), "b": Ends(float("nan"), 0.2)}, {}])
+def test_what_was_not_measured_on_every_universe_is_not_reached(there):
+    def ask(name, other, statistic):
+        sign = -1 if statistic == "log variance" else 1
+        each = {u: Ends(*sorted((sign * i.low, sign * i.high))) for u, i in there.items()}
+        return Compared(Ends(*sorted((sign * 0.1, sign * 0.2))), each, dict.fromkeys(there, 0.01))
+
+    for rung in (
+        no_harm(ask, "new", "base", dict.fromkeys(there, (0.2, 0.3)), 0.1, "ab"),
+        risk(ask, NEW, NEW, 0.05, "ab"),
+        beyond(ask, "new", "new", ["x"], "ab"),
+    ):
+        assert not rung.reached
+        assert rung.why.startswith("not measured on every universe")
 
 
 def textbook(variance, utility):
@@ -107,18 +154,18 @@ BETTER, WORSE, UNSURE = Ends(0.1, 0.3), Ends(-0.3, -0.1), Ends(-0.1, 0.3)
     ],
 )
 def test_beyond_the_textbook(variance, utility, reached):
-    found = beyond(textbook(variance, utility), "new", ["x", "pool"])
+    found = beyond(textbook(variance, utility), "new", "new", ["x", "pool"], "a")
     assert found.reached is reached
     assert found.by_universe == {"a": reached}
 
 
 def test_beyond_nothing_is_not_reached():
-    assert not beyond(textbook({}, {}), "new", []).reached
+    assert not beyond(textbook({}, {}), "new", "new", [], "a").reached
 
 
 def test_the_hardest_baseline_is_named():
     variance = {"x": Ends(-0.5, -0.4), "y": Ends(-0.3, -0.1)}
-    found = beyond(textbook(variance, {"x": BETTER, "y": BETTER}), "new", ["x", "y"])
+    found = beyond(textbook(variance, {"x": BETTER, "y": BETTER}), "new", "new", ["x", "y"], "a")
     assert "to y, the hardest" in found.why.split(";")[0]
 
 

@@ -10,6 +10,8 @@ from benchmarks.real_market.protocol import FILE, Protocol
 from markets import InputError
 from markets.data.universes.fx import PEGGED
 
+ONE = {"one": {"role": "adapted"}}
+
 
 @pytest.fixture
 def repository(tmp_path):
@@ -17,7 +19,8 @@ def repository(tmp_path):
     for command in (["init", "-q"], ["config", "user.email", "a@b.c"], ["config", "user.name", "a"]):
         subprocess.run(["git", "-C", tmp_path, *command], check=True)
     protocol = Protocol.read()
-    (tmp_path / "protocol.json").write_bytes(protocol.with_contenders({"one": {"role": "baseline"}}))
+    entries = protocol.entries | {"primary": {"variance": "one", "certainty": "one"}, "contenders": ONE}
+    (tmp_path / "protocol.json").write_text(json.dumps(entries))
     commit(tmp_path)
     return tmp_path
 
@@ -38,7 +41,7 @@ def test_the_hash_is_of_the_content(tmp_path):
 
 
 def test_a_committed_protocol_is_submitted(repository):
-    Protocol.read(repository / "protocol.json").check_submitted({"one": {"role": "baseline"}})
+    Protocol.read(repository / "protocol.json").check_submitted(ONE)
 
 
 def test_other_contenders_are_refused(repository):
@@ -50,23 +53,44 @@ def test_an_uncommitted_change_is_refused(repository):
     path = repository / "protocol.json"
     path.write_bytes(path.read_bytes() + b"\n")
     with pytest.raises(InputError, match="is not committed"):
-        Protocol.read(path).check_submitted({"one": {"role": "baseline"}})
+        Protocol.read(path).check_submitted(ONE)
     commit(repository)
-    Protocol.read(path).check_submitted({"one": {"role": "baseline"}})
+    Protocol.read(path).check_submitted(ONE)
 
 
 def test_an_untracked_protocol_is_refused(repository):
     path = repository / "mine.json"
     path.write_bytes((repository / "protocol.json").read_bytes())
     with pytest.raises(InputError, match="is not committed"):
-        Protocol.read(path).check_submitted({"one": {"role": "baseline"}})
+        Protocol.read(path).check_submitted(ONE)
 
 
 def test_outside_a_repository_no_span_is_opened(tmp_path):
     path = tmp_path / "protocol.json"
-    path.write_bytes(Protocol.read().with_contenders({}))
+    path.write_bytes(FILE.read_bytes())
     with pytest.raises(InputError, match="is not in a git repository"):
-        Protocol.read(path).check_submitted({})
+        Protocol.read(path).check_submitted(descriptions())
+
+
+def test_a_primary_contender_that_is_not_adapted_is_refused_before_a_look(repository):
+    path = repository / "protocol.json"
+    entries = json.loads(path.read_text())
+    path.write_text(json.dumps(entries | {"primary": {"variance": "one", "certainty": "two"}}))
+    commit(repository)
+    with pytest.raises(InputError, match="primary names 'two', which is no adapted contender"):
+        Protocol.read(path).check_submitted(ONE)
+
+
+def test_who_is_judged_for_returns_is_who_is_for_certainty_unless_it_is_named(tmp_path):
+    entries = json.loads(FILE.read_bytes())
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(entries | {"primary": {"variance": "v", "certainty": "c"}}))
+    assert Protocol.read(path).primary == {"variance": "v", "certainty": "c", "returns": "c"}
+    path.write_text(json.dumps(entries | {"primary": {"variance": "v", "certainty": "c", "returns": "r"}}))
+    assert Protocol.read(path).primary["returns"] == "r"
+    path.write_text(json.dumps(entries | {"primary": {"variance": "v"}}))
+    with pytest.raises(InputError, match="not a protocol"):
+        Protocol.read(path)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"universes": {"stocks": {}}}'])

@@ -41,6 +41,7 @@ def memoryless(setting):
 
 
 ONE = Contender("small", "adapted", learner, "plain", "equal weight", seeds=2)
+NAMED = {c.name: c for c in contenders.CONTENDERS}
 LEARNT = (
     ONE,
     variant(ONE, "plain", "control", "control"),
@@ -131,13 +132,13 @@ def test_seeds_are_averaged_as_a_blend_averages(universe):
 def test_the_ladder_and_the_figures_are_complete(traded, protocol):
     comparison = Comparison({"mine": traded}, {c.name: c for c in FEW}, protocol.statistics | {"resamples": 200})
     small = replace_primary(protocol)
-    ladders = {c.name: verdict.climbed(comparison, c, small) for c in verdict.adapted(comparison)}
-    rungs = ladders["small"]
+    rungs = verdict.climbed(comparison, small.primary, small)
     assert [r.number for r in rungs] == [1, 2, 3, 4, 5]
     assert all(isinstance(r.reached, bool) for r in rungs)
+    assert verdict.alone(comparison, small) == {"small": rungs}
     assert "2 of 5 seeds" in rungs[3].why
     assert not rungs[3].reached
-    found = verdict.rounded(verdict.figures(comparison, ladders, small, {"protocol": "x"}))
+    found = verdict.rounded(verdict.figures(comparison, small, {"protocol": "x"}))
     keys = {f"rung_{k}" for k in range(1, 6)} | {
         "pooled_log_variance_ratio", "pooled_log_variance_ratio_low", "pooled_log_variance_ratio_high",
         "pooled_certainty_equivalent_gain", "pooled_certainty_equivalent_gain_low",
@@ -152,14 +153,43 @@ def test_the_ladder_and_the_figures_are_complete(traded, protocol):
 
 
 def replace_primary(protocol):
-    entries = protocol.entries | {"primary": {"risk": "small", "returns": "small"}}
+    entries = protocol.entries | {"primary": {"variance": "small", "certainty": "small"}}
     return replace(protocol, content=json.dumps(entries).encode())
 
 
 def test_a_contender_that_did_not_trade_reaches_nothing(protocol):
-    rungs = verdict.judged_by({}, protocol)
+    rungs = verdict.climbed(Comparison({}, NAMED, protocol.statistics), protocol.primary, protocol)
     assert [r.reached for r in rungs] == [False] * 5
     assert isinstance(rungs[3], Rung)
+
+
+def test_two_contenders_are_judged_for_the_halves_of_risk_and_nothing_of_either_is_hidden(traded, protocol):
+    """The short keys are of the one that is judged; both figures of both stand beside them, and the ladder of each alone."""
+    both = {name: traded.backtests[name] for name in ("small", "plain", "cleared")}
+    other = replace(ONE, name="cleared", base="inverse volatility")
+    named = {c.name: c for c in FEW} | {"cleared": other}
+    judged = replace(
+        protocol, content=json.dumps(protocol.entries | {"primary": {"variance": "small", "certainty": "cleared"}}).encode()
+    )  # fmt: skip
+    comparison = Comparison({"mine": traded}, named, protocol.statistics | {"resamples": 200})
+    found = verdict.figures(comparison, judged, {})
+    log = {name: np.log(np.var(both[name].returns) / np.var(both["plain"].returns)) for name in ("small", "cleared")}
+    certainty = {
+        n: b.metrics["certainty equivalent"] - both["plain"].metrics["certainty equivalent"] for n, b in both.items()
+    }
+    assert found["pooled_log_variance_ratio"] == pytest.approx(log["small"])
+    assert found["pooled_certainty_equivalent_gain"] == pytest.approx(certainty["cleared"])
+    for kind, name in {"variance": "small", "certainty": "cleared", "returns": "cleared"}.items():
+        assert found["primary"][kind]["name"] == name
+        assert found["primary"][kind]["pooled_log_variance_ratio"] == pytest.approx(log[name])
+        assert found["primary"][kind]["pooled_certainty_equivalent_gain"] == pytest.approx(certainty[name])
+    rungs = verdict.climbed(comparison, judged.primary, judged)
+    alone = verdict.alone(comparison, judged)
+    assert {*alone} == {"small", "cleared"} == {*found["ladders"]}
+    assert rungs[0] == alone["cleared"][0]
+    assert rungs[3] == alone["cleared"][3]
+    assert "small: log variance" in rungs[1].why
+    assert "cleared: certainty equivalent" in rungs[1].why
 
 
 def test_from_kept_models_nothing_is_trained_and_figures_are_the_same(universe, tmp_path, monkeypatch):
@@ -211,7 +241,7 @@ def run_command(monkeypatch, *words):
 def test_a_file_runs_from_the_command_line(file, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("REGIMESHIFT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(command, "CONTENDERS", FEW)
-    monkeypatch.setattr(Protocol, "primary", {"risk": "small", "returns": "small"})
+    monkeypatch.setattr(Protocol, "primary", {"variance": "small", "certainty": "small", "returns": "small"})
     run_command(
         monkeypatch, "--universe", file, "--costs", "5bp", "--models", tmp_path / "m", "--out", tmp_path / "out", "--quick"
     )  # fmt: skip
