@@ -117,11 +117,19 @@ def opened(chosen: argparse.Namespace, protocol: Protocol) -> tuple[list[str], l
     protocol.check_submitted(descriptions())
     computed = f"the trial: {len(CONTENDERS)} contenders, seed {chosen.seed}"
     looks.record({each.name: each.test for each in rules}, protocol.sha256, git_commit(), computed)
+    if others := {n: r.test for n, r in protocol.universes.items() if n not in ours and not lacking(protocol)}:
+        read = f"read to train one policy across universes, which traded {', '.join(ours)}; no figure of it"
+        looks.record(others, protocol.sha256, git_commit(), read)
     past = looks.recorded()
     for each in rules:
         every, same = looks.count_of(past, each.name, protocol.sha256)
         head.append(f"look {every} at the test span of {each.name}, {same} with this protocol")
     return head, *both(rules, protocol, "test")
+
+
+def lacking(protocol: Protocol) -> list[str]:
+    """Universes that are not in the cache; then nothing is trained across them."""
+    return [name for name in protocol.universes if missing(name)]
 
 
 def both(
@@ -135,7 +143,7 @@ def both(
     traded = {universe.name: universe for universe in universes}
     if quick:
         return universes, across(universes)
-    if any(missing(name) for name in protocol.universes):
+    if lacking(protocol):
         return universes, None
     return universes, across([traded.get(n) or of_protocol(r, protocol, part) for n, r in protocol.universes.items()])
 

@@ -8,8 +8,8 @@
 3. Beyond the textbook: better than *each* classical baseline and than the static pool, by variance or by certainty equivalent,
    with a pooled interval that excludes 0 for every one of them. To be better than each is to be better than the best, without
    choosing the best by looking.
-4. Returns: on the universe that the protocol names, the net Sharpe ratio is above the momentum rule's and above the policy's that
-   was trained without a memory, by intervals above 0, with at least five seeds.
+4. Returns: on the universe that the protocol names, the net Sharpe ratio is above that of each momentum rule it names, and above
+   the policy's that was trained without a memory, by intervals above 0, with at least five seeds.
 5. The best mean net Sharpe ratio of an adapted strategy that traded every universe, weighted by years, is above 1.0.
 
 What was not measured was not reached: a rung that is pooled needs every universe of the trial, with a difference that is defined.
@@ -183,26 +183,27 @@ def beyond(
     return Rung(3, any(way[0] for way in ways), per, "; ".join(way[2] for way in ways))
 
 
-def returns(
-    difference: Differences, name: str, momentum: str, control: str, universe: str, seeds: int, fewest: int
-) -> Rung:
+def returns(difference: Differences, name: str, others: Sequence[str], universe: str, seeds: int, fewest: int) -> Rung:
     """Rung 4.
 
     Parameters
     ----------
     difference : callable
-    name, momentum, control : str
+    name : str
+    others : sequence of str
+        Momentum rules, and the control.
     universe : str
     seeds, fewest : int
         Trainings that were averaged, and how many it takes.
     """
-    both = [difference(name, other, "sharpe").by_universe.get(universe) for other in (momentum, control)]
-    found = [i for i in both if i is not None]
-    if len(found) < 2:
-        return Rung(4, False, {}, f"not measured: {name}, {momentum} or {control} did not trade {universe}")
-    reached = all(i.low > 0 for i in found) and seeds >= fewest
-    why = f"{name}: Sharpe {interval(found[0])} to {momentum}, {interval(found[1])} to {control}; {seeds} of {fewest} seeds"
-    return Rung(4, reached, {universe: reached}, why)
+    found = {other: difference(name, other, "sharpe").by_universe.get(universe) for other in others}
+    absent = [other for other, one in found.items() if one is None]
+    if absent:
+        return Rung(4, False, {}, f"not measured on {universe}: {name} against {absent[0]}")
+    known = {other: one for other, one in found.items() if one is not None}
+    reached = all(one.low > 0 for one in known.values()) and seeds >= fewest
+    why = ", ".join(f"{interval(one)} to {other}" for other, one in known.items())
+    return Rung(4, reached, {universe: reached}, f"{name}: Sharpe {why}; {seeds} of {fewest} seeds")
 
 
 def best(sharpes: Mapping[str, float], wanted: float) -> Rung:

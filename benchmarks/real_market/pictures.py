@@ -52,7 +52,8 @@ def paths(comparison: Comparison, names: Sequence[str], thick: int, file: Path, 
     from matplotlib.ticker import StrMethodFormatter
 
     columns = len(comparison.universes)
-    figure, axes = _figure(columns, rows=2, width=4.2 * columns + 1, height=7)
+    width = 4.2 * columns + 1
+    figure, axes = _figure(columns, rows=2, width=width, height=7)
     for column, universe in enumerate(comparison.universes):
         growth, risk = axes[0][column], axes[1][column]
         for k, name in enumerate(names):
@@ -70,7 +71,7 @@ def paths(comparison: Comparison, names: Sequence[str], thick: int, file: Path, 
         for axis in (growth, risk):
             axis.tick_params(axis="x", rotation=30)
     lines = {line.get_label(): line for axis in axes[0] for line in axis.get_lines()}
-    figure.legend(lines.values(), lines, loc="outside upper center", ncols=min(len(lines), 6))
+    figure.legend(lines.values(), lines, loc="outside upper center", ncols=min(len(lines), int(width / 2.5)))
     return _saved(figure, file, note)
 
 

@@ -3,8 +3,8 @@
 ``protocol.json`` has two parts. What a person decides: universes, spans, costs, leverage, left-out symbols with the reason, the
 statistics, and how many configurations were tried on the development spans before. And ``contenders``, which
 ``python -m benchmarks.real_market --write-protocol`` fills in from the table of `benchmarks.real_market.contenders`: the settings
-of every strategy and learner. A test span is opened for a protocol alone that is committed, and that the table still agrees with;
-so what is tested was fixed before, and anybody can read in the history when.
+of every strategy and learner. A test span is opened for a protocol alone that is committed, together with the code, and that the
+table still agrees with; so what is tested was fixed before, and anybody can read in the history when.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from markets import Costs, Execution, InputError
 
 FILE = Path(__file__).with_name("protocol.json")
+_CODE = ("markets", "strategies", "metalearner", "backtests", "benchmarks")  # what decides on the figures of a trial
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,10 @@ class Protocol:
         return (json.dumps(self.entries | {"contenders": contenders}, indent=1, ensure_ascii=False) + "\n").encode()
 
     def check_submitted(self, contenders: dict[str, Any]) -> None:
-        """Refuse to open a test span unless the protocol is what is committed, and the table of contenders agrees with it.
+        """Refuse to open a test span unless protocol and code are what is committed, and the table of contenders agrees with it.
+
+        The hash of a protocol covers settings alone. What strategies, tasks and statistics do with them is in the commit, which
+        stands beside the hash in every record and figure; so no file of code may differ from it.
 
         Parameters
         ----------
@@ -203,6 +207,12 @@ class Protocol:
             raise InputError(
                 f"{self.path.name} {why}, and a test span is opened only for a protocol that was fixed before: commit it, or "
                 "use --development"
+            )
+        changed = self._git("status", "--porcelain", "--", *(f":(top,glob){package}/**/*.py" for package in _CODE))
+        if changed:
+            raise InputError(
+                f"{changed.splitlines()[0].split()[-1]} is not committed, and the commit that is recorded must be the code that "
+                "runs: commit it, or use --development"
             )
 
     def _git(self, *words: str) -> str | None:

@@ -43,7 +43,7 @@ def climbed(comparison: Comparison, judged: Mapping[str, str], protocol: Protoco
         no_harm(ask, name, base, drawdowns, rules["harm"], universes),
         risk(ask, *pairs, rules["family_error"], universes),
         beyond(ask, variance.name, name, classical, universes),
-        returns(ask, winner.name, rules["momentum"], winner.control, place, seeds, rules["fewest_seeds"]),
+        returns(ask, winner.name, [*rules["momentum"], winner.control], place, seeds, rules["fewest_seeds"]),
         best(sharpes(comparison), rules["best_sharpe"]),
     ]
 

@@ -170,28 +170,30 @@ def test_the_hardest_baseline_is_named():
 
 
 @pytest.mark.parametrize(
-    ("momentum", "memoryless", "seeds", "reached"),
+    ("momentum", "trend", "memoryless", "seeds", "reached"),
     [
-        (0.01, 0.01, 5, True),
-        (-0.01, 0.01, 5, False),
-        (0.01, -0.01, 5, False),
-        (0.01, 0.01, 4, False),
+        (0.01, 0.01, 0.01, 5, True),
+        (-0.01, 0.01, 0.01, 5, False),
+        (0.01, -0.01, 0.01, 5, False),
+        (0.01, 0.01, -0.01, 5, False),
+        (0.01, 0.01, float("nan"), 5, False),
+        (0.01, 0.01, 0.01, 4, False),
     ],
 )
-def test_returns(momentum, memoryless, seeds, reached):
-    lows = {"momentum": momentum, "memoryless": memoryless}
+def test_returns(momentum, trend, memoryless, seeds, reached):
+    lows = {"momentum": momentum, "trend": trend, "memoryless": memoryless}
 
     def ask(name, other, statistic):
         assert statistic == "sharpe"
         return Compared(Ends(0, 0), {"futures": Ends(lows[other], 0.5), "other": Ends(-1, 1)})
 
-    found = returns(ask, "new", "momentum", "memoryless", "futures", seeds, 5)
+    found = returns(ask, "new", [*lows], "futures", seeds, 5)
     assert found.reached is reached
     assert found.by_universe == {"futures": reached}
 
 
 def test_returns_that_were_not_measured_are_not_reached():
-    found = returns(lambda *_: Compared(Ends(1, 1), {"stocks": Ends(1, 1)}), "new", "m", "c", "futures", 5, 5)
+    found = returns(lambda *_: Compared(Ends(1, 1), {"stocks": Ends(1, 1)}), "new", "mc", "futures", 5, 5)
     assert not found.reached
     assert found.why.startswith("not measured")
 

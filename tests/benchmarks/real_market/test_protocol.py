@@ -4,7 +4,10 @@ import json
 import subprocess
 
 import pytest
+from scipy.special import ndtr
 
+from backtests.significance import CertaintyEquivalent
+from backtests.significance.interval import NORMAL, POWER
 from benchmarks.real_market.contenders import CONTENDERS, descriptions
 from benchmarks.real_market.protocol import FILE, Protocol
 from markets import InputError
@@ -56,6 +59,29 @@ def test_an_uncommitted_change_is_refused(repository):
         Protocol.read(path).check_submitted(ONE)
     commit(repository)
     Protocol.read(path).check_submitted(ONE)
+
+
+def test_code_that_is_not_committed_opens_no_span(repository):
+    """The hash covers settings; the commit beside it must be the code that runs."""
+    file = repository / "strategies" / "rules" / "new.py"
+    file.parent.mkdir(parents=True)
+    for content in ("a = 1\n", "a = 2\n"):
+        file.write_text(content)
+        with pytest.raises(
+            InputError, match=r"strategies/.* is not committed, and the commit that is recorded must be"
+        ):
+            Protocol.read(repository / "protocol.json").check_submitted(ONE)
+        commit(repository)
+    (repository / "strategies" / "notes.md").write_text("no code")
+    Protocol.read(repository / "protocol.json").check_submitted(ONE)
+
+
+def test_the_momentum_blend_is_what_returns_must_beat_and_figures_are_by_the_fixed_power():
+    statistics = Protocol.read().statistics
+    assert "momentum blend" in statistics["momentum"]
+    assert statistics["power"] == pytest.approx(ndtr(POWER))
+    assert statistics["level"] == pytest.approx(2 * ndtr(NORMAL) - 1)
+    assert statistics["risk_aversion"] == CertaintyEquivalent().risk_aversion
 
 
 def test_an_untracked_protocol_is_refused(repository):

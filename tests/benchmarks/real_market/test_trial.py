@@ -24,7 +24,7 @@ from benchmarks.real_market.trial import Running, together, trade
 from benchmarks.real_market.universes import across, of_user
 from markets import Costs
 from metalearner import RL2, Pathwise, Training
-from strategies import Blend, EqualWeight, InverseVolatility, Momentum, MomentumBlend, PolicySettings
+from strategies import Blend, EqualWeight, InverseVolatility, Momentum, MomentumBlend, PolicySettings, TrendFollowing
 
 ROOT = Path(__file__).parents[3]
 SMALL = PolicySettings(hidden=4)
@@ -51,6 +51,7 @@ LEARNT = (
 FEW = (
     Contender("equal weight", "baseline", lambda _: EqualWeight()),
     Contender("momentum blend", "baseline", lambda _: MomentumBlend()),
+    Contender("trend following", "baseline", lambda _: TrendFollowing(band=0.2)),
     Contender("inverse volatility", "pool", lambda _: InverseVolatility()),
     *LEARNT,
 )
@@ -258,6 +259,27 @@ def test_a_file_runs_from_the_command_line(file, tmp_path, monkeypatch, capsys):
     for picture in ("real_market_differences.png", "real_market_paths.png"):
         assert picture in page
         assert (tmp_path / "out" / picture).stat().st_size > 10_000
+
+
+def test_a_look_at_every_test_span_that_is_read_is_recorded_before_any_bars_are_loaded(protocol, monkeypatch):
+    """Also at those which one policy is trained on across universes; and none in development."""
+    events = []
+    monkeypatch.setattr(Protocol, "check_submitted", lambda *_: events.append("checked"))
+    monkeypatch.setattr(command, "missing", lambda _: "")
+    monkeypatch.setattr(
+        command, "of_protocol", lambda rules, _, part, quick=False: events.append((part, rules.name)) or rules
+    )
+    monkeypatch.setattr(command, "across", lambda universes: None)
+    monkeypatch.setattr(command.looks, "record", lambda spans, *_: events.append(("look", *spans)))
+    monkeypatch.setattr(sys, "argv", ["real_market", "--universe", "fx"])
+    command.opened(command.options(), protocol)
+    rest = [name for name in protocol.universes if name != "fx"]
+    assert events[:3] == ["checked", ("look", "fx"), ("look", *rest)]
+    assert {*events[3:]} == {("test", name) for name in protocol.universes}
+    events.clear()
+    monkeypatch.setattr(sys, "argv", ["real_market", "--universe", "fx", "--development"])
+    command.opened(command.options(), protocol)
+    assert {*events} == {("development", name) for name in protocol.universes}
 
 
 @pytest.mark.parametrize(
