@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +24,7 @@ from backtests.headroom.traders import (
     sign_of,
 )
 from markets import Bars, Costs, Execution, InputError, simulate
+from markets.accounting.quotes import last_quotes
 from markets.bars.frequency import DAILY_YEAR
 from markets.common.progress import visible
 from markets.common.statistics import bars_per_year, returns_of
@@ -178,7 +179,8 @@ def headroom(
     bars : Bars
         The visible rows; earlier ones only warm up `base`.
     costs : Costs or str
-        Commission, taxes and spread are charged on changes of the exposure; with financing and borrow fees.
+        Commission, taxes and spread are charged on changes of the exposure; with financing and borrow fees. Of quoted spreads
+        it is the median over bars of the symbols' mean, since the exposure is to all of them and its cost does not change.
     execution : Execution, optional
         Exposure is in ``[−gross, gross]``, or from 0 if `long_only`. `max_weight` limits it too.
     base : Strategy, optional
@@ -200,7 +202,8 @@ def headroom(
     Raises
     ------
     InputError
-        When there are too few returns or they do not vary, costs are not proportional, or a setting is out of range.
+        When there are too few returns or they do not vary, costs are not proportional or of spreads that the bars do not
+        quote, or a setting is out of range.
     """
     if draws < 20 or seed < 0 or not 0 < level < 1:
         raise InputError(
@@ -209,7 +212,7 @@ def headroom(
     charged, execution = Costs.parse(costs), execution or Execution()
     name, index, returns = _held_returns(bars, base, charged, execution)
     per_year = bars_per_year(index) if len(index) >= FEWEST else DAILY_YEAR  # too few are refused below
-    problem = _problem(charged, execution, per_year, risk_aversion)
+    problem = _problem(_usual_quotes(charged, bars), execution, per_year, risk_aversion)
     with _naming(name):
         calibration = calibrate(returns, per_year, draws + CANDIDATES, seed)
     # the learner's candidates are no markets that it is judged in
@@ -252,6 +255,15 @@ def _held_returns(
     span = bars.rows(first, stop)
     paths = simulate(span, base.plan(span), costs=costs, execution=execution)
     return f"{base.name} on {bars.name}", span.index[1:], returns_of(paths.equity[0])
+
+
+def _usual_quotes(costs: Costs, bars: Bars) -> Costs:
+    """The same costs with a fixed spread for a quoted one: the median over bars of the symbols' mean quote."""
+    if not costs.quoted:
+        return costs
+    quotes = np.where(np.isfinite(bars.close), last_quotes(bars), np.nan)
+    usual = pd.DataFrame(quotes).mean(axis=1).median()
+    return replace(costs, spread=float(costs.charged_spread(usual)), quoted=0.0)
 
 
 def _problem(costs: Costs, execution: Execution, per_year: float, risk_aversion: float) -> Exposure:

@@ -34,9 +34,11 @@ def cell(value: Any) -> str:
 
 
 def texts(table: pd.DataFrame) -> list[list[str]]:
-    """The rows of a table as text, without its index; metrics are written as in every table."""
+    """The rows of a table as text, without its index; metrics are written as in every table, and texts stay as they are."""
     columns = [
-        list(formatted(table[[name]])[name]) if name in NAMED else [cell(value) for value in table[name]]
+        list(formatted(table[[name]])[name])
+        if name in NAMED and not any(isinstance(value, str) for value in table[name])
+        else [cell(value) for value in table[name]]
         for name in table.columns
     ]
     return [list(row) for row in zip(*columns, strict=True)] if columns else []

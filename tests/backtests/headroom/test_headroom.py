@@ -117,6 +117,21 @@ def test_costs_lower_it_and_so_does_estimation_from_less():
     assert dear.value <= cheap.value
 
 
+def test_of_quoted_spreads_the_median_is_charged(bars):
+    rng = np.random.default_rng(0)
+    spread = np.where(rng.random((500, 1)) < 0.3, 0.02, 0.004) * np.array([0.5, 1.5])
+    close = np.column_stack([bars.close[:500], bars.close[:500]])
+    spread[:50] = np.nan  # before the first quote no one could trade
+    quoted = Bars.make(bars.index[:500], ["A", "B"], close, spread=spread, name="quoted")
+    found = headroom(quoted, costs=Costs(commission=0.001, spread="quoted"), draws=20, progress=False)
+    fixed = headroom(quoted, costs=Costs(commission=0.001, spread=0.004), draws=20, progress=False)
+    assert found.problem == fixed.problem
+    assert found.problem.cost == pytest.approx(0.003, rel=1e-3)
+    assert found.certainty_equivalent == fixed.certainty_equivalent
+    with pytest.raises(InputError, match="mine has no quoted spreads to charge"):
+        headroom(bars, costs="2bp+quoted", progress=False)
+
+
 def test_what_cannot_be_answered_is_said_in_a_line(bars):
     flat = bars_of(np.zeros(600))
     with pytest.raises(InputError, match="mine: prices stand still"):

@@ -22,3 +22,8 @@ def test_metrics_are_written_as_in_every_table():
     table = pd.DataFrame({"Sharpe": [0.666, np.nan], "max drawdown": [0.1234, 0.5], "p": [0.0412345, 1.0]})
     assert texts(table) == [["0.67", "12.3%", "0.04123"], ["–", "50.0%", "1"]]
     assert texts(pd.DataFrame()) == []
+
+
+def test_a_column_with_the_name_of_a_metric_that_is_text_already_stays_as_it_is():
+    table = pd.DataFrame({"certainty equivalent": ["1.0% [0.5%, 2.0%]"], "Sharpe": [0.666]})
+    assert texts(table) == [["1.0% [0.5%, 2.0%]", "0.67"]]
