@@ -163,19 +163,25 @@ class TradingOptions:
 
 
 @dataclass(kw_only=True)
-class LearningOptions:
+class EvidenceOptions:
+    """How what a learner has learnt is tested, and how far back it reads."""
+
+    evidence: float = 1.0
+    """Smallest t-statistic of the gain over the base, on validation tasks, for which what was learnt is kept."""
+    lookback: int | None = None
+    """Longest window of the features, in bars; all others are shortened alike. By default a year of bars that are daily or
+    longer (252 daily, 52 weekly, 12 monthly), and 252 of shorter bars. A shorter one needs fewer bars."""
+
+
+@dataclass(kw_only=True)
+class LearningOptions(EvidenceOptions):
     """What a learner is built from."""
 
     base: Literal["inverse_volatility", "equal_weight", "flat"] = "inverse_volatility"
     """Weights that the policy tilts, and holds where validation does not support its tilt. flat: none, long or short."""
-    evidence: float = 1.0
-    """Smallest t-statistic of the gain over the base, on validation tasks, for which the tilt is kept."""
     utility: Literal["mean_variance", "certainty_equivalent"] = "mean_variance"
     """What training maximises. mean_variance: in units of each task's volatility, which pays for the right direction alone.
     certainty_equivalent: mean less 5 / 2 times the variance, per year, which also pays for holding less in a wild regime."""
-    lookback: int | None = None
-    """Longest window of the features, in bars; the others are shortened alike. By default a year of bars that are daily or
-    longer (252 daily, 52 weekly, 12 monthly), and 252 of shorter bars. A shorter one needs fewer bars."""
 
 
 def words(options: DataOptions | TradingOptions, *kinds: type, leave: tuple[str, ...] = ()) -> list[str]:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from regimeshift.windows import Windows
     from strategies import Strategy
 
-DEMO_LEARNERS = ("rl2", "finetune")
-
 
 def require(bars: Bars, windows: Windows) -> None:
     """Check that there are enough bars to train, validate and test on.
@@ -88,6 +86,18 @@ def cut_tasks(bars: Bars, where: Spans, regimes: RegimeDetector, windows: Window
     tasks = TaskSet.from_regimes(
         known, regimes, support=windows.task, query=windows.task, shortest=windows.shortest, warmup=windows.lookback + 1
     )
+    return tasks.split(where.validation, purge=windows.of_daily(5, 2))
+
+
+def cut_windows(bars: Bars, where: Spans, windows: Windows) -> tuple[TaskSet, TaskSet]:
+    """Training and validation tasks for a learner whose estimates adapt; nothing of the test span is even held.
+
+    They are rolling windows, in which the regime may change: one whose task ends with the regime never needs to adapt.
+    """
+    from markets import TaskSet
+
+    known = bars[: _before(bars, where.test)]
+    tasks = TaskSet.from_windows(known, support=windows.shortest, query=windows.query, warmup=windows.lookback + 1)
     return tasks.split(where.validation, purge=windows.of_daily(5, 2))
 
 
@@ -157,8 +167,7 @@ def build_learner(
     )  # fmt: skip
     averse = learning.utility == "certainty_equivalent"
     if isinstance(learner.policy, PortfolioSettings):
-        pool = replace(learner.policy.pool, shortest=min(learner.policy.pool.shortest, windows.lookback))
-        portfolio = replace(learner.policy, limit=trading.leverage, pool=pool)
+        portfolio = replace(learner.policy, limit=trading.leverage, pool=windows.pool)
         if averse:  # then how much to hold is learnt too
             portfolio = replace(portfolio, exposure="target")
             objective = replace(objective, utility=CertaintyEquivalent())

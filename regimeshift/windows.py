@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from markets import Bars, Features
+    from strategies import Pool
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,17 @@ class Windows:
         Longest window of the features.
     task : int
         Support bars and query bars of a task: 60 daily bars, and fewer where there are not enough for twelve such stretches.
+    bars : int
+        How many there are.
+    daily : bool
+        Whether a calendar week has several bars, but a day not.
     """
 
     year: int
     lookback: int
     task: int
+    bars: int
+    daily: bool
 
     @classmethod
     def of(cls, bars: Bars, lookback: int | None = None) -> Windows:
@@ -34,13 +41,15 @@ class Windows:
         Rows on which nothing trades are no bars.
         """
         from markets.bars.frequency import bars_in_year
+        from markets.bars.time_spans import median_spacing
 
         bars = bars.without_empty()
         year = bars_in_year(bars)
         lookback = lookback or max(year, 4)
-        usual = cls(year, lookback, 0).usual_task
-        enough = (len(bars) + bars.past - lookback) // 12
-        return cls(year, lookback, max(min(usual, enough), min(usual, 12)))
+        have, days = len(bars) + bars.past, median_spacing(bars.with_past().index) / 86_400
+        found = cls(year, lookback, 0, have, 0.75 < days < 5)
+        usual, enough = found.usual_task, (have - lookback) // 12
+        return replace(found, task=max(min(usual, enough), min(usual, 12)))
 
     def of_daily(self, bars: int, least: int) -> int:
         """The window that is `bars` on daily bars, but at least `least` where that is shorter."""
@@ -74,6 +83,35 @@ class Windows:
     def shortest(self) -> int:
         """Shortest support or query."""
         return self.of_daily(10, 4)
+
+    @property
+    def query(self) -> int:
+        """Query bars of a task whose estimates adapt: half a year, and less where validation has not eight such stretches."""
+        quarter = (self.bars - self.lookback) // 4  # what `spans` leaves for validation
+        return max(min(self.of_daily(126, 24), quarter // 8), self.shortest)
+
+    @property
+    def pool(self) -> Pool:
+        """The default pool of estimates with these windows, and no longer than what comes before the test of `spans`.
+
+        Bars that are not daily, and few daily ones, are decided on one by one, instead of once a week.
+        """
+        from markets.bars.frequency import DAILY_YEAR
+        from strategies import Pool
+
+        usual = Pool()
+        before = self.lookback + int(0.55 * (self.bars - self.lookback)) - 1
+
+        def scaled(halflives: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(sorted({max(round(h * self.lookback / DAILY_YEAR), 2) for h in halflives}))
+
+        wanted = round(usual.window * self.lookback / DAILY_YEAR)
+        window = min(wanted, before - (usual.lookback - usual.window) - 7)
+        every: Literal["week", "bar"] = "week"
+        if not self.daily or window < self.lookback:
+            every, window = "bar", min(wanted, (before - 8) * 24 // 29)  # a sixth of it and a 24th are read before it
+        shortest = max(min(usual.shortest, self.lookback // 2), 2)
+        return Pool(scaled(usual.volatilities), scaled(usual.correlations), max(window, shortest), every, shortest)
 
     @property
     def needed(self) -> int:

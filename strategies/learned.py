@@ -7,6 +7,7 @@ settings say it (`kind_of`), or the saved file does (`load_learned`).
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from markets import Bars, InputError
 from markets.common.kinds import register
 from markets.features import Part
+from strategies.serialization import settled
 from strategies.strategy import Strategy
 
 
@@ -159,7 +161,11 @@ def load_learned(folder: str | Path) -> LearnedStrategy:
     InputError
         When there is none, or files are inconsistent with each other.
     """
-    for file, kind in LearnedStrategy.kinds.items():
-        if (Path(folder) / file).exists():
+    with settled(folder):
+        found = [kind for file, kind in LearnedStrategy.kinds.items() if (Path(folder) / file).exists()]
+    if not found:
+        raise InputError(f"{folder}: not a saved strategy (there is no {' or '.join(LearnedStrategy.kinds)})")
+    for kind in found[:-1]:  # one of another kind was saved there before, and its file does not fit the weights
+        with suppress(InputError):
             return kind.load(folder)
-    raise InputError(f"{folder}: not a saved strategy (there is no {' or '.join(LearnedStrategy.kinds)})")
+    return found[-1].load(folder)

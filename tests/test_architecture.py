@@ -44,7 +44,7 @@ ROOMS = {
         "user_file": {"strategy", "failures"},
         "optimal": {"strategy"},
         "ladder": {"optimal"},
-        "learned": {"strategy"},
+        "learned": {"strategy", "serialization"},
         "policy": {"strategy", "rules", "networks", "serialization", "learned", "named"},
         "portfolio": {"strategy", "rules", "serialization", "learned"},
         "blend": {"strategy", "serialization", "learned"},

@@ -8,6 +8,7 @@ from markets.synthetic.garleanu_pedersen import GarleanuPedersen
 from markets.synthetic.hidden_markov import HiddenMarkov, HiddenMarkovFamily
 from markets.synthetic.linear_cost import LinearCost
 from markets.synthetic.planted import Planted
+from markets.synthetic.switching_covariance import SwitchingCovariance
 from markets.synthetic.two_regimes import TwoRegimes
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "HiddenMarkovFamily",
     "LinearCost",
     "Planted",
+    "SwitchingCovariance",
     "TwoRegimes",
     "calibrate",
 ]

@@ -32,6 +32,7 @@ from metalearner.training.algorithm import Algorithm
 from metalearner.training.config import Training
 from metalearner.training.loop import train
 from strategies import PolicySettings
+from strategies.learned import LearnedStrategy
 from strategies.networks import Parameters, Shape
 from strategies.policy import with_shrink
 from strategies.serialization import replacing_files, settled, write_config
@@ -446,8 +447,9 @@ class MetaLearner(ABC):
         UserWarning
             When there are too few validation tasks to test the tilt, so that the base will be held.
         """
-        if self.trains and self.training.on_validation:
-            tasks = _together(tasks, validation)
+        if self.trains:
+            _check_alike(tasks, validation)
+            tasks = _together(tasks, validation) if self.training.on_validation else tasks
         with torch.random.fork_rng(devices=[]):  # seed the initial weights without changing the caller's random state
             torch.manual_seed(self.training.seed)
             policy: Any = self.objective.policy(self.policy, tasks if self.trains else validation).eval()
@@ -555,6 +557,15 @@ def _halves(validation: TaskSet | Across) -> tuple[Any, Any]:
     return choosing, TaskSet(validation.tasks[half:]) if len(validation) > 1 else choosing
 
 
+def _check_alike(tasks: Any, validation: Any) -> None:
+    """Raise `InputError` unless both are of one universe, or across as many, or neither."""
+    counts = [len(each.universes) if isinstance(each, Across) else 0 for each in (tasks, validation)]
+    if counts[0] != counts[1]:
+        raise InputError(
+            f"training is across {counts[0]} universes and validation across {counts[1]}; give both Across the same ones"
+        )
+
+
 def _together(tasks: Any, validation: Any) -> Any:
     """Training and validation tasks in one set; in environments they are sampled from the same source already."""
     if isinstance(tasks, Across):
@@ -592,7 +603,7 @@ def load_meta(folder: str | Path) -> MetaPolicy:
             raise InputError(
                 f"{folder}: a trained model, of which a file cannot be read ({error}); train it again"
             ) from None
-        other = " but an adapted strategy" if (folder / "strategy.json").exists() else ""
+        other = " but an adapted strategy" if any((folder / file).exists() for file in LearnedStrategy.kinds) else ""
         raise InputError(
             f"{folder}: no trained model there{other} (meta.json is missing); make one with: regimeshift train"
         ) from None

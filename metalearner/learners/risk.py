@@ -5,8 +5,8 @@ exact gradient through the account, as a function of what can be seen of the mar
 regime nothing is trained: the policy reads the market and weighs its pool of estimates accordingly.
 
 The control answers what adapting is worth. It is of the same family and *trained* under its condition: at training its
-estimates are those at each task's cut, in use those at the last bar that training saw, and no gate reads the market. A policy
-that was trained to adapt and is then kept from it would be a weaker opponent.
+estimates are those at each task's cut, in use those at the last bar that was known at training, and no gate reads the market. A
+policy that was trained to adapt and is then kept from it would be a weaker opponent.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from markets import Bars, InputError, TaskSet
 from metalearner.learners.base import MetaLearner, MetaPolicy, query_scores
 from metalearner.learners.rl2 import QueryUtility
 from metalearner.objective import TaskSampler
+from metalearner.objectives.across import Across
 from metalearner.objectives.pathwise import CostCurriculum, Pathwise
 from metalearner.objectives.risk import MinimumVariance
 from metalearner.training.algorithm import Algorithm
 from metalearner.training.config import Training
 from strategies import PortfolioSettings, PortfolioStrategy
 from strategies.networks import named_params
+from strategies.strategy import latest
 
 _CONTROL = "control"  # folder of a saved one, and the end of the name of its checkpoint
 
@@ -74,7 +76,7 @@ class RiskPolicy(MetaPolicy, kind="risk"):
         return self._deploy(self.policy, self.name)
 
     def unadapted(self) -> PortfolioStrategy:
-        """The control: trained with frozen estimates, and holding those at `seen_until`."""
+        """The control: trained with frozen estimates, and holding those at its `seen_until`, the last bar known at training."""
         return self.control
 
     def evaluate(self, tasks: TaskSet) -> np.ndarray:
@@ -125,7 +127,8 @@ class AdaptiveRisk(MetaLearner):
     Raises
     ------
     InputError
-        When `policy` is not a `PortfolioSettings`, or does not adapt.
+        When `policy` is not a `PortfolioSettings`, or does not adapt, or could hold nothing where that is best: with exposure
+        ``target``, of the variance alone.
     """
 
     policy: Any = field(default_factory=PortfolioSettings)
@@ -153,6 +156,11 @@ class AdaptiveRisk(MetaLearner):
                 f"{self.name}: policy is {self.policy!r}; it must be PortfolioSettings(...) that adapt (the control is trained "
                 "beside them)"
             )
+        if self.policy.exposure == "target" and isinstance(getattr(self.objective, "utility", None), MinimumVariance):
+            raise InputError(
+                f"{self.name}: an account in cash has the least variance, so a policy with exposure 'target' would learn to hold "
+                "nothing; use exposure='full', or another utility, such as CertaintyEquivalent()"
+            )
 
     def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> Algorithm:
         return PortfolioUtility(policy, sampler)
@@ -162,6 +170,7 @@ class AdaptiveRisk(MetaLearner):
 
         The control has its own checkpoint, with ``-control`` appended to the file's stem.
         """
+        across = isinstance(validation, Across)
         meta = super().fit(tasks, validation, checkpoint=checkpoint, **options)
         assert isinstance(meta, RiskPolicy)
         beside = None if checkpoint is None else Path(checkpoint).with_stem(f"{Path(checkpoint).stem}-{_CONTROL}")
@@ -169,12 +178,13 @@ class AdaptiveRisk(MetaLearner):
             replace(self.policy, adapts=False), self.objective, self.training, self.context, f"{self.name}, unadapted"
         )
         fitted = control.fit(tasks, validation, checkpoint=beside, **options)
-        meta.control = PortfolioStrategy(fitted.policy, fitted.name, meta.seen_until)
-        if isinstance(validation, TaskSet):  # across universes it is known only at use which one is traded
-            assert meta.seen_until is not None
-            bars = validation.bars.with_past()
-            last = int(bars.index.searchsorted(meta.seen_until, side="right"))
-            meta.control = meta.control.frozen_at(bars.rows(0, last))
+        # The last bar known, which the last task may end before: estimates that are older by that much would be unfair to it.
+        known = (
+            latest(each.tasks.bars.index[-1] for each in validation.universes) if across else validation.bars.index[-1]
+        )
+        meta.control = PortfolioStrategy(fitted.policy, fitted.name, known)
+        if not across:  # else it is known only at use which universe is traded
+            meta.control = meta.control.frozen_at(validation.bars)
         return meta
 
     def deploy(

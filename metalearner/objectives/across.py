@@ -60,9 +60,7 @@ class Across:
         object.__setattr__(self, "universes", tuple(self.universes))
         if not self.universes or not all(len(universe.tasks) for universe in self.universes):
             raise InputError("training across universes needs at least one, and tasks in each of them")
-        if len({universe.tasks.bars.index.tz is None for universe in self.universes}) > 1:
-            names = ", ".join(universe.tasks.bars.name for universe in self.universes)
-            raise InputError(f"of {names}, some have times with a time zone and others without: give all alike")
+        _check_zones([universe.tasks.bars for universe in self.universes])
 
     def __len__(self) -> int:
         return sum(len(universe.tasks) for universe in self.universes)
@@ -95,10 +93,18 @@ class KnownAcross:
         From bars to (training, validation) tasks, such as ``backtests.WindowTasks()``.
     universes : sequence of (Bars, Costs or str, Execution or None)
         All of them, with the one that is traded.
+
+    Raises
+    ------
+    InputError
+        When some of the bars have a time zone and others none.
     """
 
     cut: Callable[[Bars], tuple[TaskSet, TaskSet]]
     universes: Sequence[tuple[Bars, Costs | str | None, Execution | None]]
+
+    def __post_init__(self) -> None:
+        _check_zones([bars for bars, *_ in self.universes])
 
     def __call__(self, known: Bars) -> tuple[Across, Across]:
         """The (training, validation) tasks at the end of `known`.
@@ -166,13 +172,15 @@ class AcrossSampler(TaskSampler):
     ----------
     samplers : sequence of TaskSampler
         One of each universe.
+    accounts : sequence of str
+        What trading costs in each, which no objective of the whole tells.
     """
 
-    def __init__(self, samplers: Sequence[TaskSampler]):
+    def __init__(self, samplers: Sequence[TaskSampler], accounts: Sequence[str]):
         self.samplers = tuple(samplers)
         self._all = [sampler.all_tasks() for sampler in samplers]
         self._offsets = [span.start for span in spans(self._all)]
-        self.identity = " ".join(sampler.identity for sampler in samplers)
+        self.identity = " ".join(f"{s.identity} {account}" for s, account in zip(samplers, accounts, strict=True))
         self.on_policy = any(sampler.on_policy for sampler in samplers)
 
     def sample(self, rng: np.random.Generator, tasks: int, progress: float) -> AcrossBatch:
@@ -184,6 +192,11 @@ class AcrossSampler(TaskSampler):
 
     def all_tasks(self) -> AcrossBatch:
         return AcrossBatch.of(self._all, self._offsets, 1.0)
+
+    def sequences(self, policy: nn.Module, batch: Collected) -> tuple[Tensor, Tensor]:
+        raise InputError(
+            "a belief is inferred from the symbols of one universe; train across universes with another learner, such as RL2"
+        )
 
     def settled(self, progress: float) -> bool:
         return all(sampler.settled(progress) for sampler in self.samplers)
@@ -211,6 +224,12 @@ class AcrossSampler(TaskSampler):
             at = {name: p[where[k]] if name in stacked else p for name, p in params.items()}
             found.append(value(self.samplers[k], at, part))
         return torch.cat(found)
+
+
+def _check_zones(universes: Sequence[Bars]) -> None:
+    if len({bars.index.tz is None for bars in universes}) > 1:
+        names = ", ".join(bars.name for bars in universes)
+        raise InputError(f"of {names}, some have times with a time zone and others without: give all alike")
 
 
 def spans(parts: Sequence[Any]) -> list[slice]:

@@ -59,7 +59,7 @@ class CostCurriculum:
 
     def __call__(self, progress: float) -> float:
         """Fraction of the costs that is charged at `progress` in [0, 1]."""
-        if progress <= self.free:
+        if progress < self.free:
             return 0.0
         return min((progress - self.free) / self.ramp, 1.0) if self.ramp > 0 else 1.0
 
@@ -128,8 +128,10 @@ class Pathwise(Objective):
             When `tasks` is neither a `TaskSet` nor `Across` universes, or is empty, or has too few bars.
         """
         if isinstance(tasks, Across):
+            pairs = [(self._of(each), each.tasks) for each in tasks.universes]
             return AcrossSampler(
-                [self._of(each)._windows(each.tasks, policy, context, support) for each in tasks.universes]
+                [one._windows(each, policy, context, support) for one, each in pairs],
+                [f"{one.costs} {one.execution}" for one, _ in pairs],
             )
         return self._windows(tasks, policy, context, support)
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from regimeshift.options import DataOptions, LearningOptions, TradingOptions, words
+from regimeshift.options import DataOptions, EvidenceOptions, LearningOptions, TradingOptions, words
 
 
 @dataclass
-class Demo(LearningOptions, TradingOptions, DataOptions):
+class Demo(EvidenceOptions, TradingOptions, DataOptions):
     """Run the whole workflow on real prices: regimes, tasks, meta-training, walk-forward, MLflow, registry, report.
+
+    What adapts is risk: estimates of volatilities and correlations, how fast they forget, and with them the portfolio of least
+    variance. With one symbol, or --utility certainty_equivalent, how much to hold is adapted too. The same learner is then
+    measured in a synthetic market, beside its known optimum.
 
     To use your own data, pass a CSV or Parquet file, either wide (a time column and one column of closes per symbol) or long
     (columns time, symbol, open, high, low, close, volume, of which only time and close are required).
@@ -26,15 +31,18 @@ class Demo(LearningOptions, TradingOptions, DataOptions):
     """Start of the test; by default after 55 % of the data, likewise."""
     n_regimes: int | None = None
     """Number of regimes; by default 3, or fewer if there are not 20 bars to fit each on."""
-    steps: int = 300
-    """Training steps of each learner."""
+    steps: int = 150
+    """Training steps."""
+    utility: Literal["minimum_variance", "certainty_equivalent"] = "minimum_variance"
+    """What training maximises. minimum_variance: minus the variance of a fully invested portfolio. certainty_equivalent: mean
+    less 5 / 2 times the variance, per year, for which how much to hold is learnt too; always so with a single symbol."""
     every: int | None = None
     """Bars between adaptations in the walk-forward; by default a quarter of daily or longer bars, or 63 shorter ones."""
     seed: int = 0
     """Random seed; the same seed gives bit-identical models, metrics and report."""
 
     def run(self) -> None:
-        from regimeshift import steps
+        from regimeshift import gains, steps
         from regimeshift.console import command_line, console, step, writable
         from regimeshift.spans import spans
         from regimeshift.windows import Windows
@@ -49,10 +57,13 @@ class Demo(LearningOptions, TradingOptions, DataOptions):
         windows = Windows.of(bars, self.lookback)
         steps.require(bars, windows)
         where = spans(bars, self.validation, self.test, windows.lookback)
-        learners = {
-            name: steps.build_learner(name, windows, self, self, steps=self.steps, seed=self.seed, device="auto")
-            for name in steps.DEMO_LEARNERS
-        }
+        weighs = self.utility == "certainty_equivalent" or bars.shape[1] == 1  # whose only weight is how much to hold
+        learning = LearningOptions(
+            evidence=self.evidence,
+            lookback=self.lookback,
+            utility="certainty_equivalent" if weighs else "mean_variance",
+        )
+        learner = steps.build_learner("risk", windows, learning, self, steps=self.steps, seed=self.seed, device="auto")
         out, plain = writable(self.out), steps.plain_name(bars.name)
         console.rule(f"1. Data and regimes: {bars.name}", align="left")
         regimes = steps.fit_regimes(bars, where, self.n_regimes, self.seed)
@@ -61,40 +72,41 @@ class Demo(LearningOptions, TradingOptions, DataOptions):
         steps.show_regimes(test, regimes, f"As seen live from {_span(test)}")
 
         console.rule("2. Tasks", align="left")
-        tasks, validation = steps.cut_tasks(bars, where, regimes, windows)
+        tasks, validation = steps.cut_windows(bars, where, windows)
         steps.tell_tasks(tasks, validation, where)
 
-        name = f"{plain}-rl2"
+        name = f"{plain}-risk"
         with tracking.run(f"demo {bars.name}", command="demo", **vars(self)):
             tracking.log_bars(tasks.bars, "training", whole=whole)
             tracking.log_bars(test, "test")
             console.rule("3. Meta-training", align="left")
-            built = {}
-            for kind, learner in learners.items():
-                with tracking.child(f"train {kind}", f"Training of {kind}; the curves are utilities per bar."):
-                    folder = out / "models" / f"{plain}-{kind}"
-                    built[kind] = steps.train(
-                        learner, tasks, validation, folder, resume=False, log=tracking.log_metrics
-                    )
-            regimes.save(out / "models" / name / "regimes.json")
+            folder = out / "models" / name
+            with tracking.child("train risk", "Training of adaptive risk; the curves are utilities per bar."):
+                risk = steps.train(learner, tasks, validation, folder, resume=False, log=tracking.log_metrics)
+            regimes.save(folder / "regimes.json")
 
             console.rule("4. Walk-forward on the test years, on which nothing was fitted", align="left")
-            rl2 = built["rl2"]
+            control, base = risk.unadapted(), risk.shrunk(0.0, "static pool")
             rules = [InverseVolatility(windows.volatility), EqualWeight(), BuyAndHold(), Momentum(windows.year)]
             result = walk_forward(
-                [rl2, rl2.unadapted(), rl2.shrunk(1.0, "RL2, whole tilt"), built["finetune"], *rules],
+                [risk, control, base, *rules],
                 test, costs=costs, execution=execution, regimes=regimes.filter(test),
                 every=windows.quarter if self.every is None else self.every,
             )  # fmt: skip
             verdict = steps.judge(result)
             steps.show_result(result, verdict)
+            tracking.log_metrics(gains.show_gains(result, risk.name, (control.name, base.name)))
             with step("writing and logging the report"):
                 report = result.report(out / "report.html", notes=NOTES, verdict=verdict)
                 tracking.log_result(result, report, verdict)
 
-            console.rule("5. Registry", align="left")
+            console.rule("5. The same learner where the optimum is known", align="left")
+            share = gains.show_share(self.seed)
+            tracking.log_metrics({"share_of_optimum": share.share, "share_of_optimum/error": share.error})
+
+            console.rule("6. Registry", align="left")
             with step(f"registering {name}"):
-                version = registry.register(name, rl2, result)
+                version = registry.register(name, risk, result)
             with step("loading it in a new process"):
                 difference = registry.promote(version)
         console.print(
@@ -114,10 +126,12 @@ class Demo(LearningOptions, TradingOptions, DataOptions):
 
 
 NOTES = (
-    "“RL2” is the recurrent policy, with its tilt scaled by the factor selected on validation tasks. Without enough evidence the "
-    "factor is 0, and the policy holds its base.",
-    "“unadapted” is the same policy with its memory cleared at every bar.",
-    "“whole tilt” is the same policy with the full tilt, whatever validation says.",
+    "“adaptive risk” decides by estimates of volatilities and correlations that follow the market. What it has learnt, such "
+    "as how fast to forget, is scaled by the factor selected on validation tasks; without enough evidence the factor is 0, and it "
+    "holds its base.",
+    "“unadapted” is the control: a policy of the same family, trained with frozen estimates, which stay those of the last bar before "
+    "the test.",
+    "“static pool” is its base: the same estimates, all half-lives weighed alike.",
 )
 
 

@@ -17,6 +17,7 @@ from strategies.optimal.linear_cost import LinearCostOptimum, linear_cost_thresh
 from strategies.optimal.optimum import Optimum
 from strategies.optimal.planted import PlantedFilter, planted_threshold, planted_value
 from strategies.optimal.switching import value_of_switching, worth_of_switching
+from strategies.optimal.switching_covariance import SwitchingCovarianceFilter
 
 __all__ = [
     "LEVELS",
@@ -32,6 +33,7 @@ __all__ = [
     "Optimum",
     "PlantedFilter",
     "Solved",
+    "SwitchingCovarianceFilter",
     "filtered",
     "hidden_markov_log_odds",
     "hidden_markov_threshold",

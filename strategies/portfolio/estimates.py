@@ -26,11 +26,14 @@ from itertools import pairwise
 import numpy as np
 
 from markets import Bars, InputError
+from markets.bars.listing import MISSED
 from strategies.portfolio.state import LONG, SHORT, TRENDS, evidence, market_state
+from strategies.rules.covariances import definite
+from strategies.rules.refitted import moving
 from strategies.rules.schedule import DAYS, Period, check_period, period_starts
 
 _YEAR = 365.25 * 86_400e6  # microseconds
-_MEMORY = 26  # periods over which the half-lives of the pool are compared
+_MEMORY = 26  # periods
 _KEPT = 2  # results of `estimate`, for samplers of the same bars
 
 
@@ -44,8 +47,8 @@ class Pool:
         Half-lives in sessions, ascending.
     window : int
         Sessions that an estimate reads.
-    every : {"day", "week", "month", "quarter", "year"}
-        Calendar period between decisions.
+    every : {"bar", "day", "week", "month", "quarter", "year"}
+        Calendar period between decisions; ``bar`` is each bar, for bars that are not daily.
     shortest : int
         Closes in the window before a symbol takes part.
     pegged : float
@@ -81,11 +84,23 @@ class Pool:
             raise InputError(f"pool: pegged is {self.pegged}; it must be at least 0 and below 1")
 
     @property
+    def memory(self) -> int:
+        """Periods over which the half-lives are compared by what they foretold: 26; of single bars a sixth of the window, as 26
+        weeks are of the usual one.
+        """
+        return max(self.window // 6, 1) if self.every == "bar" else _MEMORY
+
+    @property
+    def carried(self) -> int:
+        """Bars for which a close may be carried into the window: a month of daily ones; of others a month of the usual window."""
+        return max(self.window // 24, MISSED + 1) if self.every == "bar" else DAYS["month"]
+
+    @property
     def lookback(self) -> int:
         """Bars that a row reads before it: the window of the oldest estimate that is compared with what came, and the month over
         which a close is carried into it.
         """
-        return self.window + (_MEMORY + 2) * DAYS[self.every] + DAYS["month"]
+        return self.window + (self.memory + 2) * DAYS[self.every] + self.carried
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +151,7 @@ class Estimates:
         return np.searchsorted(self.rows, row, side="right") - 1
 
 
-_FOUND: OrderedDict[tuple[str, int, Pool], Estimates] = OrderedDict()
+_FOUND: OrderedDict[tuple[str, str, int, Pool], Estimates] = OrderedDict()
 
 
 def estimate(bars: Bars, pool: Pool, since: int = 0) -> Estimates:
@@ -156,12 +171,13 @@ def estimate(bars: Bars, pool: Pool, since: int = 0) -> Estimates:
         Without the decisions before which the market had fewer than ``pool.shortest`` sessions.
     """
     held = bars.with_past()
-    key = held.hash, since, pool
-    if key not in _FOUND:
-        _FOUND[key] = _estimate(held, pool, since)
+    key = held.hash, str(held.index.tz), since, pool  # periods are of the time zone, which the hash is not of
+    found = _FOUND.get(key)
+    if found is None:
+        found = _FOUND[key] = _estimate(held, pool, since)
         while len(_FOUND) > _KEPT:
             _FOUND.popitem(last=False)
-    return _FOUND[key]
+    return found
 
 
 def _estimate(held: Bars, pool: Pool, since: int) -> Estimates:
@@ -169,8 +185,8 @@ def _estimate(held: Bars, pool: Pool, since: int) -> Estimates:
     starts = np.flatnonzero(period_starts(held, pool.every))
     starts = starts[moves.before(starts) >= pool.shortest]
     wanted = max(int(starts.searchsorted(since, side="right")) - 1, 0)  # the first one that is returned
-    starts = starts[max(wanted - _MEMORY, 0) :]
-    wanted = min(wanted, _MEMORY)
+    starts = starts[max(wanted - pool.memory, 0) :]
+    wanted = min(wanted, pool.memory)
     n, ends = len(held.symbols), moves.before(starts)
     halflives = (*pool.volatilities, SHORT, LONG)
     weights = np.array([_weights(h, pool.window) for h in halflives])
@@ -185,16 +201,14 @@ def _estimate(held: Bars, pool: Pool, since: int) -> Estimates:
         square = weights @ returns**2
         variance[d] = np.where((time > 0) & (square > 0), square / np.where(time > 0, time, 1.0), 1.0)
         known[d] = held.listed[row] & (closes.sum(axis=0) >= pool.shortest) & (square[-1] > 0)
-        if known[d].any():
-            level = np.sqrt(variance[d, -1])
-            known[d] &= level > pool.pegged * np.median(level[known[d]])
+        known[d] = moving(np.where(known[d], np.sqrt(variance[d, -1]), np.nan), pool.pegged)
         variance[d, :, ~known[d]] = 1.0
         trend[d] = np.where(known[d], moves.trends(end, min(pool.window, end - 1), np.sqrt(variance[d, -1])), 0.0)
         complete = bool(there[:, known[d]].all())
         for c, root in enumerate(roots):
             correlation[d, c] = _correlation(returns * root[:, None], there, known[d], complete)
     pooled = variance[:, : len(pool.volatilities)]
-    scores = evidence(pooled, correlation, known, [moves.between(*pair) for pair in pairwise(ends)])
+    scores = evidence(pooled, correlation, known, [moves.between(*pair) for pair in pairwise(ends)], pool.memory)
     state = market_state(variance[:, -2:], correlation, known, [moves.market(end, pool.window) for end in ends])
     found = Estimates(held.symbols, starts, known, pooled, correlation, trend, state, *scores)
     return found[wanted:]
@@ -274,16 +288,4 @@ def _correlation(moves: np.ndarray, there: np.ndarray, known: np.ndarray, comple
     both = np.outer(known, known) & (scale > 0)
     out = np.where(both, product / np.where(both, scale, 1.0), 0.0)
     np.fill_diagonal(out, 1.0)
-    return out if complete else _definite(out)
-
-
-def _definite(matrix: np.ndarray) -> np.ndarray:
-    """A correlation matrix with its negative eigenvalues cut to 0."""
-    values, vectors = np.linalg.eigh(matrix)
-    if values[0] >= 0:
-        return matrix
-    cut = (vectors * np.maximum(values, 0.0)) @ vectors.T
-    scale = np.sqrt(np.diag(cut))
-    cut = cut / np.outer(scale, scale)
-    np.fill_diagonal(cut, 1.0)
-    return (cut + cut.T) / 2
+    return out if complete else definite(out)

@@ -16,7 +16,6 @@ STATES = ("volatility", "correlation", "trend")
 _USUAL = np.array([0.3, 0.1, 1.0])
 _LARGEST = 3.0
 _TREND = 126  # half-life in sessions
-_FADE = 13  # half-life, in periods, of what a half-life has scored
 _TAILS = 4.0  # degrees of freedom of the returns whose likelihood is compared
 _CUT = 4.0  # standardised returns beyond this are cut where correlations are compared
 _IDENTITY = 0.2  # share of the identity in a correlation matrix whose likelihood is compared
@@ -61,13 +60,15 @@ def evidence(
     correlation: np.ndarray,
     known: np.ndarray,
     after: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    memory: int = 26,
 ) -> tuple[np.ndarray, np.ndarray]:
     """How much better than the mean of the pool each half-life has foretold the returns that followed, as known at each decision.
 
-    The log likelihood of the returns of each period under the estimates at its start, per symbol, faded by half in 13 periods
-    and ending after 26. Of volatility it is Student's t with 4 degrees of freedom, which no single return can rule; of
-    correlation a normal one of the returns in units of the pool's volatility. Weights ``exp(η · score)`` with η = 1 are Bayes'
-    rule for one symbol that forgets (Herbster and Warmuth, "Tracking the best expert", Machine Learning 1998, forget likewise).
+    The log likelihood of the returns of each period under the estimates at its start, per symbol, over the last `memory`
+    periods; what is `memory` / 2 periods old counts half. Of volatility it is Student's t with 4 degrees of freedom, which no single
+    return can rule; of correlation a normal one of the returns in units of the pool's volatility. Weights ``exp(η · score)``
+    with η = 1 are Bayes' rule for one symbol that forgets (Herbster and Warmuth, "Tracking the best expert", Machine Learning
+    1998, forget likewise).
 
     Parameters
     ----------
@@ -76,6 +77,8 @@ def evidence(
     known : ndarray of bool, shape (D, A)
     after : sequence of D − 1 tuples (returns, known, years)
         Of the sessions from each decision to the next.
+    memory : int
+        Periods.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def evidence(
             unit = np.sqrt(variance[d].mean(axis=0) * years[:, None])
             moves = np.clip(np.where(each, returns / np.where(unit > 0, unit, 1.0), 0.0), -_CUT, _CUT)
             gains[1][d] = _of_correlation(moves, inverse[d], volume[d]) / count
-    return _faded(gains[0]), _faded(gains[1])
+    return _faded(gains[0], memory), _faded(gains[1], memory)
 
 
 def _of_volatility(returns: np.ndarray, each: np.ndarray, years: np.ndarray, variance: np.ndarray) -> np.ndarray:
@@ -110,10 +113,10 @@ def _of_correlation(moves: np.ndarray, inverse: np.ndarray, volume: np.ndarray) 
     return -0.5 * (np.array(square) + len(moves) * volume)
 
 
-def _faded(gains: np.ndarray) -> np.ndarray:
-    """Sum of the gains of the 26 periods before each decision, fading, in excess of their mean over the pool."""
+def _faded(gains: np.ndarray, memory: int) -> np.ndarray:
+    """Sum of the gains of the `memory` periods before each decision, fading, in excess of their mean over the pool."""
     gains = gains - gains.mean(axis=1, keepdims=True)
     out = np.zeros_like(gains)
-    for age in range(1, 2 * _FADE + 1):
-        out[age:] += 0.5 ** (age / _FADE) * gains[:-age]
+    for age in range(1, memory + 1):
+        out[age:] += 0.5 ** (2 * age / memory) * gains[:-age]
     return out

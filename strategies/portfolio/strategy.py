@@ -42,7 +42,7 @@ class PortfolioStrategy(LearnedStrategy, file="portfolio.json", settings=Portfol
         Last bar used to train or select the weights. Results up to this bar are in sample.
     frozen : Estimates, optional
         The one decision row whose estimates are always taken, for a policy that does not adapt; see `frozen_at`. Without it they
-        are those at `seen_until`, if the bars that are planned hold a history up to there.
+        are those at `seen_until`, from the history of the bars that are planned.
 
     Raises
     ------
@@ -134,7 +134,8 @@ class PortfolioStrategy(LearnedStrategy, file="portfolio.json", settings=Portfol
             frozen = self._before(bars)
         if frozen is not None and frozen.symbols != bars.symbols:
             raise InputError(
-                f"{self.name}: its estimates are of other symbols than {bars.name} has; adapt it to bars first"
+                f"{self.name}: its estimates are of other symbols than {bars.name} has, or in another order; take them from "
+                "these bars, by strategy.frozen_at(bars)"
             )
         if frozen is None or settings.follows:
             found = estimate(bars, settings.pool, bars.past)
@@ -151,11 +152,11 @@ class PortfolioStrategy(LearnedStrategy, file="portfolio.json", settings=Portfol
         return Decisions(*(torch.cat(each) for each in zip(*parts, strict=True))), which, bars.listed
 
     def _before(self, bars: Bars) -> Estimates:
-        """The estimates at `seen_until`, from the history of `bars`."""
+        """The estimates at `seen_until`, from the history of `bars`; those at the first visible bar if that is earlier."""
         held, rows = bars.with_past(), 0
         if self.seen_until is not None:
             until = moment(f"{self.name}: seen_until", self.seen_until, held.index.tz)
-            rows = int(held.index.searchsorted(until, side="right"))
+            rows = min(int(held.index.searchsorted(until, side="right")), bars.past + 1)
         if rows < self.policy.settings.pool.shortest:
             raise InputError(
                 f"{self.name}: it has no estimates; take them from bars first, by strategy.frozen_at(bars)"

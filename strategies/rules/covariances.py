@@ -6,7 +6,7 @@ days (J. P. Morgan, "RiskMetrics technical document", 1996).
 
 A symbol that was listed later counts from its listing. Its variance is over the sessions since, and its correlation with
 another over those that both have had; so a short history is not read as a low covariance. The pairs are then not of one sample,
-and a matrix with a negative eigenvalue is replaced by that without it (`_repaired`).
+and a matrix with a negative eigenvalue is replaced by that without it (`definite`).
 """
 
 from __future__ import annotations
@@ -284,11 +284,11 @@ def _std_and_correlation(returns: np.ndarray, weights: np.ndarray) -> tuple[np.n
     scale = np.sqrt(both * both.T)
     correlation = np.divide(scaled.T @ filled, scale, out=np.zeros_like(scale), where=scale > 0)
     np.fill_diagonal(correlation, 1.0)
-    return std, _repaired(correlation) if listed.any() else correlation
+    return std, definite(correlation) if listed.any() else correlation
 
 
-def _repaired(correlation: np.ndarray) -> np.ndarray:
-    """A correlation without negative eigenvalues: they become zero, and the diagonal one again.
+def definite(correlation: np.ndarray) -> np.ndarray:
+    """A correlation matrix without negative eigenvalues: they become zero, and the diagonal one again.
 
     As in Rebonato and Jäckel, "The most general methodology to create a valid correlation matrix", Journal of Risk 2000.
     """
@@ -297,4 +297,6 @@ def _repaired(correlation: np.ndarray) -> np.ndarray:
         return correlation
     fixed = (vectors * np.maximum(values, 0.0)) @ vectors.T
     scale = np.sqrt(np.diag(fixed))
-    return fixed / np.outer(scale, scale)
+    fixed /= np.outer(scale, scale)
+    np.fill_diagonal(fixed, 1.0)
+    return (fixed + fixed.T) / 2

@@ -97,8 +97,8 @@ class Refitted(Strategy):
         return Plan(aim[bars.past :])
 
 
-def moving(std: np.ndarray) -> np.ndarray:
-    """Symbols that move, by their standard deviations (..., n): those of at least a hundredth of the median of those above zero.
+def moving(std: np.ndarray, least: float = _PEGGED) -> np.ndarray:
+    """Symbols that move, by their standard deviations (..., n): those of at least `least` of the median of those above zero.
 
     A price that is fixed, or fixed to another but for rounding, has next to no variance, and would be all of a portfolio that
     weighs by risk. Of the futures the least volatile, on short rates, has a thirtieth of the median. What is not known (NaN)
@@ -108,4 +108,4 @@ def moving(std: np.ndarray) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # rows in which nothing moves
         median = np.nanmedian(np.where(above, std, np.nan), axis=-1, keepdims=True)
-    return above & (std >= _PEGGED * median)
+    return above & (std >= least * median)

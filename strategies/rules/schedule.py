@@ -8,9 +8,9 @@ import numpy as np
 
 from markets import Bars, InputError
 
-Period = Literal["day", "week", "month", "quarter", "year"]
+Period = Literal["bar", "day", "week", "month", "quarter", "year"]
 # Most days in each: as many daily bars as a decision may be old. Of shorter bars it is more, which no warm-up counts.
-DAYS: dict[Period, int] = {"day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}
+DAYS: dict[Period, int] = {"bar": 1, "day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}
 
 
 def check_period(name: str, every: str) -> None:
@@ -28,13 +28,15 @@ def period_starts(bars: Bars, every: Period) -> np.ndarray:
     Parameters
     ----------
     bars : Bars
-    every : {"day", "week", "month", "quarter", "year"}
+    every : {"bar", "day", "week", "month", "quarter", "year"}
+        ``bar`` is each row on which any symbol has a close.
     """
     held = bars.with_past()
     rows = np.flatnonzero(np.isfinite(held.close).any(axis=1))
     days = held.index.tz_localize(None).to_numpy().astype("datetime64[D]")[rows]
     months = days.astype("datetime64[M]").astype(np.int64)
     number = {
+        "bar": np.arange(len(rows)),
         "day": days.astype(np.int64),
         "week": (days.astype(np.int64) + 3) // 7,  # 1970-01-01 was a Thursday
         "month": months,

@@ -31,6 +31,8 @@ def test_a_period_starts_when_something_trades():
     close[[0, 5, 6, 7]] = np.nan  # 5 is New Year's Day
     starts = period_starts(Bars.make(INDEX, ["A"], close), "year")
     assert np.flatnonzero(starts).tolist() == [1, 8, int(INDEX.get_loc("2025-01-01"))]
+    there = np.isfinite(close[:, 0])
+    np.testing.assert_array_equal(period_starts(Bars.make(INDEX, ["A"], close), "bar"), there)
 
 
 def test_history_counts():
@@ -39,5 +41,5 @@ def test_history_counts():
 
 
 def test_what_is_no_period():
-    with pytest.raises(InputError, match="every is 'fortnight'; use day, week, month"):
+    with pytest.raises(InputError, match="every is 'fortnight'; use bar, day, week, month"):
         check_period("rule", "fortnight")
