@@ -78,8 +78,9 @@ def _ladder(found: Headroom) -> Section:
         f"{found.name}: {opening}{doubt}{learning}.",
         f"What is known about regimes in the returns of what is held, for exposures from {problem.low:g} to {problem.high:g} and "
         f"{1e4 * problem.cost:.3g} basis points per change of 1. Each row is an optimum in markets like yours: medians with "
-        f"{found.level:.0%} intervals. The headroom is that of the filter above the best constant exposure; since "
-        "estimated regimes differ by chance too, it is corrected for that, and is not the difference of the medians.",
+        f"{found.level:.0%} intervals. The headroom is that of the filter above the best constant exposure in "
+        "the most probable market, and not the difference of the medians. Estimated regimes differ by chance too: the interval "
+        "allows for that, so read it first.",
         "What choosing among symbols could add, or signals other than past returns, or more than two regimes, or trends within "
         "them. Past returns of symbols that were chosen because they survived are too good, in all rows alike.",
         shown(found.table),

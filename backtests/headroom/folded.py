@@ -45,14 +45,12 @@ def folded(profile: np.ndarray, draws: np.ndarray, signs: np.ndarray, level: flo
     Returns
     -------
     Range
-        The square of an unbiased estimate is too large by the variance of its error, here that of ``sign · √size`` over the
-        draws, which is taken off the size at the mode. The ends are quantiles of ``sign · size``, without their signs; where
-        these differ, the lower end is 0. A posterior gives little room to what few parameters can explain, and where regimes
-        are weak its upper quantile is exceeded too often, so the upper end is at least the largest size of the profile.
+        The estimate is the size at the mode. The ends are quantiles of ``sign · size``, without their signs; where these differ,
+        the lower end is 0. A posterior gives little room to what few parameters can explain, and where regimes are weak its
+        upper quantile is exceeded too often, so the upper end is at least the largest size of the profile.
     """
     tail = 0.5 * (1 - level)
     low, high = np.quantile(draws * signs, [tail, 1 - tail])
     ends = sorted((abs(float(low)), abs(float(high))))
     least, most = 0.0 if low <= 0 <= high else ends[0], max(ends[1], float(profile.max()))
-    value = max(float(profile[0]) - float(np.var(signs * np.sqrt(draws))), 0.0)
-    return Range(float(np.clip(value, least, most)), least, most)
+    return Range(float(np.clip(profile[0], least, most)), least, most)

@@ -87,14 +87,12 @@ def trade(universe: Universe, contenders: Sequence[Contender], running: Running,
     for c in contenders:
         built[c.name] = _variants(c, built[c.of]) if c.of else _members(c, universe, running)
     found: dict[str, Backtest] = {}
-    groups = sorted({(bool(c.of), c.across, c.tasks is not None) for c in contenders})
-    for group in groups:  # variants of a model after it, so that no two jobs train it
-        alike = [c for c in contenders if (bool(c.of), c.across, c.tasks is not None) == group]
-        strategies = [one for c in alike for one in built[c.name]]
-        tasks = alike[0].tasks or universe.tasks
-        if alike[0].across:
-            tasks = replace(across, cut=tasks)
-        found |= _walked(strategies, universe, running, tasks)
+    groups = dict.fromkeys((bool(c.of), c.across, c.tasks) for c in contenders)
+    for group in sorted(groups, key=lambda g: g[0]):  # variants of a model after it, so that no two jobs train it
+        strategies = [one for c in contenders if (bool(c.of), c.across, c.tasks) == group for one in built[c.name]]
+        _, wide, cut = group
+        tasks = cut or universe.tasks
+        found |= _walked(strategies, universe, running, replace(across, cut=tasks) if wide else tasks)
     each_account = {name: tuple(found[one.name] for one in each) for name, each in built.items()}
     backtests = {name: together(name, each, universe) for name, each in each_account.items()}
     return Traded(universe, backtests, {name: each for name, each in each_account.items() if len(each) > 1})

@@ -15,11 +15,13 @@ import pandas as pd
 import pytest
 
 from benchmarks.real_market import __main__ as command
-from benchmarks.real_market import contenders, models, verdict
+from benchmarks.real_market import contenders, models, trial, verdict
 from benchmarks.real_market.comparison import Comparison
 from benchmarks.real_market.contenders import Contender, variant
+from benchmarks.real_market.frozen import FrozenAtFolds
 from benchmarks.real_market.ladder import Rung
 from benchmarks.real_market.protocol import Protocol
+from benchmarks.real_market.task_cuts import LongTasks
 from benchmarks.real_market.trial import Running, together, trade
 from benchmarks.real_market.universes import across, of_user
 from markets import Costs
@@ -106,6 +108,22 @@ def test_controls_and_what_is_shown_are_other_ways_to_deploy_the_models(universe
     np.testing.assert_allclose(found.equity, traded.backtests["plain"].equity, rtol=1e-12)
     equities = [traded.backtests[c.name].equity for c in LEARNT]
     assert all(np.abs(a / b - 1).max() > 1e-9 for a, b in combinations(equities, 2))
+
+
+def test_each_contender_is_trained_on_tasks_that_are_cut_as_it_says(universe, tmp_path, monkeypatch):
+    cuts = {"short": LongTasks(query=63), "long": LongTasks(query=126), "as all": None}
+    several = [
+        Contender(name, "control", lambda _: FrozenAtFolds(EqualWeight()), tasks=cut) for name, cut in cuts.items()
+    ]
+    walked, seen = trial._walked, {}
+
+    def noted(some, where, running, tasks):
+        seen.update({strategy.name: tasks for strategy in some})
+        return walked(some, where, running, tasks)
+
+    monkeypatch.setattr(trial, "_walked", noted)
+    trade(universe, several, Running(21, tmp_path))
+    assert seen == cuts | {"as all": universe.tasks}
 
 
 def test_one_policy_for_several_universes_sees_what_was_known_of_each(universe, tmp_path):

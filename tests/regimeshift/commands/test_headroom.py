@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import samples
+from browser import needs_browser, visit
 from command import call, refused
 
 
@@ -41,6 +42,13 @@ def test_the_ladder_is_printed_and_on_the_page(desk):
     assert html.escape(finding[1:]) in page
     again = call("headroom", "my.csv", "--draws", "20", "--long-only", "--end", "2004-05", cwd=desk)
     assert again.stdout.partition("Report:")[0] == done.stdout.partition("Report:")[0]
+
+
+@needs_browser
+def test_the_page_fits_a_phone(desk, tmp_path):
+    assert call("headroom", "one.csv", "--draws", "20", "--report", "phone.html", cwd=desk).returncode == 0
+    seen = visit(desk / "phone.html", tmp_path, "return document.querySelectorAll('.js-plotly-plot').length;", 390)
+    assert seen == {"found": 3, "wrong": [], "width": 390, "scrolls": 390}
 
 
 def test_one_symbol_gaps_and_a_base_are_fine(desk):
