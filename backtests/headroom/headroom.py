@@ -182,7 +182,8 @@ def headroom(
         Commission, taxes and spread are charged on changes of the exposure; with financing and borrow fees. Of quoted spreads
         it is the median over bars of the symbols' mean, since the exposure is to all of them and its cost does not change.
     execution : Execution, optional
-        Exposure is in ``[−gross, gross]``, or from 0 if `long_only`. `max_weight` limits it too.
+        Exposure is in ``[−gross, gross]``, or from 0 if `long_only`. `net` limits it too, and so does `max_weight`, times the
+        number of symbols; a `base` obeys that in its own account.
     base : Strategy, optional
         What is held more or less of; by default the equal-weight market.
     risk_aversion : float
@@ -212,7 +213,8 @@ def headroom(
     charged, execution = Costs.parse(costs), execution or Execution()
     name, index, returns = _held_returns(bars, base, charged, execution)
     per_year = bars_per_year(index) if len(index) >= FEWEST else DAILY_YEAR  # too few are refused below
-    problem = _problem(_usual_quotes(charged, bars), execution, per_year, risk_aversion)
+    parts = len(bars.symbols) if base is None else np.inf
+    problem = _problem(_usual_quotes(charged, bars), execution, parts, per_year, risk_aversion)
     with _naming(name):
         calibration = calibrate(returns, per_year, draws + CANDIDATES, seed)
     # the learner's candidates are no markets that it is judged in
@@ -266,14 +268,14 @@ def _usual_quotes(costs: Costs, bars: Bars) -> Costs:
     return replace(costs, spread=float(costs.charged_spread(usual)), quoted=0.0)
 
 
-def _problem(costs: Costs, execution: Execution, per_year: float, risk_aversion: float) -> Exposure:
-    """The exposure that an account may have, and what it costs per bar."""
+def _problem(costs: Costs, execution: Execution, parts: float, per_year: float, risk_aversion: float) -> Exposure:
+    """The exposure that an account may have to something of which each symbol is one of `parts`, and what it costs per bar."""
     if costs.fixed or costs.impact or costs.quadratic or costs.cash_rate:
         raise InputError(
             "headroom charges costs that are proportional to the trade, and fees on borrowing and shorts; set fixed, impact, "
             "quadratic and cash_rate to 0"
         )
-    limit = min(execution.gross, execution.max_weight, execution.net)
+    limit = min(execution.gross, execution.net, execution.max_weight * parts)
     if not np.isfinite(limit):
         raise InputError("headroom needs a limit on the exposure: set gross, net or max_weight of the execution")
     low = 0.0 if execution.long_only else -limit

@@ -132,6 +132,17 @@ def test_of_quoted_spreads_the_median_is_charged(bars):
         headroom(bars, costs="2bp+quoted", progress=False)
 
 
+def test_a_largest_weight_is_that_of_one_symbol_and_the_market_has_several():
+    short = bars_of(np.random.default_rng(3).normal(3e-4, 0.01, 400), 4)
+
+    def most(**settings):
+        return headroom(short, execution=Execution(**settings), draws=20, progress=False).problem.high
+
+    assert most(max_weight=0.1) == pytest.approx(0.4)
+    assert most(max_weight=0.5) == 1.0
+    assert most(net=0.3) == 0.3
+
+
 def test_what_cannot_be_answered_is_said_in_a_line(bars):
     flat = bars_of(np.zeros(600))
     with pytest.raises(InputError, match="mine: prices stand still"):
