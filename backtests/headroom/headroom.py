@@ -265,7 +265,7 @@ def _usual_quotes(costs: Costs, bars: Bars) -> Costs:
         return costs
     quotes = np.where(np.isfinite(bars.close), last_quotes(bars), np.nan)
     usual = pd.DataFrame(quotes).mean(axis=1).median()
-    return replace(costs, spread=float(costs.charged_spread(usual)), quoted=0.0)
+    return replace(costs, spread=float(costs.charged_spread(np.array(usual))), quoted=0.0)
 
 
 def _problem(costs: Costs, execution: Execution, parts: float, per_year: float, risk_aversion: float) -> Exposure:
