@@ -82,8 +82,20 @@ def test_a_frozen_strategy_holds_what_it_estimated_and_says_what_it_lacks():
         frozen.plan(bars.select(bars.symbols[:2]))
     with pytest.raises(InputError, match="no 6 sessions"):
         never.frozen_at(bars[:5])
+    with pytest.raises(InputError, match="or in another order"):
+        frozen.plan(bars.select(bars.symbols[::-1]))
     adapts = strategy()
     assert adapts.frozen_at(bars) is adapts
+
+
+def test_estimates_that_are_frozen_later_than_the_bars_are_not_looked_ahead_to():
+    bars = samples.regime_bars(200, 3, seed=2)
+    never = strategy(adapts=False)
+    never.seen_until = bars.index[150]
+    whole = never.plan(bars[100:])
+    same(never.plan(bars[100:120]), whole[:20])
+    same(whole, never.frozen_at(bars[:101]).plan(bars[100:]))
+    same(never.plan(bars[160:]), never.frozen_at(bars[:151]).plan(bars[160:]))
 
 
 @pytest.mark.parametrize("adapts", [True, False])
@@ -101,10 +113,14 @@ def test_save_and_load(tmp_path, adapts):
     np.testing.assert_allclose(blend.plan(bars).aim, (ours.plan(bars).aim + other.plan(bars).aim) / 2)
 
 
-def test_a_folder_without_one_is_refused(tmp_path):
+def test_an_interrupted_save_is_finished_and_a_folder_without_one_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"not a saved strategy \(there is no strategy.json or portfolio.json\)"):
         load_learned(tmp_path)
-    strategy().save(tmp_path)
+    saved = list(strategy().save(tmp_path).iterdir())
+    (tmp_path / ".saved").mkdir()
+    for path in saved:  # as a save leaves them that is killed before its last step
+        path.rename(tmp_path / ".saved" / path.name)
+    assert load_learned(tmp_path).fingerprint == strategy().fingerprint
     (tmp_path / "weights.safetensors").unlink()
     with pytest.raises(InputError, match="not a saved strategy"):
         load_learned(tmp_path)
