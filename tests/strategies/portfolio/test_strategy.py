@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import samples
 import torch
@@ -47,6 +48,18 @@ def test_streaming_equals_batch_bit_for_bit_wherever_the_bars_begin(seed, first,
     same(ours.plan(bars[first:]), whole[first:])
     for t in range(first, first + 8):  # one bar at a time, with the history that it says it needs
         same(ours.plan(bars.rows(t, t + 1).without_past(keep=ours.warmup + 1)), whole[t : t + 1])
+
+
+def test_of_hourly_bars_its_window_has_as_many_weeks_as_it_reads():
+    rng = np.random.default_rng(0)
+    close = np.exp(0.003 * rng.standard_normal((50 * 168, 2)).cumsum(axis=0))
+    bars = Bars.make(pd.date_range("2020-01-01", periods=len(close), freq="h"), ("a", "b"), close)
+    ours = strategy()
+    assert not np.array_equal(ours.plan(bars[-1:].without_past(keep=ours.warmup + 1)).aim, ours.plan(bars[-1:]).aim)
+    for shown in (bars[-1:], bars[-100:-99]):
+        window = ours.window(shown)
+        assert window.past < shown.past
+        same(ours.plan(window), ours.plan(shown))
 
 
 def test_between_decisions_it_holds_and_leaves_out_what_is_delisted():
