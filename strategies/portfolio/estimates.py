@@ -105,8 +105,9 @@ class Pool:
     def reach(self, bars: Bars) -> int:
         """Bars before the first visible one that are read: `lookback`, or more where a day has several bars."""
         starts = np.flatnonzero(period_starts(bars, self.every))
-        oldest = starts[max(int(starts.searchsorted(bars.past, side="right")) - _MEMORY - 2, 0)] if len(starts) else 0
-        return max(self.lookback, bars.past - int(oldest) + self.window + DAYS["month"])
+        first = int(starts.searchsorted(bars.past, side="right")) - self.memory - 2
+        oldest = int(starts[max(first, 0)]) if len(starts) else 0
+        return max(self.lookback, bars.past - oldest + self.window + self.carried)
 
 
 @dataclass(frozen=True, eq=False)
