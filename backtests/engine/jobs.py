@@ -207,6 +207,11 @@ def _task_sets(tasks: Tasks, bars: Bars, split: Split) -> tuple[TaskSet, TaskSet
             short = error
     if not pairs:
         raise InputError(f"no stretch between the test folds is long enough to train on: {short}")
+    if not all(isinstance(each, TaskSet) for pair in pairs for each in pair):
+        raise InputError(
+            "tasks across universes are of all bars up to a time, and would be cut from the test folds too; train across "
+            "universes in a walk-forward, without a scheme"
+        )
     # one source of bars, as a set of tasks has, without those between the stretches: what reads far back would see the tests
     trained = np.zeros(len(bars) + bars.past, dtype=bool)
     for first, last in split.train:

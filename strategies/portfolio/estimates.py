@@ -102,6 +102,13 @@ class Pool:
         """
         return self.window + (self.memory + 2) * DAYS[self.every] + self.carried
 
+    def reach(self, bars: Bars) -> int:
+        """Bars before the first visible one that are read: `lookback`, or more where a day has several bars."""
+        starts = np.flatnonzero(period_starts(bars, self.every))
+        first = int(starts.searchsorted(bars.past, side="right")) - self.memory - 2
+        oldest = int(starts[max(first, 0)]) if len(starts) else 0
+        return max(self.lookback, bars.past - oldest + self.window + self.carried)
+
 
 @dataclass(frozen=True, eq=False)
 class Estimates:

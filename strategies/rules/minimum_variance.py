@@ -108,9 +108,8 @@ class MinimumVariance(Refitted):
         chosen = np.flatnonzero(moving(returns[-self.window :].std(axis=0)))
         if len(chosen):
             covariance = self.covariance.of(returns[:, chosen])
-            seen = moving(
-                np.sqrt(np.diag(covariance))
-            )  # not what has stood still for as long as a short memory reaches
+            # not what has stood still for as long as a short memory reaches
+            seen = moving(np.sqrt(np.diag(covariance)))
             if seen.any():
                 weights[chosen[seen]] = least_variance(covariance[np.ix_(seen, seen)])
                 return weights

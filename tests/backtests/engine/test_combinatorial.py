@@ -11,6 +11,7 @@ from backtests.engine.combinatorial import CombinatorialPurged, median_path
 from backtests.engine.jobs import _task_sets
 from backtests.engine.task_cuts import WindowTasks
 from markets import InputError
+from metalearner import KnownAcross
 from strategies import EqualWeight
 
 TASKS = WindowTasks(20, 10, 20, validation=0.3, purge=2)
@@ -55,6 +56,12 @@ def test_training_keeps_away_from_the_tests(span):
         trained = {row for first, last in split.train for row in range(first, last)}
         near = {row for start, stop in split.tests for row in range(start - 3, stop + 10)}
         assert trained | near >= set(range(100, 1300))
+
+
+def test_tasks_across_universes_which_would_hold_the_tests_are_refused(span):
+    split = CombinatorialPurged(5, 2).splits(span)[0][0]
+    with pytest.raises(InputError, match="would be cut from the test folds too"):
+        _task_sets(KnownAcross(TASKS, ((span, None, None),)), span, split)
 
 
 def test_tasks_and_what_they_read_lie_within_one_stretch_of_training(span):

@@ -19,9 +19,9 @@ LEARNER = AdaptiveRisk(policy=PortfolioSettings(pool=SMALL), training=TRAINING)
 
 @pytest.fixture(scope="module")
 def cut():
-    """Bars whose volatility jumps every 110 bars, and (training, validation) tasks of the first 900."""
+    """Bars whose volatility jumps every 110 bars, and (training, validation) tasks of the first 905, which end at 900."""
     bars = samples.regime_bars(1200, 4, seed=1)
-    tasks = TaskSet.from_windows(bars[:900], support=20, query=60, step=40, warmup=100)
+    tasks = TaskSet.from_windows(bars[:905], support=20, query=60, step=40, warmup=100)
     return bars, tasks.split(bars.index[600], embargo=0)
 
 
@@ -30,17 +30,19 @@ def risk(cut):
     return LEARNER.fit(*cut[1], progress=False)
 
 
-def test_the_control_was_trained_with_frozen_estimates_and_holds_the_last_ones(risk, cut):
+def test_the_control_was_trained_with_frozen_estimates_and_holds_the_last_ones_known(risk, cut):
     bars, (_, validation) = cut
     control = risk.unadapted()
     assert not control.policy.settings.adapts
-    assert control.seen_until == risk.seen_until == validation[-1].times[2]
+    assert (
+        risk.seen_until == validation[-1].times[2] < validation.bars.index[-1] == control.seen_until == bars.index[904]
+    )
     fresh = PortfolioPolicy(control.policy.settings)
     named = dict(control.policy.named_parameters())
     assert any(not torch.equal(p, named[name]) for name, p in fresh.named_parameters())
-    aim = control.plan(bars[900:]).aim
+    aim = control.plan(bars[905:]).aim
     np.testing.assert_array_equal(aim, np.broadcast_to(aim[0], aim.shape))
-    expected = PortfolioStrategy(control.policy).frozen_at(bars[: risk.seen_until]).plan(bars[900:]).aim
+    expected = PortfolioStrategy(control.policy).frozen_at(bars[:905]).plan(bars[905:]).aim
     np.testing.assert_array_equal(aim, expected)
 
 
@@ -89,10 +91,19 @@ def test_save_and_load(risk, cut, tmp_path):
 
 
 def test_a_seed_gives_the_same_bits_and_a_killed_run_resumes_to_them(risk, cut, tmp_path):
-    place = tmp_path / "checkpoint.safetensors"
-    LEARNER.fit(*cut[1], checkpoint=place, progress=False)
-    resumed = LEARNER.fit(*cut[1], checkpoint=place, resume=True, progress=False)
+    place, logged = tmp_path / "checkpoint.safetensors", 0
+
+    def kill(metrics, step):
+        nonlocal logged
+        logged += 1
+        if logged in (1, 3):  # halfway through the policy; in the run that resumes it, halfway through the control
+            raise KeyboardInterrupt
+
+    for k in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            LEARNER.fit(*cut[1], checkpoint=place, resume=k > 0, progress=False, log=kill)
     assert (tmp_path / "checkpoint-control.safetensors").exists()
+    resumed = LEARNER.fit(*cut[1], checkpoint=place, resume=True, progress=False)
     assert (resumed.fingerprint, resumed.control.fingerprint) == (risk.fingerprint, risk.control.fingerprint)
 
 
@@ -118,7 +129,7 @@ def test_an_ensemble_of_it_has_the_controls_of_its_members(cut):
 
 
 def test_across_universes_the_control_is_frozen_on_the_one_that_is_traded(cut):
-    """Its estimates are those of the bars that it is shown, at the last bar that training saw."""
+    """Its estimates are those of the bars that it is shown, at the last bar known at training."""
     bars, (training, validation) = cut
     other = samples.regime_bars(1000, 3, seed=9)
     others = TaskSet.from_windows(other[:900], support=20, query=60, step=40, warmup=100).split(
@@ -128,13 +139,21 @@ def test_across_universes_the_control_is_frozen_on_the_one_that_is_traded(cut):
         Across((Universe(one), Universe(two, "2bp"))) for one, two in zip((training, validation), others, strict=True)
     ]
     meta = replace(LEARNER, training=replace(TRAINING, steps=2)).fit(*both, progress=False)
+    assert meta.control.seen_until == max(validation.bars.index[-1], others[1].bars.index[-1]) > meta.seen_until
     for traded in (bars, other):
-        aim = meta.unadapted().plan(traded[900:]).aim
-        expected = meta.control.frozen_at(traded[: meta.seen_until]).plan(traded[900:]).aim
+        aim = meta.unadapted().plan(traded[905:]).aim
+        expected = meta.control.frozen_at(traded[:905]).plan(traded[905:]).aim
         np.testing.assert_array_equal(aim, expected)
-        assert meta.adapt(traded[:900]).plan(traded[900:]).aim.shape == traded[900:].shape
+        assert meta.adapt(traded[:905]).plan(traded[905:]).aim.shape == traded[905:].shape
     with pytest.raises(InputError, match="it has no estimates"):
-        meta.unadapted().plan(bars[900:].without_past())
+        meta.unadapted().plan(bars[905:].without_past())
+
+
+def test_a_model_of_another_kind_in_the_folder_is_replaced(risk, cut, tmp_path):
+    windows = TaskSet.from_windows(cut[0][:900], support=20, query=60)
+    tilt = RL2(context=20, training=replace(TRAINING, steps=1)).fit(windows, windows, progress=False)
+    for meta in (tilt, risk, tilt):
+        assert load_meta(meta.save(tmp_path / "m")).fingerprint == meta.fingerprint
 
 
 def test_universes_of_few_symbols_can_be_trained_on(cut):
@@ -166,5 +185,7 @@ def test_other_policies_are_refused():
         AdaptiveRisk(policy=PolicySettings())
     with pytest.raises(InputError, match="that adapt"):
         AdaptiveRisk(policy=PortfolioSettings(adapts=False))
+    with pytest.raises(InputError, match="would learn to hold nothing"):
+        AdaptiveRisk(policy=PortfolioSettings(exposure="target"))
     with pytest.raises(InputError, match="a policy that trades needs PolicySettings or PortfolioSettings, not int"):
         RL2().objective.policy(3, None)

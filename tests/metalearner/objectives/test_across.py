@@ -7,7 +7,7 @@ import samples
 import torch
 
 from markets import Bars, Execution, InputError, TaskSet
-from metalearner import MAML, RL2, Across, Inner, KnownAcross, Pathwise, Training, Universe, load_meta
+from metalearner import MAML, RL2, Across, Inner, KnownAcross, Latent, Pathwise, Training, Universe, load_meta
 from strategies import Policy, PolicySettings
 from strategies.networks import named_params, stack
 
@@ -133,3 +133,22 @@ def test_settings_are_checked(tasks, other):
     zoned = TaskSet.from_windows(Bars.make(aware, other.bars.symbols, other.bars.close), support=40, query=30)
     with pytest.raises(InputError, match="time zone"):
         Across((Universe(tasks[0]), Universe(zoned)))
+    with pytest.raises(InputError, match="time zone"):
+        KnownAcross(lambda known: tasks, ((tasks[0].bars, None, None), (zoned.bars, None, None)))
+
+
+def test_training_and_validation_are_across_the_same_universes(tasks, both):
+    training = replace(TRAINING, keep="last", evidence=None, on_validation=True)
+    for pair in ((both, tasks[1]), (tasks[0], both), (both, Across((Universe(tasks[1]),)))):
+        with pytest.raises(InputError, match=r"across \d universes and validation across \d; give both"):
+            RL2(context=20, training=training).fit(*pair, progress=False)
+    with pytest.raises(InputError, match="a belief is inferred from the symbols of one universe"):
+        Latent(context=20, training=TRAINING).fit(both, both, progress=False)
+
+
+def test_a_checkpoint_of_other_costs_in_a_universe_is_refused(tasks, other, tmp_path):
+    learner, place = RL2(context=20, training=replace(TRAINING, evidence=None)), tmp_path / "c.safetensors"
+    learner.fit(*[Across((Universe(each), Universe(other, "1bp"))) for each in tasks], checkpoint=place, progress=False)
+    dear = [Across((Universe(each), Universe(other, "50bp"))) for each in tasks]
+    with pytest.raises(InputError, match="checkpoint"):
+        learner.fit(*dear, checkpoint=place, resume=True, progress=False)

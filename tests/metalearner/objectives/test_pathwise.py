@@ -21,7 +21,7 @@ from strategies.optimal import GarleanuPedersenOptimum
 def test_curriculum():
     curriculum = CostCurriculum(free=0.4, ramp=0.4)
     assert [curriculum(p) for p in (0, 0.4, 0.6, 0.8, 1)] == pytest.approx([0, 0, 0.5, 1, 1])
-    assert CostCurriculum(free=0, ramp=0)(0.01) == 1
+    assert CostCurriculum(free=0, ramp=0)(0.0) == 1  # charged from the first step on
 
 
 def windows(tasks, objective=None, **options):

@@ -46,6 +46,13 @@ def test_decisions_are_on_the_first_bar_of_each_week_once_there_are_enough():
     assert len(estimate(bars[:5], SMALL)) == 0
 
 
+def test_weeks_begin_in_the_time_zone_of_the_bars():
+    bars = samples.regime_bars(60, 2, seed=0)
+    late = Bars.make(bars.index.tz_localize("UTC") + pd.Timedelta(hours=22), bars.symbols, bars.close)
+    for shown, day in ((late, 0), (late.in_zone("Asia/Tokyo"), 1)):  # where Monday's bar is of Tuesday morning
+        assert (shown.index[estimate(shown, SMALL).rows[1:]].day_of_week == day).all()
+
+
 @given(seed=st.integers(0, 2**32 - 1), row=st.integers(270, 399))
 @settings(max_examples=15)
 def test_a_row_is_the_same_wherever_the_bars_begin_and_end(seed, row):

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import samples
 import torch
@@ -49,6 +50,18 @@ def test_streaming_equals_batch_bit_for_bit_wherever_the_bars_begin(seed, first,
         same(ours.plan(bars.rows(t, t + 1).without_past(keep=ours.warmup + 1)), whole[t : t + 1])
 
 
+def test_of_hourly_bars_its_window_has_as_many_weeks_as_it_reads():
+    rng = np.random.default_rng(0)
+    close = np.exp(0.003 * rng.standard_normal((50 * 168, 2)).cumsum(axis=0))
+    bars = Bars.make(pd.date_range("2020-01-01", periods=len(close), freq="h"), ("a", "b"), close)
+    ours = strategy()
+    assert not np.array_equal(ours.plan(bars[-1:].without_past(keep=ours.warmup + 1)).aim, ours.plan(bars[-1:]).aim)
+    for shown in (bars[-1:], bars[-100:-99]):
+        window = ours.window(shown)
+        assert window.past < shown.past
+        same(ours.plan(window), ours.plan(shown))
+
+
 def test_between_decisions_it_holds_and_leaves_out_what_is_delisted():
     bars = samples.regime_bars(100, 3, seed=0)
     close = bars.close.copy()
@@ -82,8 +95,20 @@ def test_a_frozen_strategy_holds_what_it_estimated_and_says_what_it_lacks():
         frozen.plan(bars.select(bars.symbols[:2]))
     with pytest.raises(InputError, match="no 6 sessions"):
         never.frozen_at(bars[:5])
+    with pytest.raises(InputError, match="or in another order"):
+        frozen.plan(bars.select(bars.symbols[::-1]))
     adapts = strategy()
     assert adapts.frozen_at(bars) is adapts
+
+
+def test_estimates_that_are_frozen_later_than_the_bars_are_not_looked_ahead_to():
+    bars = samples.regime_bars(200, 3, seed=2)
+    never = strategy(adapts=False)
+    never.seen_until = bars.index[150]
+    whole = never.plan(bars[100:])
+    same(never.plan(bars[100:120]), whole[:20])
+    same(whole, never.frozen_at(bars[:101]).plan(bars[100:]))
+    same(never.plan(bars[160:]), never.frozen_at(bars[:151]).plan(bars[160:]))
 
 
 @pytest.mark.parametrize("adapts", [True, False])
@@ -101,10 +126,14 @@ def test_save_and_load(tmp_path, adapts):
     np.testing.assert_allclose(blend.plan(bars).aim, (ours.plan(bars).aim + other.plan(bars).aim) / 2)
 
 
-def test_a_folder_without_one_is_refused(tmp_path):
+def test_an_interrupted_save_is_finished_and_a_folder_without_one_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"not a saved strategy \(there is no strategy.json or portfolio.json\)"):
         load_learned(tmp_path)
-    strategy().save(tmp_path)
+    saved = list(strategy().save(tmp_path).iterdir())
+    (tmp_path / ".saved").mkdir()
+    for path in saved:  # as a save leaves them that is killed before its last step
+        path.rename(tmp_path / ".saved" / path.name)
+    assert load_learned(tmp_path).fingerprint == strategy().fingerprint
     (tmp_path / "weights.safetensors").unlink()
     with pytest.raises(InputError, match="not a saved strategy"):
         load_learned(tmp_path)
