@@ -65,9 +65,9 @@ def evidence(
     """How much better than the mean of the pool each half-life has foretold the returns that followed, as known at each decision.
 
     The log likelihood of the returns of each period under the estimates at its start, per symbol, over the last `memory`
-    periods; what is `memory` / 2 periods old counts half. Of volatility it is Student's t with 4 degrees of freedom, which no single
-    return can rule; of correlation a normal one of the returns in units of the pool's volatility. Weights ``exp(η · score)``
-    with η = 1 are Bayes' rule for one symbol that forgets (Herbster and Warmuth, "Tracking the best expert", Machine Learning
+    periods; what is `memory` / 2 periods old counts half. Of volatility it is Student's t with 4 degrees of freedom, which no
+    single return can rule; of correlation a normal one of the returns in units of the pool's volatility. Weights
+    ``exp(η · score)`` with η = 1 are Bayes' rule for one symbol that forgets (Herbster and Warmuth, "Tracking the best expert", Machine Learning
     1998, forget likewise).
 
     Parameters

@@ -18,7 +18,7 @@ KINDS = ("minimum_variance", "risk_parity", "mean_variance")
 def strategy(seed: int = 0, **options) -> PortfolioStrategy:
     """With random parameters."""
     generator = torch.Generator().manual_seed(seed)
-    policy = PortfolioPolicy(PortfolioSettings(pool=SMALL, **options))
+    policy = PortfolioPolicy(PortfolioSettings(**{"pool": SMALL} | options))
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter += 0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
@@ -46,6 +46,17 @@ def test_streaming_equals_batch_bit_for_bit_wherever_the_bars_begin(seed, first,
     whole = ours.plan(bars)
     same(ours.plan(bars[first:]), whole[first:])
     for t in range(first, first + 8):  # one bar at a time, with the history that it says it needs
+        same(ours.plan(bars.rows(t, t + 1).without_past(keep=ours.warmup + 1)), whole[t : t + 1])
+
+
+@given(seed=st.integers(0, 2**32 - 1), first=st.integers(120, 150))
+@settings(max_examples=10)
+def test_so_it_does_where_each_bar_is_decided_on(seed, first):
+    bars = samples.gappy_bars(np.random.default_rng(seed), 160, 3, delist=True)
+    ours = strategy(pool=Pool(volatilities=(3, 8), correlations=(5, 15), window=60, every="bar", shortest=6))
+    whole = ours.plan(bars)
+    assert ours.warmup == 60 + 12 + 15 + 1
+    for t in range(first, first + 8):
         same(ours.plan(bars.rows(t, t + 1).without_past(keep=ours.warmup + 1)), whole[t : t + 1])
 
 
