@@ -109,7 +109,7 @@ class Windows:
         window = min(wanted, before - (usual.lookback - usual.window) - 7)
         every: Literal["week", "bar"] = "week"
         if not self.daily or window < self.lookback:
-            every, window = "bar", min(wanted, (before - 8) * 24 // 29)  # a sixth of it and a 24th are read before it
+            every, window = "bar", min(wanted, max((before - 36) * 6 // 7, (before - 8) * 12 // 17))
         shortest = max(min(usual.shortest, self.lookback // 2), 2)
         return Pool(scaled(usual.volatilities), scaled(usual.correlations), max(window, shortest), every, shortest)
 

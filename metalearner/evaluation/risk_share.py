@@ -81,7 +81,7 @@ def risk_share(
         "filter": optimum.plan(bars),
         "adaptive risk": meta.adapt(known).plan(bars),
         "static pool": meta.shrunk(0.0, "static pool").adapt(known).plan(bars),
-        "trained control": meta.unadapted().plan(bars),
+        "unadapted": meta.unadapted().plan(bars),
         "best constant weights": np.broadcast_to(optimum.weights(np.array(0.5)), bars.shape),
     }
     square = {}

@@ -11,6 +11,7 @@ policy that was trained to adapt and is then kept from it would be a weaker oppo
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,9 @@ class AdaptiveRisk(MetaLearner):
         control = _Control(
             replace(self.policy, adapts=False), self.objective, self.training, self.context, f"{self.name}, unadapted"
         )
-        fitted = control.fit(tasks, validation, checkpoint=beside, **options)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*cannot support a tilt")  # the policy has said so
+            fitted = control.fit(tasks, validation, checkpoint=beside, **options)
         # The last bar known, which the last task may end before: estimates that are older by that much would be unfair to it.
         known = (
             latest(each.tasks.bars.index[-1] for each in validation.universes) if across else validation.bars.index[-1]

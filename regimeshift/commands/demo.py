@@ -95,7 +95,7 @@ class Demo(EvidenceOptions, TradingOptions, DataOptions):
             )  # fmt: skip
             verdict = steps.judge(result)
             steps.show_result(result, verdict)
-            tracking.log_metrics(gains.show_gains(result, risk.name, (control.name, base.name)))
+            tracking.log_metrics(gains.show_gains(result, risk.name, (control.name, base.name), of_variance=not weighs))
             with step("writing and logging the report"):
                 report = result.report(out / "report.html", notes=NOTES, verdict=verdict)
                 tracking.log_result(result, report, verdict)
@@ -127,10 +127,10 @@ class Demo(EvidenceOptions, TradingOptions, DataOptions):
 
 NOTES = (
     "“adaptive risk” decides by estimates of volatilities and correlations that follow the market. What it has learnt, such "
-    "as how fast to forget, is scaled by the factor selected on validation tasks; without enough evidence the factor is 0, and it "
-    "holds its base.",
-    "“unadapted” is the control: a policy of the same family, trained with frozen estimates, which stay those of the last bar before "
-    "the test.",
+    "as how fast to forget, is scaled by the factor selected on validation tasks; without enough evidence the factor is 0, and "
+    "it holds its base.",
+    "“unadapted” is the control: a policy of the same family, trained with frozen estimates, which stay those of the last bar "
+    "before the test.",
     "“static pool” is its base: the same estimates, all half-lives weighed alike.",
 )
 

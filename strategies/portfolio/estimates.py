@@ -92,8 +92,11 @@ class Pool:
 
     @property
     def carried(self) -> int:
-        """Bars for which a close may be carried into the window: a month of daily ones; of others a month of the usual window."""
-        return max(self.window // 24, MISSED + 1) if self.every == "bar" else DAYS["month"]
+        """Bars for which a close may be carried into the window: a month of daily ones. Single bars with a short window are taken
+        to be longer, so that a quarter of it is enough.
+        """
+        most = max(self.window // 4, MISSED + 1) if self.every == "bar" else DAYS["month"]
+        return min(most, DAYS["month"])
 
     @property
     def lookback(self) -> int:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from markets import Bars, Features, InputError
 from regimeshift.spans import spans
 from regimeshift.windows import Windows
+from strategies import Pool
 
 
 def every(freq, length=1000):
@@ -61,6 +64,29 @@ def test_a_lookback_shortens_the_features_alone():
     assert (found.year, found.task, found.features.lookback) == (252, 60, 50)
     assert Windows.of(every("D", 500), lookback=50).task == 37  # a twelfth of what is left
     assert found.needed == 50 + 1 + 5 * 60
+
+
+def test_the_pool_of_long_daily_bars_is_the_default_one():
+    assert Windows.of(every("B", 6000)).pool == Pool()
+    assert Windows.of(every("B", 6000)).query == 126
+    shorter = Windows.of(every("B", 6000), lookback=126).pool
+    assert (shorter.volatilities, shorter.window, shorter.shortest) == ((5, 10, 21, 32, 63, 126), 378, 63)
+    assert Windows.of(every("min", 6000)).pool == replace(Pool(), every="bar")
+    yearly = Windows.of(every("W-FRI", 3000)).pool
+    assert (yearly.volatilities, yearly.window, yearly.every) == ((2, 4, 9, 13, 26, 52), 156, "bar")
+
+
+@pytest.mark.parametrize("freq", ["B", "W-FRI", "ME", "min"])
+@pytest.mark.parametrize("lookback", [None, 4, 30, 400])
+def test_estimates_are_warm_before_the_test_on_the_fewest_bars(freq, lookback):
+    found = Windows.of(every(freq, 1000), lookback)
+    bars = every(freq, found.needed)
+    fewest = Windows.of(bars, lookback)
+    pool = fewest.pool
+    row = int(fewest.lookback + 0.55 * (len(bars) - fewest.lookback))  # as `spans` has it
+    assert pool.lookback + 1 <= row
+    assert 2 <= pool.shortest <= fewest.lookback
+    assert fewest.query >= fewest.shortest
 
 
 def test_features_are_scaled_from_the_default():

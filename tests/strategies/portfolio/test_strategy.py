@@ -19,7 +19,7 @@ KINDS = ("minimum_variance", "risk_parity", "mean_variance")
 def strategy(seed: int = 0, **options) -> PortfolioStrategy:
     """With random parameters."""
     generator = torch.Generator().manual_seed(seed)
-    policy = PortfolioPolicy(PortfolioSettings(pool=SMALL, **options))
+    policy = PortfolioPolicy(PortfolioSettings(**{"pool": SMALL} | options))
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter += 0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
@@ -60,6 +60,17 @@ def test_of_hourly_bars_its_window_has_as_many_weeks_as_it_reads():
         window = ours.window(shown)
         assert window.past < shown.past
         same(ours.plan(window), ours.plan(shown))
+
+
+@given(seed=st.integers(0, 2**32 - 1), first=st.integers(120, 150))
+@settings(max_examples=10)
+def test_so_it_does_where_each_bar_is_decided_on(seed, first):
+    bars = samples.gappy_bars(np.random.default_rng(seed), 160, 3, delist=True)
+    ours = strategy(pool=Pool(volatilities=(3, 8), correlations=(5, 15), window=60, every="bar", shortest=6))
+    whole = ours.plan(bars)
+    assert ours.warmup == 60 + 12 + 15 + 1
+    for t in range(first, first + 8):
+        same(ours.plan(bars.rows(t, t + 1).without_past(keep=ours.warmup + 1)), whole[t : t + 1])
 
 
 def test_between_decisions_it_holds_and_leaves_out_what_is_delisted():
