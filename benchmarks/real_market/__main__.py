@@ -157,7 +157,8 @@ def conclude(
         print("\n".join(text.differences(comparison, contender, verdict.opponents(comparison, contender))))
     alone, judged = verdict.alone(comparison, protocol), verdict.climbed(comparison, protocol.primary, protocol)
     for name, rungs in alone.items():
-        print(f"\n{name}: rungs reached {', '.join(str(r.number) for r in rungs if r.reached) or 'none'} of 5")
+        reached = ", ".join(str(rung.number) for rung in rungs if rung.reached)
+        print(f"\n{name}: {f'reaches rung {reached}' if reached else 'reaches no rung'}")
     first = [comparison.contenders[name] for name in dict.fromkeys(protocol.primary.values()) if name in alone]
     print("\n".join(["", *text.wrapped(f"The ladder. {text.judged(protocol.primary)}")]))
     print("\n".join(text.ladder(judged, comparison.universes)), flush=True)

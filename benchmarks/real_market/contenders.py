@@ -147,7 +147,8 @@ def _mean_variance(setting: Setting) -> PortfolioSettings:
 
 
 def _pooled_mean_variance(setting: Setting) -> Strategy:
-    return PortfolioStrategy(PortfolioPolicy(_mean_variance(setting)))
+    # as much risk as the learner may take, so that drawdowns can be compared
+    return PortfolioStrategy(PortfolioPolicy(replace(_mean_variance(setting), target=1.0)))
 
 
 def _certain(setting: Setting) -> AdaptiveRisk:
