@@ -33,6 +33,8 @@ from strategies.strategy import Strategy
 
 # Rules that remember from the first bar on, so that no row depends on a fixed number of past bars.
 _ENDLESS = ("buy_and_hold", "donchian", "minimum_variance_expanding", "regime_gated", "random_weights")
+# Settings that earlier versions did not have, as they were then: left out of fingerprints, by which registered models are known.
+_LATER = {"tilt": "weight", "band": None}
 _CHUNK = 256  # bars per forward pass, which bounds memory use on long spans
 
 
@@ -341,7 +343,8 @@ class PolicyStrategy(LearnedStrategy, file="strategy.json", settings=PolicySetti
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the settings, the context and the weights."""
-        return saving.fingerprint([asdict(self.policy.settings), self.context], self.policy)
+        settings = {k: v for k, v in asdict(self.policy.settings).items() if _LATER.get(k, ...) != v}
+        return saving.fingerprint([settings, self.context], self.policy)
 
     @property
     def features(self) -> tuple[Part, ...]:

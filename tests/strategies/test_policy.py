@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from markets import Bars, External, Features, InputError
 from markets.features import Calendar, Rank, Return
 from strategies import InverseVolatility, Policy, PolicySettings, PolicyStrategy
 from strategies.policy import base_rule, with_shrink
+from strategies.serialization import fingerprint
 
 FEATURES = Features.standard(horizons=(1, 5), volatility=8, short_volatility=3, averages=(6,))
 
@@ -258,6 +260,15 @@ def test_a_policy_on_a_rule_is_saved_and_loaded(tmp_path, bars):
     del config["policy"]["tilt"]
     file.write_text(json.dumps(config))
     assert PolicyStrategy.load(tmp_path / "s").policy.settings.tilt == "weight"
+
+
+def test_a_policy_of_an_earlier_version_keeps_its_fingerprint():
+    """By which it is known in the registry: with settings that were not there then, a promotion would be refused."""
+    ours = strategy()
+    then = {k: v for k, v in asdict(ours.policy.settings).items() if k not in ("tilt", "band")}
+    assert ours.fingerprint == fingerprint([then, ours.context], ours.policy)
+    assert strategy(band=0.2).fingerprint != strategy(band=0.1).fingerprint != ours.fingerprint
+    assert strategy(tilt="position").fingerprint != ours.fingerprint
 
 
 @pytest.mark.parametrize("base", ["buy_and_hold", "donchian:20", "random_weights", "mine.py:Rule"])
