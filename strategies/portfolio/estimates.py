@@ -130,7 +130,7 @@ class Estimates:
         For each half-life of correlation; that of a symbol which takes no part is 0.
     trend : ndarray of shape (D, H, A)
         ``tanh`` of the return over each of the last `strategies.portfolio.state.TRENDS` sessions in units of its volatility (of
-        half-life 252); 0 where there are fewer. Softer than the sign, it turns over less.
+        half-life 252); 0 where there are fewer, or it was stale in them. Softer than the sign, it turns over less.
     state : ndarray of shape (D, Z)
         The market's state, scale-free; see `strategies.portfolio.state.market_state`.
     variance_score : ndarray of shape (D, K)
@@ -266,13 +266,16 @@ class _Returns:
         return self.returns[first:last], self.there[first:last], self.years[first:last]
 
     def trends(self, end: int, most: int, volatility: np.ndarray) -> np.ndarray:
-        """Return over each of `TRENDS` in units of its volatility, bounded, shape (H, A); 0 where that is more than `most`."""
+        """Return over each of `TRENDS` in units of its volatility, bounded, shape (H, A); 0 where that is more than `most`,
+        or a symbol was stale or not listed.
+        """
         out = np.zeros((len(TRENDS), self.marks.shape[1]))
         for k, length in enumerate(TRENDS):
             if length <= most:
                 moved = self.marks[end - 1] / self.marks[end - 1 - length] - 1
                 time = self.years[end - length : end].sum()
-                out[k] = np.nan_to_num(np.tanh(moved / (volatility * np.sqrt(time))))
+                counts = self.there[end - length : end].all(axis=0)
+                out[k] = np.where(counts, np.tanh(moved / (volatility * np.sqrt(time))), 0.0)
         return out
 
     def market(self, end: int, length: int) -> np.ndarray:

@@ -80,6 +80,18 @@ def test_a_gap_is_no_news_and_its_return_comes_at_its_end():
     np.testing.assert_allclose(found.variance[d, 1, 1], w @ returns[row - 25 : row] ** 2 / (w @ years))
 
 
+def test_what_moved_while_it_was_stale_is_no_trend():
+    bars = samples.regime_bars(200, 2, seed=1)
+    close = bars.close.copy()
+    close[90:140, 1] = np.nan
+    close[140:, 1] *= 5
+    found = estimate(Bars.make(bars.index, bars.symbols, close), Pool((5,), (20,), window=100, shortest=15))
+    d = int(found.before(165))
+    assert found.known[d].all()
+    assert found.trend[d, 0].all()  # over 21 sessions
+    assert found.trend[d, 1, 1] == 0 != found.trend[d, 1, 0]  # over 63
+
+
 def test_a_late_listing_is_correlated_over_the_time_since():
     bars = samples.regime_bars(100, 3, seed=2)
     close = bars.close.copy()
