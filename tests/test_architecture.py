@@ -93,6 +93,8 @@ ABOUT_BID_ASK = (
     "markets/data/universes/",
     "markets/synthetic/augment.py",
     "backtests/contract.py",
+    "backtests/headroom/headroom.py",
+    "tests/backtests/headroom/",
     "backtests/robustness/trading.py",
     "regimeshift/options.py",
     "regimeshift/commands/data.py",
