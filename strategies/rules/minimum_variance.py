@@ -9,8 +9,9 @@ from strategies.rules.covariances import Covariance, SampleCovariance
 from strategies.rules.refitted import Refitted, moving
 from strategies.rules.schedule import Period
 
-# Added to the correlation's diagonal: without it there is no single portfolio of more symbols than returns.
+# Added to the diagonal of a correlation that is singular: without it there is no single portfolio of more symbols than returns.
 _RIDGE = 1e-10
+_SINGULAR = 1e-9  # a pivot of its factorisation that is below this is rounding
 
 
 def least_variance(covariance: np.ndarray) -> np.ndarray:
@@ -40,16 +41,27 @@ def least_variance(covariance: np.ndarray) -> np.ndarray:
     from scipy.optimize import nnls
 
     std = np.sqrt(np.diag(covariance))
-    try:
-        root = np.linalg.cholesky(covariance / np.outer(std, std) + _RIDGE * np.eye(len(std)))
-    except np.linalg.LinAlgError:
-        raise InputError(
-            f"a covariance of {len(std)} symbols has negative eigenvalues, so some portfolio would have a negative variance; "
-            "give its nearest one without"
-        ) from None
+    root = _factor(covariance / np.outer(std, std))
     scaled, _ = nnls(root.T, solve_triangular(root, std.min() / std, lower=True))
     weights = scaled / std
     return weights / weights.sum()
+
+
+def _factor(correlation: np.ndarray) -> np.ndarray:
+    """L of ``L Lᵀ``, of the correlation itself or, where that is singular, with `_RIDGE` on its diagonal."""
+    try:
+        root = np.linalg.cholesky(correlation)
+        if np.diag(root).min() ** 2 > _SINGULAR:
+            return root
+    except np.linalg.LinAlgError:
+        pass
+    try:
+        return np.linalg.cholesky(correlation + _RIDGE * np.eye(len(correlation)))
+    except np.linalg.LinAlgError:
+        raise InputError(
+            f"a covariance of {len(correlation)} symbols has negative eigenvalues, so some portfolio would have a negative "
+            "variance; give its nearest one without"
+        ) from None
 
 
 class MinimumVariance(Refitted):

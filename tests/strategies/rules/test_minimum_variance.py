@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import samples
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -43,6 +43,9 @@ def conditions(covariance: np.ndarray, weights: np.ndarray) -> None:
     np.testing.assert_allclose((marginal - variance)[weights > 0] / scale[weights > 0], 0, atol=1e-8)
 
 
+@example(
+    factors=np.array([[0.0, 1.0, -1.0]]), std=[1.0] * 7
+)  # a ridge that was added to every correlation was seen here
 @given(
     factors=arrays.arrays(np.float64, st.tuples(st.integers(1, 8), st.integers(1, 7)), elements=st.floats(-1, 1)),
     std=st.lists(st.floats(1e-6, 1e3), min_size=7, max_size=7),
