@@ -180,7 +180,8 @@ def conclude(
         ladders = {text.judged(protocol.primary): judged}
         ladders |= {f"{c.name} alone:": alone[c.name] for c in first} if len(first) > 1 else {}
         page.write(out / "real_market.md", head, comparison, first, ladders, files)
-    about = {"protocol": protocol.sha256, "spans": {u: t.universe.span for u, t in comparison.traded.items()}}
+    spans = {u: t.universe.span for u, t in comparison.traded.items()}
+    about = {"protocol": protocol.sha256, "spans": spans, "models": many, "models_by_other_code": other}
     finish("real_market", verdict.rounded(verdict.figures(comparison, protocol, about)), unsaved)
 
 

@@ -146,9 +146,14 @@ def _mean_variance(setting: Setting) -> PortfolioSettings:
     )
 
 
-def _pooled_mean_variance(setting: Setting) -> Strategy:
-    # as much risk as the learner may take, so that drawdowns can be compared
-    return PortfolioStrategy(PortfolioPolicy(replace(_mean_variance(setting), target=1.0)))
+def _pooled_mean_variance(setting: Setting, target: float = 1.0) -> Strategy:
+    # by default as much risk as the learner may take, so that drawdowns can be compared
+    return PortfolioStrategy(PortfolioPolicy(replace(_mean_variance(setting), target=target)))
+
+
+def _calmer_pool(setting: Setting) -> Strategy:
+    """As much risk as the learner begins with: more of it can cost certainty equivalent, which rung 3 must not gain by."""
+    return _pooled_mean_variance(setting, _mean_variance(setting).target)
 
 
 def _certain(setting: Setting) -> AdaptiveRisk:
@@ -237,6 +242,7 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender("min var, regime-adj.", "baseline", _least_variance(RegimeAdjustedCovariance())),
     Contender(_POOL, "pool", _least_variance(PooledCovariance())),
     Contender("mean-var, pool", "pool", _pooled_mean_variance),
+    Contender("mean-var, pool, 10 %", "pool", _calmer_pool),
     Contender("min var, frozen", "control", _frozen),
     _RISK,
     variant(_RISK, "min var, trained frozen", "control", "control"),

@@ -60,6 +60,9 @@ def test_a_test_span_is_recorded_before_its_bars_are_loaded(tmp_path, monkeypatc
     monkeypatch.setattr(looks, "record", recorded)
     monkeypatch.setattr(looks, "recorded", lambda: [])
     monkeypatch.setattr(command, "of_protocol", fails)
+    monkeypatch.setattr(
+        command, "missing", lambda name: "" if name == "stocks" else "fetch it"
+    )  # nothing across universes
     monkeypatch.setattr(sys, "argv", ["real_market", "--universe", "stocks"])
     with pytest.raises(SystemExit, match="stopped here"):
         command.main()

@@ -159,6 +159,18 @@ def test_every_adapted_contender_has_a_control_and_a_base():
     assert {*Protocol.read().primary.values()} <= {c.name for c in tried}
 
 
+def test_the_pool_of_mean_variance_is_to_be_beaten_at_the_most_risk_and_at_the_risk_that_the_learner_begins_with():
+    """Rung 3 is by certainty equivalent too, and a pool with too much risk for its investor would be an easy opponent."""
+    found = descriptions()
+    targets = {
+        n: d["settings"]["policy"]["settings"]["target"] for n, d in found.items() if n.startswith("mean-var, pool")
+    }
+    learner = found["adaptive mean-var"]["settings"]["policy"]
+    assert learner["target"] in targets.values()
+    assert max(targets.values()) >= learner["volatility"]
+    assert all(found[name]["role"] == "pool" for name in targets)
+
+
 def test_descriptions_hold_settings_and_no_functions():
     text = json.dumps(descriptions())
     assert "lambda" not in text

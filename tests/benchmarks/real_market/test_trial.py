@@ -269,6 +269,7 @@ def test_a_file_runs_from_the_command_line(file, tmp_path, monkeypatch, capsys):
     assert found["spans"] == {"mine": "2013-11-04 to 2017-09-01"}
     assert {f"rung_{k}" for k in range(1, 6)} <= found.keys()
     assert found["protocol"] == Protocol.read().sha256
+    assert (found["models"], found["models_by_other_code"]) == (4, 0)
     assert any(found["protocol"] in line for line in lines)
     assert max(map(len, lines)) <= 80
     assert "5 bp per side" in "\n".join(lines)
