@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from command import call
 
+from backtests import registry
 from markets import load
 
 
@@ -36,8 +37,8 @@ def outcome(folder):
 
 @pytest.mark.process
 def test_a_seed_gives_the_same_weights_metrics_and_report(two_symbols, tmp_path):
-    for name in "ab":
-        demo(tmp_path / name, "--data", two_symbols, "--seed", 1, "--evidence", -100)
+    words = ("--data", two_symbols, "--seed", 1, "--evidence", -100)  # whatever it gains, what is learnt is kept
+    output, _ = (demo(tmp_path / name, *words) for name in "ab")
     a, b = (outcome(tmp_path / name) for name in "ab")
     assert a == b
     assert "validation" in a[1]["train risk"]
@@ -53,22 +54,19 @@ def test_a_seed_gives_the_same_weights_metrics_and_report(two_symbols, tmp_path)
         "verdict/more_years",
     }  # which a benchmark does not have
     assert benchmark <= other
+    the_champion_is_adapted_and_signals_as_it_plans(two_symbols, tmp_path / "a", output)
 
 
-@pytest.mark.process
-def test_the_champion_is_adapted_and_signals_as_it_backtests(two_symbols, tmp_path):
-    output = demo(tmp_path, "--data", two_symbols, "--evidence", -100)  # whatever it gains, it is kept
+def the_champion_is_adapted_and_signals_as_it_plans(two_symbols, folder, output):
     for words in ("adaptive risk, unadapted", "static pool", "equal weight", "momentum 252", "buy and hold"):
         assert words in output
     assert "of its tilt on its base" in output
     assert "against adaptive risk, unadapted" in output
     assert "of what the optimum gains over the best constant weights" in output
     following = next(line for line in output.splitlines() if " signal --model two-risk" in line)
-    done = call("signal", *following.split(" signal ")[1].split(), cwd=tmp_path)
+    done = call("signal", *following.split(" signal ")[1].split(), cwd=folder)
     assert done.returncode == 0, done.stderr
-    from backtests import registry
-
-    registered = registry.load("models:/two-risk@champion", root=tmp_path / "mlruns")
+    registered = registry.load("models:/two-risk@champion", root=folder / "mlruns")
     assert registered.strategy.policy.shrink > 0
     aim = registered.plan(load(str(two_symbols))).aim[-1]
     assert f"{aim[0]:.4%}" in done.stdout
