@@ -64,12 +64,12 @@ def worded(gap: Interval, change: Callable[[float], float], digits: int) -> str:
     return f"{value} [{low}, {high}]" if np.isfinite(figures).all() else f"{value}, of too few bars for an interval"
 
 
-def show_share(seed: int) -> RiskShare:
+def show_share(seed: int, steps: int) -> RiskShare:
     """Train the same learner in a synthetic market whose optimum is known, and print what share of it is reached."""
     from metalearner.evaluation.risk_share import risk_share
 
     with step("training and measuring in a synthetic market"):
-        found = risk_share(seed=seed)
+        found = risk_share(seed=seed, steps=steps)
     rows = [(name, f"{variance:.3f}", _WHO[name]) for name, variance in found.variance.items()]
     head = (f"six assets, two hidden regimes, {found.episodes} fresh episodes", "variance", "")
     listing(head, rows, ("",) * len(rows), boxed=False)

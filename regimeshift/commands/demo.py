@@ -101,7 +101,7 @@ class Demo(EvidenceOptions, TradingOptions, DataOptions):
                 tracking.log_result(result, report, verdict)
 
             console.rule("5. The same learner where the optimum is known", align="left")
-            share = gains.show_share(self.seed)
+            share = gains.show_share(self.seed, self.steps)
             tracking.log_metrics({"share_of_optimum": share.share, "share_of_optimum/error": share.error})
 
             console.rule("6. Registry", align="left")
