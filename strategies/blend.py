@@ -62,10 +62,7 @@ class Blend(Strategy):
     def plan(self, bars: Bars) -> Plan:
         plans = [planned(part, bars) for part in self.parts]
         check_average(self.name, self.parts, plans, np.ones((len(bars), len(plans))), "Blend(...)")
-        nothing, at_once = np.zeros(bars.shape), np.ones(bars.shape)
-        band = [nothing if p.band is None else p.band for p in plans]
-        rate = [at_once if p.rate is None else p.rate for p in plans]
-        return Plan(*(np.mean(values, axis=0) for values in ([p.aim for p in plans], band, rate)))
+        return mean_plan(plans)
 
     def adapt(self, bars: Bars) -> Strategy:
         """A blend of the adapted parts; the blend itself if no part adapts."""
@@ -105,3 +102,11 @@ class Blend(Strategy):
         with saving.reading(folder, "blend.json", "blend") as config:
             parts = [load_learned(Path(folder) / str(k)) for k in range(config["parts"])]
             return cls(parts, config["name"])
+
+
+def mean_plan(plans: Sequence[Plan]) -> Plan:
+    """The mean of the aims, no-trade bands and trading rates of plans of one shape (T, A), without their stops."""
+    nothing, at_once = np.zeros_like(plans[0].aim), np.ones_like(plans[0].aim)
+    band = [nothing if p.band is None else p.band for p in plans]
+    rate = [at_once if p.rate is None else p.rate for p in plans]
+    return Plan(*(np.mean(values, axis=0) for values in ([p.aim for p in plans], band, rate)))

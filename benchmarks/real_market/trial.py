@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from backtests import Backtest, walk_forward
 from backtests.engine.accounts import accounts
 from backtests.engine.protocols import learns
@@ -18,7 +16,7 @@ from benchmarks.real_market.contenders import Contender, Setting
 from benchmarks.real_market.models import Kept
 from benchmarks.real_market.universes import Universe
 from benchmarks.real_market.variants import Variant
-from strategies import Plan
+from strategies.blend import mean_plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,13 +130,7 @@ def together(name: str, backtests: Sequence[Backtest], universe: Universe) -> Ba
     """One account of the mean of several plans, as `strategies.Blend` has it; a single backtest as it is, renamed."""
     if len(backtests) == 1:
         return replace(backtests[0], name=name)
-    plans = [b.plan for b in backtests]
-    nothing, at_once = np.zeros_like(plans[0].aim), np.ones_like(plans[0].aim)
-    plan = Plan(
-        np.mean([p.aim for p in plans], axis=0),
-        np.mean([nothing if p.band is None else p.band for p in plans], axis=0),
-        np.mean([at_once if p.rate is None else p.rate for p in plans], axis=0),
-    )
+    plan = mean_plan([b.plan for b in backtests])
     (account,) = accounts(universe.bars, [plan], costs=universe.costs, execution=universe.execution, name=name)
     first = backtests[0]
     return replace(account, known=first.known, folds=first.folds, events=first.events, remark=first.remark)
