@@ -50,7 +50,7 @@ def main() -> None:
         run = [sys.executable, "-m", "regimeshift"]
         subprocess.run([*run, "demo", "--out", name], cwd=folder, check=True)
         screenshot(folder / "report.html", DOCS / "report.png", 1250, 1825)
-        screenshot(folder / "report.html", DOCS / "equity.png", 1250, 1825, top=1225)
+        screenshot(folder / "report.html", DOCS / "equity.png", 1250, 1735, top=1190)
         for bars in ("stocks", "sp500"):
             subprocess.run([*run, "regimes", bars, "--page", f"{bars}.html"], cwd=folder, check=True)
             screenshot(folder / f"{bars}.html", DOCS / f"regimes_{bars}.png", 1180, 1580)
