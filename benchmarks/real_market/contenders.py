@@ -24,11 +24,11 @@ from metalearner import (
     AdaptiveRisk,
     CertaintyEquivalent,
     CostCurriculum,
+    LogVariance,
     MeanVariance,
     Pathwise,
     Training,
 )
-from metalearner import MinimumVariance as LeastVariance
 from metalearner.objectives.utilities import Utility
 from strategies import (
     EqualWeight,
@@ -98,6 +98,8 @@ class Contender:
         Universes that it trades; empty for all.
     tasks : LongTasks or None
         How the known bars are cut for it; None as the protocol says.
+    invested : bool
+        Whether it is always fully invested. Variances are compared between such alone: cash has none.
     of, way : str
         The learner whose models these are, and how they are deployed; see `benchmarks.real_market.variants`. It is trained,
         and trades, as that one is.
@@ -112,6 +114,7 @@ class Contender:
     seeds: int = 1
     on: tuple[str, ...] = ()
     tasks: LongTasks | None = None
+    invested: bool = True
     of: str = ""
     way: Way = "control"
 
@@ -136,7 +139,13 @@ def _rl2(setting: Setting) -> RL2:
 
 
 def _pooled_minimum(setting: Setting) -> AdaptiveRisk:
-    return _adaptive(setting, PortfolioSettings(), LeastVariance())
+    return _adaptive(setting, PortfolioSettings(), LogVariance())
+
+
+def _minimum_across(setting: Setting) -> AdaptiveRisk:
+    learner = _pooled_minimum(setting)
+    several = replace(learner.training, batch=10, weight_decay=0.3)  # about two tasks of each universe a step
+    return replace(learner, training=several)
 
 
 def _mean_variance(setting: Setting) -> PortfolioSettings:
@@ -221,28 +230,37 @@ _LONG = LongTasks()
 _POOL = "min var, pool"
 _RISK = Contender("adaptive min var", "adapted", _pooled_minimum, "min var, trained frozen", _POOL, tasks=_LONG)
 _WIDE = Contender(
-    "min var across", "adapted", _pooled_minimum, "min var across, frozen", _POOL, across=True, tasks=_LONG
+    "min var across", "adapted", _minimum_across, "min var across, frozen", _POOL, across=True, tasks=_LONG
 )
 _CERTAIN = Contender(
-    "adaptive mean-var", "adapted", _certain, "mean-var, trained frozen", "mean-var, pool", seeds=5, tasks=_LONG
+    "adaptive mean-var",
+    "adapted",
+    _certain,
+    "mean-var, trained frozen",
+    "mean-var, pool",
+    seeds=5,
+    tasks=_LONG,
+    invested=False,
 )
-_TREND = Contender("trend, 5 years", "adapted", _trend, "trend, no memory", "trend following", seeds=5, on=("futures",))
-_RL2 = Contender("RL2", "adapted", _rl2, "RL2 without memory", "inverse volatility", on=("stocks",))
+_TREND = Contender(
+    "trend, 5 years", "adapted", _trend, "trend, no memory", "trend following", seeds=5, on=("futures",), invested=False
+)
+_RL2 = Contender("RL2", "adapted", _rl2, "RL2 without memory", "inverse volatility", on=("stocks",), invested=False)
 
 CONTENDERS: tuple[Contender, ...] = (
     Contender("equal weight", "baseline", lambda _: EqualWeight()),
     Contender("inverse volatility", "baseline", lambda _: InverseVolatility()),
-    Contender("volatility target", "baseline", _volatility_target),
-    Contender("momentum 252", "baseline", lambda _: Momentum(252)),
-    Contender("momentum blend", "baseline", lambda _: MomentumBlend()),
-    Contender("trend following", "baseline", lambda _: TrendFollowing(band=0.2), on=("futures", "fx")),
+    Contender("volatility target", "baseline", _volatility_target, invested=False),
+    Contender("momentum 252", "baseline", lambda _: Momentum(252), invested=False),
+    Contender("momentum blend", "baseline", lambda _: MomentumBlend(), invested=False),
+    Contender("trend following", "baseline", lambda _: TrendFollowing(band=0.2), on=("futures", "fx"), invested=False),
     Contender("min var, EWMA", "baseline", _least_variance(ExponentialCovariance(63))),
     Contender("min var, expanding", "baseline", _least_variance(ExpandingCovariance())),
     Contender("min var, Ledoit–Wolf", "baseline", _least_variance(LedoitWolfCovariance())),
     Contender("min var, regime-adj.", "baseline", _least_variance(RegimeAdjustedCovariance())),
     Contender(_POOL, "pool", _least_variance(PooledCovariance())),
-    Contender("mean-var, pool", "pool", _pooled_mean_variance),
-    Contender("mean-var, pool, 10 %", "pool", _calmer_pool),
+    Contender("mean-var, pool", "pool", _pooled_mean_variance, invested=False),
+    Contender("mean-var, pool, 10 %", "pool", _calmer_pool, invested=False),
     Contender("min var, frozen", "control", _frozen),
     _RISK,
     variant(_RISK, "min var, trained frozen", "control", "control"),
@@ -272,6 +290,7 @@ def descriptions(contenders: Sequence[Contender] = CONTENDERS) -> dict[str, Any]
             "across": c.across,
             "seeds": c.seeds,
             "on": list(c.on),
+            "invested": c.invested,
             "tasks": None if c.tasks is None else described(c.tasks),
         }
         what = {"of": c.of, "way": c.way} if c.build is None else {"settings": described(c.build(setting))}

@@ -7,7 +7,8 @@
    equivalent.)
 3. Beyond the textbook: better than *each* classical baseline and than the static pool, by variance or by certainty equivalent,
    with a pooled interval that excludes 0 for every one of them. To be better than each is to be better than the best, without
-   choosing the best by looking.
+   choosing the best by looking. Variances are compared among books that are always fully invested: one that is partly in cash
+   has less of it without being better.
 4. Returns: on the universe that the protocol names, the net Sharpe ratio is above that of each momentum rule it names, and above
    the policy's that was trained without a memory, by intervals above 0, with at least five seeds.
 5. The best mean net Sharpe ratio of an adapted strategy that traded every universe, weighted by years, is above 1.0.
@@ -152,28 +153,28 @@ def risk(
 
 
 def beyond(
-    difference: Differences, variance: str, certainty: str, others: Sequence[str], universes: Sequence[str]
+    difference: Differences,
+    variance: tuple[str, Sequence[str]],
+    certainty: tuple[str, Sequence[str]],
+    universes: Sequence[str],
 ) -> Rung:
     """Rung 3.
 
     Parameters
     ----------
     difference : callable
-    variance, certainty : str
-        Who is judged by its variance, and by its certainty equivalent. The two may be one.
-    others : sequence of str
-        All classical baselines, and the pool.
+    variance, certainty : (str, sequence of str)
+        Who is judged by its variance, and the classical baselines and pools that it is compared with; and by its certainty
+        equivalent. The two may be one. With nobody to compare with, it is not judged so.
     universes : sequence of str
         All of the trial.
     """
-    if not others:
-        return Rung(3, False, {}, "no baseline was run")
     ways: list[tuple[bool, dict[str, bool], str]] = []
-    for name, statistic, sign in ((variance, "log variance", -1), (certainty, "certainty equivalent", 1)):
+    for (name, others), statistic, sign in ((variance, "log variance", -1), (certainty, "certainty equivalent", 1)):
         found = {other: difference(name, other, statistic) for other in others}
         absent = [other for other in others if not _everywhere(found[other], universes)]
-        if absent:
-            ways.append((False, {}, _unmeasured(name, absent[0])))
+        if not others or absent:
+            ways.append((False, {}, _unmeasured(name, absent[0]) if absent else f"{name}: not judged by {statistic}"))
             continue
         per = {u: all(_above(d.by_universe[u], sign) for d in found.values()) for u in universes}
         hardest = min(found, key=lambda other: _nearest(found[other].pooled, sign))

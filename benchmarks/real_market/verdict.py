@@ -30,10 +30,12 @@ def climbed(comparison: Comparison, judged: Mapping[str, str], protocol: Protoco
     drawdowns = {u: (comparison.drawdown(u, name), comparison.drawdown(u, base)) for u in comparison.where(name, base)}
     there = {*comparison.where(variance.name), *comparison.where(name)}
     classical = [
-        c.name
+        c
         for c in comparison.contenders.values()
         if c.role in ("baseline", "pool") and there <= set(comparison.where(c.name))
     ]
+    textbook = [c.name for c in classical]
+    invested = [c.name for c in classical if c.invested] if variance.invested else []
     place = rules["returns_on"]
     if universes and not set(protocol.universes) & set(universes):  # a user's own bars
         place = universes[0]
@@ -42,7 +44,7 @@ def climbed(comparison: Comparison, judged: Mapping[str, str], protocol: Protoco
     return [
         no_harm(ask, name, base, drawdowns, rules["harm"], universes),
         risk(ask, *pairs, rules["family_error"], universes),
-        beyond(ask, variance.name, name, classical, universes),
+        beyond(ask, (variance.name, invested), (name, textbook), universes),
         returns(ask, winner.name, [*rules["momentum"], winner.control], place, seeds, rules["fewest_seeds"]),
         best(sharpes(comparison), rules["best_sharpe"]),
     ]

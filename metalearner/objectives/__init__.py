@@ -3,7 +3,13 @@
 from metalearner.objectives.across import Across, KnownAcross, Universe
 from metalearner.objectives.pathwise import CostCurriculum, Pathwise
 from metalearner.objectives.policy_gradient import PPO, REINFORCE
-from metalearner.objectives.risk import CertaintyEquivalent, ExpectedShortfall, MinimumVariance, TargetVolatility
+from metalearner.objectives.risk import (
+    CertaintyEquivalent,
+    ExpectedShortfall,
+    LogVariance,
+    MinimumVariance,
+    TargetVolatility,
+)
 from metalearner.objectives.utilities import (
     DifferentialSharpe,
     DrawdownPenalised,
@@ -25,6 +31,7 @@ __all__ = [
     "ExpectedShortfall",
     "HeldRisk",
     "KnownAcross",
+    "LogVariance",
     "LogWealth",
     "MeanVariance",
     "MinimumVariance",

@@ -20,6 +20,8 @@ from torch import Tensor
 from markets import InputError
 from metalearner.objectives.utilities import Utility
 
+_LEAST = 1e-12  # added to a variance whose root or logarithm has no slope at 0, where an account in cash is
+
 
 def _moments(growth: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance per bar of each path's simple returns, shape (B,); the variance of a single return is 0."""
@@ -73,6 +75,18 @@ class MinimumVariance(Utility):
 
 
 @dataclass(frozen=True)
+class LogVariance(MinimumVariance):
+    """``−log(A var(R))``: minus the logarithm of the variance per year, of which a difference is a share.
+
+    A tenth less counts the same in a calm task and in a wild one, in stocks and in currencies; by `MinimumVariance` the wildest
+    tasks decide alone. So it suits tasks of several universes, or where shares are what is judged.
+    """
+
+    def __call__(self, growth, counted, unit, weights=None):
+        return -(super().__call__(growth, counted, unit).neg() + _LEAST).log()
+
+
+@dataclass(frozen=True)
 class TargetVolatility(Utility):
     """``−(σ / target − 1)²``, with ``σ = √(A var(R))`` the account's volatility per year over the path.
 
@@ -98,7 +112,7 @@ class TargetVolatility(Utility):
 
     def __call__(self, growth, counted, unit, weights=None):
         variance = _moments(growth, counted)[1] / unit[:, 0]
-        volatility = (variance + 1e-12).sqrt()  # the root alone has no slope at 0, where an account in cash is
+        volatility = (variance + _LEAST).sqrt()
         return -((volatility / self.target - 1) ** 2)
 
 

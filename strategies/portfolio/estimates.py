@@ -34,7 +34,7 @@ from strategies.rules.schedule import DAYS, Period, check_period, period_starts
 
 _YEAR = 365.25 * 86_400e6  # microseconds
 _MEMORY = 26  # periods
-_KEPT = 2  # results of `estimate`, for samplers of the same bars
+_KEPT = 2**30  # bytes of results of `estimate`, for samplers of the same bars
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,11 @@ class Estimates:
         parts = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "symbols"}
         return Estimates(self.symbols, **parts)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the arrays."""
+        return sum(getattr(self, f.name).nbytes for f in fields(self) if f.name != "symbols")
+
     def before(self, row: int | np.ndarray) -> np.ndarray:
         """Index of the last decision at or before each `row`; −1 if there is none."""
         return np.searchsorted(self.rows, row, side="right") - 1
@@ -185,7 +190,7 @@ def estimate(bars: Bars, pool: Pool, since: int = 0) -> Estimates:
     found = _FOUND.get(key)
     if found is None:
         found = _FOUND[key] = _estimate(held, pool, since)
-        while len(_FOUND) > _KEPT:
+        while len(_FOUND) > 1 and sum(each.size for each in _FOUND.values()) > _KEPT:
             _FOUND.popitem(last=False)
     return found
 

@@ -109,9 +109,9 @@ def test_each_half_of_the_risk_is_of_the_contender_that_was_trained_for_it():
 
 
 def test_beyond_the_textbook_is_by_the_variance_of_one_or_by_the_certainty_of_the_other():
-    assert beyond(halves, "calm", "sure", ["x"], "a").reached
-    assert beyond(halves, "calm", "calm", ["x"], "a").reached
-    assert not beyond(halves, "sure", "calm", ["x"], "a").reached
+    assert beyond(halves, ("calm", ["x"]), ("sure", ["x"]), "a").reached
+    assert beyond(halves, ("calm", ["x"]), ("calm", ["x"]), "a").reached
+    assert not beyond(halves, ("sure", ["x"]), ("calm", ["x"]), "a").reached
 
 
 @pytest.mark.parametrize("there", [{"a": Ends(0.1, 0.2)}, {"a": Ends(0.1, 0.2), "b": Ends(float("nan"), 0.2)}, {}])
@@ -124,7 +124,7 @@ def test_what_was_not_measured_on_every_universe_is_not_reached(there):
     for rung in (
         no_harm(ask, "new", "base", dict.fromkeys(there, (0.2, 0.3)), 0.1, "ab"),
         risk(ask, NEW, NEW, 0.05, "ab"),
-        beyond(ask, "new", "new", ["x"], "ab"),
+        beyond(ask, ("new", ["x"]), ("new", ["x"]), "ab"),
     ):
         assert not rung.reached
         assert rung.why.startswith("not measured on every universe")
@@ -154,18 +154,25 @@ BETTER, WORSE, UNSURE = Ends(0.1, 0.3), Ends(-0.3, -0.1), Ends(-0.1, 0.3)
     ],
 )
 def test_beyond_the_textbook(variance, utility, reached):
-    found = beyond(textbook(variance, utility), "new", "new", ["x", "pool"], "a")
+    found = beyond(textbook(variance, utility), ("new", ["x", "pool"]), ("new", ["x", "pool"]), "a")
     assert found.reached is reached
     assert found.by_universe == {"a": reached}
 
 
+def test_a_book_that_may_hold_cash_is_not_judged_by_its_variance():
+    found = beyond(textbook({}, {"x": UNSURE}), ("new", []), ("new", ["x"]), "a")
+    assert not found.reached
+    assert "new: not judged by log variance" in found.why
+    assert beyond(textbook({}, {"x": BETTER}), ("new", []), ("new", ["x"]), "a").reached
+
+
 def test_beyond_nothing_is_not_reached():
-    assert not beyond(textbook({}, {}), "new", "new", [], "a").reached
+    assert not beyond(textbook({}, {}), ("new", []), ("new", []), "a").reached
 
 
 def test_the_hardest_baseline_is_named():
     variance = {"x": Ends(-0.5, -0.4), "y": Ends(-0.3, -0.1)}
-    found = beyond(textbook(variance, {"x": BETTER, "y": BETTER}), "new", "new", ["x", "y"], "a")
+    found = beyond(textbook(variance, {"x": BETTER, "y": BETTER}), ("new", ["x", "y"]), ("new", ["x", "y"]), "a")
     assert "to y, the hardest" in found.why.split(";")[0]
 
 

@@ -14,6 +14,7 @@ from metalearner import (
     CertaintyEquivalent,
     CostCurriculum,
     ExpectedShortfall,
+    LogVariance,
     MeanVariance,
     MinimumVariance,
     Pathwise,
@@ -27,7 +28,7 @@ from strategies.networks import named_params
 
 PER_YEAR = 252.0
 UNIT = torch.full((2, 1), 1 / PER_YEAR, dtype=torch.float64)
-ALL = [CertaintyEquivalent(3.0), MinimumVariance(), TargetVolatility(0.1), ExpectedShortfall(0.2)]
+ALL = [CertaintyEquivalent(3.0), MinimumVariance(), LogVariance(), TargetVolatility(0.1), ExpectedShortfall(0.2)]
 
 
 def paths(seed=0, bars=40, scale=0.01):
@@ -43,7 +44,7 @@ def test_each_by_its_formula():
     growth, counted, returns = paths()
     mean, variance = (np.array([PER_YEAR * f(r) for r in returns]) for f in (np.mean, lambda r: r.var(ddof=1)))
     worst = [np.sort(r)[: 1 + int(0.2 * (len(r) - 1))].mean() for r in returns]
-    expected = (mean - 1.5 * variance, -variance, -((np.sqrt(variance) / 0.1 - 1) ** 2), worst)
+    expected = (mean - 1.5 * variance, -variance, -np.log(variance), -((np.sqrt(variance) / 0.1 - 1) ** 2), worst)
     for utility, values in zip(ALL, expected, strict=True):
         np.testing.assert_allclose(utility(growth, counted, UNIT), values, rtol=1e-9)
     np.testing.assert_allclose(ExpectedShortfall(1.0)(growth, counted, UNIT), mean / PER_YEAR)
@@ -126,6 +127,18 @@ def test_what_is_learnt_holds_less_in_a_wild_regime():
     assert held[MeanVariance] > 0.92  # it was .97
     assert held[CertaintyEquivalent] < 0.85  # .75
     assert held[TargetVolatility] < 0.65  # .52
+
+
+def test_a_share_of_the_variance_counts_the_same_in_a_calm_and_in_a_wild_path():
+    growth, counted, _ = paths(5)
+    for utility, alike in ((LogVariance(), True), (MinimumVariance(), False)):
+        gains = []
+        for wildness in (1.0, 8.0):
+            moves = torch.expm1(growth) * wildness
+            gains.append(utility(torch.log1p(0.9 * moves), counted, UNIT) - utility(torch.log1p(moves), counted, UNIT))
+        assert bool(torch.allclose(*gains, rtol=1e-6)) is alike
+        if alike:
+            np.testing.assert_allclose(gains[0], -2 * np.log(0.9), rtol=1e-6)
 
 
 def test_a_single_bar_has_no_variance():
