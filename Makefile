@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test cluster gpu lint docs docs-build examples instruction-sets peers bench trial clean
+.PHONY: demo test slow cluster gpu lint docs docs-build examples instruction-sets peers bench trial clean
 .DEFAULT_GOAL := demo
 
 # Installed once, and again only when what is to be installed has changed.
@@ -29,6 +29,10 @@ gpu: $(STAMP)
 # The notebooks of examples/, executed anew.
 examples: $(STAMP)
 	$(BIN)/python -m pytest -m slow tests/test_examples.py $(ARGS)
+
+# What takes too long for `make test` and must not break: whole demos.
+slow: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -m slow tests/regimeshift tests/backtests $(ARGS)
 
 # The fast part of the suite as other processors would run it.
 instruction-sets: $(STAMP)

@@ -26,7 +26,7 @@ from markets import InputError
 from markets.data import cache
 from metalearner import KnownAcross
 
-SHOWN = ("equal weight", "volatility target")  # drawn beside the primary contenders, their controls and bases
+SHOWN = "equal weight"  # drawn beside who is judged by certainty equivalent, its control and its base
 
 
 def options() -> argparse.Namespace:
@@ -170,12 +170,12 @@ def conclude(
     unsaved = chosen.quick or chosen.development or bool(chosen.universe)
     out = chosen.out or (None if unsaved else RESULTS)
     if out and first:
-        others = [name for c in first for name in (c.control, c.base)]
-        names = list(dict.fromkeys([*(c.name for c in first), *others, *SHOWN]))
+        drawn = comparison.contenders[protocol.primary["certainty"]]
+        names = [drawn.name, drawn.control, drawn.base, SHOWN]
         note = text.under(head[:2], [t.universe for t in comparison.traded.values()])
         files = [
             pictures.forest(comparison, first, out / "real_market_differences.png", note),
-            pictures.paths(comparison, names, len(first), out / "real_market_paths.png", note),
+            pictures.paths(comparison, names, out / "real_market_paths.png", note),
         ]
         ladders = {text.judged(protocol.primary): judged}
         ladders |= {f"{c.name} alone:": alone[c.name] for c in first} if len(first) > 1 else {}

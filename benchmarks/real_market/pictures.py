@@ -19,6 +19,7 @@ _PANELS = {
     "sharpe": "Sharpe ratio",
 }
 _WINDOW = 63
+_COLOURS = ("#d55e00", "#0072b2", "#333333", "#8fa1ad")  # told apart by the colour-blind too
 
 
 def forest(comparison: Comparison, contenders: Sequence[Contender], file: Path, note: str) -> Path:
@@ -47,31 +48,30 @@ def forest(comparison: Comparison, contenders: Sequence[Contender], file: Path, 
     return _saved(figure, file, note)
 
 
-def paths(comparison: Comparison, names: Sequence[str], thick: int, file: Path, note: str) -> Path:
-    """Growth of 1, and volatility of a quarter, of strategies, a column for each universe; the first `thick` stand out."""
+def paths(comparison: Comparison, names: Sequence[str], file: Path, note: str) -> Path:
+    """Growth of 1, and volatility of a quarter, of strategies, a row for each universe; the first stands out."""
     from matplotlib.ticker import StrMethodFormatter
 
-    columns = len(comparison.universes)
-    width = 4.2 * columns + 1
-    figure, axes = _figure(columns, rows=2, width=width, height=7)
-    for column, universe in enumerate(comparison.universes):
-        growth, risk = axes[0][column], axes[1][column]
+    rows = len(comparison.universes)
+    figure, axes = _figure(2, rows, width=11, height=2.2 * rows + 1)
+    for (growth, risk), universe in zip(axes, comparison.universes, strict=True):
         for k, name in enumerate(names):
             if name not in comparison.traded[universe].backtests:
                 continue
             account = comparison.backtest(universe, name)
-            style: dict[str, Any] = {"lw": 1.5 if k < thick else 0.8, "label": name, "color": f"C{k}"}
+            style: dict[str, Any] = {
+                "lw": 1.6 if k == 0 else 0.9, "label": name, "color": _COLOURS[k % len(_COLOURS)], "zorder": 3 - k / 10,
+            }  # fmt: skip
             growth.semilogy(account.index, account.equity / account.equity[0], **style)
             volatility = pd.Series(returns_of(account.equity)).rolling(_WINDOW).std()
-            risk.plot(account.index[1:], volatility * np.sqrt(bars_per_year(account.index)), **style)
-        growth.set_title(f"{universe}: growth of 1")
-        risk.set_title("volatility of a quarter, per year")
-        for scale in (growth.yaxis.set_major_formatter, growth.yaxis.set_minor_formatter):
-            scale(StrMethodFormatter("{x:.3g}"))
-        for axis in (growth, risk):
-            axis.tick_params(axis="x", rotation=30)
-    lines = {line.get_label(): line for axis in axes[0] for line in axis.get_lines()}
-    figure.legend(lines.values(), lines, loc="outside upper center", ncols=min(len(lines), int(width / 2.5)))
+            risk.plot(account.index[1:], 100 * volatility * np.sqrt(bars_per_year(account.index)), **style)
+        growth.set_title(f"{universe}: growth of 1", loc="left", fontsize=10)
+        risk.set_title("volatility of the last quarter, % per year", loc="left", fontsize=10)
+        growth.yaxis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
+        growth.yaxis.set_minor_formatter(StrMethodFormatter("{x:.3g}"))
+        growth.tick_params(axis="y", which="minor", labelsize=7)
+    lines = {line.get_label(): line for line in axes[0][0].get_lines()}
+    figure.legend(lines.values(), lines, loc="outside upper center", ncols=len(lines))
     return _saved(figure, file, note)
 
 

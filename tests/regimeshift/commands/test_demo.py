@@ -35,18 +35,26 @@ def outcome(folder):
     return weights, metrics, (folder / "report.html").read_bytes()
 
 
+@pytest.fixture(scope="module")
+def shown(two_symbols, tmp_path_factory):
+    """The folder and output of a demo that keeps what is learnt, whatever it gains."""
+    folder = tmp_path_factory.mktemp("demo") / "a"
+    return folder, demo(folder, *same(two_symbols))
+
+
+def same(path):
+    return ("--data", path, "--seed", 1, "--evidence", -100)
+
+
 @pytest.mark.process
-def test_a_seed_gives_the_same_weights_metrics_and_report(two_symbols, tmp_path):
-    words = ("--data", two_symbols, "--seed", 1, "--evidence", -100)  # whatever it gains, what is learnt is kept
-    output, _ = (demo(tmp_path / name, *words) for name in "ab")
-    a, b = (outcome(tmp_path / name) for name in "ab")
-    assert a == b
-    assert "validation" in a[1]["train risk"]
-    whole = next(metrics for name, metrics in a[1].items() if name.startswith("demo"))
+def test_every_figure_is_logged(shown):
+    _, runs, _ = outcome(shown[0])
+    assert "validation" in runs["train risk"]
+    whole = next(metrics for name, metrics in runs.items() if name.startswith("demo"))
     assert 0.4 < whole["share_of_optimum"] < 1
     gains = [f"gain/log_variance/adaptive_risk_unadapted/{end}" for end in ("low", "value", "high")]
     assert whole[gains[0]] < whole[gains[1]] < whole[gains[2]]
-    benchmark, other = (a[1][name].keys() for name in ("equal weight", "adaptive risk, unadapted"))
+    benchmark, other = (runs[name].keys() for name in ("equal weight", "adaptive risk, unadapted"))
     assert {"sharpe", "cagr", "verdict/sharpe"} <= benchmark
     assert other - benchmark <= {
         "verdict/p",
@@ -54,10 +62,18 @@ def test_a_seed_gives_the_same_weights_metrics_and_report(two_symbols, tmp_path)
         "verdict/more_years",
     }  # which a benchmark does not have
     assert benchmark <= other
-    the_champion_is_adapted_and_signals_as_it_plans(two_symbols, tmp_path / "a", output)
 
 
-def the_champion_is_adapted_and_signals_as_it_plans(two_symbols, folder, output):
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_seed_gives_the_same_weights_metrics_and_report(shown, two_symbols, tmp_path):
+    demo(tmp_path / "b", *same(two_symbols))
+    assert outcome(shown[0]) == outcome(tmp_path / "b")
+
+
+@pytest.mark.process
+def test_the_champion_is_adapted_and_signals_as_it_plans(two_symbols, shown):
+    folder, output = shown
     for words in ("adaptive risk, unadapted", "static pool", "equal weight", "momentum 252", "buy and hold"):
         assert words in output
     assert "of its tilt on its base" in output
@@ -72,6 +88,7 @@ def the_champion_is_adapted_and_signals_as_it_plans(two_symbols, folder, output)
     assert f"{aim[0]:.4%}" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_one_symbol_adapts_how_much_it_holds(tmp_path):
     from arch.data import sp500
@@ -84,15 +101,24 @@ def test_one_symbol_adapts_how_much_it_holds(tmp_path):
     assert "variance [95 % interval]" not in output
 
 
-@pytest.mark.process
-def test_a_short_file_is_enough_with_a_short_lookback_and_else_a_line_says_what_is_needed(tmp_path):
+@pytest.fixture
+def short(tmp_path):
     close = 50 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, (360, 3)), axis=0))
     index = pd.bdate_range("2010-01-01", periods=360, name="time")
     pd.DataFrame(close, index=index, columns=list("ABC")).to_csv(tmp_path / "short.csv")
-    done = call("demo", "--data", "short.csv", cwd=tmp_path)
+    return tmp_path
+
+
+def test_of_a_short_file_a_line_says_what_is_needed(short):
+    done = call("demo", "--data", "short.csv", cwd=short)
     assert (done.returncode, done.stdout) == (2, "")
     assert "short has 360 bars, but 553 are needed" in done.stderr
     assert "use --lookback 59 or less" in done.stderr
-    done = call("demo", "--data", "short.csv", "--lookback", 50, "--steps", 3, "--n-regimes", 2, cwd=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_short_file_is_enough_with_a_short_lookback(short):
+    done = call("demo", "--data", "short.csv", "--lookback", 50, "--steps", 3, "--n-regimes", 2, cwd=short)
     assert done.returncode == 0, done.stderr
     assert "it is now the champion" in done.stdout
