@@ -26,7 +26,7 @@ from markets import InputError
 from markets.data import cache
 from metalearner import KnownAcross
 
-SHOWN = "equal weight"  # drawn beside who is judged by certainty equivalent, its control and its base
+SHOWN = "equal weight"  # certainty beside who is judged by certainty equivalent, its control and its base
 
 
 def options() -> argparse.Namespace:
@@ -170,8 +170,8 @@ def conclude(
     unsaved = chosen.quick or chosen.development or bool(chosen.universe)
     out = chosen.out or (None if unsaved else RESULTS)
     if out and first:
-        drawn = comparison.contenders[protocol.primary["certainty"]]
-        names = [drawn.name, drawn.control, drawn.base, SHOWN]
+        certainty = comparison.contenders[protocol.primary["certainty"]]
+        names = [certainty.name, certainty.control, certainty.base, SHOWN]
         note = text.under(head[:2], [t.universe for t in comparison.traded.values()])
         files = [
             pictures.forest(comparison, first, out / "real_market_differences.png", note),
