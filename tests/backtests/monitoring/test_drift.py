@@ -79,7 +79,7 @@ def test_a_feature_of_two_values_has_no_drift_where_it_does_not_change():
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: FeatureDrift.of(TRAINING, ["one"]), "names"),
         (lambda: FeatureDrift.of(np.full((9, 1), np.nan), ["one"]), "no value"),
@@ -89,6 +89,6 @@ def test_a_feature_of_two_values_has_no_drift_where_it_does_not_change():
         (lambda: FeatureDrift.of(TRAINING, ["a", "b"]).update(DAYS[0], np.zeros(3)), "shape"),
     ],
 )
-def test_what_does_not_fit_is_refused(make, said):
-    with pytest.raises(InputError, match=said):
+def test_what_does_not_fit_is_refused(make, message):
+    with pytest.raises(InputError, match=message):
         make()

@@ -133,9 +133,9 @@ def test_a_backtest_promises_the_lower_end_of_its_interval():
 
 
 @pytest.mark.parametrize(
-    ("earned", "said"),
+    ("earned", "message"),
     [(np.zeros(100), "do not vary"), (np.ones(5), "30 or more"), (np.full(100, np.nan), "finite")],
 )
-def test_a_backtest_without_returns_promises_nothing(earned, said):
-    with pytest.raises(InputError, match=said):
+def test_a_backtest_without_returns_promises_nothing(earned, message):
+    with pytest.raises(InputError, match=message):
         EdgeAlarm.promised(earned)

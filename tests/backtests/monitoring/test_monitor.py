@@ -71,8 +71,8 @@ def test_bars_out_of_order_are_refused_and_change_nothing(kind):
     feed(monitor, DAYS[5], ROWS[5])
     before = monitor.to_dict()
     wrongs = {DAYS[4]: "in order", DAYS[6].tz_localize(None): "time zone", pd.NaT: "missing", "noon?": "give a time"}
-    for wrong, said in wrongs.items():
-        with pytest.raises(InputError, match=said):
+    for wrong, message in wrongs.items():
+        with pytest.raises(InputError, match=message):
             feed(monitor, wrong, ROWS[6])
     assert monitor.to_dict() == before
 
@@ -111,7 +111,7 @@ def test_a_state_of_another_kind_or_format_is_refused(kind):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: EdgeAlarm(floor=0.1, volatility=0.0), "volatility"),
         (lambda: EdgeAlarm(floor=20.0, volatility=0.01), "floor"),
@@ -120,6 +120,6 @@ def test_a_state_of_another_kind_or_format_is_refused(kind):
         (lambda: CostAlarm(volatility=0.01, tolerance=-1), "tolerance"),
     ],
 )
-def test_settings_out_of_range_are_refused(make, said):
-    with pytest.raises(InputError, match=said):
+def test_settings_out_of_range_are_refused(make, message):
+    with pytest.raises(InputError, match=message):
         make()

@@ -36,7 +36,7 @@ def test_numbers_come_back_to_the_bit(weights, variance):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"count": 1.5}, "count is damaged"),
         ({"count": True}, "count is damaged"),
@@ -48,8 +48,8 @@ def test_numbers_come_back_to_the_bit(weights, variance):
         ({"more": 3}, "it must have"),
     ],
 )
-def test_damage_is_named(change, said):
+def test_damage_is_named(change, message):
     state = to_state(Outer("x", 3, np.array([1.0]), None, Inner(1.0)))
     assert from_state(Outer, state, "state").when is None
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         from_state(Outer, state | change, "state")
