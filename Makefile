@@ -72,7 +72,7 @@ cluster: $(VENV)/.cluster
 # FinRL's own requirements bring brokers and clusters; the benchmark reads one file of it.
 bench: $(VENV)/.peers
 	-@$(BIN)/pip install --quiet --no-deps finrl==0.3.7
-	for name in ceilings walkforward simulator backtests features splits significance regimes headroom adaptation published planted training_speed; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
+	for name in ceilings walkforward simulator backtests features splits significance regimes headroom alarms adaptation published planted training_speed; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
 
 # The fair trial on real prices. It opens the test spans of the committed protocol, and records that in benchmarks/results/looks.csv.
 trial: $(STAMP)

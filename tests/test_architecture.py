@@ -71,6 +71,7 @@ ROOMS = {
         "sweeps": {"section", "metrics", "results", "report", "engine"},
         "robustness": {"section", "metrics", "results", "report", "engine"},
         "headroom": {"section"},
+        "monitoring": {"significance"},
         "lookup": set(),
         "tracking": {"provenance", "metrics", "results", "report", "significance", "lookup"},
         "contract": set(),

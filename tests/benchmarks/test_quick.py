@@ -13,7 +13,17 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "name",
-    ["adaptation", "ceilings", "headroom", "planted", "published", "real_market", "significance", "walkforward"],
+    [
+        "adaptation",
+        "alarms",
+        "ceilings",
+        "headroom",
+        "planted",
+        "published",
+        "real_market",
+        "significance",
+        "walkforward",
+    ],
 )
 def test_runs(name):
     """`walkforward` imported a name that no longer existed."""
