@@ -17,6 +17,7 @@ from regimeshift.spans import Spans, spans
 if TYPE_CHECKING:
     from backtests import WalkForward
     from backtests.engine.task_cuts import RegimeTasks
+    from backtests.headroom import Headroom, Reached
     from backtests.registry import RegisteredStrategy
     from backtests.significance import Verdict
     from markets import Bars, RegimeDetector, RegimePath, TaskSet
@@ -182,6 +183,43 @@ def build_learner(
     if isinstance(learner, GradientLearner):
         options["inner"] = replace(learner.inner, support=windows.of_daily(learner.inner.support, 24))
     return replace(learner, **options)
+
+
+def require_learner(name: str) -> None:
+    """Check the name of a learner, before anything is computed.
+
+    Raises
+    ------
+    InputError
+        When it is unknown.
+    """
+    from markets import InputError
+    from metalearner import LEARNERS
+
+    if name not in LEARNERS:
+        raise InputError(f"unknown learner; use {', '.join(LEARNERS)}")
+
+
+def reached_by(name: str, found: Headroom, seed: int) -> Reached:
+    """What a learner reaches of the headroom, trained on some of the markets like the user's and judged in others."""
+    from backtests.headroom import Twin, reached
+    from metalearner.evaluation import exposure_learner
+    from metalearner.learners.inner_loop import GradientLearner
+    from regimeshift.windows import Windows
+    from strategies import PortfolioSettings
+
+    twin = Twin.of(found, seed=seed)
+    windows = Windows.of(twin.sample)
+    learner = exposure_learner(
+        name, costs=twin.costs, execution=twin.execution, risk_aversion=twin.problem.risk_aversion, pool=windows.pool,
+        features=windows.features, volatility=windows.volatility, seed=seed,
+    )  # fmt: skip
+    estimates = isinstance(learner.policy, PortfolioSettings)  # which need no support, and longer queries
+    support, query = (windows.shortest, windows.query) if estimates else (windows.task, windows.task)
+    meta = learner.fit(*twin.tasks(support=support, query=query, warmup=windows.lookback + 1))
+    by_gradient = isinstance(learner, GradientLearner)  # adapts each quarter, which takes long: so on fewer bars
+    twin = replace(twin, span=4 * windows.year) if by_gradient else twin
+    return reached(twin, meta, every=windows.quarter if by_gradient else 0)
 
 
 def train(

@@ -70,7 +70,7 @@ ROOMS = {
         "engine": {"section", "results", "report"},
         "sweeps": {"section", "metrics", "results", "report", "engine"},
         "robustness": {"section", "metrics", "results", "report", "engine"},
-        "headroom": {"section"},
+        "headroom": {"section", "engine"},
         "monitoring": {"significance"},
         "lookup": set(),
         "tracking": {"provenance", "metrics", "results", "report", "significance", "lookup"},

@@ -9,17 +9,20 @@ import pandas as pd
 
 from backtests.headroom.folded import Range
 from backtests.headroom.headroom import Headroom
+from backtests.headroom.reached import Reached
 from backtests.headroom.traders import CONSTANT, FILTERS, KNOWN, LEARNS, TRADERS
 from backtests.section import Section
 from markets.common.statistics import years
+from markets.common.words import count
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
-def sections(found: Headroom) -> list[Section]:
-    """Sections on the most that adapting can bring, the years that show it, and the markets behind both."""
-    return [_ladder(found), _years(found), _markets(found)]
+def sections(found: Headroom, reached: Reached | None = None) -> list[Section]:
+    """Sections on the most that adapting can bring, what a learner reaches of it, the years that show it, and the markets."""
+    learner = [] if reached is None else [_reached(reached)]
+    return [_ladder(found), *learner, _years(found), _markets(found)]
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -85,6 +88,49 @@ def _ladder(found: Headroom) -> Section:
         "them. Past returns of symbols that were chosen because they survived are too good, in all rows alike.",
         shown(found.table),
         lambda: _draw_ladder(found),
+    )
+
+
+def _reached(found: Reached) -> Section:
+    share, gain, most = found.share, found.gain, float(found.gains[1].mean())
+    worth = f"{percent(gain.value)} per year ({percent(gain.low)} to {percent(gain.high)})"
+    if not found.telling:
+        finding = (
+            f"markets like yours have next to no headroom ({percent(most)} per year), so that a share of it means nothing; "
+            f"{found.name} differs from the best constant exposure by {worth}"
+        )
+    else:
+        ends = f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
+        verb = "reaches" if share.value > 0 else "does worse than the best constant exposure, and reaches"
+        finding = (
+            f"{found.name} {verb} {ends} of the headroom on markets like yours: {worth} of {percent(most)} per year"
+        )
+    twin, year = found.twin, found.twin.per_year
+    rows = {
+        FILTERS: (most, np.mean([each.turnover for each in found.filter])),
+        found.name: (gain.value, np.mean([each.turnover for each in found.learner])),
+    }
+    for name, worth_of in found.others().items():
+        rows[name] = (worth_of, np.mean([each.accounts[name].turnover for each in twin.judged]))
+    rows[CONSTANT] = (0.0, 0.0)
+    table = pd.DataFrame(
+        {
+            "gain per year": [percent(value) for value, _ in rows.values()],
+            "share": [f"{value / most:.0%}" if found.telling else "" for value, _ in rows.values()],
+            "turnover per year": [f"{year * turnover:.1f}x" for _, turnover in rows.values()],
+        },
+        index=list(rows),
+    )
+    return Section(
+        f"What {found.name} reaches of it",
+        f"{twin.name}: {finding}.",
+        f"A learner that was trained on {count(twin.learnt, 'market')} like yours, and then traded {twin.span:,} bars of each of "
+        f"{len(twin.markets)} others, after {twin.history:,} bars of it to adapt to, through the account of every backtest. The "
+        f"{twin.level:.0%} interval is over markets. The headroom is that of the filter on the same bars.",
+        "What the learner reaches when your bars are all that it can be trained on: markets are simulated, and there are more "
+        "of them than there is history. Nor what it makes of several symbols, of which these markets have one.",
+        table,
+        lambda: _draw_reached(found),
     )
 
 
@@ -185,6 +231,23 @@ def _draw_ladder(found: Headroom) -> go.Figure:
     )  # fmt: skip
     plot.add_vline(x=0, line={"dash": "dash", "width": 1.2, "color": "#5a6a7a"})
     plot.update_yaxes(autorange="reversed", automargin=True, tickfont={"size": 11})
+    return plot
+
+
+def _draw_reached(found: Reached) -> go.Figure:
+    """Each market's gain: of the learner, over that of the filter."""
+    learner, most = 100 * found.gains
+    plot = _plot("headroom, % per year", f"{found.name}, % per year")
+    end = [0.0, max(float(most.max()), 1e-3)]
+    plot.add_scatter(x=end, y=end, mode="lines", line={"dash": "dash", "color": "#5a6a7a"}, name="all of it")
+    if found.telling:
+        fitted = [found.share.value * x for x in end]
+        plot.add_scatter(
+            x=end, y=fitted, mode="lines", line={"color": "#0072b2"}, name=f"{found.share.value:.0%} of it"
+        )
+    plot.add_scatter(x=most, y=learner, mode="markers", marker={"size": 9, "color": "#0072b2"}, name="a market")
+    plot.add_hline(y=0, line={"width": 1, "color": "#9aa8b6"})
+    plot.update_yaxes(automargin=True)
     return plot
 
 

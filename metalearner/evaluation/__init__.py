@@ -1,5 +1,6 @@
 """Evaluation of learners on synthetic families: performance after adaptation as a fraction of the ceiling."""
 
+from metalearner.evaluation.exposure import exposure_learner
 from metalearner.evaluation.risk_share import RiskShare, risk_share
 from metalearner.evaluation.scores import (
     CeilingFraction,
@@ -17,6 +18,7 @@ __all__ = [
     "by_bars",
     "by_steps",
     "ceiling_scores",
+    "exposure_learner",
     "fraction_of_ceiling",
     "risk_share",
     "rung_scores",

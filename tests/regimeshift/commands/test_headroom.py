@@ -58,6 +58,22 @@ def test_one_symbol_gaps_and_a_base_are_fine(desk):
     assert "momentum 50 on my" in done.stdout, done.stderr
 
 
+def test_what_a_learner_reaches_is_said_after_the_ladder(desk, monkeypatch):
+    from metalearner.evaluation import exposure
+
+    monkeypatch.setattr(exposure, "RISK_STEPS", 4)
+    words = ("headroom", "one.csv", "--draws", "20", "--long-only", "--report", "share.html")
+    done = call(*words, "--learner", "risk", cwd=desk)
+    assert done.returncode == 0, done.stderr
+    assert "What adaptive risk reaches of it" in done.stdout
+    assert "adaptive risk" in (desk / "share.html").read_text()
+    # all else is as it was
+    without = call(*words, cwd=desk)
+    parts = done.stdout.split("What adaptive risk reaches of it")
+    assert without.stdout.startswith(parts[0])
+    assert without.stdout.partition("Years that show it")[2] == parts[1].partition("Years that show it")[2]
+
+
 def test_what_cannot_be_asked_is_said_in_a_line(desk):
     def ask(*words):
         return call("headroom", *words, cwd=desk)
@@ -65,6 +81,7 @@ def test_what_cannot_be_asked_is_said_in_a_line(desk):
     refused(ask("flat.csv"), "prices stand still")
     refused(ask("my.csv", "--until", "2001-06"), "cannot tell two regimes apart", "250")
     refused(ask("my.csv", "--base", "luck"), "--base luck", "unknown")
+    refused(ask("my.csv", "--learner", "luck"), "--learner luck: unknown learner; use rl2")
     refused(ask("my.csv", "--report", "h.pdf"), "--report h.pdf", "pages are HTML")
     refused(ask("my.csv", "--draws", "3"), "draws is 3")
     refused(ask("my.csv", "--risk-aversion", "0"), "risk_aversion must be above 0")
