@@ -216,7 +216,8 @@ def reached_by(name: str, found: Headroom, seed: int) -> Reached:
     )  # fmt: skip
     estimates = isinstance(learner.policy, PortfolioSettings)  # which need no support, and longer queries
     support, query = (windows.shortest, windows.query) if estimates else (windows.task, windows.task)
-    meta = learner.fit(*twin.tasks(support=support, query=query, warmup=windows.lookback + 1))
+    warmup = windows.pool.lookback if estimates else windows.lookback + 1  # no task reads two markets
+    meta = learner.fit(*twin.tasks(support=support, query=query, warmup=warmup))
     by_gradient = isinstance(learner, GradientLearner)  # adapts each quarter, which takes long: so on fewer bars
     twin = replace(twin, span=4 * windows.year) if by_gradient else twin
     return reached(twin, meta, every=windows.quarter if by_gradient else 0)

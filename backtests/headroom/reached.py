@@ -126,7 +126,7 @@ def reached(twin: Twin, learner: Adaptive, *, every: int = 0, progress: bool = T
     if every < 0:
         raise InputError(f"every is {every}; it must be at least 0")
     found = [
-        _judge(twin, number, market, learner, every or twin.span)
+        _judge(twin, number, market, learner, every or twin.span + 1)
         for number, market in _tracked(twin.markets, learner.name, progress)
     ]
     return Reached(learner.name, twin, *(tuple(each) for each in zip(*found, strict=True)))  # type: ignore[arg-type]
@@ -148,13 +148,14 @@ def _judge(twin: Twin, number: int, market: TwoRegimes, learner: Adaptive, every
 def _planned(learner: Adaptive, bars: Bars, first: int, every: int) -> Plan:
     """The plan from row `first` on, of a learner that adapts to the bars so far."""
     plans = []
-    for start in range(first, len(bars), every):
+    starts = range(first, len(bars) - 1, every)  # what the last row decides is never filled
+    for start in starts:
         adapted = learner.adapt(bars.rows(0, start + 1))
         if start + 1 <= adapted.warmup:
             raise InputError(
                 f"{adapted.name} needs {adapted.warmup} bars to warm up, and a history has {first}; use shorter windows"
             )
-        plans.append(planned(adapted, bars.rows(start, min(start + every, len(bars)))))
+        plans.append(planned(adapted, bars.rows(start, len(bars) if start == starts[-1] else start + every)))
     return Plan.join(plans)
 
 
