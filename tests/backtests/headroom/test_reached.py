@@ -32,7 +32,7 @@ def found_of(markets, problem=PROBLEM) -> Headroom:
     returns, fitted = fitted_once()
     calibration = replace(fitted, draws=tuple(markets))
     candidates = ExposureFilter(problem, [markets[0]])
-    judged = {m: judge(problem, m, candidates, problem.high, 500, np.random.default_rng(0)) for m in set(markets)}
+    judged = {m: judge(problem, m, candidates, problem.high, 2000, np.random.default_rng(0)) for m in set(markets)}
     index = pd.bdate_range("2001-01-01", periods=len(returns))
     return Headroom(
         "mine", index, returns, 252.0, problem, calibration, tuple(judged[m] for m in markets), np.zeros((1, 2)), 0.9
