@@ -107,11 +107,11 @@ def _reached(found: Reached) -> Section:
         )
     twin, year = found.twin, found.twin.per_year
     rows = {
-        FILTERS: (most, np.mean([each.turnover for each in found.filter])),
-        found.name: (gain.value, np.mean([each.turnover for each in found.learner])),
+        FILTERS: (most, float(np.mean([each.turnover for each in found.filter]))),
+        found.name: (gain.value, float(np.mean([each.turnover for each in found.learner]))),
     }
     for name, worth_of in found.others().items():
-        rows[name] = (worth_of, np.mean([each.accounts[name].turnover for each in twin.judged]))
+        rows[name] = (worth_of, float(np.mean([each.accounts[name].turnover for each in twin.judged])))
     rows[CONSTANT] = (0.0, 0.0)
     table = pd.DataFrame(
         {

@@ -129,7 +129,7 @@ def reached(twin: Twin, learner: Adaptive, *, every: int = 0, progress: bool = T
         _judge(twin, number, market, learner, every or twin.span + 1)
         for number, market in _tracked(twin.markets, learner.name, progress)
     ]
-    return Reached(learner.name, twin, *(tuple(each) for each in zip(*found, strict=True)))  # type: ignore[arg-type]
+    return Reached(learner.name, twin, *(tuple(each) for each in zip(*found, strict=True)))
 
 
 def _judge(twin: Twin, number: int, market: TwoRegimes, learner: Adaptive, every: int) -> tuple[Account, ...]:
@@ -139,8 +139,10 @@ def _judge(twin: Twin, number: int, market: TwoRegimes, learner: Adaptive, every
     solved = solve_filter(problem, market)
     held = ExposureFilter(problem, [market], solved=[solved]).follow(returns[None])[0, first - 1 :, None]
     constant = np.full_like(held, problem.low + problem.step * solved.constant.sum())
-    # nothing is traded as prices move a constant exposure by less than half a step of the optimum's
-    plans = [_planned(learner, bars, first, every), Plan(held), Plan(constant, np.full_like(held, problem.step / 2))]
+    # it is bought whole, and then nothing is traded as prices move it by less than half a step of the optimum's
+    band = np.full_like(held, problem.step / 2)
+    band[0] = 0
+    plans = [_planned(learner, bars, first, every), Plan(held), Plan(constant, band)]
     second = filtered(market, returns[None])[0, first - 1 : -1]
     return tuple(account(twin, market, bars.rows(first, len(bars)), plan, second) for plan in plans)
 

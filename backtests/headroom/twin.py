@@ -161,7 +161,7 @@ def bars_of(returns: np.ndarray, spacing: float) -> Bars:
     close *= np.exp(-np.log(close).mean())
     before = np.vstack([close[:1], close[:-1]])
     if 0.75 * _DAY < spacing < 1.5 * _DAY:
-        index = pd.bdate_range("1900-01-01", periods=len(close), unit="us")
+        index = pd.bdate_range("1900-01-01", periods=len(close)).as_unit("us")
     else:
         step = pd.Timedelta(seconds=round(spacing))
         index = pd.date_range("1900-01-01", periods=len(close), freq=step, unit="us")

@@ -14,7 +14,7 @@ from metalearner.learners import LEARNERS
 from metalearner.learners.base import MetaLearner
 from metalearner.objectives.pathwise import Pathwise
 from metalearner.objectives.risk import CertaintyEquivalent
-from strategies import Pool, PortfolioSettings
+from strategies import PolicySettings, Pool, PortfolioSettings
 
 RISK_STEPS, STEPS = 150, 300  # of training: of few parameters, and of a network
 
@@ -72,6 +72,7 @@ def exposure_learner(
         )
         training = replace(learner.training, steps=RISK_STEPS, batch=32, learning_rate=0.1)
     else:
+        assert isinstance(learner.policy, PolicySettings)
         # a tilt on an account that is always invested has no gradient where the account may not hold more
         options["policy"] = replace(
             learner.policy, base="flat", base_window=volatility, features=features, limit=execution.gross

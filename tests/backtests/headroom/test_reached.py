@@ -155,7 +155,7 @@ def test_it_is_said_in_words_and_drawn(twin):
 
 
 def test_without_headroom_a_share_means_nothing():
-    same = TwoRegimes((4e-4, 4e-4), (0.01, 0.0101), (100.0, 100.0))
+    same = TwoRegimes((4e-4, 4e-4), (0.01, 0.0101), (100.0, 100.0), 8.0)
     found = reached(Twin.of(found_of([same] * 4), span=500), EqualWeight(), progress=False)
     assert not found.telling
     assert np.isnan(found.share.value)
