@@ -113,7 +113,9 @@ class Certificate:
             raise InputError(f"the certificate cannot be read ({error}); register the model again") from None
 
 
-def certify(strategy: Strategy, bars: Bars, *, rows: int = ROWS, fuzzed: int = FUZZED, seed: int = 0) -> Certificate:
+def certify(
+    strategy: Strategy, bars: Bars, *, rows: int | None = None, fuzzed: int | None = None, seed: int = 0
+) -> Certificate:
     """Check a strategy that is adapted already.
 
     Parameters
@@ -121,10 +123,10 @@ def certify(strategy: Strategy, bars: Bars, *, rows: int = ROWS, fuzzed: int = F
     strategy : Strategy
     bars : Bars of shape (T, A)
         Such as it will decide on.
-    rows : int
-        Last rows that are checked for look-ahead.
-    fuzzed : int
-        Histories on which limits are checked.
+    rows : int, optional
+        Last rows that are checked for look-ahead; by default `ROWS`.
+    fuzzed : int, optional
+        Histories on which limits are checked; by default `FUZZED`.
     seed : int
         Of the scrambled and fuzzed prices.
 
@@ -133,6 +135,7 @@ def certify(strategy: Strategy, bars: Bars, *, rows: int = ROWS, fuzzed: int = F
     Certificate
         Whether or not the checks passed.
     """
+    rows, fuzzed = ROWS if rows is None else rows, FUZZED if fuzzed is None else fuzzed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about scrambled prices
         checks = (

@@ -133,8 +133,8 @@ def certificate(found: Certificate | None, fingerprint: str, data_hash: str, cod
     """
     if found is None:
         return Gate(CERTIFICATE, None, np.nan, np.nan, "it was registered without one: register it again")
-    failed = [check for check in found.checks if not check.passed]
-    figure, whole = float(len(found.checks) - len(failed)), float(len(found.checks))
+    failed = [check for check in found.checks if check.passed is False]
+    figure, whole = float(sum(check.passed is True for check in found.checks)), float(len(found.checks))
     reasons = [check.sentence for check in failed]
     if found.fingerprint != fingerprint:
         reasons.append("it is that of another model")
@@ -146,7 +146,8 @@ def certificate(found: Certificate | None, fingerprint: str, data_hash: str, cod
         )
     if reasons:
         return Gate(CERTIFICATE, False, figure, whole, "the certificate does not hold: " + "; ".join(reasons))
-    return Gate(CERTIFICATE, True, figure, whole, "; ".join(check.sentence for check in found.checks))
+    words = "; ".join(check.sentence for check in found.checks)
+    return Gate(CERTIFICATE, True if figure == whole else None, figure, whole, words)
 
 
 def comparison(found: SideBySide | None, names: tuple[str, str | None], rules: Rules, way: str) -> list[Gate]:

@@ -1,11 +1,14 @@
 """Moves of aliases: recorded, one at a time, and whole wherever a process is killed."""
 
+import contextlib
 import json
 import multiprocessing
 import os
+import signal
 import time
 
 import mlflow
+import numpy as np
 import pytest
 
 from backtests import moves, tracking
@@ -235,3 +238,47 @@ def test_of_processes_that_promote_at_once_one_wins(store, name):
     winner = 2 + [process.exitcode for process in processes].index(0)
     assert moves.aliases(name) == Aliases(winner, 1)
     assert [m.version for m in moves.history(name)] == [1, winner]
+
+
+def promote_in_turn(root, name, started):
+    """Promote the next of three versions, and again, until killed."""
+    with tracking.connected_to(root):
+        started.set()
+        while True:
+            now = moves.aliases(name).champion
+            with contextlib.suppress(
+                InputError
+            ):  # what was cut off before was finished first, so the champion is another one
+                moves.promote(name, 1 + now % 3, now)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", [0])
+def test_whatever_is_killed_when_there_is_a_champion_and_no_move_is_lost(store, name, seed):
+    """50 processes that promote all the time, each killed (SIGKILL) at a random moment within a third of a second."""
+    context, rng = forked(), np.random.default_rng(seed)
+    moves.promote(name, 1, None)
+    unfinished = 0
+    for _ in range(50):
+        started = context.Event()
+        process = context.Process(target=promote_in_turn, args=(store, name, started))
+        process.start()
+        assert started.wait(120)
+        time.sleep(rng.uniform(0.02, 0.35))
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        found, intent = moves.aliases(name), mlflow.MlflowClient().get_registered_model(name).tags.get(moves.INTENT)
+        assert found.champion in (1, 2, 3)
+        assert found.previous in (None, 1, 2, 3)
+        unfinished += intent is not None
+        if intent is not None:
+            move = moves.Move.read(intent)
+            assert found.champion in (move.before, move.version)
+        past = moves.history(name)  # finishes it
+        assert moves.aliases(name) == Aliases(past[-1].version, past[-1].before)
+        assert [move.before for move in past[1:]] == [move.version for move in past[:-1]]
+        assert moves.INTENT not in mlflow.MlflowClient().get_registered_model(name).tags
+    assert len(past) > 20
+    print(f"{len(past)} moves; {unfinished} of 50 kills within one")
+    assert unfinished > 5
