@@ -54,7 +54,7 @@ class Forgetful(Strategy):
         close = bars.with_past().close
         rows = np.arange(bars.past, len(close))
         moved = np.sign(close[rows] - close[np.maximum(rows - 50, 0)])
-        return Plan(moved / len(bars.symbols))
+        return Plan(np.nan_to_num(moved) / len(bars.symbols))
 
 
 def test_a_warm_up_that_is_longer_than_declared_is_found(bars):

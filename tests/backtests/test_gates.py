@@ -43,7 +43,7 @@ def test_a_challenger_that_is_surely_worse_fails_by_the_end_of_its_interval():
 
 
 def test_a_difference_that_may_be_luck_passes():
-    found = gates.comparison(both(0.0005, 0.00051), NAMES, Rules(), WAY)[0]
+    found = gates.comparison(both(0.0006, 0.0005), NAMES, Rules(), WAY)[0]
     assert found.passed is True
     assert found.sentence.endswith("not worse with 95% confidence")
 
@@ -123,14 +123,14 @@ def test_a_reload_within_rounding_passes():
 def test_a_certificate_holds_for_its_model_its_data_and_its_code():
     good = Check("look-ahead", True, 249, "no look-ahead: 249 rows")
     bad = Check("warm-up", False, 9, "weights change by 0.1")
-    made = Certificate("f", "d", "s", "c" * 64, "2001 to 2002", 0, (good,))
-    assert gates.certificate(made, "f", "d", "c" * 64).passed is True
+    whole = Certificate("f", "d", "s", "c" * 64, "2001 to 2002", 0, (good,))
+    assert gates.certificate(whole, "f", "d", "c" * 64).passed is True
     for keys, words in (
         (("g", "d", "c" * 64), "that of another model"),
         (("f", "e", "c" * 64), "made on other data"),
         (("f", "d", "e" * 64), "made by other code (cccccccccccc, and this is eeeeeeeeeeee)"),
     ):
-        gate = gates.certificate(made, *keys)
+        gate = gates.certificate(whole, *keys)
         assert gate.passed is False
         assert words in gate.sentence
     failed = gates.certificate(Certificate("f", "d", "s", "c", "", 0, (good, bad)), "f", "d", "c")
