@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -137,11 +138,11 @@ def certify(
     """
     rows, fuzzed = ROWS if rows is None else rows, FUZZED if fuzzed is None else fuzzed
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # about scrambled prices
+        warnings.simplefilter("ignore")  # about scrambled prices
         checks = (
-            _look_ahead(strategy, bars, rows, seed),
-            _warm_up(strategy, bars, seed),
-            _limits(strategy, bars, fuzzed, seed),
+            _safely("look-ahead", lambda: _look_ahead(strategy, bars, rows, seed)),
+            _safely("warm-up", lambda: _warm_up(strategy, bars, seed)),
+            _safely("limits", lambda: _limits(strategy, bars, fuzzed, seed)),
         )
     span = f"{bars.index[0]} to {bars.index[-1]}"
     fingerprint = getattr(strategy, "fingerprint", None) or "none"
@@ -163,6 +164,14 @@ def code_hash() -> str:
 
 
 # ---------------------------------------------------------------------------------------------------- the checks
+
+
+def _safely(name: str, check: Callable[[], Check]) -> Check:
+    """A check, which is not passed if the strategy fails in it."""
+    try:
+        return check()
+    except Exception as error:
+        return Check(name, False, 0, f"the strategy fails: {type(error).__name__}: {error}")
 
 
 def _look_ahead(strategy: Strategy, bars: Bars, rows: int, seed: int) -> Check:
