@@ -191,7 +191,7 @@ def test_promote_rollback_and_history(desk):
     done = call(*words, cwd=desk)
     refused(done, "freshness: its bars end at 2006-09-29", "not promoted")
     for gate in ("files", "reload", "certificate", "champion", "deflated Sharpe", "latency", "freshness"):
-        assert f"\n  {gate} " in done.stdout
+        assert f"\n {gate} " in done.stdout
     assert "the same account as models:/my model/1" in done.stdout  # in the backtest that stands in MLflow
     refused(call(*words, "--force", cwd=desk), "--force needs a reason, which is recorded: --why TEXT")
     done = call(*words, "--force", "--why", "an old file", cwd=desk)
