@@ -1,4 +1,4 @@
-"""The model registry: register a version, check that it reloads correctly, and only then make it the champion.
+"""The model registry: register a version, let it pass the gates (`backtests.gates`), and only then make it the champion.
 
 What a version must be is recorded outside of it, as tags in MLflow's database: the SHA-256 of each of its files, and the
 fingerprint of its weights. ``python -m backtests.registry FOLDER`` loads a version's files in a new process, with unpickling
@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backtests import lookup, tracking
+from backtests import lookup, moves, tracking
 from backtests.contract import DataContract
 from backtests.engine.protocols import Adaptive
+from backtests.moves import CHAMPION, Move
 from backtests.provenance import git_commit, package_versions
 from backtests.results import Backtests
 from markets import Bars, InputError
@@ -40,11 +42,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.pyfunc import PyFuncModel
 
+    from backtests.certificate import Certificate
+    from backtests.gates import Gate, Rules
     from backtests.served import ServedStrategy
 
-CHAMPION = "champion"
 NAME = re.compile(r"[\w .-]+")  # of a registered model
-TOLERANCE = 1e-6
+DECISIONS = 50  # that are timed before promotion
 ARTIFACT = "artifacts/strategy"  # where MLflow puts the strategy among a version's files
 _PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 _REQUIREMENTS = ("torch", "numba", "numpy", "pandas", "gymnasium", "safetensors", "mlflow")
@@ -166,6 +169,7 @@ def register(
     """
     import mlflow
 
+    from backtests.certificate import certify
     from backtests.deployment import bars_needed, deployable, make_contract
 
     if not name or not NAME.fullmatch(name):
@@ -192,6 +196,8 @@ def register(
     tags = {
         "files": json.dumps(_hashes(_files(version))),
         "fingerprint": strategy.fingerprint,
+        "model_fingerprint": getattr(model, "fingerprint", None)
+        or strategy.fingerprint,  # by which its backtests are found
         "bars_needed": bars_needed(strategy),
         "adapted_to": bars.index[-1],
         "data": bars.name,
@@ -206,6 +212,7 @@ def register(
     for key, value in tags.items():
         client.set_model_version_tag(name, number, key, str(value))
     tracking.describe_version(name, number, tags)
+    client.set_model_version_tag(name, number, "certificate", certify(strategy, bars).text)
     return version
 
 
@@ -326,34 +333,209 @@ def _unchanged(version: Version, folder: Path, tags: dict[str, str]) -> Path:
 
 
 @tracking.connected
-def promote(version: Version, *, root: str | Path = "mlruns") -> float:
-    """Make a version the champion, if its files are those that were registered, and a new process decides as recorded.
-
-    Returns
-    -------
-    float
-        Largest difference between reproduced and recorded values.
+def certificate_of(version: Version, *, root: str | Path = "mlruns") -> Certificate | None:
+    """What was checked of a version when it was registered; None if it was registered before there were certificates.
 
     Raises
     ------
     InputError
-        When the check fails; the champion is then unchanged.
+        When it cannot be read.
     """
-    import mlflow
+    return _certificate(_tags(version))
 
+
+def _certificate(tags: dict[str, str]) -> Certificate | None:
+    from backtests.certificate import Certificate
+
+    return Certificate.read(tags["certificate"]) if "certificate" in tags else None
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A version that is the champion now.
+
+    Attributes
+    ----------
+    version : Version
+    gates : tuple of Gate
+        As they were found; empty if it was the champion already.
+    move : Move or None
+        As it was recorded; None if it was the champion already.
+    """
+
+    version: Version
+    gates: tuple[Gate, ...]
+    move: Move | None
+
+    @property
+    def difference(self) -> float:
+        """Largest difference between reproduced and recorded weights; NaN if it was the champion already."""
+        return next((gate.figure for gate in self.gates if gate.name == "reload"), np.nan)
+
+
+class NotPromoted(InputError):
+    """A version that did not pass its `gates`."""
+
+    def __init__(self, message: str, gates: tuple[Gate, ...]):
+        super().__init__(message)
+        self.gates = gates
+
+
+@tracking.connected
+def promote(
+    version: Version,
+    rules: Rules | None = None,
+    *,
+    result: Backtests | None = None,
+    force: bool = False,
+    why: str = "",
+    root: str | Path = "mlruns",
+) -> Promotion:
+    """Make a version the champion if it passes the gates (`backtests.gates`), and the champion so far ``previous``.
+
+    Parameters
+    ----------
+    version : Version
+    rules : Rules, optional
+        What the gates demand. By default what cannot be known lets pass, as the comparison with a champion of which no backtest
+        is on record, and nothing is demanded of the age of the bars; the command ``regimeshift promote`` is stricter
+        (`backtests.gates.STRICT`).
+    result : Backtests, optional
+        In which the version is compared with the champion; by default the last backtest of both that was logged to MLflow.
+    force : bool
+        Promote it whatever the gates find, unless it cannot be loaded as it was registered. Which were not passed is recorded.
+    why : str
+        The reason, which is recorded; `force` must have one.
+    root : path
+        MLflow's folder, unless ``MLFLOW_TRACKING_URI`` is set.
+
+    Returns
+    -------
+    Promotion
+
+    Raises
+    ------
+    NotPromoted
+        When a gate is not passed; the champion is then unchanged.
+    InputError
+        When the champion was made for other bars, another promotion was first, there is no such version, or `force` has no
+        reason.
+    """
+    from mlflow.exceptions import MlflowException
+
+    from backtests.gates import BINDING, Rules
+
+    rules = rules or Rules()
+    if force and not why.strip():
+        raise InputError("a forced promotion needs a reason, which is recorded: say why")
+    try:
+        tags = _tags(version)
+    except MlflowException:
+        raise InputError(f"there is no version {version.number} of {version.name!r} in the registry") from None
+    moves.finish(version.name)
+    before = moves.aliases(version.name).champion
+    if before == version.number:
+        return Promotion(version, (), None)
+    found = tuple(_gates(version, before, tags, rules, result))
+    stopped = [gate for gate in found if gate.stops(rules)]
+    if [gate for gate in stopped if not force or gate.name in BINDING]:
+        reasons = "; ".join(f"{gate.name}: {gate.sentence}" for gate in stopped)
+        raise NotPromoted(f"{version.uri}: {reasons}; not promoted", found)
+    record = {gate.name: f"{gate.mark}: {gate.sentence}" for gate in found}
+    forced = tuple(gate.name for gate in stopped)
+    return Promotion(
+        version, found, moves.promote(version.name, version.number, before, why=why, forced=forced, gates=record)
+    )
+
+
+def _gates(
+    version: Version, champion: int | None, tags: dict[str, str], rules: Rules, result: Backtests | None
+) -> Iterator[Gate]:
+    """The gates, in order; none after one that shows that the version cannot be loaded as it was registered."""
+    import mlflow
+    import pandas as pd
+
+    from backtests import gates, side_by_side
+    from backtests.certificate import code_hash
     from backtests.deployment import load as load_files
 
-    folder = _verified(version)
-    difference = prove(version, folder, mlflow.get_tracking_uri())
+    try:
+        folder = _unchanged(version, _files(version), tags)
+    except InputError as error:
+        yield gates.refused(gates.FILES, str(error).removeprefix(f"{version.uri}: "))
+        return
+    yield gates.files(len(json.loads(tags["files"])))
+    try:
+        difference = prove(version, folder, mlflow.get_tracking_uri())
+    except InputError as error:
+        yield gates.refused(gates.RELOAD, str(error).removeprefix(f"{version.uri}: "))
+        return
     client = mlflow.MlflowClient()
     client.set_model_version_tag(version.name, str(version.number), "reload_difference", f"{difference:.3g}")
-    if not difference <= TOLERANCE:
-        raise InputError(
-            f"{version.uri}: reloaded weights differ by {difference:.3g} (allowed {TOLERANCE}); not promoted"
-        )
+    yield (reload := gates.reload(difference))
+    if not reload.passed:
+        return
     _check_market(version.name, load_files(folder / ARTIFACT)[1])
-    client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
-    return difference
+    yield gates.certificate(_certificate(tags), tags["fingerprint"], tags["data_hash"], code_hash())
+    other = None if champion is None else Version(version.name, champion)
+    keys = [_fingerprints(tags), _fingerprints(_tags(other)) if other else []]
+    both = side_by_side.of_history(*keys) if result is None else side_by_side.of_result(result, *keys)
+    way = f"regimeshift backtest {tags['data']} --models models:/{version.name}@{CHAMPION} {version.uri}"
+    yield from gates.comparison(both, (version.uri, other.uri if other else None), rules, way)
+    yield gates.latency(_timed(RegisteredStrategy(version, folder)), rules.latency)
+    last, spacing = pd.Timestamp(tags["adapted_to"]), float(tags["spacing"])
+    yield gates.freshness(last, spacing, pd.Timestamp.now("UTC"), rules.age)
+
+
+def _fingerprints(tags: dict[str, str]) -> list[str]:
+    """By which backtests of a version are found: of what was adapted, and of the model before it."""
+    return list(dict.fromkeys(tags[key] for key in ("fingerprint", "model_fingerprint") if key in tags))
+
+
+def _timed(model: RegisteredStrategy) -> list[float]:
+    """Seconds of each of `DECISIONS` decisions after the first."""
+    bars, times = model.contract.bars, []
+    for _ in range(1 + DECISIONS):
+        start = time.perf_counter()
+        target_weights(model, bars)
+        times.append(time.perf_counter() - start)
+    return times[1:]
+
+
+@tracking.connected
+def rollback(name: str, *, why: str = "", root: str | Path = "mlruns") -> Move:
+    """Exchange the champion and ``previous``, if the files of the latter are still those that were registered.
+
+    Parameters
+    ----------
+    name : str
+    why : str
+        Recorded.
+    root : path
+        MLflow's folder, unless ``MLFLOW_TRACKING_URI`` is set.
+
+    Raises
+    ------
+    InputError
+        When there is no previous champion, or one of its files was changed; the champion is then unchanged.
+    """
+    moves.history(name)  # there is such a model, and no move of it is cut off
+    previous = moves.aliases(name).previous
+    if previous is not None:
+        _verified(Version(name, previous))
+    return moves.roll_back(name, why=why)
+
+
+@tracking.connected
+def history(name: str, *, root: str | Path = "mlruns") -> list[Move]:
+    """Every move of the champion of `name`, oldest first. A move that was cut off is finished before.
+
+    Raises
+    ------
+    InputError
+        When there is no such model.
+    """
+    return moves.history(name)
 
 
 def prove(version: Version, folder: Path, address: str) -> float:

@@ -9,7 +9,10 @@ from regimeshift.options import DataOptions, NamedSource, named
 
 @dataclass
 class Register(DataOptions):
-    """Adapt a trained model to all bars, register it, check that a new process reproduces it, and make it the champion."""
+    """Adapt a trained model to all bars, register it with a certificate, and make it the champion if it passes the gates.
+
+    What is not on record, such as a backtest beside the champion, stops nothing here; `regimeshift promote` is stricter.
+    """
 
     source: NamedSource = None
     model: str = "models/stocks-rl2"
@@ -17,11 +20,12 @@ class Register(DataOptions):
     name: str | None = None
     """Name in the registry; by default the folder's."""
     promote: bool = True
-    """Make it the champion if a new process reproduces its weights."""
+    """Make it the champion if it passes the gates, the first of which is that a new process reproduces its weights."""
 
     def run(self) -> None:
         from pathlib import Path
 
+        from regimeshift.champion import promoted
         from regimeshift.console import console, step
         from regimeshift.steps import plain_name
 
@@ -45,8 +49,6 @@ class Register(DataOptions):
             console.print(meta.remark, markup=False)
         console.print(f"Its backtest in MLflow: {span}." if span else "MLflow holds no backtest of this model.")
         if self.promote:
-            with step("loading it in a new process"):
-                difference = registry.promote(version)
-            console.print(
-                f"A new process reproduces its weights (largest difference {difference:.1e}); it is now the champion."
-            )
+            with step("passing the gates"):
+                found = promoted(version)
+            found.show()

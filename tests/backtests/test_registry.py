@@ -21,7 +21,7 @@ import samples
 import torch
 from safetensors.torch import load_file, save_file
 
-from backtests import deployment, registry, tracking, walk_forward
+from backtests import certificate, deployment, registry, tracking, walk_forward
 from backtests.contract import from_request, to_request
 from markets import Bars, Features, InputError
 from markets.features import Calendar, Range, Return
@@ -45,6 +45,8 @@ def root(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         root = tmp_path_factory.mktemp("registry") / "mlruns"
+        patch.setattr(certificate, "ROWS", 5)  # test_certificate.py has more of them
+        patch.setattr(certificate, "FUZZED", 5)
         mlflow.set_tracking_uri(tracking.connect(root))  # for what the tests ask MLflow
         yield root
         mlflow.set_tracking_uri(None)
@@ -54,7 +56,7 @@ def root(tmp_path_factory):
 def version(meta, bars, root):
     result = walk_forward([meta, EqualWeight()], bars[1300:], progress=False)
     built = registry.register("test-rl2", meta, result, root=root)
-    assert registry.promote(built, root=root) <= 1e-6
+    assert registry.promote(built, root=root).difference <= 1e-6
     return built
 
 
@@ -189,7 +191,8 @@ def test_a_version_that_decides_or_is_otherwise_than_recorded_is_not_promoted(ch
 def test_regression_policies_that_trade_at_a_rate_or_at_once_are_served(trades, bars, root):
     """The rate was not served, and such a policy could not be promoted."""
     strategy = random_strategy(trades=trades)
-    assert registry.promote(registry.register(trades, strategy, bars=bars, root=root), root=root) <= 1e-12
+    version = registry.register(trades, strategy, bars=bars, root=root)
+    assert registry.promote(version, root=root).difference <= 1e-12
     found, plan = registry.target_weights(registry.load(trades, root=root), bars), strategy.plan(bars)
     zero, one = np.zeros(3), np.ones(3)
     np.testing.assert_allclose(found["target_weight"], plan.aim[-1], atol=1e-12)

@@ -182,3 +182,31 @@ def test_regression_champion_and_challenger_stand_in_one_table(desk):
         assert name in done.stdout
     refused(call("backtest", "my data.csv", "--models", "models:/none", cwd=desk), "model 'none' cannot be loaded")
     refused(call("backtest", "two.csv", "--models", models[0], cwd=desk), "two is without S2")
+
+
+def test_promote_rollback_and_history(desk):
+    done = call("register", "my data.csv", "--model", "models/my model", "--name", "my model", "--no-promote", cwd=desk)
+    number = done.stdout.split("models:/my model/")[1].split(",")[0]
+    words = ("promote", "my model", number, "--latency", 60_000)
+    done = call(*words, cwd=desk)
+    refused(done, "freshness: its bars end at 2006-09-29", "not promoted")
+    for gate in ("files", "reload", "certificate", "champion", "deflated Sharpe", "latency", "freshness"):
+        assert f"\n {gate} " in done.stdout
+    assert "the same account as models:/my model/1" in done.stdout  # in the backtest that stands in MLflow
+    refused(call(*words, "--force", cwd=desk), "--force needs a reason, which is recorded: --why TEXT")
+    done = call(*words, "--force", "--why", "an old file", cwd=desk)
+    assert done.returncode == 0, done.stderr
+    assert "(an old file): freshness." in done.stdout
+    assert f"models:/my model/{number} is now the champion; my model/1 is now previous." in done.stdout
+    assert "is the champion already." in call(*words, cwd=desk).stdout
+    done = call("rollback", "my model", "--why", "it was a test", cwd=desk)
+    assert f"models:/my model/1 is the champion again; my model/{number} is now previous." in done.stdout
+    lines = call("history", "my model", cwd=desk).stdout.splitlines()[-3:]
+    assert [line.split()[2] for line in lines] == ["promote", "promote", "rollback"]
+    assert "forced past freshness; an old file" in lines[1]
+    assert lines[2].endswith("it was a test")
+    found = [json.loads(line) for line in call("history", "my model", "--json", cwd=desk).stdout.splitlines()]
+    assert [(move["before"], move["version"]) for move in found] == [(None, 1), (1, int(number)), (int(number), 1)]
+    assert "freshness: failed: its bars end" in call("history", "my model", "--gates", cwd=desk).stdout
+    refused(call("promote", "my model", 99, cwd=desk), "there is no version 99 of 'my model' in the registry")
+    refused(call("history", "nobody", cwd=desk), "there is no registered model 'nobody'")
