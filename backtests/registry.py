@@ -384,11 +384,15 @@ def prove(version: Version, folder: Path, address: str) -> float:
     InputError
         When they cannot be loaded, or have another fingerprint than was recorded.
     """
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": address, _PICKLE: "false"}
+    places = [str(Path(place).resolve()) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    environment = {
+        **os.environ, "MLFLOW_TRACKING_URI": address, _PICKLE: "false", "PYTHONPATH": os.pathsep.join(places)
+    }  # fmt: skip
     # -P: do not import from the working directory, which may contain a `backtests` package of the user's
     command = [sys.executable, "-P", "-m", "backtests.registry", str(folder.resolve())]
-    # in its own folder, where a strategy that reads a file which it does not bring finds none
-    done = subprocess.run(command, env=environment, cwd=folder.resolve(), capture_output=True, text=True, check=False)
+    # in an empty folder, where a strategy that reads a file which it does not bring finds none
+    with tempfile.TemporaryDirectory() as elsewhere:
+        done = subprocess.run(command, env=environment, cwd=elsewhere, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise InputError(f"{version.uri} cannot be loaded in a fresh process: {reason}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from markets import Bars, External, Features
+from markets import Bars, External, Features, InputError
 from markets.features.parts import needs
 from strategies.learned import LearnedStrategy
 from strategies.strategy import Strategy
@@ -28,11 +28,19 @@ def walk(strategy: Strategy) -> Iterator[Strategy]:
 
 
 def columns(strategy: Strategy) -> tuple[str, ...]:
-    """The fields besides closes that it reads where bars have them, in the order of `COLUMNS`."""
+    """The fields besides closes that it reads where bars have them, in the order of `COLUMNS`.
+
+    Raises
+    ------
+    InputError
+        When it says that it reads something else.
+    """
     read: set[str] = set()
     for part in walk(strategy):
-        read |= {part.reads} if isinstance(part.reads, str) else set(part.reads)
-        read |= needs(part.features) if isinstance(part, LearnedStrategy) else set()
+        said = {part.reads} if isinstance(part.reads, str) else set(part.reads)
+        if unknown := sorted(said - {*COLUMNS, "close"}):
+            raise InputError(f"{part.name}: reads has {unknown[0]!r}; bars have {', '.join(COLUMNS)}")
+        read |= said | (needs(part.features) if isinstance(part, LearnedStrategy) else set())
     return tuple(name for name in COLUMNS if name in read)
 
 

@@ -292,7 +292,9 @@ def test_what_cannot_be_registered_or_loaded(version, meta, bars, root):
     policy = Policy(PolicySettings(features=Features((Return(5), Range()))))
     with pytest.raises(InputError, match="reads the high, but synthetic has none"):
         registry.register("x", PolicyStrategy(policy, 5), bars=bars, root=root)
-    with pytest.raises(InputError, match=r"x cannot be deployed: x: a Elsewhere .* load it with .*load_strategy"):
+    with pytest.raises(
+        InputError, match=r"x cannot be deployed: strategy: a Elsewhere .* load it with .*load_strategy"
+    ):
         registry.register("x", Blend([EqualWeight(), Elsewhere()], "x"), bars=bars, root=root)
     with pytest.raises(InputError, match="has 200 bars, but 273 are needed"):
         registry.register("x", meta, bars=bars[-200:].without_past(), root=root)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from markets import External, Features
+from markets import External, Features, InputError
 from markets.features import Calendar, Range, Return, VolumeSurprise
 from strategies import (
     Blend,
@@ -43,6 +43,10 @@ def test_columns_are_those_of_all_parts_in_one_order(series):
     assert needs.columns(policy(VolumeSurprise(5))) == ("volume",)
     whole = WeightLimit(Blend([policy(VolumeSurprise(5), Range(5)), Reads(series), Donchian(3)]), 0.5)
     assert needs.columns(whole) == ("open", "high", "low", "volume", "spread")
+    unknown = Reads(series)
+    unknown.reads = "vix"
+    with pytest.raises(InputError, match="reads has 'vix'; bars have open, high, low, volume, spread"):
+        needs.columns(unknown)
     assert [type(part).__name__ for part in needs.walk(whole)] == [
         "WeightLimit", "Blend", "PolicyStrategy", "Reads", "Donchian"
     ]  # fmt: skip
