@@ -176,7 +176,9 @@ def decide(strategy: Strategy, contract: DataContract, bars: Bars, series: Any =
     ordered = contract.check(_window(strategy, contract, contract.ordered(bars)))
     for part in needs.external_series(strategy):
         _check_age(part, contract.bars, ordered)
-    answer = answered(planned(strategy, ordered[-1:]))
+    # what is held for good, as by BuyAndHold, is bought at registration
+    first = ordered.index.searchsorted(contract.bars.index[-1]) if contract.endless else len(ordered) - 1
+    answer = answered(planned(strategy, ordered[int(first) :]))
     columns = [contract.symbols.index(symbol) for symbol in bars.symbols]
     return {"symbols": list(bars.symbols)} | {key: [row[i] for i in columns] for key, row in answer.items()}
 

@@ -46,12 +46,15 @@ _ATTRIBUTES = {"warmup": "least"}  # settings that are held under another name, 
 
 KINDS: dict[str, type[Strategy]] = {}
 ESTIMATORS: dict[str, type[Covariance]] = {}
-for _name in (*rules.__all__, *limits.__all__):
-    _found: Any = getattr(rules, _name, None) or getattr(limits, _name)
-    if inspect.isclass(_found) and not inspect.isabstract(_found) and _found is not Limit:
-        _kinds: dict[str, Any] = ESTIMATORS if issubclass(_found, Covariance) else KINDS  # type: ignore[assignment]
-        register(_kinds, _name, _found, "strategies")
-register(KINDS, "Blend", Blend, "strategies")
+_parts: list[Any] = [
+    Blend,
+    *(vars(rules)[name] for name in rules.__all__),
+    *(vars(limits)[name] for name in limits.__all__),
+]
+for _kind in _parts:
+    if inspect.isclass(_kind) and not inspect.isabstract(_kind) and _kind is not Limit:
+        _kinds: Any = ESTIMATORS if issubclass(_kind, Covariance) else KINDS
+        register(_kinds, _kind.__name__, _kind, "strategies")
 
 
 def save(strategy: Strategy, folder: str | Path) -> Path:

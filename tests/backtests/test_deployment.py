@@ -260,7 +260,9 @@ def test_what_is_backtested_is_served(kind, whole, meta, tasks, fear, root, tmp_
         }[kind]()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        plan = walk_forward([ours], whole[END:], progress=False, execution=Execution(gross=2, borrowing=True))[0].plan
+        plan = walk_forward(
+            [ours], whole[END:], every=200, progress=False, execution=Execution(gross=2, borrowing=True)
+        )[0].plan
     version = registry.register(kind, registered, bars=whole[:END], root=root)
     model = registry.load(f"{kind}/{version.number}", root=root)
     newer = pd.DataFrame(fear) if kind == "own file" else None
@@ -361,8 +363,10 @@ def test_a_strategy_that_depends_on_all_bars_is_sent_all(whole):
 
 
 def test_a_band_without_end_is_null(whole):
+    """What is bought at registration is left alone from then on."""
     contract = make_contract(BuyAndHold(), whole[:END])
-    answer = decide(BuyAndHold(), contract, whole[:END])
+    assert decide(BuyAndHold(), contract, whole[:END])["band"] == [0, 0, 0]
+    answer = decide(BuyAndHold(), contract, whole[: END + 9])
     assert answer["band"] == [None, None, None]
     json.dumps(answer, allow_nan=False)
     assert difference(answer, answer) == 0

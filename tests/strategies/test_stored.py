@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import samples
 
-from markets import External, HiddenMarkovRegimes, InputError
+from markets import External, Features, HiddenMarkovRegimes, InputError
 from markets.features import Return
 from strategies import (
     Blend,
@@ -127,7 +127,7 @@ def test_names_and_identities_tell_settings_apart(tmp_path):
 
 
 def test_what_earlier_versions_saved_is_read(tmp_path):
-    ours = PolicyStrategy(Policy(PolicySettings(features=Return(5), base="equal_weight")).eval(), 3)
+    ours = PolicyStrategy(Policy(PolicySettings(features=Features((Return(5),)), base="equal_weight")).eval(), 3)
     assert stored.load(ours.save(tmp_path / "policy")).fingerprint == ours.fingerprint
     blend = Blend([ours, ours])
     assert stored.load(blend.save(tmp_path / "blend")).fingerprint == blend.fingerprint
@@ -260,7 +260,7 @@ class Bomb:
 
 def test_no_artifact_reaches_another_folder_another_class_or_an_unpickler(tmp_path):
     marker = tmp_path / "ran"
-    policy = PolicyStrategy(Policy(PolicySettings(features=Return(5), base="equal_weight")).eval(), 3)
+    policy = PolicyStrategy(Policy(PolicySettings(features=Features((Return(5),)), base="equal_weight")).eval(), 3)
     folder = stored.save(Blend([policy, Momentum(5)]), tmp_path / "s")
     config = json.loads((folder / stored.FILE).read_text())
 
