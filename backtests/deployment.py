@@ -256,7 +256,7 @@ def answered(plan: Plan) -> dict[str, list[float | None]]:
     return {key: [value if np.isfinite(value) else None for value in part[-1].tolist()] for key, part in parts.items()}
 
 
-def numbers(values: Sequence[float | None]) -> np.ndarray:
+def as_array(values: Sequence[float | None]) -> np.ndarray:
     """One list of a response as an array (A,), with infinity for None."""
     return np.array([np.inf if value is None else value for value in values], dtype=np.float64)
 
@@ -266,7 +266,7 @@ def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
     parts = [set(answer) - {"symbols"} for answer in (one, other)]
     if parts[0] != parts[1]:
         return np.inf
-    pairs = [(numbers(one[key]), numbers(other[key])) for key in parts[0]]
+    pairs = [(as_array(one[key]), as_array(other[key])) for key in parts[0]]
     return max(float(np.abs(np.subtract(a, b, out=np.zeros_like(a), where=a != b)).max()) for a, b in pairs)
 
 

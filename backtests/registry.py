@@ -507,12 +507,12 @@ def target_weights(model: RegisteredStrategy, bars: Bars, series: pd.DataFrame |
     InputError
         When the bars are not such as the model was made for, or an external series is out of date.
     """
-    from backtests.deployment import decide_row, numbers
+    from backtests.deployment import as_array, decide_row
 
     asked = request(model, bars, series)
     answer = decide_row(model.strategy, model.contract, asked, "the request")  # as the server does
     columns = [answer["symbols"].index(symbol) for symbol in bars.symbols]
-    return {key: numbers(values)[columns] for key, values in answer.items() if key != "symbols"}
+    return {key: as_array(values)[columns] for key, values in answer.items() if key != "symbols"}
 
 
 def _active_run(name: str):

@@ -37,10 +37,10 @@ def columns(strategy: Strategy) -> tuple[str, ...]:
     """
     read: set[str] = set()
     for part in walk(strategy):
-        said = {part.reads} if isinstance(part.reads, str) else set(part.reads)
-        if unknown := sorted(said - {*COLUMNS, "close"}):
+        declared = {part.reads} if isinstance(part.reads, str) else set(part.reads)
+        if unknown := sorted(declared - {*COLUMNS, "close"}):
             raise InputError(f"{part.name}: reads has {unknown[0]!r}; bars have {', '.join(COLUMNS)}")
-        read |= said | (needs(part.features) if isinstance(part, LearnedStrategy) else set())
+        read |= declared | (needs(part.features) if isinstance(part, LearnedStrategy) else set())
     return tuple(name for name in COLUMNS if name in read)
 
 

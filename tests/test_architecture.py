@@ -122,6 +122,8 @@ ABOUT_BID_ASK = (
     "tests/metalearner/objectives/test_pathwise.py",
     "tests/strategies/test_optimal.py",
     "tests/backtests/engine/",
+    "tests/backtests/test_deployment.py",
+    "tests/strategies/test_needs.py",
     "tests/backtests/robustness/test_trading.py",
     "tests/regimeshift/test_options.py",
     "tests/regimeshift/commands/test_data.py",

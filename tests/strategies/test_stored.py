@@ -204,7 +204,7 @@ def limited():
 
 
 @pytest.fixture
-def own(bars, tmp_path):
+def own_file(bars, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     values = np.sin(np.arange(len(bars)) / 7)
@@ -213,35 +213,35 @@ def own(bars, tmp_path):
     return folder / "my.py"
 
 
-def test_a_users_file_is_stored_byte_for_byte_and_run_from_there(own, bars, tmp_path):
+def test_a_users_file_is_stored_byte_for_byte_and_run_from_there(own_file, bars, tmp_path):
     shown = bars[-9:]
     for name, settings in (("Fearful", {}), ("Fearful", {"most": 0.3}), ("limited", {})):
-        ours = load_strategy(f"{own}:{name}")(**settings)
+        ours = load_strategy(f"{own_file}:{name}")(**settings)
         found = again(Blend([ours, Momentum(20)]), tmp_path / f"{name}{len(settings)}")
         same_plan(ours, found.parts[0], shown)
         assert len(needs.external_series(found)) == 1
-    ours = load_strategy(f"{own}:Fearful")()
-    text = own.read_text()
-    own.write_text("raise RuntimeError('edited since')")  # what ran is what is stored
+    ours = load_strategy(f"{own_file}:Fearful")()
+    text = own_file.read_text()
+    own_file.write_text("raise RuntimeError('edited since')")  # what ran is what is stored
     there = stored.save(ours, tmp_path / "kept")
     assert (there / "my.py").read_text() == text
-    said = json.loads((there / stored.FILE).read_text())
-    assert said["sha256"]["my.py"] == hashlib.sha256(text.encode()).hexdigest()
+    config = json.loads((there / stored.FILE).read_text())
+    assert config["sha256"]["my.py"] == hashlib.sha256(text.encode()).hexdigest()
     same_plan(ours, stored.load(there), shown)
 
 
-def test_what_a_users_strategy_has_learnt_is_stored_if_it_is_a_field(own, bars, tmp_path):
-    adapted = load_strategy(f"{own}:Learns")().adapt(bars)
+def test_what_a_users_strategy_has_learnt_is_stored_if_it_is_a_field(own_file, bars, tmp_path):
+    adapted = load_strategy(f"{own_file}:Learns")().adapt(bars)
     found = again(WeightLimit(adapted, 0.3), tmp_path / "s").strategy
     np.testing.assert_array_equal(found.weights, [1 / 3, 1 / 4, 1 / 5])
     assert found.seen == bars.index[-1]
     with pytest.raises(InputError, match="what it learns is in no file; make Forgets a dataclass"):
-        stored.save(load_strategy(f"{own}:Forgets")().adapt(bars), tmp_path / "t")
+        stored.save(load_strategy(f"{own_file}:Forgets")().adapt(bars), tmp_path / "t")
 
 
 @pytest.mark.parametrize("name", ["my.py", "fear.csv"])
-def test_a_changed_file_is_named_and_not_executed(name, own, tmp_path):
-    folder = stored.save(WeightLimit(load_strategy(f"{own}:Fearful")(), 0.3), tmp_path / "s")
+def test_a_changed_file_is_named_and_not_executed(name, own_file, tmp_path):
+    folder = stored.save(WeightLimit(load_strategy(f"{own_file}:Fearful")(), 0.3), tmp_path / "s")
     path = folder / "strategy" / name
     marker = tmp_path / "ran"
     path.write_text(f"open({str(marker)!r}, 'w')\n" + path.read_text())
@@ -283,13 +283,13 @@ def test_no_artifact_reaches_another_folder_another_class_or_an_unpickler(tmp_pa
     assert not marker.exists()
 
 
-def test_an_external_series_that_is_an_argument_is_stored_with_it(own, bars, tmp_path):
-    (own.parent / "other.py").write_text(
+def test_an_external_series_that_is_an_argument_is_stored_with_it(own_file, bars, tmp_path):
+    (own_file.parent / "other.py").write_text(
         "from strategies import EqualWeight, Strategy\n"
         "class Reads(Strategy):\n"
         "    def __init__(self, series): self.series = series\n"
         "    def plan(self, bars): return EqualWeight().plan(bars)\n"
     )
     series = External(pd.Series(np.arange(5.0), bars.index[:5], name="rate"))
-    ours = load_strategy(f"{own.parent}/other.py:Reads")(series=series)
+    ours = load_strategy(f"{own_file.parent}/other.py:Reads")(series=series)
     assert again(ours, tmp_path / "s").series == series
