@@ -205,4 +205,6 @@ def test_the_site_builds_strictly_and_asks_no_other_host(tmp_path):
     )
     for page in pages:
         assert not loads.search((site / page).read_text()), f"{page} loads something from another host"
-    assert (site / "benchmarks" / "results" / "real_market_paths.png").exists(), "a picture from outside docs/ comes along"
+    assert (site / "benchmarks" / "results" / "real_market_paths.png").exists(), (
+        "a picture from outside docs/ comes along"
+    )

@@ -96,11 +96,22 @@ def champion():
     return int(mlflow.MlflowClient().get_model_version_by_alias("test-rl2", "champion").version)
 
 
+def forge(place):
+    """Write the hashes beside the files anew."""
+    hashes = {
+        p.relative_to(place).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in place.rglob("*")
+        if p.is_file() and p.name != "files.json"
+    }
+    (place / "files.json").write_text(json.dumps(hashes))
+
+
 def weights_times(folder, factor):
     """Other weights, the decision that they make recorded as if it were the right one."""
     place = folder / "artifacts" / "strategy"
     weights = {k: v * factor if "last" in k else v for k, v in load_file(place / "weights.safetensors").items()}
     save_file(weights, place / "weights.safetensors")
+    forge(place)
     strategy, contract = deployment.load(place)
     (place / "check.json").write_text(json.dumps(deployment.decide(strategy, contract, contract.bars)))
 
@@ -163,6 +174,7 @@ def test_a_version_that_decides_or_is_otherwise_than_recorded_is_not_promoted(ch
     folder, client = registry.verified(challenger, root=root), mlflow.MlflowClient()
 
     def record():
+        forge(folder / "artifacts/strategy")
         hashes = {
             p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
             for p in folder.rglob("*")
