@@ -29,7 +29,7 @@ from markets import Bars, InputError
 from markets.bars.bars import FIELDS
 from markets.common.formats import FORMAT
 from markets.common.words import count
-from strategies import Blend, Strategy
+from strategies import Blend, Strategy, needs, stored
 from strategies.learned import LearnedStrategy
 from strategies.limits import LeverageLimit, WeightLimit
 from strategies.strategy import planned
@@ -40,7 +40,7 @@ SCRAMBLED = 4  # draws of what comes before the warm-up
 FUZZED = 100  # histories on which limits are checked
 SHOWN = 5  # last rows of each of them
 TOLERANCE = 1e-6  # of a weight; less is rounding
-_DECIDES = ("markets", "strategies", "backtests/contract.py", "backtests/deployment.py")
+_DECIDES = ("markets", "strategies", "backtests/contract.py", "backtests/deployment.py", "backtests/request.py")
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,10 @@ def certify(
             _safely("limits", lambda: _limits(strategy, bars, fuzzed, seed)),
         )
     span = f"{bars.index[0]} to {bars.index[-1]}"
-    fingerprint = getattr(strategy, "fingerprint", None) or "none"
+    try:
+        fingerprint = stored.fingerprint(strategy)
+    except InputError:  # it cannot be stored, so it cannot be deployed either
+        fingerprint = "none"
     return Certificate(fingerprint, bars.hash, bars.span_hash, code_hash(), span, seed, checks)
 
 
@@ -183,7 +186,7 @@ def _look_ahead(strategy: Strategy, bars: Bars, rows: int, seed: int) -> Check:
     if rows < 2:
         return Check("look-ahead", None, 0, f"{count(len(held), 'bar')} are too few to check for look-ahead")
     # more history than is read would only take time
-    shown = held[-rows:].without_past(keep=strategy.warmup + 1)
+    shown = needs.window(strategy, held[-rows:])
     try:
         Guard(None).check(strategy, shown, planned(strategy, shown))
         leaks = find_lookahead(lambda: strategy, shown, cuts=CUTS, seed=seed, progress=False) if rows >= 60 else []
@@ -199,6 +202,8 @@ def _warm_up(strategy: Strategy, bars: Bars, seed: int) -> Check:
     from backtests.robustness.case import Case
     from backtests.robustness.warm_up import check_warm_up
 
+    if needs.endless(strategy):
+        return Check("warm-up", True, 0, "it depends on all bars since registration, which every request holds")
     held = bars.with_past()
     rows = min(20, len(held) - strategy.warmup - 2)
     if rows < 1:

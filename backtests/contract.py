@@ -2,14 +2,14 @@
 
 A contract holds the bars that the model's decision was recorded on at registration. What is checked is derived from them: the
 symbols, the time zone, the spacing, the scale, and, where later bars reach back to them, the returns themselves, so that
-exchanged columns are found; and from the year before, who had gaps, and how long a symbol may be silent.
+exchanged columns are found; and from the year before, who had gaps, and how long a symbol may be silent. What a model reads
+beside closes, such as the volume, is named, and bars without it are refused.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from backtests.request import from_request, to_request
 from markets import Bars, InputError
 from markets.bars.time_spans import duration, median_spacing, same_spacing
 from markets.common.formats import FORMAT, check_format
@@ -40,9 +41,8 @@ class DataContract:
     Attributes
     ----------
     bars : Bars of shape (T, A)
-        The last bars at registration, closes alone, with the symbols in the model's order and times in the zone that it
-        decides in. A symbol that is never tradable is
-        there to be read only.
+        The last bars at registration, with the symbols in the model's order and times in the zone that it decides in: closes and
+        `columns`. A symbol that is never tradable is there to be read only.
     warmup : int
         Closes of each symbol that a decision reads before its last one.
     data_hash : str
@@ -51,6 +51,10 @@ class DataContract:
         Whether a symbol lacked a close, after its first one, in the year before registration.
     silence : tuple of float, length A
         Longest time between two closes of each symbol in that year, in seconds.
+    columns : tuple of str
+        What a decision reads beside closes, such as ``volume``.
+    endless : bool
+        Whether a decision reads all bars since the first of `bars`; see `strategies.Strategy.endless`.
     """
 
     bars: Bars
@@ -58,9 +62,11 @@ class DataContract:
     data_hash: str
     gaps: tuple[bool, ...]
     silence: tuple[float, ...]
+    columns: tuple[str, ...] = ()
+    endless: bool = False
 
     @classmethod
-    def of(cls, bars: Bars, warmup: int) -> DataContract:
+    def of(cls, bars: Bars, warmup: int, columns: tuple[str, ...] = (), endless: bool = False) -> DataContract:
         """The contract of a model that is registered on `bars`.
 
         Parameters
@@ -69,14 +75,17 @@ class DataContract:
             Visible rows are kept; the history before them, a year back, says what gaps are usual.
         warmup : int
             Closes of each symbol that a decision reads before its last one.
+        columns : tuple of str
+            What it reads beside closes, which the bars have.
+        endless : bool
+            Whether it reads all bars since the first visible one.
         """
         held = bars.with_past()
         year = held.rows(min(int(held.index.searchsorted(held.index[-1] - USUAL)), bars.past), len(held))
         there, seconds = np.isfinite(year.close).T, year.index.as_unit("us").asi8 / 1e6
         gaps = tuple(bool((~closes[int(np.argmax(closes)) :]).any()) for closes in there)
         silence = tuple(float(np.diff(seconds[closes]).max(initial=median_spacing(year.index))) for closes in there)
-        kept = Bars.make(bars.index, bars.symbols, bars.close, tradable=bars.tradable, name=bars.name)
-        return cls(kept, warmup, bars.hash, gaps, silence)
+        return cls(only(bars, columns), warmup, bars.hash, gaps, silence, columns, endless)
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -134,12 +143,14 @@ class DataContract:
         ------
         InputError
             When symbols differ, there are too few bars, the time zone or the spacing is another one, a symbol lacks closes or
-            no longer trades, the bars end before those at registration, or closes are not those of such symbols.
+            no longer trades, the bars end before those at registration, closes are not those of such symbols, or what is read
+            beside closes is lacking.
         """
         bars = self.ordered(bars)
         if len(bars) < self.needed:
             raise InputError(f"{bars.name} has {len(bars)} bars; the model reads {self.needed}")
         self._check_times(bars)
+        self._check_columns(bars)
         self._check_closes(bars)
         self._check_scale(bars)
         self._check_overlap(bars)
@@ -164,6 +175,27 @@ class DataContract:
         # a bar may be labelled by its end, and times without a zone may be those of a place a day ahead
         if end > now + pd.Timedelta("1D") + pd.Timedelta(seconds=self.spacing):
             raise InputError(f"{name} ends at {end}, which is in the future; look at its last dates")
+
+        if self.endless and bars.index[0] != (first := self.bars.index[0]):
+            raise InputError(
+                f"{name} begins at {bars.index[0]}, and a decision of this model depends on all bars since {first}; give them all"
+            )
+
+    def _check_columns(self, bars: Bars) -> None:
+        for column in self.columns:
+            values, before = getattr(bars, column), getattr(self.bars, column)
+            if values is None:
+                raise InputError(
+                    f"{bars.name} is without {column}; beside closes the model reads {', '.join(self.columns)}: send one row of "
+                    "each per time, as of bars"
+                )
+            always = (np.isfinite(before) | ~np.isfinite(self.bars.close)).all(axis=0)
+            lacking = always & np.isfinite(bars.close[-1]) & ~np.isfinite(values[-1])
+            if lacking.any():
+                symbol = self.symbols[int(np.argmax(lacking))]
+                raise InputError(
+                    f"{symbol} has a close at {bars.index[-1]} and no {column}; it always had one when the model was registered"
+                )
 
     def _check_closes(self, bars: Bars) -> None:
         there, index = np.isfinite(bars.close), bars.index
@@ -255,8 +287,10 @@ class DataContract:
             "tradable": self.tradable.tolist(),
             "gaps": self.gaps,
             "silence": self.silence,
+            "columns": self.columns,
+            "endless": self.endless,
         }
-        path.write_text(json.dumps(facts | to_request(self.bars)))
+        path.write_text(json.dumps(facts | to_request(self.bars, self.columns)))
 
     @classmethod
     def load(cls, path: Path) -> DataContract:
@@ -269,66 +303,20 @@ class DataContract:
         """
         config = json.loads(path.read_text())
         check_format(config, path, "register the model again")
-        bars = from_request(config["symbols"], config["times"], config["bars"], "the bars at registration")
+        columns = tuple(config.get("columns", ()))  # contracts of earlier versions have closes alone
+        values = {column: config[column] for column in columns}
+        bars = from_request(config["symbols"], config["times"], config["bars"], "the bars at registration", values)
         if config.get("zone"):  # contracts of earlier versions do not say; their models decided in UTC
             bars = bars.in_zone(config["zone"])
         bars, gaps, silence = _restricted(bars, np.array(config["tradable"])), config["gaps"], config["silence"]
-        return cls(bars, config["warmup"], config["data_hash"], tuple(gaps), tuple(silence))
+        endless = config.get("endless", False)
+        return cls(bars, config["warmup"], config["data_hash"], tuple(gaps), tuple(silence), columns, endless)
 
 
-def to_request(bars: Bars) -> dict[str, Any]:
-    """The visible rows as JSON can hold them: ``symbols``, ``times``, and ``bars`` with None in gaps."""
-    rows = [[None if math.isnan(close) else close for close in row] for row in bars.close.tolist()]
-    return {"symbols": list(bars.symbols), "times": [time.isoformat() for time in bars.index], "bars": rows}
-
-
-def from_request(symbols: Any, times: Any, rows: Any, name: str = "the request") -> Bars:
-    """Bars from what `to_request` returns, or an external client sends.
-
-    Parameters
-    ----------
-    symbols : sequence of str, length A
-    times : sequence of str, length T
-        ISO 8601, oldest first; all with an offset from UTC, or none.
-    rows : sequence of T sequences of A numbers
-        Closes; None or NaN where a symbol did not trade.
-    name : str
-        What to call the bars in messages.
-
-    Raises
-    ------
-    InputError
-        When one of them is missing, or their shapes differ, or a value is impossible.
-    """
-    for what, given in (("symbols", symbols), ("times", times), ("bars", rows)):
-        if isinstance(given, str) or not isinstance(given, (Sequence, np.ndarray)) or not len(given):
-            raise InputError(
-                f"{name} is without {what}: send symbols (names), times (ISO 8601) and bars (one row of closes per time)"
-            )
-    if not all(isinstance(symbol, str) for symbol in symbols):
-        raise InputError(f"{name}: symbols must be names, each a text in quotes")
-    if not all(isinstance(time, str) for time in times):
-        raise InputError(f"{name}: times must be ISO 8601, each a text in quotes")
-    try:
-        index = pd.DatetimeIndex(pd.to_datetime(list(times), format="ISO8601", utc=_aware(times[0])))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{name}: times must be ISO 8601, all with an offset from UTC or none ({error})") from None
-    close = np.empty((len(rows), len(symbols)))
-    for t, row in enumerate(rows):
-        if isinstance(row, str) or not isinstance(row, (Sequence, np.ndarray)) or len(row) != len(symbols):
-            raise InputError(f"{name}: row {t} of bars must hold {len(symbols)} closes, one for each of the symbols")
-        for a, value in enumerate(row):
-            if value is not None and (isinstance(value, (bool, str)) or not np.isscalar(value)):
-                raise InputError(f"{name}: the close of {symbols[a]} in row {t} is {value!r}, which is not a number")
-            try:
-                close[t, a] = np.nan if value is None else value
-            except (OverflowError, TypeError, ValueError):
-                raise InputError(
-                    f"{name}: the close of {symbols[a]} in row {t} is not a number that a price can be"
-                ) from None
-    if len(index) != len(close):
-        raise InputError(f"{name} has {len(index)} times and {len(close)} rows of bars; there must be one time per row")
-    return Bars.make(index, list(symbols), close, name=name)
+def only(bars: Bars, columns: tuple[str, ...]) -> Bars:
+    """The visible rows with closes and `columns` alone, and without a history."""
+    more: dict[str, Any] = {column: values for column in columns if (values := getattr(bars, column)) is not None}
+    return Bars.make(bars.index, bars.symbols, bars.close, **more, tradable=bars.tradable, name=bars.name)
 
 
 def _restricted(bars: Bars, tradable: np.ndarray) -> Bars:
@@ -341,10 +329,6 @@ def _restricted(bars: Bars, tradable: np.ndarray) -> Bars:
         source=held.source,
     )  # fmt: skip
     return built.rows(bars.past, len(built))
-
-
-def _aware(time: Any) -> bool:
-    return pd.Timestamp(time).tz is not None
 
 
 def _known(close: np.ndarray) -> np.ndarray:

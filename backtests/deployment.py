@@ -1,87 +1,124 @@
 """The interface of a deployed model, and the conditions for deploying a strategy.
 
-A request has one row per decision: symbols, times, and the last closes, oldest first. The response has target weights, and
-the half-widths of the no-trade zones around them and the rates of trading towards them. A model that reads external series
-holds them up to its registration, and a request brings what came after. The server is stateless, so rows can be sent in
-batches. Command line, server and backtest decide alike: all build `Bars` and call the strategy's `plan`.
+A request has one row per decision: symbols, times, and the last closes, oldest first; beside them what else the strategy says
+it reads (`strategies.needs`), such as the volume. The response has target weights, and the half-widths of the no-trade zones
+around them and the rates of trading towards them. A model that reads external series holds them up to its registration, and
+a request brings what came after. The server is stateless, so rows can be sent in batches. Command line, server and backtest
+decide alike: all build `Bars` and call the strategy's `plan`. That a decision is the same on just what a request holds is checked
+when the strategy is registered.
 """
 
 from __future__ import annotations
 
-import copy
+import hashlib
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from backtests.contract import DataContract, to_request
-from markets import Bars, External, Features, InputError, Plan
-from markets.bars.time_spans import duration
-from markets.features.parts import needs
-from strategies import Blend, Strategy
-from strategies.learned import LearnedStrategy, load_learned
+from backtests.contract import DataContract, only
+from backtests.request import from_request, to_request
+from markets import Bars, External, InputError, Plan
+from markets.bars.time_spans import duration, median_spacing
+from markets.common.words import count
+from strategies import Strategy, needs, stored
+from strategies.strategy import planned
 
 ANSWER = ("target_weight", "band", "rate")
+STOPS = ("stop_loss", "take_profit", "trailing_stop", "cooldown")
 _LATE = 1.5  # largest age of an external value, in multiples of the largest on the bars at registration
 _SHORTEST = 260  # bars that a contract holds at least, if there are as many, so that its statistics mean something
+_LEAST = 10  # bars that a request holds at least: of fewer neither the spacing nor a gap can be seen
+_SAME = 1e-6  # largest change of a weight that is rounding
+_BEFORE = (0, 6, 41)  # bars before the last one on which decisions are compared at registration
+_DAY = 86_400.0  # seconds
+MANIFEST = "files.json"  # SHA-256 of every other file of a saved model
 
 
-def bars_needed(strategy: Strategy) -> int:
-    """Fewest bars that a decision reads."""
-    return strategy.warmup + 1
-
-
-def deployable(strategy: Strategy, name: str) -> LearnedStrategy | Blend:
-    """Check that a strategy can be deployed, and return it.
+def deployable(strategy: Strategy, name: str) -> Strategy:
+    """Check that a strategy can be deployed, and return it: it can be written to files, and built again from them alone.
 
     Raises
     ------
     InputError
-        When it is not a torch policy or a blend of such, needs other data than closes and external series, or has
-        user-defined features.
+        When it cannot; the message says what of it, and why.
     """
-    for part in strategy.parts if isinstance(strategy, Blend) else (strategy,):
-        if not isinstance(part, LearnedStrategy):
-            raise InputError(f"{name} is a {type(part).__name__}; only torch policies are deployed")
-        lacking = needs(part.features)
-        by_user = [f.names[0] for f in part.features if f.by_function and not isinstance(f, External)]
-        if lacking or by_user:
-            what = (
-                f"the {', the '.join(sorted(lacking))}"
-                if lacking
-                else f"{', '.join(by_user)}, which your own code computes"
-            )
-            raise InputError(f"{name} reads {what}; a deployed model is sent closes alone and runs without your code")
-    assert isinstance(strategy, LearnedStrategy | Blend)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            there = stored.load(stored.save(strategy, folder))
+            if stored.fingerprint(there) != stored.fingerprint(strategy):
+                raise InputError("what its files build is another strategy; make all that it holds a setting")
+    except InputError as error:
+        raise InputError(f"{name} cannot be deployed: {error}") from None
     return strategy
 
 
-def make_contract(strategy: LearnedStrategy | Blend, bars: Bars) -> DataContract:
+def make_contract(strategy: Strategy, bars: Bars) -> DataContract:
     """The contract of a strategy that is registered on `bars`.
 
     Raises
     ------
     InputError
-        When there are too few bars for a decision, a symbol no longer trades, or a close is impossible.
+        When there are too few bars for a decision, a symbol no longer trades, a close is impossible, or the strategy decides
+        otherwise when it is given just what it says it reads.
     """
-    contract = DataContract.of(_last(strategy, bars, _SHORTEST), strategy.warmup)
+    columns = tuple(column for column in needs.columns(strategy) if getattr(bars, column) is not None)
+    endless = needs.endless(strategy)
+    warmup = max(_warmup(strategy, bars), _LEAST - 1)
+    contract = DataContract.of(_last(strategy, bars, _SHORTEST, warmup + 1), warmup, columns, endless)
     contract.check(contract.bars)
+    _check_reads(strategy, contract, bars)
     return contract
 
 
+def _warmup(strategy: Strategy, bars: Bars) -> int:
+    """Closes before its last one that a decision reads.
+
+    A warm-up counts the days of a calendar period; of shorter bars a period has more, and how many is seen in the last ones.
+    """
+    held = bars.with_past()
+    if needs.endless(strategy) or median_spacing(held.index[-_SHORTEST:]) >= 0.9 * _DAY:
+        return strategy.warmup
+    days = held.index.tz_localize(None).normalize()
+    ends = np.flatnonzero(np.append(days[1:] != days[:-1], True))[-260:]
+    read = [len(strategy.trimmed(held.rows(int(end), int(end) + 1)).with_past()) - 1 for end in ends]
+    return max(strategy.warmup, *(rows for rows, end in zip(read, ends, strict=True) if rows < end), 0)
+
+
+def _check_reads(strategy: Strategy, contract: DataContract, bars: Bars) -> None:
+    """Refuse a strategy that reads more than it says, of which a server would know nothing."""
+    held = bars.with_past()
+    for before in _BEFORE:
+        end = len(held) - before
+        if end <= contract.needed + before:
+            continue
+        whole = held.rows(end - 1, end)
+        sent = only(_recent(strategy, contract, held.rows(0, end)), contract.columns)
+        asked = to_request(sent, contract.columns)
+        given = contract.ordered(_read(asked, contract.columns, "the request"))
+        apart = difference(answered(planned(strategy, whole)), answered(planned(strategy, given[-1:])))
+        if not apart <= _SAME:
+            what = f", with {' and '.join(contract.columns)}" if contract.columns else " of closes alone"
+            raise InputError(
+                f"{strategy.name} wants weights at {whole.index[0]} that differ by {apart:.2g} when it is shown no more than it "
+                f"says it reads ({count(len(given), 'bar')}{what}); its class must say warmup, the bars before a row that it "
+                "depends on, reads, as ('volume',), and endless = True if it depends on all bars since the first"
+            )
+
+
 def request(
-    strategy: LearnedStrategy | Blend, contract: DataContract, bars: Bars, series: pd.DataFrame | None = None
+    strategy: Strategy, contract: DataContract, bars: Bars, series: pd.DataFrame | None = None
 ) -> dict[str, Any]:
-    """The request for a decision after the last of `bars`: ``symbols``, ``times`` and ``bars``; and ``series``, if it is
-    given.
+    """The request for a decision after the last of `bars`: ``symbols``, ``times`` and ``bars``, the contract's columns; and
+    ``series``, if it is given.
 
     Parameters
     ----------
-    strategy : LearnedStrategy or Blend
+    strategy : Strategy
     contract : DataContract
     bars : Bars of shape (T, A)
     series : DataFrame, optional
@@ -92,7 +129,7 @@ def request(
     InputError
         When the bars are not such as the model was made for.
     """
-    asked = to_request(contract.check(_window(strategy, contract.ordered(bars))))
+    asked = to_request(contract.check(_window(strategy, contract, contract.ordered(bars))), contract.columns)
     if series is None:
         return asked
     times = [time.isoformat() for time in series.index]
@@ -109,12 +146,12 @@ def request(
     }
 
 
-def decide(strategy: LearnedStrategy | Blend, contract: DataContract, bars: Bars, series: Any = None) -> dict[str, Any]:
+def decide(strategy: Strategy, contract: DataContract, bars: Bars, series: Any = None) -> dict[str, Any]:
     """The response to one request.
 
     Parameters
     ----------
-    strategy : LearnedStrategy or Blend
+    strategy : Strategy
     contract : DataContract
     bars : Bars of shape (T, A)
     series : mapping of str to mapping, optional
@@ -125,40 +162,45 @@ def decide(strategy: LearnedStrategy | Blend, contract: DataContract, bars: Bars
     Returns
     -------
     dict
-        ``symbols``, and ``target_weight``, ``band`` and ``rate``, each a list of length A in the order of the request.
+        ``symbols``, and ``target_weight``, ``band`` and ``rate``, each a list of length A in the order of the request; with
+        stops also ``stop_loss``, ``take_profit``, ``trailing_stop`` and ``cooldown``, as far as the plan has them. None is no
+        end: a band of None is a position to be left alone, a stop of None is none.
 
     Raises
     ------
     InputError
         When the bars are not such as the model was made for, or an external series is out of date.
     """
-    strategy = _continued(strategy, series)
-    ordered = contract.check(_window(strategy, contract.ordered(bars)))
-    for part in _external(strategy):
+    if series is not None:
+        strategy = needs.with_series(strategy, lambda part: _with_rows(part, series))
+    ordered = contract.check(_window(strategy, contract, contract.ordered(bars)))
+    for part in needs.external_series(strategy):
         _check_age(part, contract.bars, ordered)
-    answer = answered(strategy.plan(ordered[-1:]))
+    # what is held for good, as by BuyAndHold, is bought at registration
+    first = ordered.index.searchsorted(contract.bars.index[-1]) if contract.endless else len(ordered) - 1
+    answer = answered(planned(strategy, ordered[int(first) :]))
     columns = [contract.symbols.index(symbol) for symbol in bars.symbols]
     return {"symbols": list(bars.symbols)} | {key: [row[i] for i in columns] for key, row in answer.items()}
 
 
-def _external(strategy: LearnedStrategy | Blend) -> list[External]:
-    """The external series that a strategy reads."""
-    if isinstance(strategy, Blend):
-        return [part for one in strategy.parts for part in _external(one)]  # type: ignore[arg-type]
-    return [part for part in strategy.features if isinstance(part, External)]
+def decide_row(strategy: Strategy, contract: DataContract, row: Mapping[Any, Any], name: str) -> dict[str, Any]:
+    """The response to one row of a request as it was sent; `name` is what to call it in messages.
+
+    Raises
+    ------
+    InputError
+        When it is malformed, or as `decide` does.
+    """
+    series = row.get("series")  # NaN where other rows of the request have some
+    bars = _read(row, contract.columns, name)
+    return decide(strategy, contract, bars, None if isinstance(series, float) else series)
 
 
-def _continued(strategy: LearnedStrategy | Blend, series: Any) -> LearnedStrategy | Blend:
-    """The strategy with its external series continued by those of a request."""
-    if series is None or not _external(strategy):
-        return strategy
-    if isinstance(strategy, Blend):
-        return Blend([_continued(part, series) for part in strategy.parts], strategy.name)  # type: ignore[arg-type]
-    settings = strategy.policy.settings
-    parts = tuple(_with_rows(part, series) if isinstance(part, External) else part for part in settings.features.parts)
-    other, policy = copy.copy(strategy), copy.copy(strategy.policy)
-    policy.settings, other.policy = replace(settings, features=Features(parts)), policy
-    return other
+def _read(row: Mapping[Any, Any], columns: tuple[str, ...], name: str) -> Bars:
+    """Bars from a row of a request; columns that are not there are left to the contract."""
+    given = {column: row.get(column) for column in columns}
+    there = {column: rows for column, rows in given.items() if rows is not None and not isinstance(rows, float)}
+    return from_request(row.get("symbols"), row.get("times"), row.get("bars"), name, there)
 
 
 def _with_rows(part: External, series: Any) -> External:
@@ -201,21 +243,51 @@ def _check_age(part: External, before: Bars, bars: Bars) -> None:
         )
 
 
-def answered(plan: Plan) -> dict[str, list[float]]:
+def answered(plan: Plan) -> dict[str, list[float | None]]:
     """The last row of a plan, as a response states it."""
-    band = np.zeros_like(plan.aim) if plan.band is None else plan.band
-    rate = np.ones_like(plan.aim) if plan.rate is None else plan.rate
-    return {key: part[-1].tolist() for key, part in zip(ANSWER, (plan.aim, band, rate), strict=True)}
+    parts = {
+        "target_weight": plan.aim,
+        "band": np.zeros_like(plan.aim) if plan.band is None else plan.band,
+        "rate": np.ones_like(plan.aim) if plan.rate is None else plan.rate,
+    }
+    levels = {name: getattr(plan, name) for name in STOPS}
+    parts |= {name: part for name, part in levels.items() if part is not None}
+    # JSON has no infinity
+    return {key: [value if np.isfinite(value) else None for value in part[-1].tolist()] for key, part in parts.items()}
 
 
-def _window(strategy: LearnedStrategy | Blend, bars: Bars) -> Bars:
-    """The closes that the decision after the last bar reads, as bars of their own."""
-    last = _last(strategy, bars)
-    return Bars.make(last.index, last.symbols, last.close, tradable=last.tradable, name=bars.name)
+def as_array(values: Sequence[float | None]) -> np.ndarray:
+    """One list of a response as an array (A,), with infinity for None."""
+    return np.array([np.inf if value is None else value for value in values], dtype=np.float64)
 
 
-def _last(strategy: LearnedStrategy | Blend, bars: Bars, shortest: int = 0) -> Bars:
-    """The last rows, as many as the decision after them reads, or `shortest` if that is more; what is before is history.
+def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    """Largest difference of two responses; infinite if one has parts that the other has not."""
+    parts = [set(answer) - {"symbols"} for answer in (one, other)]
+    if parts[0] != parts[1]:
+        return np.inf
+    pairs = [(as_array(one[key]), as_array(other[key])) for key in parts[0]]
+    return max(float(np.abs(np.subtract(a, b, out=np.zeros_like(a), where=a != b)).max()) for a, b in pairs)
+
+
+def _window(strategy: Strategy, contract: DataContract, bars: Bars) -> Bars:
+    """What the decision after the last bar reads, as bars of their own."""
+    recent = _recent(strategy, contract, bars)
+    _check_trading(recent)
+    return only(recent, contract.columns)
+
+
+def _recent(strategy: Strategy, contract: DataContract, bars: Bars) -> Bars:
+    """The last rows, as many as the decision after them reads; of a model that reads all, those since its first bar."""
+    held, first = bars.with_past(), contract.bars.index[0]
+    if not contract.endless:
+        return _cut(strategy, held, contract.needed)
+    same = (held.index.tz is None) == (first.tz is None)  # if not, the contract says so
+    return held[int(held.index.searchsorted(first)) if same and first <= held.index[-1] else 0 :]
+
+
+def _last(strategy: Strategy, bars: Bars, *least: int) -> Bars:
+    """As `_recent`, where there is no contract yet; at least so many rows.
 
     Raises
     ------
@@ -223,22 +295,58 @@ def _last(strategy: LearnedStrategy | Blend, bars: Bars, shortest: int = 0) -> B
         When a symbol is delisted, or has no close in them.
     """
     held = bars.with_past()
-    rows = max(len(strategy.window(held[-1:]).with_past()), min(shortest, len(held)))
-    last = held[-rows:]
-    gone = last.delisted[-1] | ~np.isfinite(last.close).any(axis=0)
+    recent = held if needs.endless(strategy) else _cut(strategy, held, *least)
+    _check_trading(recent)
+    return recent
+
+
+def _cut(strategy: Strategy, held: Bars, *least: int) -> Bars:
+    rows = max(len(strategy.trimmed(held[-1:]).with_past()), *least)
+    return held[-min(rows, len(held)) :]
+
+
+def _check_trading(recent: Bars) -> None:
+    gone = recent.delisted[-1] | ~np.isfinite(recent.close).any(axis=0)
     if gone.any():
-        raise InputError(f"{last.symbols[int(np.argmax(gone))]} no longer trades at {last.index[-1]}; leave it out")
-    return last
+        raise InputError(f"{recent.symbols[int(np.argmax(gone))]} no longer trades at {recent.index[-1]}; leave it out")
 
 
-def save(strategy: LearnedStrategy | Blend, contract: DataContract, folder: Path) -> None:
-    """Write a strategy, its contract, and its decision on the contract's bars to compare with when it is loaded elsewhere."""
-    strategy.save(folder)
+def save(strategy: Strategy, contract: DataContract, folder: Path) -> None:
+    """Write a strategy, its contract, its decision on the contract's bars to compare with when it is loaded elsewhere, and the
+    hashes of these files.
+    """
+    stored.save(strategy, folder)
     contract.save(folder / "contract.json")
     (folder / "check.json").write_text(json.dumps(decide(strategy, contract, contract.bars)))
+    (folder / MANIFEST).write_text(json.dumps(_hashes(folder), indent=1))
 
 
-def load(folder: Path) -> tuple[LearnedStrategy | Blend, DataContract]:
-    """Read a strategy and its contract, written by `save`."""
-    blended = (folder / "blend.json").exists()
-    return Blend.load(folder) if blended else load_learned(folder), DataContract.load(folder / "contract.json")
+def load(folder: Path) -> tuple[Strategy, DataContract]:
+    """Read a strategy and its contract, written by `save`, after a check that their files are those that it wrote.
+
+    Raises
+    ------
+    InputError
+        When a file was changed, removed or added; the message names it.
+    """
+    if (folder / MANIFEST).exists():  # versions before had no code, and the hashes in MLflow's database alone
+        check_files(folder, json.loads((folder / MANIFEST).read_text()), _hashes(folder), "it was saved")
+    return stored.load(folder), DataContract.load(folder / "contract.json")
+
+
+def check_files(place: Any, recorded: Mapping[str, str], found: Mapping[str, str], since: str) -> None:
+    """Raise `InputError` unless the hashes of files are those recorded; `place` and `since` say whose and since when."""
+    for what, names in (
+        ("was removed", recorded.keys() - found.keys()),
+        ("was added", found.keys() - recorded.keys()),
+        ("was changed", {name for name, digest in recorded.items() if found.get(name) != digest}),
+    ):
+        if names:
+            raise InputError(f"{place}: {min(names)} {what} since {since}; register the model again")
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    # what Python keeps of a module that was executed is no part of the model
+    files = [path for path in files if path.parent.name != "__pycache__"]
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -35,8 +35,7 @@ from backtests.results import Backtests
 from markets import Bars, InputError
 from markets.bars.time_spans import duration, moment
 from markets.common.words import few
-from strategies import Blend, Plan, Strategy
-from strategies.learned import LearnedStrategy
+from strategies import Plan, Strategy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +49,18 @@ NAME = re.compile(r"[\w .-]+")  # of a registered model
 DECISIONS = 50  # that are timed before promotion
 ARTIFACT = "artifacts/strategy"  # where MLflow puts the strategy among a version's files
 _PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
-_REQUIREMENTS = ("torch", "numba", "numpy", "pandas", "gymnasium", "safetensors", "mlflow")
+_REQUIREMENTS = (
+    "torch",
+    "numba",
+    "numpy",
+    "pandas",
+    "scipy",
+    "skfolio",
+    "gymnasium",
+    "safetensors",
+    "cloudpickle",
+    "mlflow",
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ class RegisteredStrategy(Strategy):
     Attributes
     ----------
     version : Version
-    strategy : LearnedStrategy or Blend
+    strategy : Strategy
         As adapted when it was registered.
     contract : DataContract
         The bars that it was made for.
@@ -98,11 +108,11 @@ class RegisteredStrategy(Strategy):
 
     @property
     def seen_until(self) -> pd.Timestamp | None:
-        return self.strategy.seen_until
+        return getattr(self.strategy, "seen_until", None)
 
     @property
     def fingerprint(self) -> str | None:
-        return self.strategy.fingerprint
+        return getattr(self.strategy, "fingerprint", None)
 
     @property
     def remark(self) -> str:
@@ -145,10 +155,12 @@ def register(
     ----------
     name : str
         Name of the registered model.
-    model : LearnedStrategy or MetaPolicy
-        A meta-policy is adapted first.
+    model : Strategy or MetaPolicy
+        Anything that a backtest takes: a rule, a blend, a limit, a policy, a strategy of your own file (`load_strategy`). What
+        adapts is adapted first.
     result : Backtests, optional
-        Must contain a backtest of this model, which is identified by the fingerprint of its weights, not by its name. The
+        Must contain a backtest of this model, which is identified by the fingerprint of its weights, not by its name; what has
+        none, as a rule, by its name. The
         backtest's metrics, span, costs and execution are stored as tags of the version. Its bars are the default for `bars`.
         Without it, they are taken from the last backtest of this model that was logged to MLflow, if there is one.
     bars : Bars, optional
@@ -170,7 +182,8 @@ def register(
     import mlflow
 
     from backtests.certificate import certify
-    from backtests.deployment import bars_needed, deployable, make_contract
+    from backtests.deployment import deployable, make_contract
+    from strategies.stored import file_hashes, fingerprint
 
     if not name or not NAME.fullmatch(name):
         raise InputError(f"model name {name!r}: use letters, digits, spaces, dots, hyphens and underscores")
@@ -195,16 +208,18 @@ def register(
     version = Version(name, int(number))
     tags = {
         "files": json.dumps(_hashes(_files(version))),
-        "fingerprint": strategy.fingerprint,
+        "fingerprint": fingerprint(strategy),
         "model_fingerprint": getattr(model, "fingerprint", None)
-        or strategy.fingerprint,  # by which its backtests are found
-        "bars_needed": bars_needed(strategy),
+        or fingerprint(strategy),  # by which its backtests are found
+        "bars_needed": contract.needed,
         "adapted_to": bars.index[-1],
         "data": bars.name,
         "data_hash": bars.hash,
         "span_hash": bars.span_hash,
         "symbols": json.dumps(contract.symbols),
         "spacing": contract.spacing,
+        "columns": json.dumps(contract.columns),
+        "own_files": json.dumps(file_hashes(strategy)),
         "git_commit": git_commit(),
     }
     tags |= {f"package_{k}": v for k, v in package_versions().items()} | backtest
@@ -245,7 +260,7 @@ def _backtest_tags(model: Adaptive, result: Backtests | None, bars: Bars) -> dic
     identity = getattr(model, "fingerprint", None)
     if result is None:
         return tracking.logged_backtest(identity, bars) if identity else {}
-    same = [b for b in result if b.fingerprint == identity]
+    same = [b for b in result if b.fingerprint == identity and (identity or b.name == model.name)]
     if not same:
         raise InputError(
             f"the result holds no backtest of this very {model.name}; backtest it, or register it without one"
@@ -253,24 +268,22 @@ def _backtest_tags(model: Adaptive, result: Backtests | None, bars: Bars) -> dic
     return tracking.backtest_tags(result, same[0])
 
 
-def _log_model(strategy: LearnedStrategy | Blend, contract: DataContract) -> str:
+def _log_model(strategy: Strategy, contract: DataContract) -> str:
     """Log the strategy as a model of the active run, and return its URI."""
     import mlflow
 
     from backtests.deployment import save
-    from backtests.served import SIGNATURE
+    from backtests.served import signature
+    from strategies.stored import described
 
-    part = strategy.parts[0] if isinstance(strategy, Blend) else strategy
-    assert isinstance(part, LearnedStrategy)
-    parts = len(strategy.parts) if isinstance(strategy, Blend) else 1
-    parameters = {"parts": parts, "bars_needed": contract.needed, **part.described}
+    parameters = {"parts": 1, "bars_needed": contract.needed, **described(strategy)}
     with tempfile.TemporaryDirectory() as folder:
         save(strategy, contract, place := Path(folder) / "strategy")
         return mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("serving.py")),
             artifacts={"strategy": str(place)},
-            signature=SIGNATURE,
+            signature=signature(strategy, contract),
             pip_requirements=[f"{p}=={installed(p).split('+')[0]}" for p in _REQUIREMENTS],
             params=parameters,
         ).model_uri
@@ -280,6 +293,11 @@ def _log_model(strategy: LearnedStrategy | Blend, contract: DataContract) -> str
 def tags_of(version: Version, *, root: str | Path = "mlruns") -> dict[str, str]:
     """What is recorded of a version in MLflow's database, outside of its files."""
     return _tags(version)
+
+
+def own_files(tags: dict[str, str]) -> dict[str, str]:
+    """SHA-256 of each file of the user's own that a version runs or reads, by name; empty if there is none."""
+    return json.loads(tags.get("own_files", "{}"))
 
 
 def _tags(version: Version) -> dict[str, str]:
@@ -320,15 +338,9 @@ def _verified(version: Version) -> Path:
 def _unchanged(version: Version, folder: Path, tags: dict[str, str]) -> Path:
     if "files" not in tags:
         raise InputError(f"{version.uri} was registered without the hashes of its files; register the model again")
-    recorded = json.loads(tags["files"])
-    found = _hashes(folder)
-    for what, names in (
-        ("was removed", recorded.keys() - found.keys()),
-        ("was added", found.keys() - recorded.keys()),
-        ("was changed", {name for name, digest in recorded.items() if found.get(name) != digest}),
-    ):
-        if names:
-            raise InputError(f"{version.uri}: {min(names)} {what} since registration; register the model again")
+    from backtests.deployment import check_files
+
+    check_files(version.uri, json.loads(tags["files"]), _hashes(folder), "registration")
     return folder
 
 
@@ -554,10 +566,15 @@ def prove(version: Version, folder: Path, address: str) -> float:
     InputError
         When they cannot be loaded, or have another fingerprint than was recorded.
     """
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": address, _PICKLE: "false"}
+    places = [str(Path(place).resolve()) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    environment = {
+        **os.environ, "MLFLOW_TRACKING_URI": address, _PICKLE: "false", "PYTHONPATH": os.pathsep.join(places)
+    }  # fmt: skip
     # -P: do not import from the working directory, which may contain a `backtests` package of the user's
-    command = [sys.executable, "-P", "-m", "backtests.registry", str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-P", "-m", "backtests.registry", str(folder.resolve())]
+    # in an empty folder, where a strategy that reads a file which it does not bring finds none
+    with tempfile.TemporaryDirectory() as elsewhere:
+        done = subprocess.run(command, env=environment, cwd=elsewhere, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise InputError(f"{version.uri} cannot be loaded in a fresh process: {reason}")
@@ -658,6 +675,8 @@ def request(model: RegisteredStrategy, bars: Bars, series: pd.DataFrame | None =
 def target_weights(model: RegisteredStrategy, bars: Bars, series: pd.DataFrame | None = None) -> dict[str, np.ndarray]:
     """A loaded model's decision after the last bar: ``target_weight``, ``band`` and ``rate``, by symbol of `bars`, shape (A,).
 
+    A band without end is infinite. With stops there are also their levels; see `backtests.deployment.decide`.
+
     Parameters
     ----------
     model : RegisteredStrategy
@@ -670,14 +689,12 @@ def target_weights(model: RegisteredStrategy, bars: Bars, series: pd.DataFrame |
     InputError
         When the bars are not such as the model was made for, or an external series is out of date.
     """
-    from backtests.contract import from_request
-    from backtests.deployment import ANSWER, decide
+    from backtests.deployment import as_array, decide_row
 
     asked = request(model, bars, series)
-    sent = from_request(asked["symbols"], asked["times"], asked["bars"])
-    answer = decide(model.strategy, model.contract, sent, asked.get("series"))  # as the server does
+    answer = decide_row(model.strategy, model.contract, asked, "the request")  # as the server does
     columns = [answer["symbols"].index(symbol) for symbol in bars.symbols]
-    return {key: np.array(answer[key])[columns] for key in ANSWER}
+    return {key: as_array(values)[columns] for key, values in answer.items() if key != "symbols"}
 
 
 def _active_run(name: str):
@@ -696,15 +713,16 @@ def _main(folder: str) -> None:
     import mlflow
     import pandas as pd
 
-    from backtests.contract import to_request
-    from backtests.deployment import ANSWER
+    from backtests.deployment import difference
+    from backtests.request import to_request
+    from strategies.stored import fingerprint
 
     served = mlflow.pyfunc.load_model(folder)
     model = served.unwrap_python_model()
     check = json.loads((Path(folder) / ARTIFACT / "check.json").read_text())
-    answer = served.predict(pd.DataFrame([to_request(model.contract.bars)])).iloc[0]
-    difference = max(np.abs(np.array(answer[key]) - np.array(check[key])).max() for key in ANSWER)
-    print(json.dumps({"fingerprint": model.strategy.fingerprint, "difference": float(difference)}))
+    asked = to_request(model.contract.bars, model.contract.columns)
+    answer = served.predict(pd.DataFrame([asked])).iloc[0].to_dict()
+    print(json.dumps({"fingerprint": fingerprint(model.strategy), "difference": difference(answer, check)}))
 
 
 if __name__ == "__main__":

@@ -13,18 +13,24 @@ from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
 
-from backtests.contract import from_request
-from backtests.deployment import ANSWER, decide, load
+from backtests.contract import DataContract
+from backtests.deployment import ANSWER, decide_row, load
 from markets import InputError
+from strategies import Strategy
+from strategies.needs import external_series
 
-# The request is checked here, with clearer messages than a schema's; and in JSON a close may be 71, 71.5 or null.
-SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec(AnyType(), name=name, required=False) for name in ("symbols", "times", "bars", "series")]),
-    outputs=Schema(
-        [ColSpec(Array(DataType.string), name="symbols")]
-        + [ColSpec(Array(DataType.double), name=name) for name in ANSWER]
-    ),
-)
+
+def signature(strategy: Strategy, contract: DataContract) -> ModelSignature:
+    """What a request to a model holds: beside symbols, times and bars the columns that it reads, and series if it reads some.
+
+    The request is checked here, with clearer messages than a schema's; and in JSON a close may be 71, 71.5 or null.
+    """
+    names = ["symbols", "times", "bars", *contract.columns, *(["series"] if external_series(strategy) else [])]
+    outputs = [ColSpec(Array(DataType.double), name=name) for name in ANSWER]
+    return ModelSignature(
+        inputs=Schema([ColSpec(AnyType(), name=name, required=False) for name in names]),
+        outputs=Schema([ColSpec(Array(DataType.string), name="symbols"), *outputs]),
+    )
 
 
 class RequestError(InputError, MlflowException):
@@ -40,7 +46,7 @@ class RequestError(InputError, MlflowException):
 
 
 class ServedStrategy(mlflow.pyfunc.PythonModel):
-    """A `LearnedStrategy` or a `Blend` behind MLflow's interface."""
+    """A deployed strategy behind MLflow's interface."""
 
     def load_context(self, context) -> None:
         self.strategy, self.contract = load(Path(context.artifacts["strategy"]))
@@ -58,8 +64,6 @@ class ServedStrategy(mlflow.pyfunc.PythonModel):
     def _decision(self, number: int, row: Mapping[Any, Any]) -> dict[str, Any]:
         name = "the request" if number == 0 else f"row {number} of the request"
         try:
-            bars = from_request(row.get("symbols"), row.get("times"), row.get("bars"), name)
-            series = row.get("series")  # NaN where other rows of the request have some
-            return decide(self.strategy, self.contract, bars, None if isinstance(series, float) else series)
+            return decide_row(self.strategy, self.contract, row, name)
         except InputError as error:
             raise RequestError(str(error)) from None

@@ -5,13 +5,16 @@
 ``times``    array of string              ISO 8601 times of the rows of ``bars``, oldest first
 ``bars``     array of arrays of numbers   closes, null where a symbol did not trade; at least ``bars_needed`` rows (a
                                           tag of the version), and as many closes of each symbol
+``volume``   array of arrays of numbers   only for a model that reads it: as many rows of volumes; and likewise ``open``,
+                                          ``high``, ``low`` and ``spread``. The signature of the model names them
 ``series``   object of objects            only for a model with external series: of each column ``times``, at which values
                                           got known, and ``values``, as far as they are newer than the model
 ===========  ===========================  ============================================================================
 
 Send requests as ``{"dataframe_records": [{"symbols": [...], "times": [...], "bars": [[...], ...]}]}`` to ``/invocations``. The
 response to each row has ``symbols`` in the order of the request, and for each ``target_weight``, ``band`` and ``rate``: trade
-``rate`` of the way to the nearest edge of ``target_weight ± band``. A request whose bars are not such as the model was made for
+``rate`` of the way to the nearest edge of ``target_weight ± band``; a band of null has no end, and leaves the position alone.
+With stops there are their levels as well, of which null is none. A request whose bars are not such as the model was made for
 is refused with status 400 and one line. The implementation is in `backtests.served`
 and `backtests.deployment`.
 """

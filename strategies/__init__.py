@@ -45,6 +45,7 @@ from strategies.rules import (
     TrendFollowing,
 )
 from strategies.strategy import Strategy
+from strategies.user_file import load_strategy
 
 __all__ = [
     "Blend",
@@ -93,4 +94,5 @@ __all__ = [
     "TurnoverLimit",
     "VolatilityTarget",
     "WeightLimit",
+    "load_strategy",
 ]

@@ -54,10 +54,9 @@ class Blend(Strategy):
         found = [getattr(part, "fingerprint", None) for part in self.parts]
         return hashlib.sha256("".join(found).encode()).hexdigest() if all(found) else None  # type: ignore[arg-type]
 
-    def window(self, bars: Bars) -> Bars:
-        """`bars` with as much history as the parts read at the first visible row; see `LearnedStrategy.window`."""
-        windows = (part.window(bars) if isinstance(part, LearnedStrategy) else bars for part in self.parts)
-        return max(windows, key=lambda window: window.past)
+    def trimmed(self, bars: Bars) -> Bars:
+        """`bars` with as much history as the parts read at the first visible row; see `Strategy.trimmed`."""
+        return max((part.trimmed(bars) for part in self.parts), key=lambda window: window.past)
 
     def plan(self, bars: Bars) -> Plan:
         plans = [planned(part, bars) for part in self.parts]

@@ -100,13 +100,6 @@ class LearnedStrategy(Strategy):
     def of(cls, policy: Any, context: int, name: str, seen_until: pd.Timestamp | None) -> Self:
         """A policy as a strategy."""
 
-    def window(self, bars: Bars) -> Bars:
-        """`bars` with as much history as their first visible row reads: `warmup` closes of every symbol before its last one.
-
-        A symbol with gaps needs more bars than others, so that a row of the plan is the same wherever the bars start.
-        """
-        return bars.without_past(keep=self.warmup + 1)
-
     @property
     def features(self) -> tuple[Part, ...]:
         """The features that its policy reads; none by default."""

@@ -374,7 +374,7 @@ class PolicyStrategy(LearnedStrategy, file="strategy.json", settings=PolicySetti
 
     def _plan(self, bars: Bars) -> Plan:
         settings = self.policy.settings
-        held = self.window(bars)
+        held = self.trimmed(bars)
         grown = held.with_past()
         # In float32 a row would depend, in its last digits, on how many rows are computed at once.
         policy = copy.deepcopy(self.policy).double()

@@ -92,11 +92,18 @@ class Strategy(ABC):
         Bars of history needed before the first meaningful row of the plan; a symbol's own bars, where it has gaps.
     adapts : bool
         Whether `adapt` returns a different strategy. If not, a backtest calls `plan` once for the whole span.
+    reads : tuple of str
+        What it reads besides closes, where bars have it: of ``open``, ``high``, ``low``, ``volume`` and ``spread``. A deployed
+        strategy is sent these and no others.
+    endless : bool
+        Whether a row depends on where the bars begin, however long the warm-up: on all bars since the first one held.
     """
 
     name: str = "strategy"
     warmup: int = 0
     adapts: bool = False
+    reads: tuple[str, ...] = ()
+    endless: bool = False
 
     @abstractmethod
     def plan(self, bars: Bars) -> Plan:
@@ -131,6 +138,14 @@ class Strategy(ABC):
         """
         for setting in settings:
             yield planned(cls(**setting), bars)
+
+    def trimmed(self, bars: Bars) -> Bars:
+        """`bars` with as much history as their first visible row reads: `warmup` closes of every symbol before its last one.
+
+        A symbol with gaps needs more bars than others, so that a row of the plan is the same wherever the bars start. One that
+        is `endless` reads all of them, whatever this returns.
+        """
+        return bars.without_past(keep=self.warmup + 1)
 
     def adapt(self, bars: Bars) -> Strategy:
         """The strategy adapted to `bars`. The default returns the strategy itself; if you override it, set `adapts` to True."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 CHECKED = 260  # bars whose prices are checked, at least: a year of days, so that the check knows what is usual
 RECENT = 5  # last bars in which a wrong price is a reason for no signal; older ones have been decided on before
+HEADS = {"band": "no-trade band ±"}
 PRICES = ("split", "spike", "outlier")  # findings about closes; gaps and silence are the contract's
 
 
@@ -42,6 +43,7 @@ class Signal(DataOptions):
             raise InputError(f"name the latest bars, as in: regimeshift signal --model {self.model} --bars FILE.csv")
 
         import json
+        from math import isfinite
 
         import pandas as pd
 
@@ -66,15 +68,23 @@ class Signal(DataOptions):
         weights, last = registry.target_weights(model, bars, series), bars.index[-1]
         hours, age = _age(bars.index, pd.Timestamp.now("UTC"))
         if self.json:
-            answer = {key: dict(zip(bars.symbols, values.tolist(), strict=True)) for key, values in weights.items()}
+            # JSON has no infinity
+            plain = {key: [w if isfinite(w) else None for w in values.tolist()] for key, values in weights.items()}
+            answer = {key: dict(zip(bars.symbols, values, strict=True)) for key, values in plain.items()}
             about = {"model": self.model, "after": str(last), "age_hours": round(hours, 1), "check": found.line}
             print(json.dumps(about | answer))
             return
-        text = pd.DataFrame(weights, index=list(bars.symbols)).map(lambda w: f"{w:.4%}")
-        text.columns = ["target weight", "no-trade band ±", "rate"]
+        text = pd.DataFrame(weights, index=list(bars.symbols))
+        text = text.apply(lambda column: column.map("{:g}".format if column.name == "cooldown" else _share))
+        text.columns = [HEADS.get(name, name.replace("_", " ")) for name in text.columns]
         show(text, f"{self.model}: for the bar after {last}", "symbol")
         console.print(f"In cash: {1 - weights['target_weight'].sum():.2%}. {age}")
         console.print(f"{found.line}.", markup=False)
+
+
+def _share(weight: float) -> str:
+    """A weight, rate or level in per cent; a no-trade band without end leaves the position alone."""
+    return "no end" if weight == float("inf") else f"{weight:.4%}"
 
 
 def _read_series(file: str) -> pd.DataFrame:

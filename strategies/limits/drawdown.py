@@ -53,6 +53,7 @@ class DrawdownLimit(Limit):
     wait: int = 21
     window: int = 252
     costs: str = "10bp"
+    endless = True  # the paper account buys its first positions on the first bar held
 
     def check(self) -> None:
         _fraction("drawdown limit", self.largest)
@@ -110,6 +111,7 @@ class KillSwitch(Limit):
     largest: float = 0.3
     one_bar: float = 1.0
     costs: str = "10bp"
+    endless = True
 
     def check(self) -> None:
         _fraction("kill switch", self.largest)

@@ -33,6 +33,7 @@ class Frozen(Limit):
     """
 
     since: str = ""
+    endless = True
 
     def check(self) -> None:
         if not self.since:

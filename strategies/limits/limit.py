@@ -62,6 +62,12 @@ class Limit(Strategy):
         """Bars that the limit reads before those that the strategy reads."""
         return 0
 
+    def trimmed(self, bars: Bars) -> Bars:
+        """`bars` with the history that what is limited reads at the first row that the limit does; see `Strategy.trimmed`."""
+        if not isinstance(self.strategy, Strategy):
+            return bars
+        return earlier(self.strategy, bars, bars.without_past(keep=self.memory).past)
+
     @property
     def settings(self) -> dict[str, Any]:
         """The settings, without the strategy, as JSON can hold them."""
@@ -105,6 +111,13 @@ class Limit(Strategy):
         if not isinstance(self.strategy, Strategy):
             raise InputError(f"{self.name}: adapt it to bars first, as in limit.adapt(bars).plan(bars)")
         return planned(self.strategy, bars)
+
+
+def earlier(strategy: Strategy, bars: Bars, rows: int) -> Bars:
+    """`bars` with the history that a strategy reads at the row `rows` before the first visible one."""
+    held = bars.with_past()
+    window = strategy.trimmed(held.rows(bars.past - rows, len(held))).with_past()
+    return window.rows(len(window) - len(bars), len(window))
 
 
 def scaled(plan: Plan, factor: np.ndarray) -> Plan:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from markets import Bars, InputError, Plan
-from strategies.limits.limit import Limit, not_yet_traded
-from strategies.rules.schedule import DAYS, Period, check_period, period_starts
+from strategies.limits.limit import Limit, earlier, not_yet_traded
+from strategies.rules.schedule import DAYS, Period, check_period, last_start, period_starts
+from strategies.strategy import Strategy
 
 
 @dataclass(eq=False)
@@ -42,11 +43,17 @@ class Rebalanced(Limit):
     def memory(self) -> int:
         return DAYS[self.every]
 
+    def trimmed(self, bars: Bars) -> Bars:
+        if not isinstance(self.strategy, Strategy):
+            return bars
+        # of bars shorter than a day a period has more than the warm-up counts; and a symbol that could not trade then waits
+        rows = max(bars.past - last_start(bars, self.every), bars.without_past(keep=self.memory).past)
+        return earlier(self.strategy, bars, rows)
+
     def plan(self, bars: Bars) -> Plan:
         held = bars.with_past()
         starts = period_starts(held, self.every)
-        decided = np.flatnonzero(starts[: bars.past + 1])
-        first = int(decided[-1]) if len(decided) else 0  # the decision in force at the first row shown
+        first = last_start(bars, self.every)  # the decision in force at the first row shown
         seen = held.rows(first, len(held))
         return _kept(self.wanted(seen), seen, starts[first:])[bars.past - first :]
 
@@ -73,6 +80,7 @@ class RebalancedOnDrift(Limit):
     """
 
     drift: float = 0.05
+    endless = True
 
     def check(self) -> None:
         if not 0 < self.drift < np.inf:

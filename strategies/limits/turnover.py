@@ -39,6 +39,7 @@ class TurnoverLimit(Limit):
     """
 
     largest: float = 0.02
+    endless = True
 
     def check(self) -> None:
         if not 0 < self.largest < np.inf:

@@ -76,9 +76,9 @@ class PortfolioStrategy(LearnedStrategy, file="portfolio.json", settings=Portfol
     def of(cls, policy: PortfolioPolicy, context: int, name: str, seen_until: pd.Timestamp | None) -> PortfolioStrategy:
         return cls(policy, name, seen_until)
 
-    def window(self, bars: Bars) -> Bars:
+    def trimmed(self, bars: Bars) -> Bars:
         pool = self.policy.settings.pool
-        return bars.without_past(keep=max(self.warmup, pool.reach(bars)) + 1) if self.warmup else super().window(bars)
+        return bars.without_past(keep=max(self.warmup, pool.reach(bars)) + 1) if self.warmup else super().trimmed(bars)
 
     @property
     def remark(self) -> str:

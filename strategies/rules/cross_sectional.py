@@ -6,7 +6,7 @@ import numpy as np
 
 from markets import Bars, InputError, Plan
 from markets.bars.traded import TradedBars
-from strategies.rules.schedule import DAYS, Period, check_period, period_starts
+from strategies.rules.schedule import DAYS, Period, check_period, period_starts, since_start
 from strategies.strategy import Strategy
 
 
@@ -53,6 +53,9 @@ class CrossSectionalMomentum(Strategy):
         check_period(self.name, every)
         self.window, self.skip, self.fraction, self.losers, self.every = window, skip, fraction, losers, every
         self.warmup = window + DAYS[every]
+
+    def trimmed(self, bars: Bars) -> Bars:
+        return since_start(bars, self.every, self.warmup + 1)
 
     def plan(self, bars: Bars) -> Plan:
         held = bars.with_past()

@@ -36,6 +36,8 @@ class RandomWeights(Strategy):
         When `seed` is below 0.
     """
 
+    endless = True
+
     def __init__(self, strategy: Strategy | None = None, seed: int = 0):
         self.strategy = strategy or Momentum()
         self.name = f"random like {self.strategy.name}"

@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 
 from markets import Bars, InputError, Plan
-from strategies.rules.schedule import DAYS, Period, check_period, period_starts
+from strategies.rules.schedule import DAYS, Period, check_period, period_starts, since_start
 from strategies.rules.simple import shared
 from strategies.strategy import Strategy
 
@@ -49,7 +49,11 @@ class Refitted(Strategy):
         self.window, self.every = window, every
         self.memory = max(window, memory)
         # what goes back to the first bar held has no warm-up after which nothing earlier counts
-        self.warmup = (int(self.memory) if np.isfinite(self.memory) else window) + DAYS[every]
+        self.endless = not np.isfinite(self.memory)
+        self.warmup = (window if self.endless else int(self.memory)) + DAYS[every]
+
+    def trimmed(self, bars: Bars) -> Bars:
+        return since_start(bars, self.every, self.warmup + 1)
 
     @abstractmethod
     def held(self, past: np.ndarray, period: np.ndarray, live: np.ndarray) -> np.ndarray:

@@ -44,6 +44,8 @@ class RegimeGated(Strategy):
         are possible on a bar have no average: they have stops, or one leaves a position alone that another one trades.
     """
 
+    endless = True  # what the filter believes began at the first bar held
+
     def __init__(
         self,
         detector: RegimeDetector,
@@ -65,7 +67,7 @@ class RegimeGated(Strategy):
         self.least = warmup
         self.warmup = max(warmup, *(part.warmup for part in strategies))
         self.adapts = refit or any(part.adapts for part in strategies)
-        self._fitted = not refit
+        self.fitted = not refit
 
     def adapt(self, bars: Bars) -> Strategy:
         """The same with a detector fitted on `bars`, and adapted strategies; itself if nothing adapts."""
@@ -76,8 +78,8 @@ class RegimeGated(Strategy):
         if self.refit:
             held = bars.with_past()
             adapted.detector = copy.deepcopy(self.detector)
-            adapted._fitted = len(held) >= self.least
-            if adapted._fitted:
+            adapted.fitted = len(held) >= self.least
+            if adapted.fitted:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", UserWarning)
                     adapted.detector.fit(held.rows(max(len(held) - self.window, 0), len(held)).without_past())
@@ -86,7 +88,7 @@ class RegimeGated(Strategy):
     def plan(self, bars: Bars) -> Plan:
         plans = [planned(part, bars) for part in self.strategies]
         chance = np.full((len(bars), len(plans)), 1 / len(plans))
-        if self._fitted:
+        if self.fitted:
             chance = self.detector.filter(bars).probabilities
         check_average(self.name, self.strategies, plans, chance, "RegimeGated(...)")
         aim = _mixed([plan.aim for plan in plans], chance)

@@ -46,3 +46,19 @@ def period_starts(bars: Bars, every: Period) -> np.ndarray:
     starts = np.zeros(len(held), dtype=bool)
     starts[rows] = np.append(True, number[1:] != number[:-1])[: len(rows)]
     return starts
+
+
+def last_start(bars: Bars, every: Period) -> int:
+    """Row of ``with_past()`` on which the period of the first visible row began; 0 where none had."""
+    begun = np.flatnonzero(period_starts(bars, every)[: bars.past + 1])
+    return int(begun[-1]) if len(begun) else 0
+
+
+def since_start(bars: Bars, every: Period, keep: int) -> Bars:
+    """`bars` with `keep` bars of every symbol before the period of the first visible row began.
+
+    Of daily bars a warm-up counts the most days of a period; shorter bars are more.
+    """
+    held = bars.with_past()
+    window = held.rows(last_start(bars, every), len(held)).without_past(keep=keep).with_past()
+    return window.rows(len(window) - len(bars), len(window))

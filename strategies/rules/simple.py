@@ -25,6 +25,7 @@ class BuyAndHold(Strategy):
     """Buys the symbols listed at the first bar that has any, in equal weights, each when it next trades; never rebalances."""
 
     name = "buy and hold"
+    endless = True
 
     def plan(self, bars: Bars) -> Plan:
         first = int(bars.listed.any(axis=1).argmax())

@@ -85,6 +85,9 @@ class Donchian(Strategy):
         When `window` is below 1.
     """
 
+    reads = ("high", "low")
+    endless = True
+
     def __init__(self, window: int = 20):
         if window < 1:
             raise InputError(f"window is {window}; it must be at least 1")

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import samples
 
-from backtests.contract import DataContract, from_request, to_request
+from backtests.contract import DataContract
+from backtests.request import from_request, to_request
 from markets import Bars, InputError
 
 WARMUP = 40

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import pickle
 import shutil
 import socket
 import subprocess
@@ -22,10 +23,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from backtests import certificate, deployment, registry, tracking, walk_forward
-from backtests.contract import from_request, to_request
+from backtests.request import from_request, to_request
 from markets import Bars, Features, InputError
 from markets.features import Calendar, Range, Return
-from strategies import Blend, EqualWeight, Policy, PolicySettings, PolicyStrategy
+from strategies import Blend, EqualWeight, Momentum, Policy, PolicySettings, PolicyStrategy, Strategy
 
 FEATURES = Features.standard(horizons=(1, 5, 21), volatility=30, short_volatility=8, averages=(20,))
 
@@ -97,11 +98,22 @@ def champion():
     return int(mlflow.MlflowClient().get_model_version_by_alias("test-rl2", "champion").version)
 
 
+def forge(place):
+    """Write the hashes beside the files anew."""
+    hashes = {
+        p.relative_to(place).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in place.rglob("*")
+        if p.is_file() and p.name != "files.json"
+    }
+    (place / "files.json").write_text(json.dumps(hashes))
+
+
 def weights_times(folder, factor):
     """Other weights, the decision that they make recorded as if it were the right one."""
     place = folder / "artifacts" / "strategy"
     weights = {k: v * factor if "last" in k else v for k, v in load_file(place / "weights.safetensors").items()}
     save_file(weights, place / "weights.safetensors")
+    forge(place)
     strategy, contract = deployment.load(place)
     (place / "check.json").write_text(json.dumps(deployment.decide(strategy, contract, contract.bars)))
 
@@ -164,6 +176,7 @@ def test_a_version_that_decides_or_is_otherwise_than_recorded_is_not_promoted(ch
     folder, client = registry.verified(challenger, root=root), mlflow.MlflowClient()
 
     def record():
+        forge(folder / "artifacts/strategy")
         hashes = {
             p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
             for p in folder.rglob("*")
@@ -209,8 +222,6 @@ def test_a_blend_is_deployed(bars, root):
     np.testing.assert_allclose(
         registry.target_weights(model, bars)["target_weight"], blend.plan(bars).aim[-1], atol=1e-12
     )
-    with pytest.raises(InputError, match="x is a EqualWeight; only torch policies are deployed"):
-        registry.register("x", Blend([blend.parts[0], EqualWeight()], "x"), bars=bars, root=root)
 
 
 def test_regression_served_decisions_are_those_of_the_backtest_with_gaps(root):
@@ -293,12 +304,13 @@ def test_the_callers_setting_about_pickles_is_left_alone(version, root, monkeypa
 def test_what_cannot_be_registered_or_loaded(version, meta, bars, root):
     with pytest.raises(InputError, match=r"model 'none' cannot be loaded .* registered models: .*test-rl2"):
         registry.load("none", root=root)
-    for part, reads in ((Calendar(), "the index"), (Range(), "the high, the low")):
-        policy = Policy(PolicySettings(features=Features((Return(5), part))))
-        with pytest.raises(InputError, match=f"reads {reads}; a deployed model is sent closes alone"):
-            registry.register("x", PolicyStrategy(policy, 5), bars=bars, root=root)
-    with pytest.raises(InputError, match="only torch policies are deployed"):
-        registry.register("x", EqualWeight(), bars=bars, root=root)
+    policy = Policy(PolicySettings(features=Features((Return(5), Range()))))
+    with pytest.raises(InputError, match="reads the high, but synthetic has none"):
+        registry.register("x", PolicyStrategy(policy, 5), bars=bars, root=root)
+    with pytest.raises(
+        InputError, match=r"x cannot be deployed: strategy: a Elsewhere .* load it with .*load_strategy"
+    ):
+        registry.register("x", Blend([EqualWeight(), Elsewhere()], "x"), bars=bars, root=root)
     with pytest.raises(InputError, match="has 200 bars, but 273 are needed"):
         registry.register("x", meta, bars=bars[-200:].without_past(), root=root)
     with pytest.raises(InputError, match="pass a result or bars"):
@@ -315,6 +327,54 @@ def test_what_cannot_be_registered_or_loaded(version, meta, bars, root):
         registry.register("x", meta, bars=Bars.make(bars.index, bars.symbols, close), root=root)
     with pytest.raises(InputError, match="has 50 bars; the model reads"):
         registry.target_weights(registry.load("test-rl2", root=root), bars[:50])
+
+
+class Elsewhere(Strategy):
+    """Not in a file that a user has named."""
+
+    def plan(self, bars):
+        return EqualWeight().plan(bars)
+
+
+class Bomb:
+    """What runs code when it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = str(marker)
+
+    def __reduce__(self):
+        return open, (self.marker, "w")
+
+
+@pytest.mark.process
+def test_a_pickle_in_a_version_is_never_read(root, bars, tmp_path):
+    """Not even if its hashes were forged in the database too, and MLflow is told that the model is a pickle."""
+    marker, client = tmp_path / "ran", mlflow.MlflowClient()
+    version = registry.register("bomb", Momentum(20), bars=bars, root=root)
+    folder = registry.verified(version, root=root)
+    (folder / "python_model.pkl").write_bytes(pickle.dumps(Bomb(marker)))
+    text = (folder / "MLmodel").read_text()
+    assert "python_model: " not in text
+    (folder / "MLmodel").write_text(
+        text.replace("    python_function:", "  python_function:").replace(
+            "model_code_path: ", "python_model: python_model.pkl\n    model_code_path_before: "
+        )
+    )
+    for refused in (lambda: registry.promote(version, root=root), lambda: registry.load("bomb/1", root=root)):
+        with pytest.raises(InputError, match=r"python_model\.pkl was added"):
+            refused()
+    hashes = {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in folder.rglob("*")
+        if p.is_file() and p.name != "registered_model_meta"
+    }
+    client.set_model_version_tag("bomb", "1", "files", json.dumps(hashes))
+    with pytest.raises(InputError, match="cannot be loaded in a fresh process"):
+        registry.promote(version, root=root)
+    model = registry.load("bomb/1", root=root)  # which reads JSON
+    with pytest.raises(mlflow.exceptions.MlflowException, match=r"(?i)pickle"):
+        _ = model.model
+    assert not marker.exists()
 
 
 @contextlib.contextmanager

@@ -1,3 +1,4 @@
+import copy
 import sys
 
 import numpy as np
@@ -7,7 +8,7 @@ from backtests import walk_forward
 from markets import InputError
 from strategies import EqualWeight
 from strategies.failures import failure
-from strategies.user_file import load_strategy
+from strategies.user_file import load_strategy, origin
 
 GOOD = """
 from dataclasses import dataclass
@@ -89,3 +90,23 @@ def test_what_cannot_be_loaded(tmp_path, text, source, message):
     (tmp_path / "my.py").write_text(text)
     with pytest.raises(InputError, match=message.replace(".", r"\.")):
         load_strategy(str(tmp_path / source))()
+
+
+def test_the_origin_is_of_what_ran_and_of_that_very_object(tmp_path):
+    file = tmp_path / "my.py"
+    file.write_text(GOOD)
+    make = load_strategy(f"{file}:Half")
+    ours = make()
+    file.write_text("raise RuntimeError")
+    found = origin(ours)
+    assert (found.file, found.code, found.name, found.exact) == (file, GOOD.encode(), "Half", True)
+    assert not origin(copy.copy(ours)).exact  # it may have been changed
+    assert origin(EqualWeight()) is None
+
+
+@pytest.mark.parametrize("name", ["'../secret.csv'", "'none.csv'", "3"])
+def test_data_files_are_names_of_files_beside_it(name, tmp_path):
+    (tmp_path.parent / "secret.csv").write_text("x")
+    (tmp_path / "my.py").write_text(f"FILES = ({name},)\n{GOOD}")
+    with pytest.raises(InputError, match="which is no file beside it"):
+        load_strategy(f"{tmp_path / 'my.py'}:Half")()

@@ -210,3 +210,30 @@ def test_promote_rollback_and_history(desk):
     assert "freshness: failed: its bars end" in call("history", "my model", "--gates", cwd=desk).stdout
     refused(call("promote", "my model", 99, cwd=desk), "there is no version 99 of 'my model' in the registry")
     refused(call("history", "nobody", cwd=desk), "there is no registered model 'nobody'")
+
+
+def test_a_rule_a_blend_and_an_own_file_are_registered(desk):
+    done = call(
+        "register",
+        "my data.csv",
+        "--strategy",
+        "momentum:30",
+        "equal_weight",
+        "--name",
+        "two",
+        "--no-promote",
+        cwd=desk,
+    )
+    assert done.returncode == 0, done.stderr
+    (desk / "mine.py").write_text(
+        "from strategies import EqualWeight, WeightLimit\ndef mine():\n    return WeightLimit(EqualWeight(), 0.25)\n"
+    )
+    done = call("register", "my data.csv", "--strategy", "mine.py:mine", "--name", "mine", cwd=desk)
+    assert "It runs its own copy of mine.py, SHA-256 " in done.stdout, done.stderr
+    done = call("signal", "--model", "mine", "--bars", "my data.csv", "--json", cwd=desk)
+    assert json.loads(done.stdout)["target_weight"] == {"S0": 0.25, "S1": 0.25, "S2": 0.25}
+    refused(
+        call("register", "my data.csv", "--model", "models/x", "--strategy", "momentum:30", cwd=desk),
+        "register takes --model or --strategy, not both",
+    )
+    refused(call("register", "my data.csv", "--strategy", "momentun", cwd=desk), "rule 'momentun' is unknown")

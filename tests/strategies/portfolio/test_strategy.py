@@ -57,7 +57,7 @@ def test_of_hourly_bars_its_window_has_as_many_weeks_as_it_reads():
     ours = strategy()
     assert not np.array_equal(ours.plan(bars[-1:].without_past(keep=ours.warmup + 1)).aim, ours.plan(bars[-1:]).aim)
     for shown in (bars[-1:], bars[-100:-99]):
-        window = ours.window(shown)
+        window = ours.trimmed(shown)
         assert window.past < shown.past
         same(ours.plan(window), ours.plan(shown))
 

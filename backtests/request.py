@@ -1,0 +1,104 @@
+"""Bars as a request to a deployed model holds them, in JSON: symbols, times, and one row of values per time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from markets import Bars, InputError
+
+
+def to_request(bars: Bars, columns: Sequence[str] = ()) -> dict[str, Any]:
+    """The visible rows as JSON can hold them: ``symbols``, ``times``, and ``bars`` (closes) with None in gaps.
+
+    Parameters
+    ----------
+    bars : Bars of shape (T, A)
+    columns : sequence of str
+        What to add beside closes, such as ``volume``: of each as many rows, under its name.
+    """
+    asked = {
+        "symbols": list(bars.symbols),
+        "times": [time.isoformat() for time in bars.index],
+        "bars": _plain(bars.close),
+    }
+    return asked | {column: _plain(getattr(bars, column)) for column in columns}
+
+
+def from_request(
+    symbols: Any, times: Any, rows: Any, name: str = "the request", columns: Mapping[str, Any] | None = None
+) -> Bars:
+    """Bars from what `to_request` returns, or an external client sends.
+
+    Parameters
+    ----------
+    symbols : sequence of str, length A
+    times : sequence of str, length T
+        ISO 8601, oldest first; all with an offset from UTC, or none.
+    rows : sequence of T sequences of A numbers
+        Closes; None or NaN where a symbol did not trade.
+    name : str
+        What to call the bars in messages.
+    columns : mapping of str to such rows, optional
+        What there is beside closes: ``open``, ``high``, ``low``, ``volume`` or ``spread``.
+
+    Raises
+    ------
+    InputError
+        When one of them is missing, or their shapes differ, or a value is impossible.
+    """
+    for what, given in (("symbols", symbols), ("times", times), ("bars", rows)):
+        if isinstance(given, str) or not isinstance(given, (Sequence, np.ndarray)) or not len(given):
+            raise InputError(
+                f"{name} is without {what}: send symbols (names), times (ISO 8601) and bars (one row of closes per time)"
+            )
+    if not all(isinstance(symbol, str) for symbol in symbols):
+        raise InputError(f"{name}: symbols must be names, each a text in quotes")
+    if not all(isinstance(time, str) for time in times):
+        raise InputError(f"{name}: times must be ISO 8601, each a text in quotes")
+    try:
+        index = pd.DatetimeIndex(pd.to_datetime(list(times), format="ISO8601", utc=_aware(times[0])))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{name}: times must be ISO 8601, all with an offset from UTC or none ({error})") from None
+    close = _values(name, "bars", "close", rows, symbols)
+    if len(index) != len(close):
+        raise InputError(f"{name} has {len(index)} times and {len(close)} rows of bars; there must be one time per row")
+    more: dict[str, Any] = {}
+    for column, given in (columns or {}).items():
+        if isinstance(given, str) or not isinstance(given, (Sequence, np.ndarray)) or len(given) != len(close):
+            raise InputError(f"{name}: {column} must be rows of numbers, as many as bars has: {len(close)}")
+        more[column] = _values(name, column, column, given, symbols)
+    return Bars.make(index, list(symbols), close, **more, name=name)
+
+
+def _plain(values: np.ndarray) -> list[list[float | None]]:
+    return [[None if math.isnan(value) else value for value in row] for row in values.tolist()]
+
+
+def _values(name: str, where: str, what: str, rows: Any, symbols: Any) -> np.ndarray:
+    """Rows of numbers as an array (T, A), with NaN for None."""
+    found = np.empty((len(rows), len(symbols)))
+    for t, row in enumerate(rows):
+        if isinstance(row, str) or not isinstance(row, (Sequence, np.ndarray)) or len(row) != len(symbols):
+            raise InputError(
+                f"{name}: row {t} of {where} must hold {len(symbols)} {what}s, one for each of the symbols"
+            )
+        for a, value in enumerate(row):
+            if value is not None and (isinstance(value, (bool, str)) or not np.isscalar(value)):
+                raise InputError(f"{name}: the {what} of {symbols[a]} in row {t} is {value!r}, which is not a number")
+            try:
+                found[t, a] = np.nan if value is None else value
+            except (OverflowError, TypeError, ValueError):
+                kind = "a price" if what != "volume" else "a volume"
+                raise InputError(
+                    f"{name}: the {what} of {symbols[a]} in row {t} is not a number that {kind} can be"
+                ) from None
+    return found
+
+
+def _aware(time: Any) -> bool:
+    return pd.Timestamp(time).tz is not None
