@@ -25,7 +25,8 @@ from backtests.request import from_request, to_request
 from markets import Bars, External, InputError, Plan
 from markets.bars.time_spans import duration, median_spacing
 from markets.common.words import count
-from strategies import Strategy, needs, stored
+from strategies import Blend, Strategy, needs, stored
+from strategies.limits import Limit
 from strategies.strategy import planned
 
 ANSWER = ("target_weight", "band", "rate")
@@ -81,12 +82,24 @@ def _warmup(strategy: Strategy, bars: Bars) -> int:
     A warm-up counts the days of a calendar period; of shorter bars a period has more, and how many is seen in the last ones.
     """
     held = bars.with_past()
-    if needs.endless(strategy) or median_spacing(held.index[-_SHORTEST:]) >= 0.9 * _DAY:
+    counts = (Strategy.trimmed, Blend.trimmed, Limit.trimmed)  # of closes alone, whatever the calendar
+    by_closes = all(type(part).trimmed in counts for part in needs.walk(strategy))
+    if by_closes or needs.endless(strategy) or median_spacing(held.index[-_SHORTEST:]) >= 0.9 * _DAY:
         return strategy.warmup
     days = held.index.tz_localize(None).normalize()
     ends = np.flatnonzero(np.append(days[1:] != days[:-1], True))[-260:]
-    read = [len(strategy.trimmed(held.rows(int(end), int(end) + 1)).with_past()) - 1 for end in ends]
-    return max(strategy.warmup, *(rows for rows, end in zip(read, ends, strict=True) if rows < end), 0)
+    return max(strategy.warmup, *(_closes_read(strategy, held, int(end)) for end in ends), 0)
+
+
+def _closes_read(strategy: Strategy, held: Bars, end: int) -> int:
+    """Closes of each symbol that the decision at row `end` reads before its last one: of those listed longer, the fewest.
+
+    0 where the history does not reach so far back.
+    """
+    read = strategy.trimmed(held.rows(end, end + 1)).with_past()
+    before = end + 1 - len(read)
+    there = np.isfinite(held.close[:before]).any(axis=0)
+    return int(np.isfinite(read.close).sum(axis=0)[there].min()) - 1 if there.any() else 0
 
 
 def _check_reads(strategy: Strategy, contract: DataContract, bars: Bars) -> None:
@@ -96,8 +109,12 @@ def _check_reads(strategy: Strategy, contract: DataContract, bars: Bars) -> None
         end = len(held) - before
         if end <= contract.needed + before:
             continue
-        whole = held.rows(end - 1, end)
-        sent = only(_recent(strategy, contract, held.rows(0, end)), contract.columns)
+        whole, recent = held.rows(end - 1, end), _recent(strategy, contract, held.rows(0, end))
+        if (
+            not np.isfinite(recent.with_past().close).any(axis=0).all()
+        ):  # some symbol was not there yet: nobody could ask
+            continue
+        sent = only(recent, contract.columns)
         asked = to_request(sent, contract.columns)
         given = contract.ordered(_read(asked, contract.columns, "the request"))
         apart = difference(answered(planned(strategy, whole)), answered(planned(strategy, given[-1:])))

@@ -48,9 +48,12 @@ class Refitted(Strategy):
         check_period(self.name, every)
         self.window, self.every = window, every
         self.memory = max(window, memory)
-        # what goes back to the first bar held has no warm-up after which nothing earlier counts
-        self.endless = not np.isfinite(self.memory)
         self.warmup = (window if self.endless else int(self.memory)) + DAYS[every]
+
+    @property
+    def endless(self) -> bool:  # type: ignore[override]  # by its settings
+        """Whether its memory goes back to the first bar held, after which no warm-up counts."""
+        return not np.isfinite(self.memory)
 
     def trimmed(self, bars: Bars) -> Bars:
         return since_start(bars, self.every, self.warmup + 1)

@@ -287,7 +287,7 @@ def test_an_own_file_is_promoted_from_its_copy_and_refused_when_tampered_with(wh
     version = registry.register("mine", ours, bars=whole, root=root)
     (tmp_path / "mine" / "my.py").unlink()  # it has a copy
     (tmp_path / "mine" / "fear.csv").unlink()
-    assert registry.promote(version, root=root) <= 1e-9
+    assert registry.promote(version, root=root).difference <= 1e-9
     hashes = registry.own_files(registry.tags_of(version, root=root))
     assert hashes["my.py"] == hashlib.sha256(OWN.encode()).hexdigest()
     place = registry.load("mine", root=root).folder / "artifacts" / "strategy"
