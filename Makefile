@@ -32,7 +32,7 @@ examples: $(STAMP)
 
 # What takes too long for `make test` and must not break: whole demos.
 slow: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m slow tests/regimeshift tests/backtests $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m slow tests/regimeshift $(ARGS)
 
 # The fast part of the suite as other processors would run it.
 instruction-sets: $(STAMP)
