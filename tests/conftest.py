@@ -64,12 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
         shutil.copytree(place, CACHES / "shared", dirs_exist_ok=True)
 
 
-LONGEST = "test_shell_blocks_run"  # two minutes in one piece
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest test, so that no process waits for it at the end; skip what needs a GPU where there is none."""
-    items.sort(key=lambda item: item.name != LONGEST)
+    """Skip what needs a GPU where there is none."""
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):

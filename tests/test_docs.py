@@ -95,6 +95,7 @@ def test_blocks_with_other_tools_run(page, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.timeout(900)  # two minutes of an idle machine whose kernels are compiled
 def test_shell_blocks_run(tmp_path, started):
     """All pages in one folder, one after another: each command line really runs, a later one on what an earlier one made.
 
