@@ -1,54 +1,77 @@
 """The model registry: register a version, let it pass the gates (`backtests.gates`), and only then make it the champion.
 
-What a version must be is recorded outside of it, as tags in MLflow's database: the SHA-256 of each of its files, and the
-fingerprint of its weights. ``python -m backtests.registry FOLDER`` loads a version's files in a new process, with unpickling
-disabled, and prints its fingerprint and the largest difference between its decision and the one recorded at registration.
+What a version is, and how it is loaded, is in `backtests.versions`, whose public names are here, too.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
-import os
 import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backtests import lookup, moves, tracking
+from backtests import moves, tracking
 from backtests.contract import DataContract
 from backtests.engine.protocols import Adaptive
 from backtests.moves import CHAMPION, Move
 from backtests.provenance import git_commit, package_versions
 from backtests.results import Backtests
+from backtests.versions import (
+    ARTIFACT,
+    RegisteredStrategy,
+    Version,
+    files_of,
+    hashes,
+    load,
+    own_files,
+    prove,
+    request,
+    stored_tags,
+    tags_of,
+    target_weights,
+    unchanged,
+    verified,
+)
 from markets import Bars, InputError
 from markets.bars.time_spans import duration, moment
 from markets.common.words import few
-from strategies import Plan, Strategy
+from strategies import Strategy
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from mlflow.pyfunc import PyFuncModel
-
     from backtests.certificate import Certificate
     from backtests.gates import Gate, Rules
-    from backtests.served import ServedStrategy
+
+__all__ = [
+    "NAME",
+    "NotPromoted",
+    "Promotion",
+    "RegisteredStrategy",
+    "Version",
+    "certificate_of",
+    "history",
+    "load",
+    "own_files",
+    "promote",
+    "prove",
+    "register",
+    "request",
+    "rollback",
+    "tags_of",
+    "target_weights",
+    "verified",
+]
 
 NAME = re.compile(r"[\w .-]+")  # of a registered model
 DECISIONS = 50  # that are timed before promotion
-ARTIFACT = "artifacts/strategy"  # where MLflow puts the strategy among a version's files
-_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 _REQUIREMENTS = (
     "torch",
     "numba",
@@ -61,83 +84,6 @@ _REQUIREMENTS = (
     "cloudpickle",
     "mlflow",
 )
-
-
-@dataclass(frozen=True)
-class Version:
-    """A registered model version: `name` and `number`."""
-
-    name: str
-    number: int
-
-    @property
-    def uri(self) -> str:
-        return f"models:/{self.name}/{self.number}"
-
-
-class RegisteredStrategy(Strategy):
-    """A version that was loaded from the registry, as a strategy: it can be backtested, and asked for decisions.
-
-    Attributes
-    ----------
-    version : Version
-    strategy : Strategy
-        As adapted when it was registered.
-    contract : DataContract
-        The bars that it was made for.
-    folder : Path
-        The version's files.
-    seen_until : Timestamp or None
-        Last bar used to train, select or adapt it.
-    """
-
-    def __init__(self, version: Version, folder: Path):
-        from backtests.deployment import load as load_files
-
-        self.version, self.folder = version, folder
-        self.strategy, self.contract = load_files(folder / ARTIFACT)
-        self.name, self.warmup = f"{version.name}/{version.number}", self.strategy.warmup
-
-    @cached_property
-    def model(self) -> PyFuncModel:
-        """MLflow's model of the same files, which the server runs."""
-        import mlflow
-
-        with _no_pickle():
-            return mlflow.pyfunc.load_model(str(self.folder))
-
-    @property
-    def seen_until(self) -> pd.Timestamp | None:
-        return getattr(self.strategy, "seen_until", None)
-
-    @property
-    def fingerprint(self) -> str | None:
-        return getattr(self.strategy, "fingerprint", None)
-
-    @property
-    def remark(self) -> str:
-        """What its strategy says of itself; see `strategies.PolicyStrategy.remark`."""
-        return getattr(self.strategy, "remark", "")
-
-    def plan(self, bars: Bars) -> Plan:
-        """As the backtest of its strategy plans.
-
-        Raises
-        ------
-        InputError
-            When the symbols are not those that the model was made for.
-        """
-        plan = self.strategy.plan(self.contract.ordered(bars))
-        columns = [self.contract.symbols.index(symbol) for symbol in bars.symbols]
-        return plan.map(lambda part: part[:, columns])
-
-    def predict(self, data: pd.DataFrame) -> pd.DataFrame:
-        """Answer requests as the server does; see `backtests.serving`."""
-        return self.model.predict(data)
-
-    def unwrap_python_model(self) -> ServedStrategy:
-        """What MLflow's model runs."""
-        return self.model.unwrap_python_model()
 
 
 @tracking.connected
@@ -207,7 +153,7 @@ def register(
         number = mlflow.register_model(uri, name).version
     version = Version(name, int(number))
     tags = {
-        "files": json.dumps(_hashes(_files(version))),
+        "files": json.dumps(hashes(files_of(version))),
         "fingerprint": fingerprint(strategy),
         "model_fingerprint": getattr(model, "fingerprint", None)
         or fingerprint(strategy),  # by which its backtests are found
@@ -290,61 +236,6 @@ def _log_model(strategy: Strategy, contract: DataContract) -> str:
 
 
 @tracking.connected
-def tags_of(version: Version, *, root: str | Path = "mlruns") -> dict[str, str]:
-    """What is recorded of a version in MLflow's database, outside of its files."""
-    return _tags(version)
-
-
-def own_files(tags: dict[str, str]) -> dict[str, str]:
-    """SHA-256 of each file of the user's own that a version runs or reads, by name; empty if there is none."""
-    return json.loads(tags.get("own_files", "{}"))
-
-
-def _tags(version: Version) -> dict[str, str]:
-    import mlflow
-
-    return mlflow.MlflowClient().get_model_version(version.name, str(version.number)).tags
-
-
-def _files(version: Version) -> Path:
-    """The folder of a version's files, downloaded if need be."""
-    import mlflow
-
-    return Path(mlflow.artifacts.download_artifacts(version.uri))
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file below `folder`, by its path there."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / "registered_model_meta")
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-@tracking.connected
-def verified(version: Version, *, root: str | Path = "mlruns") -> Path:
-    """The folder of a version's files, each of which is as it was at registration.
-
-    Raises
-    ------
-    InputError
-        When a file was changed, removed or added since, or nothing was recorded; the message names the file.
-    """
-    return _verified(version)
-
-
-def _verified(version: Version) -> Path:
-    return _unchanged(version, _files(version), _tags(version))
-
-
-def _unchanged(version: Version, folder: Path, tags: dict[str, str]) -> Path:
-    if "files" not in tags:
-        raise InputError(f"{version.uri} was registered without the hashes of its files; register the model again")
-    from backtests.deployment import check_files
-
-    check_files(version.uri, json.loads(tags["files"]), _hashes(folder), "registration")
-    return folder
-
-
-@tracking.connected
 def certificate_of(version: Version, *, root: str | Path = "mlruns") -> Certificate | None:
     """What was checked of a version when it was registered; None if it was registered before there were certificates.
 
@@ -353,7 +244,7 @@ def certificate_of(version: Version, *, root: str | Path = "mlruns") -> Certific
     InputError
         When it cannot be read.
     """
-    return _certificate(_tags(version))
+    return _certificate(stored_tags(version))
 
 
 def _certificate(tags: dict[str, str]) -> Certificate | None:
@@ -441,7 +332,7 @@ def promote(
     if force and not why.strip():
         raise InputError("a forced promotion needs a reason, which is recorded: say why")
     try:
-        tags = _tags(version)
+        tags = stored_tags(version)
     except MlflowException:
         raise InputError(f"there is no version {version.number} of {version.name!r} in the registry") from None
     moves.finish(version.name)
@@ -472,7 +363,7 @@ def _gates(
     from backtests.deployment import load as load_files
 
     try:
-        folder = _unchanged(version, _files(version), tags)
+        folder = unchanged(version, files_of(version), tags)
     except InputError as error:
         yield gates.refused(gates.FILES, str(error).removeprefix(f"{version.uri}: "))
         return
@@ -490,7 +381,7 @@ def _gates(
     _check_market(version.name, load_files(folder / ARTIFACT)[1])
     yield gates.certificate(_certificate(tags), tags["fingerprint"], tags["data_hash"], code_hash())
     other = None if champion is None else Version(version.name, champion)
-    keys = [_fingerprints(tags), _fingerprints(_tags(other)) if other else []]
+    keys = [_fingerprints(tags), _fingerprints(stored_tags(other)) if other else []]
     both = side_by_side.of_history(*keys) if result is None else side_by_side.of_result(result, *keys)
     way = f"regimeshift backtest {tags['data']} --models models:/{version.name}@{CHAMPION} {version.uri}"
     yield from gates.comparison(both, (version.uri, other.uri if other else None), rules, way)
@@ -534,7 +425,7 @@ def rollback(name: str, *, why: str = "", root: str | Path = "mlruns") -> Move:
     moves.history(name)  # there is such a model, and no move of it is cut off
     previous = moves.aliases(name).previous
     if previous is not None:
-        _verified(Version(name, previous))
+        verified(Version(name, previous), root=root)
     return moves.roll_back(name, why=why)
 
 
@@ -550,153 +441,6 @@ def history(name: str, *, root: str | Path = "mlruns") -> list[Move]:
     return moves.history(name)
 
 
-def prove(version: Version, folder: Path, address: str) -> float:
-    """Largest difference between the recorded decision of a version and that of its files loaded in a new process.
-
-    Parameters
-    ----------
-    version : Version
-    folder : Path
-        Its files.
-    address : str
-        MLflow tracking URI.
-
-    Raises
-    ------
-    InputError
-        When they cannot be loaded, or have another fingerprint than was recorded.
-    """
-    places = [str(Path(place).resolve()) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
-    environment = {
-        **os.environ, "MLFLOW_TRACKING_URI": address, _PICKLE: "false", "PYTHONPATH": os.pathsep.join(places)
-    }  # fmt: skip
-    # -P: do not import from the working directory, which may contain a `backtests` package of the user's
-    command = [sys.executable, "-P", "-m", "backtests.registry", str(folder.resolve())]
-    # in an empty folder, where a strategy that reads a file which it does not bring finds none
-    with tempfile.TemporaryDirectory() as elsewhere:
-        done = subprocess.run(command, env=environment, cwd=elsewhere, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"{version.uri} cannot be loaded in a fresh process: {reason}")
-    found = json.loads(done.stdout.strip().splitlines()[-1])
-    if found["fingerprint"] != _tags(version).get("fingerprint"):
-        raise InputError(f"{version.uri}: its weights are not those that were registered; register the model again")
-    return float(found["difference"])
-
-
-def load(name: str, *, root: str | Path = "mlruns") -> RegisteredStrategy:
-    """Load a model from the registry, after a check that its files are those that were registered; nothing is unpickled.
-
-    Parameters
-    ----------
-    name : str
-        ``NAME`` (its champion), ``NAME@alias`` or ``NAME/3`` (a version); with or without ``models:/`` before it.
-    root : path
-        MLflow's folder, unless ``MLFLOW_TRACKING_URI`` is set.
-
-    Raises
-    ------
-    InputError
-        When the model cannot be loaded; the message lists the registered models.
-    """
-    name = name.removeprefix("models:/")
-    model, _, number = name.partition("/")
-    model, _, alias = model.partition("@")
-    found = lookup.find(model, number, alias or CHAMPION, root)
-    if not found:  # that is left to MLflow, whose import takes seconds
-        return _load(name, root=root)
-    version = Version(model, found.number)
-    return RegisteredStrategy(version, _unchanged(version, found.folder, found.tags))
-
-
-@tracking.connected
-def _load(name: str, *, root: str | Path) -> RegisteredStrategy:
-    """`load` through MLflow."""
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    try:
-        version = _version(name)
-        return RegisteredStrategy(version, _verified(version))
-    except MlflowException as error:
-        known = ", ".join(m.name for m in mlflow.MlflowClient().search_registered_models()) or "none yet"
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"model {name!r} cannot be loaded ({reason}); registered models: {known}; make one with: regimeshift register"
-        ) from None
-
-
-def _version(name: str) -> Version:
-    """The version that ``NAME``, ``NAME@alias`` or ``NAME/3`` stands for."""
-    import mlflow
-
-    client = mlflow.MlflowClient()
-    model, slash, number = name.partition("/")
-    if slash:
-        return Version(model, int(client.get_model_version(model, number).version))
-    model, _, alias = name.partition("@")
-    return Version(model, int(client.get_model_version_by_alias(model, alias or CHAMPION).version))
-
-
-@contextlib.contextmanager
-def _no_pickle() -> Iterator[None]:
-    """Context manager in which MLflow unpickles nothing; the caller's setting is restored."""
-    before = os.environ.get(_PICKLE)
-    os.environ[_PICKLE] = "false"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_PICKLE]
-        else:
-            os.environ[_PICKLE] = before
-
-
-def request(model: RegisteredStrategy, bars: Bars, series: pd.DataFrame | None = None) -> dict[str, Any]:
-    """The request to send to a server of the model for its decision after the last bar; see `backtests.serving`.
-
-    Parameters
-    ----------
-    model : RegisteredStrategy
-    bars : Bars
-    series : DataFrame, optional
-        Values of the external series that the model reads, by the times at which they got known.
-
-    Raises
-    ------
-    InputError
-        When the bars are not such as the model was made for.
-    """
-    from backtests.deployment import request as build
-
-    return build(model.strategy, model.contract, bars, series)
-
-
-def target_weights(model: RegisteredStrategy, bars: Bars, series: pd.DataFrame | None = None) -> dict[str, np.ndarray]:
-    """A loaded model's decision after the last bar: ``target_weight``, ``band`` and ``rate``, by symbol of `bars`, shape (A,).
-
-    A band without end is infinite. With stops there are also their levels; see `backtests.deployment.decide`.
-
-    Parameters
-    ----------
-    model : RegisteredStrategy
-    bars : Bars
-    series : DataFrame, optional
-        As for `request`.
-
-    Raises
-    ------
-    InputError
-        When the bars are not such as the model was made for, or an external series is out of date.
-    """
-    from backtests.deployment import as_array, decide_row
-
-    asked = request(model, bars, series)
-    answer = decide_row(model.strategy, model.contract, asked, "the request")  # as the server does
-    columns = [answer["symbols"].index(symbol) for symbol in bars.symbols]
-    return {key: as_array(values)[columns] for key, values in answer.items() if key != "symbols"}
-
-
 def _active_run(name: str):
     """Context manager of the active MLflow run, which is left open; or of a new run."""
     import mlflow
@@ -707,23 +451,3 @@ def _active_run(name: str):
         if active
         else mlflow.start_run(run_name=name, description=f"{name}: stores the model.")
     )
-
-
-def _main(folder: str) -> None:
-    import mlflow
-    import pandas as pd
-
-    from backtests.deployment import difference
-    from backtests.request import to_request
-    from strategies.stored import fingerprint
-
-    served = mlflow.pyfunc.load_model(folder)
-    model = served.unwrap_python_model()
-    check = json.loads((Path(folder) / ARTIFACT / "check.json").read_text())
-    asked = to_request(model.contract.bars, model.contract.columns)
-    answer = served.predict(pd.DataFrame([asked])).iloc[0].to_dict()
-    print(json.dumps({"fingerprint": fingerprint(model.strategy), "difference": difference(answer, check)}))
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1])

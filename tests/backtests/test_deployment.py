@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 import samples
 import torch
+from policies import random_strategy
 
 from backtests import registry, walk_forward
 from backtests.deployment import answered, as_array, decide, deployable, difference, load, make_contract, request, save
-from backtests.request import to_request
+from backtests.request import from_request, to_request
 from markets import Bars, Execution, External, Features, HiddenMarkovRegimes, InputError
-from markets.features import Range, Return, VolumeSurprise
+from markets.features import Calendar, Range, Return, VolumeSurprise
 from metalearner import MAML, Ensemble, Inner, Training
 from strategies import (
     Blend,
@@ -405,3 +406,26 @@ def test_rules_on_hourly_bars_have_a_contract_that_counts_them():
     assert contract.needed > 30 * 24 + 48
     with pytest.raises(InputError, match=r"has 300 bars; the model reads"):
         contract.check(hourly[-300:].without_past())
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin", "UTC+05:30"])
+@pytest.mark.parametrize("freq", ["h", "B"])
+def test_regression_a_policy_that_reads_the_calendar_decides_in_the_zone_of_its_bars(zone, freq, tmp_path):
+    """Served decisions were made in UTC, the backtest's in the zone of the data; weights differed by .19."""
+    index = pd.date_range("2024-01-01", periods=400, freq=freq, tz=zone)
+    close = 50 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, (400, 3)), axis=0))
+    bars = Bars.make(index, ("A", "B", "C"), close)
+    strategy = random_strategy(features=Features((Return(5, 63), Calendar())), base="equal_weight")
+    aim = strategy.plan(bars).aim
+    contract = make_contract(strategy, bars[:380])
+    save(strategy, contract, tmp_path)
+    loaded, read = load(tmp_path)
+    assert str(read.bars.index.tz) == str(index.tz)
+    recorded = json.loads((tmp_path / "check.json").read_text())
+    again = decide(loaded, read, from_request(*to_request(read.bars).values()))
+    np.testing.assert_allclose(again["target_weight"], recorded["target_weight"], atol=1e-12)
+    for end in range(380, 401, 4):
+        elsewhere = bars[:end].in_zone("Asia/Tokyo")
+        for asked in (elsewhere, from_request(*request(loaded, read, elsewhere).values())):
+            found = decide(loaded, read, asked)
+            np.testing.assert_allclose(found["target_weight"], aim[end - 1], atol=1e-12)

@@ -1,6 +1,6 @@
 """Each gate passes, fails or does not know, with its figure beside its threshold; then real versions pass through all of them.
 
-That a new process loads a version is tested in test_registry.py.
+That a new process loads a version is tested in test_registry.py and test_versions.py.
 """
 
 import json
@@ -9,7 +9,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from policies import random_strategy
 
 from backtests import certificate, gates, registry, tracking, walk_forward
 from backtests.certificate import Certificate, Check
@@ -18,7 +18,7 @@ from backtests.side_by_side import SideBySide, of_history, of_result
 from backtests.significance import Trials, deflated_sharpe
 from markets import Features, InputError
 from markets.common.statistics import returns_of
-from strategies import EqualWeight, Policy, PolicySettings, PolicyStrategy
+from strategies import EqualWeight
 
 FEATURES = Features.standard(horizons=(1, 5), volatility=20, short_volatility=8, averages=(20,))
 GATES = ["files", "reload", "certificate", "champion", "deflated Sharpe", "latency", "freshness"]
@@ -160,15 +160,6 @@ def test_rules_out_of_range_are_refused(wrong):
 # ------------------------------------------------------------------------------------------- real versions
 
 
-def policy(seed):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        built = Policy(PolicySettings(features=FEATURES))
-        for parameter in built.parameters():
-            torch.nn.init.normal_(parameter, std=0.5)
-    return PolicyStrategy(built.eval(), 3, f"random {seed}")
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """A store of its own, in which certificates are short and versions are not loaded in a new process."""
@@ -186,7 +177,7 @@ def root(tmp_path_factory):
 @pytest.fixture
 def pair(root, bars, request):
     """Two versions of a name, and a backtest of both that nobody has logged."""
-    models = [policy(0), policy(1)]
+    models = [random_strategy(seed, 3, f"random {seed}", features=FEATURES) for seed in (0, 1)]
     name = request.node.name[:40].replace("[", " ").replace("]", "")
     versions = [registry.register(name, model, bars=bars, root=root) for model in models]
     return versions, walk_forward([*models, EqualWeight()], bars[1200:], progress=False, check=False)
