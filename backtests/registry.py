@@ -151,12 +151,11 @@ def register(
         uri = _log_model(strategy, contract)
     with contextlib.redirect_stderr(io.StringIO()):  # MLflow prints its own messages
         number = mlflow.register_model(uri, name).version
-    version = Version(name, int(number))
+    version, identity = Version(name, int(number)), fingerprint(strategy)
     tags = {
         "files": json.dumps(hashes(files_of(version))),
-        "fingerprint": fingerprint(strategy),
-        "model_fingerprint": getattr(model, "fingerprint", None)
-        or fingerprint(strategy),  # by which its backtests are found
+        "fingerprint": identity,
+        "model_fingerprint": getattr(model, "fingerprint", None) or identity,  # by which its backtests are found
         "bars_needed": contract.needed,
         "adapted_to": bars.index[-1],
         "data": bars.name,

@@ -84,9 +84,12 @@ class RegisteredStrategy(Strategy):
     def seen_until(self) -> pd.Timestamp | None:
         return getattr(self.strategy, "seen_until", None)
 
-    @property
-    def fingerprint(self) -> str | None:
-        return getattr(self.strategy, "fingerprint", None)
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 by which its backtests are found; see `strategies.stored.fingerprint`."""
+        from strategies.stored import fingerprint
+
+        return fingerprint(self.strategy)
 
     @property
     def remark(self) -> str:

@@ -18,7 +18,7 @@ from backtests.side_by_side import SideBySide, of_history, of_result
 from backtests.significance import Trials, deflated_sharpe
 from markets import Features, InputError
 from markets.common.statistics import returns_of
-from strategies import EqualWeight
+from strategies import EqualWeight, Momentum
 
 FEATURES = Features.standard(horizons=(1, 5), volatility=20, short_volatility=8, averages=(20,))
 GATES = ["files", "reload", "certificate", "champion", "deflated Sharpe", "latency", "freshness"]
@@ -276,6 +276,21 @@ def test_not_even_force_promotes_what_cannot_be_loaded_and_rollback_checks_files
     move = registry.rollback(first.name, why="it loses", root=root)
     assert (move.kind, move.version, move.before, move.why) == ("rollback", 1, 2, "it loses")
     assert registry.load(first.name, root=root).version.number == 1
+
+
+def test_regression_rules_are_compared_with_their_champion(bars, root):
+    """Rules that were loaded from the registry had no fingerprint, so no backtest of them was ever found."""
+    first, second = (registry.register("trend", Momentum(window), bars=bars, root=root) for window in (20, 60))
+    registry.promote(first, root=root)
+    models = [registry.load(f"trend/{version.number}", root=root) for version in (first, second)]
+    result = walk_forward(models, bars[1200:], progress=False, check=False)
+    for model, backtest in zip(models, result, strict=True):
+        tags = registry.tags_of(model.version, root=root)
+        assert backtest.fingerprint == model.fingerprint == tags["fingerprint"]
+    gap = of_result(result, [models[1].fingerprint], [models[0].fingerprint]).difference(0.95)
+    with pytest.raises(registry.NotPromoted) as refusal:  # which shows all gates, whatever they find
+        registry.promote(second, Rules(deflated=0.999999), result=result, root=root)
+    assert by_name(refusal.value.gates)["champion"].figure == pytest.approx(gap.high)
 
 
 def test_old_bars_are_refused_where_their_age_matters(pair, root):
