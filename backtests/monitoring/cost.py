@@ -16,14 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backtests.monitoring.betting import Bets
-from backtests.monitoring.monitor import Monitor, check_level, check_positive
-from backtests.monitoring.scale import CLIP, Numbers, Scale, clipped
+from backtests.monitoring.one_sided import OneSidedAlarm
+from backtests.monitoring.scale import Numbers, clipped
 from markets import InputError
 
 
 @dataclass(kw_only=True)
-class CostAlarm(Monitor):
+class CostAlarm(OneSidedAlarm):
     """Evidence that realised costs are above those assumed, an e-process: alarm when it reaches ``1 / level``, and from then on.
 
     Attributes
@@ -46,30 +45,12 @@ class CostAlarm(Monitor):
         When a setting is out of range.
     """
 
-    volatility: float
     tolerance: float = 0.0
-    level: float = 0.05
-    clip: float = CLIP
-    scale: Scale = None  # type: ignore[assignment]  # from the settings, unless a state is read
-    bets: Bets = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        check_level(self, self.level)
-        check_positive(self, volatility=self.volatility, clip=self.clip)
+        super().__post_init__()
         if not 0 <= self.tolerance < np.inf:
             raise InputError(f"CostAlarm: tolerance is {self.tolerance}; give a fraction of 0 or more")
-        self.scale = self.scale or Scale(self.volatility**2)
-        self.bets = self.bets or Bets(self.clip)
-
-    @property
-    def evidence(self) -> Numbers:
-        """E_t: a number, or of many paths at once (`observe`) an array."""
-        return self.bets.value
-
-    @property
-    def value(self) -> float:
-        """The evidence: about 1 or less while costs are as assumed, 20 or more at an alarm of level .05."""
-        return float(self.evidence)
 
     def update(self, time: object, paid: float, assumed: float, traded: float) -> None:
         """Learn from one bar. The same bar again changes nothing, and neither does one without trades.

@@ -22,8 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backtests.monitoring.betting import Bets
-from backtests.monitoring.monitor import Monitor, check_level, check_positive
+from backtests.monitoring.one_sided import OneSidedAlarm
 from backtests.monitoring.scale import CLIP, Numbers, Scale, clipped
 from backtests.significance.interval import FEWEST, Sample, interval
 from backtests.significance.statistic import MeanReturn
@@ -32,7 +31,7 @@ from markets.common.statistics import RESOLUTION, deviation
 
 
 @dataclass(kw_only=True)
-class EdgeAlarm(Monitor):
+class EdgeAlarm(OneSidedAlarm):
     """Evidence that the edge is gone, an e-process: alarm when it reaches ``1 / level``, and from then on.
 
     Attributes
@@ -56,19 +55,11 @@ class EdgeAlarm(Monitor):
     """
 
     floor: float
-    volatility: float
-    level: float = 0.05
-    clip: float = CLIP
-    scale: Scale = None  # type: ignore[assignment]  # from the settings, unless a state is read
-    bets: Bets = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        check_level(self, self.level)
-        check_positive(self, volatility=self.volatility, clip=self.clip)
+        super().__post_init__()
         if not abs(self.floor) < self.clip:
             raise InputError(f"EdgeAlarm: floor is {self.floor}; give a Sharpe ratio per bar, such as 1 / sqrt(252)")
-        self.scale = self.scale or Scale(self.volatility**2)
-        self.bets = self.bets or Bets(self.clip)
 
     @classmethod
     def promised(
@@ -107,16 +98,6 @@ class EdgeAlarm(Monitor):
             scale.add(one)
         found = interval([Sample((scaled,), np.arange(len(scaled)), MeanReturn())], level=confidence)
         return cls(floor=found.low, volatility=volatility, level=level, clip=clip)
-
-    @property
-    def evidence(self) -> Numbers:
-        """E_t: a number, or of many paths at once (`observe`) an array."""
-        return self.bets.value
-
-    @property
-    def value(self) -> float:
-        """The evidence: about 1 or less while the promise is kept, 20 or more at an alarm of level .05."""
-        return float(self.evidence)
 
     def update(self, time: object, returned: float) -> None:
         """Learn from one bar. The same bar again changes nothing.

@@ -33,7 +33,8 @@ class Monitor:
     since: pd.Timestamp | None = None
 
     def __init_subclass__(cls) -> None:
-        register(KINDS, cls.__name__, cls, "monitors")
+        if hasattr(cls, "update"):  # what has none is a base of others
+            register(KINDS, cls.__name__, cls, "monitors")
 
     @property
     def value(self) -> float:
