@@ -33,7 +33,7 @@ from strategies.blend import Blend
 from strategies.learned import LearnedStrategy, load_learned
 from strategies.limits import Limit
 from strategies.needs import walk
-from strategies.rules import Covariance, RegimeGated
+from strategies.rules import Covariance
 from strategies.strategy import Strategy
 from strategies.user_file import DATA, Origin, origin, strategy_of_code
 
@@ -42,7 +42,6 @@ _ARRAYS = "arrays.safetensors"
 _LEARNED = "policy"  # kind of what has files of its own
 _USER = "user file"
 _PLACE = re.compile(r"[\w-]+(\.\w+)?")  # of a file or folder inside a stored strategy: nothing outside is read
-_ATTRIBUTES = {"warmup": "least"}  # settings that are held under another name, since theirs is taken
 
 KINDS: dict[str, type[Strategy]] = {}
 ESTIMATORS: dict[str, type[Covariance]] = {}
@@ -147,7 +146,7 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settings_of(built: Any) -> dict[str, Any]:
-    """The arguments that something was built with, by name, read from attributes of the same names.
+    """The arguments that something is built again with, by name: its property ``arguments``, or its attributes of their names.
 
     Raises
     ------
@@ -155,23 +154,20 @@ def settings_of(built: Any) -> dict[str, Any]:
         When an argument is no attribute.
     """
     kind = type(built)
+    if isinstance(getattr(kind, "arguments", None), property):
+        return built.arguments
     if is_dataclass(kind):
         names = [f.name for f in fields(kind) if f.init]
     else:
         taken = inspect.signature(kind).parameters.values()
         names = [p.name for p in taken if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    settings = {}
     for name in names:
-        attribute = next((n for n in (_ATTRIBUTES.get(name, name), name) if hasattr(built, n)), None)
-        if attribute is None:
+        if not hasattr(built, name):
             raise InputError(
                 f"{getattr(built, 'name', kind.__name__)}: {kind.__name__} keeps no attribute {name!r} of that argument, so it "
                 "cannot be built again; keep it, or make the class a dataclass"
             )
-        settings[name] = getattr(built, attribute)
-    if isinstance(built, RegimeGated):
-        settings["refit"] &= not built.fitted  # it was adapted, and trades as it is from here on
-    return settings
+    return {name: getattr(built, name) for name in names}
 
 
 # ---------------------------------------------------------------------- writing

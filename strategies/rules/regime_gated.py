@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -68,6 +69,14 @@ class RegimeGated(Strategy):
         self.warmup = max(warmup, *(part.warmup for part in strategies))
         self.adapts = refit or any(part.adapts for part in strategies)
         self.fitted = not refit
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What it is built again with; once its detector is fitted, it trades as it is."""
+        return {
+            "detector": self.detector, "strategies": self.strategies, "window": self.window, "refit": not self.fitted,
+            "warmup": self.least,
+        }  # fmt: skip
 
     def adapt(self, bars: Bars) -> Strategy:
         """The same with a detector fitted on `bars`, and adapted strategies; itself if nothing adapts."""
