@@ -25,8 +25,7 @@ from backtests.request import from_request, to_request
 from markets import Bars, External, InputError, Plan
 from markets.bars.time_spans import duration, median_spacing
 from markets.common.words import count
-from strategies import Blend, Strategy, needs, stored
-from strategies.limits import Limit
+from strategies import Strategy, needs, stored
 from strategies.strategy import planned
 
 ANSWER = ("target_weight", "band", "rate")
@@ -82,24 +81,26 @@ def _warmup(strategy: Strategy, bars: Bars) -> int:
     A warm-up counts the days of a calendar period; of shorter bars a period has more, and how many is seen in the last ones.
     """
     held = bars.with_past()
-    counts = (Strategy.trimmed, Blend.trimmed, Limit.trimmed)  # of closes alone, whatever the calendar
-    by_closes = all(type(part).trimmed in counts for part in needs.walk(strategy))
-    if by_closes or needs.endless(strategy) or median_spacing(held.index[-_SHORTEST:]) >= 0.9 * _DAY:
+    if needs.endless(strategy) or median_spacing(held.index[-_SHORTEST:]) >= 0.9 * _DAY:
         return strategy.warmup
     days = held.index.tz_localize(None).normalize()
     ends = np.flatnonzero(np.append(days[1:] != days[:-1], True))[-260:]
-    return max(strategy.warmup, *(_closes_read(strategy, held, int(end)) for end in ends), 0)
+    return max(_closes_read(strategy, held.rows(int(end), int(end) + 1)) for end in ends)
 
 
-def _closes_read(strategy: Strategy, held: Bars, end: int) -> int:
-    """Closes of each symbol that the decision at row `end` reads before its last one: of those listed longer, the fewest.
+def _closes_read(strategy: Strategy, shown: Bars) -> int:
+    """Closes of each symbol that the decision on the one row shown reads before its last one.
 
-    0 where the history does not reach so far back.
+    That is the warm-up where no more rows are read than it takes, and where a symbol is so new that it does not tell.
     """
-    read = strategy.trimmed(held.rows(end, end + 1)).with_past()
-    before = end + 1 - len(read)
-    there = np.isfinite(held.close[:before]).any(axis=0)
-    return int(np.isfinite(read.close).sum(axis=0)[there].min()) - 1 if there.any() else 0
+    read = strategy.trimmed(shown)
+    first = shown.past - read.past
+    there = np.isfinite(shown.with_past().close[: shown.past])
+    older = there[:first].any(axis=0)
+    by_calendar = read.past > shown.without_past(keep=strategy.warmup + 1).past
+    if not by_calendar or not older.any() or there[:, ~older].any():
+        return strategy.warmup
+    return max(strategy.warmup, int(there[first:, older].sum(axis=0).min()) - 1)
 
 
 def _check_reads(strategy: Strategy, contract: DataContract, bars: Bars) -> None:
@@ -110,10 +111,8 @@ def _check_reads(strategy: Strategy, contract: DataContract, bars: Bars) -> None
         if end <= contract.needed + before:
             continue
         whole, recent = held.rows(end - 1, end), _recent(strategy, contract, held.rows(0, end))
-        if (
-            not np.isfinite(recent.with_past().close).any(axis=0).all()
-        ):  # some symbol was not there yet: nobody could ask
-            continue
+        if not np.isfinite(recent.with_past().close).any(axis=0).all():
+            continue  # a symbol was not there yet, so nobody could ask
         sent = only(recent, contract.columns)
         asked = to_request(sent, contract.columns)
         given = contract.ordered(_read(asked, contract.columns, "the request"))

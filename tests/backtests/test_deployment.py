@@ -403,9 +403,15 @@ def test_rules_on_hourly_bars_have_a_contract_that_counts_them():
     close = 50 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.004, (3000, 2)), axis=0))
     hourly = Bars.make(index, ("A", "B"), close)
     contract = make_contract(MinimumVariance(48), hourly)
-    assert contract.needed > 30 * 24 + 48
+    month = 31 * 24  # the longest
+    assert contract.warmup == month - 1 + MinimumVariance(48).warmup
     with pytest.raises(InputError, match=r"has 300 bars; the model reads"):
         contract.check(hourly[-300:].without_past())
+    assert make_contract(Blend([Momentum(48), WeightLimit(EqualWeight(), 0.4)]), hourly).warmup == 48
+    close[2900:, 1], close[:2900, 1] = close[2900:, 1], np.nan  # a new listing, before which the other one tells
+    new = Bars.make(index, ("A", "B"), close)
+    assert make_contract(MinimumVariance(48), new).warmup == contract.warmup
+    assert make_contract(Momentum(48), new).warmup == 48
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin", "UTC+05:30"])

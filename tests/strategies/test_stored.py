@@ -116,6 +116,14 @@ def test_a_detector_is_stored_as_it_was_fitted(bars, tmp_path):
         stored.save(RegimeGated(HiddenMarkovRegimes(2), (EqualWeight(), Momentum(20))), tmp_path / "x")
 
 
+def test_regression_an_attribute_called_least_is_no_warm_up():
+    class Own(EqualWeight):
+        def __init__(self, warmup):
+            self.warmup, self.least = warmup, 3
+
+    assert stored.settings_of(Own(5)) == {"warmup": 5}
+
+
 def test_names_and_identities_tell_settings_apart(tmp_path):
     rule = MinimumVariance(60)
     rule.name = "mine"
