@@ -199,63 +199,70 @@ class DataContract:
 
     def _check_closes(self, bars: Bars) -> None:
         there, index = np.isfinite(bars.close), bars.index
-        for column, symbol in enumerate(self.symbols):
-            rows, listing = np.flatnonzero(there[:, column]), self._listing[column]
-            silent = (index[-1] - index[rows[-1]]).total_seconds()
-            if silent > SILENCE * self.silence[column]:
-                raise InputError(
-                    f"{symbol} no longer trades: its last close is of {index[rows[-1]]}, {duration(silent)} before the last bar, "
-                    f"and until registration it was never silent for more than {duration(self.silence[column])}; register a "
-                    "model without it"
-                )
-            # an older hole is a gap, over which the backtest holds the symbol as well
-            absent = (~there[:, column] & ~np.asarray(index < listing))[-RECENT:]
-            if not self.gaps[column] and (absent[-1] or absent.sum() > 1):
-                first = index[-len(absent) :][int(np.argmax(absent))]
-                raise InputError(f"{symbol} has no close at {first}; it had no gaps when the model was registered")
-            # a symbol that was listed late is judged on what there is of it, as in the backtest
-            if len(rows) < self.needed and not (self._late[column] and index[rows[0]] <= listing):
-                raise InputError(
-                    f"{symbol} has {len(rows)} closes; the model reads {self.needed} of each symbol: give more bars"
-                )
+        first, last = there.argmax(axis=0), len(there) - 1 - there[::-1].argmax(axis=0)
+        silent = _seconds(index)[-1] - _seconds(index)[last]
+        if (column := _first(silent > SILENCE * np.array(self.silence))) is not None:
+            raise InputError(
+                f"{self.symbols[column]} no longer trades: its last close is of {index[last[column]]}, "
+                f"{duration(float(silent[column]))} before the last bar, and until registration it was never silent for more "
+                f"than {duration(self.silence[column])}; register a model without it"
+            )
+        # an older hole is a gap, over which the backtest holds the symbol as well
+        listing = _seconds(pd.DatetimeIndex(self._listing))
+        absent = ~there[-RECENT:] & (_seconds(index[-RECENT:])[:, None] >= listing)
+        if (column := _first(~np.array(self.gaps) & (absent[-1] | (absent.sum(axis=0) > 1)))) is not None:
+            when = index[-len(absent) :][int(np.argmax(absent[:, column]))]
+            raise InputError(
+                f"{self.symbols[column]} has no close at {when}; it had no gaps when the model was registered"
+            )
+        # a symbol that was listed late is judged on what there is of it, as in the backtest
+        count, excused = there.sum(axis=0), np.array(self._late) & (_seconds(index)[first] <= listing)
+        if (column := _first((count < self.needed) & ~excused)) is not None:
+            raise InputError(
+                f"{self.symbols[column]} has {count[column]} closes; the model reads {self.needed} of each symbol: give more bars"
+            )
 
     def _check_scale(self, bars: Bars) -> None:
-        for column, symbol in enumerate(self.symbols):
-            close, before = (_known(b.close[:, column]) for b in (bars, self.bars))
-            rows = np.flatnonzero(np.isfinite(bars.close[:, column]))
-            jump = np.abs(np.diff(np.log(close))) > math.log(PRICE)
-            if jump.any():
-                at = int(np.argmax(jump))
-                raise InputError(
-                    f"{symbol} goes from {close[at]:g} to {close[at + 1]:g} at {bars.index[rows[at + 1]]}; correct that close"
-                )
-            if not 1 / PRICE <= close[-1] / before[-1] <= PRICE:
-                raise InputError(
-                    f"{symbol} closes at {close[-1]:g}, and at {before[-1]:g} when the model was registered: another unit, or "
-                    "another instrument?"
-                )
-            given, usual = (
-                float(np.median(np.abs(np.diff(np.log(c))))) if len(c) > _COMMON else 0.0 for c in (close, before)
+        moves, last = _moves(bars.close), _last(bars.close)
+        if (jump := moves > math.log(PRICE)).any():
+            row, column = np.argwhere(jump)[0]
+            before = _last(bars.close[:row])[column]
+            raise InputError(
+                f"{self.symbols[column]} goes from {before:g} to {bars.close[row, column]:g} at {bars.index[row]}; correct that "
+                "close"
             )
-            if given and usual and not 1 / VOLATILITY <= given / usual <= VOLATILITY:
-                raise InputError(
-                    f"{symbol} moves by {given:.2%} on a median bar, and by {usual:.2%} when the model was registered: another "
-                    "instrument?"
-                )
+        ratio = last / self._last
+        if (column := _first((ratio < 1 / PRICE) | (ratio > PRICE))) is not None:
+            raise InputError(
+                f"{self.symbols[column]} closes at {last[column]:g}, and at {self._last[column]:g} when the model was registered"
+                ": another unit, or another instrument?"
+            )
+        given, usual = _medians(moves), self._usual
+        with np.errstate(divide="ignore", invalid="ignore"):
+            times = given / usual
+        known = (given > 0) & (usual > 0)
+        if (column := _first(known & ((times < 1 / VOLATILITY) | (times > VOLATILITY)))) is not None:
+            raise InputError(
+                f"{self.symbols[column]} moves by {given[column]:.2%} on a median bar, and by {usual[column]:.2%} when the model "
+                "was registered: another instrument?"
+            )
 
     def _check_overlap(self, bars: Bars) -> None:
         """Returns at times that were known at registration; prices may have been adjusted by a factor since."""
-        common = bars.index.intersection(self.bars.index)
-        if len(common) <= _COMMON:
+        times, known = _seconds(bars.index), _seconds(self.bars.index)
+        here = np.isin(times, known, assume_unique=True)
+        if here.sum() <= _COMMON:
             return
-        given, before = (b.close[b.index.get_indexer(common)] for b in (bars, self.bars))
-        for column, symbol in enumerate(self.symbols):
-            if _same(given[:, column], before[:, column]):
-                continue
-            other = [s for k, s in enumerate(self.symbols) if k != column and _same(given[:, column], before[:, k])]
-            what = f"those of {other[0]}: are columns exchanged?" if other else "other ones: is it the same instrument?"
+        given, before = bars.close[here], self.bars.close[np.isin(known, times, assume_unique=True)]
+        if (column := _first(~_same(given, before))) is not None:
+            other = np.flatnonzero(_same(np.broadcast_to(given[:, [column]], before.shape), before))
+            exchanged, common = [self.symbols[k] for k in other if k != column], bars.index[here]
+            whose = "other ones: is it the same instrument?"
+            if exchanged:
+                whose = f"those of {exchanged[0]}: are columns exchanged?"
             raise InputError(
-                f"the returns of {symbol} from {common[0]} to {common[-1]} were known at registration, and these are {what}"
+                f"the returns of {self.symbols[column]} from {common[0]} to {common[-1]} were known at registration, and these "
+                f"are {whose}"
             )
 
     # ------------------------------------------------------------------ what is derived
@@ -269,6 +276,16 @@ class DataContract:
     def _listing(self) -> list[pd.Timestamp]:
         """Time of each symbol's first close."""
         return [self.bars.index[np.flatnonzero(there)[0]] for there in np.isfinite(self.bars.close).T]
+
+    @cached_property
+    def _last(self) -> np.ndarray:
+        """Last close of each symbol, shape (A,)."""
+        return _last(self.bars.close)
+
+    @cached_property
+    def _usual(self) -> np.ndarray:
+        """Median absolute log return of each symbol, shape (A,); 0 where there are too few."""
+        return _medians(_moves(self.bars.close))
 
     @cached_property
     def _late(self) -> list[bool]:
@@ -331,12 +348,45 @@ def _restricted(bars: Bars, tradable: np.ndarray) -> Bars:
     return built.rows(bars.past, len(built))
 
 
-def _known(close: np.ndarray) -> np.ndarray:
-    return close[np.isfinite(close)]
+def _first(wrong: np.ndarray) -> int | None:
+    """The first symbol of which something is wrong, bool of shape (A,); None if there is none."""
+    return int(np.argmax(wrong)) if wrong.any() else None
 
 
-def _same(given: np.ndarray, before: np.ndarray) -> bool:
-    """Whether two series of closes have the same returns, as far as both are known and move."""
+def _seconds(index: pd.DatetimeIndex) -> np.ndarray:
+    return np.asarray(index.as_unit("us").asi8 / 1e6)
+
+
+def _last(close: np.ndarray) -> np.ndarray:
+    """Last close of each symbol, shape (A,)."""
+    there = np.isfinite(close)
+    return close[len(close) - 1 - there[::-1].argmax(axis=0), np.arange(close.shape[1])]
+
+
+def _changes(close: np.ndarray) -> np.ndarray:
+    """Log returns from each close of a symbol to its next one, at the row of the latter, shape (T, A); NaN elsewhere."""
+    there, rows = np.isfinite(close), np.arange(len(close))[:, None]
+    before = np.full(close.shape, -1)
+    before[1:] = np.maximum.accumulate(np.where(there, rows, -1), axis=0)[:-1]
+    with np.errstate(invalid="ignore"):
+        log = np.log(close)
+    return np.where(there & (before >= 0), log - log[before, np.arange(close.shape[1])], np.nan)
+
+
+def _moves(close: np.ndarray) -> np.ndarray:
+    return np.abs(_changes(close))
+
+
+def _medians(values: np.ndarray) -> np.ndarray:
+    """Median of what is known of each column, shape (A,); 0 of fewer than `_COMMON` values."""
+    ordered, count = np.sort(values, axis=0), np.isfinite(values).sum(axis=0)  # NaN comes last
+    columns, middle = np.arange(values.shape[1]), np.maximum(count - 1, 0)
+    median = (ordered[middle // 2, columns] + ordered[(middle + 1) // 2, columns]) / 2
+    return np.where(count >= _COMMON, median, 0.0)
+
+
+def _same(given: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Whether two tables of closes (T, A) have the same returns, as far as both are known and move; bool of shape (A,)."""
     known = np.isfinite(given) & np.isfinite(before)
-    a, b = (np.diff(np.log(close[known])) for close in (given, before))
-    return len(a) < _COMMON or float(np.median(np.abs(a - b))) <= REVISED * float(np.median(np.abs(b))) + 1e-9
+    a, b = (_changes(np.where(known, close, np.nan)) for close in (given, before))
+    return _medians(np.abs(a - b)) <= REVISED * _medians(np.abs(b)) + 1e-9

@@ -11,6 +11,8 @@ import pandas as pd
 
 from markets import Bars, InputError
 
+_NUMBERS = {float, int, type(None)}
+
 
 def to_request(bars: Bars, columns: Sequence[str] = ()) -> dict[str, Any]:
     """The visible rows as JSON can hold them: ``symbols``, ``times``, and ``bars`` (closes) with None in gaps.
@@ -87,17 +89,27 @@ def _values(name: str, where: str, what: str, rows: Any, symbols: Any) -> np.nda
             raise InputError(
                 f"{name}: row {t} of {where} must hold {len(symbols)} {what}s, one for each of the symbols"
             )
-        for a, value in enumerate(row):
+        plain = set(map(type, row)) <= _NUMBERS  # a look at each value takes as long as the decision
+        for a, value in enumerate(() if plain else row):
             if value is not None and (isinstance(value, (bool, str)) or not np.isscalar(value)):
                 raise InputError(f"{name}: the {what} of {symbols[a]} in row {t} is {value!r}, which is not a number")
-            try:
-                found[t, a] = np.nan if value is None else value
-            except (OverflowError, TypeError, ValueError):
-                kind = "a price" if what != "volume" else "a volume"
-                raise InputError(
-                    f"{name}: the {what} of {symbols[a]} in row {t} is not a number that {kind} can be"
-                ) from None
+        try:
+            found[t] = row
+        except (OverflowError, TypeError, ValueError):
+            a = next(a for a, value in enumerate(row) if not _is_float(value))
+            kind = "a price" if what != "volume" else "a volume"
+            raise InputError(
+                f"{name}: the {what} of {symbols[a]} in row {t} is not a number that {kind} can be"
+            ) from None
     return found
+
+
+def _is_float(value: Any) -> bool:
+    try:
+        np.float64(value)
+    except (OverflowError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _aware(time: Any) -> bool:

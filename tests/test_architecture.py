@@ -76,6 +76,7 @@ ROOMS = {
         "monitoring": {"significance"},
         "lookup": set(),
         "tracking": {"provenance", "metrics", "results", "report", "significance", "lookup"},
+        "audit": set(),
         "request": set(),
         "contract": {"request"},
         "deployment": {"request", "contract"},
