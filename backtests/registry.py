@@ -323,17 +323,12 @@ def promote(
         When the champion was made for other bars, another promotion was first, there is no such version, or `force` has no
         reason.
     """
-    from mlflow.exceptions import MlflowException
-
     from backtests.gates import BINDING, Rules
 
     rules = rules or Rules()
     if force and not why.strip():
         raise InputError("a forced promotion needs a reason, which is recorded: say why")
-    try:
-        tags = stored_tags(version)
-    except MlflowException:
-        raise InputError(f"there is no version {version.number} of {version.name!r} in the registry") from None
+    tags = _tags_of_existing(version)
     moves.finish(version.name)
     before = moves.aliases(version.name).champion
     if before == version.number:
@@ -348,6 +343,33 @@ def promote(
     return Promotion(
         version, found, moves.promote(version.name, version.number, before, why=why, forced=forced, gates=record)
     )
+
+
+@tracking.connected
+def examine(
+    version: Version, rules: Rules | None = None, *, result: Backtests | None = None, root: str | Path = "mlruns"
+) -> tuple[Gate, ...]:
+    """What the gates find of a version, as `promote` would; no alias is moved.
+
+    Raises
+    ------
+    InputError
+        When there is no such version, or the champion was made for other bars.
+    """
+    from backtests.gates import Rules
+
+    tags = _tags_of_existing(version)
+    moves.finish(version.name)
+    return tuple(_gates(version, moves.aliases(version.name).champion, tags, rules or Rules(), result))
+
+
+def _tags_of_existing(version: Version) -> dict[str, str]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return stored_tags(version)
+    except MlflowException:
+        raise InputError(f"there is no version {version.number} of {version.name!r} in the registry") from None
 
 
 def _gates(

@@ -29,12 +29,14 @@ from regimeshift.commands import (
     promote,
     regimes,
     register,
+    replay,
     robustness,
     rollback,
     signal,
     sweep,
     train,
     ui,
+    watch,
 )
 
 
@@ -72,6 +74,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "rollback": rollback.Rollback,
     "history": history.History,
     "signal": signal.Signal,
+    "watch": watch.Watch,
+    "replay": replay.Replay,
     "check": group("Check a strategy.", {"lookahead": check.Lookahead}),
     "bench": group("Measure learners against known optima.", {"ceilings": bench.Ceilings, "adapt": bench.Adapt}),
     "ui": ui.Ui,

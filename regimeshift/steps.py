@@ -59,8 +59,8 @@ def fit_regimes(bars: Bars, where: Spans, n_regimes: int | None, seed: int) -> R
         return HiddenMarkovRegimes(n_regimes, seed=seed).fit(past)
 
 
-def regimes_before(span: Bars) -> RegimePath | None:
-    """The regimes of `span` as they were seen live by a detector fitted on the bars before it; None if these are too few."""
+def detector_before(span: Bars) -> RegimeDetector | None:
+    """A detector fitted on the bars before `span`; None if these are too few."""
     from markets import HiddenMarkovRegimes, InputError
 
     if span.past < 250:
@@ -69,9 +69,15 @@ def regimes_before(span: Bars) -> RegimePath | None:
     with step("fitting regimes"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that they hardly differ can be seen in the report
         try:
-            return HiddenMarkovRegimes(usual_regimes(past)).fit(past).filter(span)
+            return HiddenMarkovRegimes(usual_regimes(past)).fit(past)
         except InputError:
             return None
+
+
+def regimes_before(span: Bars) -> RegimePath | None:
+    """The regimes of `span` as they were seen live by a detector fitted on the bars before it; None if these are too few."""
+    detector = detector_before(span)
+    return None if detector is None else detector.filter(span)
 
 
 def usual_regimes(past: Bars) -> int:
@@ -342,6 +348,14 @@ def trained(text: str) -> MetaPolicy | RegisteredStrategy:
     from metalearner import load_meta
 
     return load_meta(text)
+
+
+def adaptive(model: str | None, strategy: str | None) -> Any:
+    """What adapts: a trained model from its folder, or else a rule or a strategy of a user's own file."""
+    if model is not None:
+        return trained(model)
+    assert strategy is not None
+    return strategy_maker(strategy)()
 
 
 def strategy_maker(text: str) -> Callable[[], Strategy | MetaPolicy]:

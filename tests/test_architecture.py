@@ -77,6 +77,9 @@ ROOMS = {
         "lookup": set(),
         "tracking": {"provenance", "metrics", "results", "report", "significance", "lookup"},
         "audit": set(),
+        "watch": {
+            "results", "significance", "engine", "monitoring", "tracking", "moves", "gates", "versions", "registry", "audit",
+        },
         "request": set(),
         "contract": {"request"},
         "deployment": {"request", "contract"},

@@ -1,0 +1,136 @@
+"""`Promise`: the backtest of a model on the bars before a watch, which says what is to be expected of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from backtests.engine.protocols import Adaptive, Learner
+from backtests.engine.walk_forward import walk_forward
+from backtests.monitoring import FeatureDrift
+from backtests.significance.interval import FEWEST
+from backtests.significance.resampling import optimal_block, shortest_block
+from markets import Bars, Costs, Execution, Features, InputError
+from markets.bars.time_spans import moment
+from markets.common.files import replacing
+from strategies import Strategy
+from strategies.learned import LearnedStrategy
+
+LONGEST = 4  # years of the backtest, at most
+BAND = (0.05, 0.5, 0.95)  # quantiles of the growth that is to be expected
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Promise:
+    """Returns per bar of two walk-forwards on the bars before a watch, at its costs.
+
+    Attributes
+    ----------
+    returns : ndarray of shape (T,)
+        Of the model, adapted on the watch's schedule.
+    unadapted : ndarray of shape (T,)
+        Of the model without adaptation.
+    """
+
+    returns: np.ndarray
+    unadapted: np.ndarray
+
+    @classmethod
+    def of(
+        cls, model: Adaptive, unadapted: Strategy, bars: Bars, every: int | None, costs: Costs, execution: Execution
+    ) -> Promise | None:
+        """Backtest a model on the last years before the first visible bar that it has not learnt from.
+
+        Returns
+        -------
+        Promise or None
+            None where there are fewer than 60 such bars after the warm-up, or the account does not vary.
+        """
+        seen = getattr(model, "seen_until", None)
+        index, warmup = bars.with_past().index, unadapted.warmup
+        after = 0
+        if seen is not None:
+            after = int(index.searchsorted(moment("seen_until", seen, index.tz), side="right"))
+        first = max(after, warmup + 1, bars.past - _years(bars))
+        if bars.past - first < 2 * FEWEST:
+            return None
+        strategies: list[Adaptive | Learner] = [
+            _Named(model.adapt, "adapted"),
+            _Named(lambda _: unadapted, "unadapted"),
+        ]
+        result = walk_forward(
+            strategies, bars.rows(first, bars.past), costs=costs, execution=execution, every=every or bars.past - first,
+            check=False, progress=False,
+        )  # fmt: skip
+        adapted, other = (result[name].returns for name in ("adapted", "unadapted"))
+        return cls(adapted, other) if np.std(adapted) > 0 else None
+
+    def band(self, bars: int, seed: int = 0) -> np.ndarray:
+        """Growth that is to be expected over the next bars: quantiles .05, .5 and .95, shape (3, bars).
+
+        The stationary bootstrap of the returns (`backtests.significance.resampling`), path by path: of each path the product so
+        far. It says what would not surprise, if the future were like the backtest.
+        """
+        length = max(optimal_block(self.returns), shortest_block(len(self.returns)))
+        generator = np.random.default_rng(seed)
+        rows = generator.integers(len(self.returns), size=RESAMPLES)
+        growth, logs = np.zeros((bars, RESAMPLES)), np.log1p(np.maximum(self.returns, -1 + 1e-9))
+        for t in range(bars):
+            growth[t] = (growth[t - 1] if t else 0.0) + logs[rows]
+            begins = generator.random(RESAMPLES) < 1 / length
+            rows = np.where(begins, generator.integers(len(logs), size=RESAMPLES), (rows + 1) % len(logs))
+        return np.expm1(np.quantile(growth, BAND, axis=1))
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        with replacing(path) as beside:
+            beside.write_text(json.dumps({"returns": self.returns.tolist(), "unadapted": self.unadapted.tolist()}))
+
+    @classmethod
+    def load(cls, path: Path) -> Promise:
+        """Read one written by `save`."""
+        found = json.loads(path.read_text())
+        return cls(np.array(found["returns"]), np.array(found["unadapted"]))
+
+
+class Drift(NamedTuple):
+    """Features, and the monitor that knows how they were distributed before the watch."""
+
+    features: Features
+    monitor: FeatureDrift
+
+
+def drift_before(strategy: Strategy, bars: Bars) -> Drift | None:
+    """The features that a strategy reads, or the usual ones for a rule, over the last years before the first visible bar.
+
+    None where one of them is never known there.
+    """
+    features = Features(tuple(strategy.features)) if isinstance(strategy, LearnedStrategy) else Features()
+    held = bars.rows(max(bars.past - _years(bars), 0), bars.past)
+    try:
+        return Drift(features, FeatureDrift.of(features.compute(held), features.names))
+    except InputError:
+        return None
+
+
+def _years(bars: Bars) -> int:
+    """Bars of the last years before a watch that count, at most."""
+    per_year = bars.with_past().bars_per_year
+    return round(LONGEST * per_year) if np.isfinite(per_year) else bars.past
+
+
+@dataclass
+class _Named:
+    """Something adaptive under a name of its own."""
+
+    call: Callable[[Bars], Strategy]
+    name: str
+
+    def adapt(self, bars: Bars) -> Strategy:
+        return self.call(bars)

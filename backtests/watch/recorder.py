@@ -1,0 +1,99 @@
+"""The flight recorder: every adaptation and decision of a watch, made again from the bars and compared to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pandas as pd
+
+from backtests.engine.protocols import Adaptive
+from backtests.watch.adoption import row_of
+from backtests.watch.journal import Journal, to_row
+from backtests.watch.shelf import Shelf
+from backtests.watch.standing import decided_bars
+from markets import Bars
+from strategies.stored import fingerprint
+
+
+class Mismatch(NamedTuple):
+    """What is not as it was recorded.
+
+    Attributes
+    ----------
+    bar : str
+        ISO 8601 time of the bar.
+    what : str
+        In a sentence.
+    """
+
+    bar: str
+    what: str
+
+
+class Replayed(NamedTuple):
+    """What `replay` has found.
+
+    Attributes
+    ----------
+    adaptations, decisions : int
+        How many were made again.
+    mismatches : tuple of Mismatch
+        Those that came out otherwise; empty if all are as recorded, to the bit.
+    """
+
+    adaptations: int
+    decisions: int
+    mismatches: tuple[Mismatch, ...]
+
+
+def replay(
+    journal: Journal, shelf: Shelf, model: Adaptive, bars: Bars, told: Callable[[int, int], None] | None = None
+) -> Replayed:
+    """Make every adaptation of a watch again, and every decision that was made in place.
+
+    Parameters
+    ----------
+    journal : Journal
+        Its chain of hashes was checked when it was read.
+    shelf : Shelf
+        The strategies that it names.
+    model : Adaptive
+        What adapted.
+    bars : Bars
+        The source; later bars than those of the watch do no harm.
+    told : callable, optional
+        Called with the number of records done, and of all.
+
+    Raises
+    ------
+    InputError
+        When bars that were decided on are missing or were revised, or a strategy was changed.
+    """
+    told, span = told or _quiet, decided_bars(journal, bars)
+    own = [record for record in journal.decided if not record.note and record.by in shelf]
+    total, done = len(journal.adapted) + len(own), 0
+    found: list[Mismatch] = []
+
+    def known(bar: str) -> Bars:
+        """The bars as they were then: the watch's first one is the first visible."""
+        return span.rows(span.past, int(span.with_past().index.searchsorted(pd.Timestamp(bar), side="right")))
+
+    for record in journal.adapted:
+        if known(record.bar).hash != record.bars:
+            found.append(Mismatch(record.bar, "the bars up to it are not those that it was made from"))
+        elif fingerprint(model.adapt(known(record.bar))) != record.after:
+            found.append(Mismatch(record.bar, "the adapted strategy has other settings or weights"))
+        done += 1
+        told(done, total)
+    for decision in own:
+        since = max(r.bar for r in journal.adapted if r.after == decision.by and r.bar <= decision.bar)
+        if to_row(row_of(shelf.get(decision.by), known(decision.bar), pd.Timestamp(since))) != decision.plan:
+            found.append(Mismatch(decision.bar, "its decision is another one"))
+        done += 1
+        told(done, total)
+    return Replayed(len(journal.adapted), len(own), tuple(found))
+
+
+def _quiet(done: int, total: int) -> None:
+    """Show no progress."""

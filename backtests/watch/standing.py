@@ -1,0 +1,221 @@
+"""Where a watch stands: its account, those that it is compared with, and the alarms. All of it follows from journal and bars."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from backtests.engine.accounts import accounts
+from backtests.monitoring import ComparisonAlarm, EdgeAlarm
+from backtests.results import Backtest
+from backtests.watch.journal import Journal
+from backtests.watch.promise import Drift, Promise
+from markets import Bars, Costs, Execution, InputError
+from strategies import Plan, Strategy
+from strategies.strategy import planned
+
+LEVEL = 0.05  # probability that one of the alarms is ever given falsely, at most
+REVISED = 1e-3  # largest change of a past return that is rounding, as of prices that were adjusted by a factor
+
+
+def decided_bars(journal: Journal, bars: Bars) -> Bars:
+    """The bars that were decided on, visible, with the history before them.
+
+    Raises
+    ------
+    InputError
+        When one is missing, or its returns are not those that were seen then.
+    """
+    held = bars.with_past()
+    if not journal.decided:
+        return held
+    index = journal.index
+    if (index.tz is None) != (held.index.tz is None):
+        raise InputError(
+            f"{bars.name}: its times have {'no ' if held.index.tz is None else 'a '}time zone, unlike before"
+        )
+    rows = held.index.get_indexer(index)
+    if (rows < 0).any():
+        raise InputError(
+            f"{bars.name} is without the bar of {index[int(np.argmax(rows < 0))]}, which was decided on; restore it, or begin "
+            "a new watch in another folder"
+        )
+    _check_revised(journal, held, rows)
+    mask = np.zeros(len(held), dtype=bool)
+    mask[: rows[0]] = True
+    mask[rows] = True
+    return held.only(mask).rows(int(rows[0]), int(mask.sum()))
+
+
+def _check_revised(journal: Journal, held: Bars, rows: np.ndarray) -> None:
+    """Raise `InputError` unless closes are those that were seen, up to one factor a symbol, as of a split."""
+    seen, now = journal.closes, held.close[rows]
+    lost = np.isfinite(seen) & ~np.isfinite(now)
+    factor = np.where(np.isfinite(seen) & np.isfinite(now), now / np.where(seen == 0, 1.0, seen), np.nan)
+    usual = np.nanmedian(np.where(np.isfinite(factor).any(axis=0), factor, 1.0), axis=0)
+    changed = lost | (np.abs(factor / usual - 1) > REVISED)
+    if changed.any():
+        row, column = (int(i) for i in np.argwhere(changed)[0])
+        raise InputError(
+            f"{held.name}: {held.symbols[column]} closed at {seen[row, column]:g} on {held.index[rows[row]]} when that was "
+            f"decided on, and the source now says {now[row, column]:g}; correct the source, or begin a new watch elsewhere"
+        )
+
+
+def account(bars: Bars, plan: Plan, costs: Costs, execution: Execution, name: str) -> Backtest:
+    """The account of a plan for the visible rows, by the simulator of all backtests."""
+    (found,) = accounts(bars, [plan], costs=costs, execution=execution, name=name)
+    return found
+
+
+def grown(
+    journal: Journal, bars: Bars, since: str, control: Strategy, costs: Costs, execution: Execution
+) -> tuple[float, float]:
+    """What the account has gained from a bar to the last of `bars`, as a fraction, and what `control` would have.
+
+    The last of `bars` need not be decided on yet, since that decision is filled after it.
+    """
+    plans = [journal.plan] if len(journal.decided) == len(bars) else [journal.plan, journal.plan[-1:]]
+    row = int(bars.index.searchsorted(pd.Timestamp(since)))
+    both = [Plan.join(plans), planned(control, bars)]
+    equity = [account(bars, plan, costs, execution, "").equity for plan in both]
+    own, other = (float(e[-1] / e[row] - 1) if e[row] > 0 else 0.0 for e in equity)
+    return own, other
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """What one monitor says.
+
+    Attributes
+    ----------
+    name : str
+    value : float
+        Evidence, or how far features have drifted.
+    limit : float
+        Value at which the alarm is given.
+    since : Timestamp or None
+        When the alarm was given.
+    sentence : str
+    """
+
+    name: str
+    value: float
+    limit: float
+    since: pd.Timestamp | None
+    sentence: str
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """Where a watch stands after its last bar.
+
+    Attributes
+    ----------
+    journal : Journal
+    bars : Bars
+        Those that were decided on.
+    account : Backtest
+        The paper account.
+    others : tuple of Backtest
+        The unadapted model, then rules.
+    alarms : tuple of Alarm
+    promise : Promise or None
+    """
+
+    journal: Journal
+    bars: Bars
+    account: Backtest
+    others: tuple[Backtest, ...]
+    alarms: tuple[Alarm, ...]
+    promise: Promise | None
+
+    @property
+    def unadapted(self) -> Backtest:
+        """The account of the model without adaptation."""
+        return self.others[0]
+
+    @property
+    def best(self) -> Backtest:
+        """The rule, or the unadapted model, that has gained most so far."""
+        return max(self.others, key=lambda other: other.equity[-1])
+
+    def regret(self, other: Backtest) -> float:
+        """What `other` has gained more than the account since the start, as a fraction of the initial equity."""
+        return float((other.equity[-1] - self.account.equity[-1]) / self.account.equity[0])
+
+
+def standing(
+    journal: Journal,
+    bars: Bars,
+    unadapted: Strategy,
+    rules: Sequence[Strategy] = (),
+    *,
+    costs: Costs,
+    execution: Execution,
+    promise: Promise | None = None,
+    drift: Drift | None = None,
+) -> Standing:
+    """Where a watch stands.
+
+    Parameters
+    ----------
+    journal : Journal
+        With one decision or more.
+    bars : Bars
+        The source; what was not decided on is left out.
+    unadapted : Strategy
+        The model without adaptation.
+    rules : sequence of Strategy
+        To compare with.
+    costs, execution
+        Of all accounts.
+    promise : Promise, optional
+        The backtest before the watch, with which its returns are compared.
+    drift : Drift, optional
+        The features before the watch; it is not changed.
+
+    Raises
+    ------
+    InputError
+        When bars that were decided on are missing or were revised.
+    """
+    span = decided_bars(journal, bars)
+    own = account(span, journal.plan, costs, execution, "adapted")
+    strategies = [("unadapted", unadapted), *((rule.name, rule) for rule in rules)]
+    others = tuple(account(span, planned(s, span), costs, execution, name) for name, s in strategies)
+    alarms = [] if promise is None else _alarms(own, others[0], promise)
+    if drift is not None:
+        alarms.append(_drifted(drift, span))
+    return Standing(journal, span, own, others, tuple(alarms), promise)
+
+
+def _alarms(own: Backtest, unadapted: Backtest, promise: Promise) -> list[Alarm]:
+    """Alarms over all bars so far, each of half the level, so that both together keep it however often one looks."""
+    edge = EdgeAlarm.promised(promise.returns, level=LEVEL / 2)
+    for time, one in zip(own.index[1:], own.returns, strict=True):
+        edge.update(time, float(one))
+    told = "the account earns less than the backtest promised" if edge.alarm else "no evidence that the edge is gone"
+    found = [Alarm("edge", edge.value, 2 / LEVEL, edge.since, told)]
+    size = float(np.std(promise.returns - promise.unadapted))
+    if size > 0:
+        duel = ComparisonAlarm(volatility=size, level=LEVEL / 2)
+        for time, one, other in zip(own.index[1:], own.returns, unadapted.returns, strict=True):
+            duel.update(time, champion=float(one), challenger=float(other))
+        winners = {"champion": "adapting pays", "challenger": "adapting costs: the unadapted model is better"}
+        sentence = winners.get(duel.winner, "no evidence that adapting pays or costs")
+        found.append(Alarm("adaptation", duel.value, 2 / LEVEL, duel.since, sentence))
+    return found
+
+
+def _drifted(drift: Drift, bars: Bars) -> Alarm:
+    monitor = copy.deepcopy(drift.monitor)
+    for time, row in zip(bars.index, drift.features.compute(bars), strict=True):
+        monitor.update(time, row)
+    names = ", ".join(monitor.drifted)
+    sentence = f"not distributed as before: {names}" if names else "features are distributed as before"
+    return Alarm("features", monitor.value, 1.0, monitor.since, sentence)
