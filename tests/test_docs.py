@@ -26,6 +26,7 @@ SHORTER = {
     "RL2().fit(": "RL2(training=__import__('metalearner').Training(steps=2, evaluate_every=2)).fit(",
     "regimeshift train stocks": "regimeshift train stocks --steps 2",
     "regimeshift backtest stocks": "regimeshift backtest stocks --start 2021",
+    "--replay 2019:2022": "--replay 2022-12:2022",
     "regimeshift robustness stocks": "regimeshift robustness stocks --resamples 3",
 }
 

@@ -134,14 +134,14 @@ class Champion:
         """The model that adapts beside the champion, on the last two years that neither its training has seen."""
         held = bars.with_past()
         per_year = held.bars_per_year
-        longest = round(COMPARED * per_year) if np.isfinite(per_year) else len(held)
+        most = round(COMPARED * per_year) if np.isfinite(per_year) else len(held)
         seen = getattr(self.model, "seen_until", None)
         after = 0
         if seen is not None:
             zone = held.index.tz
             after = int(held.index.searchsorted(moment(f"{self.model.name}: seen_until", seen, zone), side="right"))
         champion = self._champion()
-        first = max(len(held) - longest, after, champion.warmup + 1)
+        first = max(len(held) - most, after, champion.warmup + 1)
         if len(held) - first < 2 * FEWEST:
             return None
         both: list[Adaptive | Learner] = [_Adapted(self.model, adapted), champion]

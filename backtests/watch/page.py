@@ -51,10 +51,10 @@ def write_status(standing: Standing, path: str | Path, title: str, *, live: bool
 
 def _facts(standing: Standing) -> str:
     """The figures that matter most, and a warning for each alarm."""
-    own, last = standing.account, standing.journal.decided[-1]
+    account, last = standing.account, standing.journal.decided[-1]
     facts = [
-        ("last bar", _time(own.index[-1])),
-        ("gained since the start", f"{own.equity[-1] / own.equity[0] - 1:+.1%}"),
+        ("last bar", _time(account.index[-1])),
+        ("gained since the start", f"{account.equity[-1] / account.equity[0] - 1:+.1%}"),
         ("regret to its unadapted self", f"{standing.regret(standing.unadapted):+.1%}"),
         (f"regret to the best, {standing.best.name}", f"{standing.regret(standing.best):+.1%}"),
         ("regime", f"{last.regime}, {last.belief[last.regime]:.0%}" if last.regime else "not asked"),
@@ -91,8 +91,10 @@ def _growth(standing: Standing) -> str:
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
     )  # fmt: skip
     promise = "" if standing.promise else " There were too few bars before it for a backtest to compare with."
-    said = f"<p>Paper account, net of costs. Dashed lines are adaptations.{promise}</p>"
-    return f"<h2>Gain</h2>{said}{figure_html(figure, 'growth', **_CHART)}"
+    chosen = standing.bars.source.survivorship
+    caveat = html.escape(f" Survivorship: {chosen}.") if chosen else ""
+    text = f"<p>Paper account, net of costs. Dashed lines are adaptations.{promise}{caveat}</p>"
+    return f"<h2>Gain</h2>{text}{figure_html(figure, 'growth', **_CHART)}"
 
 
 def _alarms(alarms: Sequence[Alarm]) -> str:
@@ -103,10 +105,10 @@ def _alarms(alarms: Sequence[Alarm]) -> str:
         for a in alarms
     ]
     classes = ["alarm" if a.since is not None else "" for a in alarms]
-    said = (
+    text = (
         "<p>Valid whenever one looks: both alarms on returns together are ever given falsely with 5 % probability.</p>"
     )
-    return f"<h2>Alarms</h2>{said}" + table(
+    return f"<h2>Alarms</h2>{text}" + table(
         ("alarm", "value", "limit", "since", "what it says"), rows, row_classes=classes,
         column_classes={"value": "number", "limit": "number"},
     )  # fmt: skip
@@ -182,11 +184,11 @@ def _time(time: pd.Timestamp) -> str:
 
 def lines(standing: Standing) -> Iterator[str]:
     """The same in sentences, for the terminal."""
-    own = standing.account
+    shown = (standing.account, standing.unadapted, standing.best)
+    gained, unadapted, best = (f"{b.equity[-1] / b.equity[0] - 1:+.1%}" for b in shown)
     yield (
-        f"Since {_time(own.index[0])} the account has gained {own.equity[-1] / own.equity[0] - 1:+.1%}; unadapted it would "
-        f"have gained {standing.unadapted.equity[-1] / own.equity[0] - 1:+.1%}, and the best beside it, "
-        f"{standing.best.name}, {standing.best.equity[-1] / own.equity[0] - 1:+.1%}."
+        f"Since {_time(standing.account.index[0])} the account has gained {gained}; unadapted it would have gained {unadapted}, "
+        f"and the best beside it, {standing.best.name}, {best}."
     )
     for alarm in standing.alarms:
         if alarm.since is not None:

@@ -48,7 +48,7 @@ class Replayed(NamedTuple):
 
 
 def replay(
-    journal: Journal, shelf: Shelf, model: Adaptive, bars: Bars, told: Callable[[int, int], None] | None = None
+    journal: Journal, shelf: Shelf, model: Adaptive, bars: Bars, on_record: Callable[[int, int], None] | None = None
 ) -> Replayed:
     """Make every adaptation of a watch again, and every decision that was made in place.
 
@@ -62,7 +62,7 @@ def replay(
         What adapted.
     bars : Bars
         The source; later bars than those of the watch do no harm.
-    told : callable, optional
+    on_record : callable, optional
         Called with the number of records done, and of all.
 
     Raises
@@ -70,9 +70,9 @@ def replay(
     InputError
         When bars that were decided on are missing or were revised, or a strategy was changed.
     """
-    told, span = told or _quiet, decided_bars(journal, bars)
-    own = [record for record in journal.decided if not record.note and record.by in shelf]
-    total, done = len(journal.adapted) + len(own), 0
+    on_record, span = on_record or _quiet, decided_bars(journal, bars)
+    in_place = [record for record in journal.decided if not record.note and record.by in shelf]
+    total, done = len(journal.adapted) + len(in_place), 0
     found: list[Mismatch] = []
 
     def known(bar: str) -> Bars:
@@ -85,14 +85,14 @@ def replay(
         elif fingerprint(model.adapt(known(record.bar))) != record.after:
             found.append(Mismatch(record.bar, "the adapted strategy has other settings or weights"))
         done += 1
-        told(done, total)
-    for decision in own:
+        on_record(done, total)
+    for decision in in_place:
         since = max(r.bar for r in journal.adapted if r.after == decision.by and r.bar <= decision.bar)
         if to_row(row_of(shelf.get(decision.by), known(decision.bar), pd.Timestamp(since))) != decision.plan:
             found.append(Mismatch(decision.bar, "its decision is another one"))
         done += 1
-        told(done, total)
-    return Replayed(len(journal.adapted), len(own), tuple(found))
+        on_record(done, total)
+    return Replayed(len(journal.adapted), len(in_place), tuple(found))
 
 
 def _quiet(done: int, total: int) -> None:

@@ -76,5 +76,5 @@ class Schedule:
             return ""
         now = max(belief, key=belief.__getitem__)
         before = decided[len(decided) - (self.confirm - 1) :]
-        lasting = now != regime and all(record.regime == now for record in before)
-        return f"regime: {regime or 'none'} to {now}" if lasting else ""
+        confirmed = now != regime and all(record.regime == now for record in before)
+        return f"regime: {regime or 'none'} to {now}" if confirmed else ""

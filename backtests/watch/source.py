@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from markets import Bars
 
+SETTLED = 1.0  # seconds without a write after which a file is taken for whole
+
 
 class Following:
     """A file, a folder of files, or a vendor, of which new bars are expected.
 
-    A file is read again when its size or time has changed, and only once it has stayed the same from one look to the next:
-    whoever writes a bar may be in the middle of a number. Anything else is read at each look.
+    A file is read again when its size or time has changed, and only once nothing has been written for a second: whoever writes a
+    bar may be in the middle of a number. Anything else is read at each look.
 
     Parameters
     ----------
@@ -20,23 +23,32 @@ class Following:
         As for `markets.load`.
     load : callable
         Reads it.
+    settled : float
+        Seconds without a write.
     """
 
-    def __init__(self, source: str, load: Callable[[str], Bars]):
-        self.source, self._load = source, load
-        self._read: tuple[tuple[str, int, int], ...] | None = None
-        self._before: tuple[tuple[str, int, int], ...] | None = None
+    def __init__(self, source: str, load: Callable[[str], Bars], settled: float = SETTLED):
+        self.source, self._load, self.settled = source, load, settled
+        self._read: dict[str, tuple[int, int]] | None = None
 
     def bars(self) -> Bars:
-        """All bars as they are now.
+        """All bars as they are now; waits while the source is written.
 
         Raises
         ------
         InputError
             When the source cannot be read.
         """
-        self._before = self._read = self._state()
-        return self._load(self.source)
+        while True:
+            self._read = self._state()
+            if self._read:
+                age = time.time() - max(written for _, written in self._read.values()) / 1e9
+                if 0 <= age < self.settled:  # a time in the future is another machine's clock
+                    time.sleep(self.settled - age)
+                    continue
+            found = self._load(self.source)
+            if self._state() == self._read:
+                return found
 
     def look(self) -> Bars | None:
         """All bars, if there may be new ones; else None.
@@ -47,18 +59,12 @@ class Following:
             When the source cannot be read.
         """
         now = self._state()
-        if now is None:
-            return self._load(self.source)
-        settled, self._before = now == self._before, now
-        if now == self._read or not settled:
-            return None
-        return self.bars()
+        return None if now is not None and now == self._read else self.bars()
 
-    def _state(self) -> tuple[tuple[str, int, int], ...] | None:
-        """Name, size and time of each file; None of what is no file."""
+    def _state(self) -> dict[str, tuple[int, int]] | None:
+        """Size and time of writing of each file; None of what is no file."""
         path = Path(self.source)
         if not path.exists():
             return None
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        found = [(str(file), file.stat()) for file in files]
-        return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in found)
+        files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+        return {str(file): (stat.st_size, stat.st_mtime_ns) for file in files for stat in (file.stat(),)}

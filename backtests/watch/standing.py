@@ -83,8 +83,8 @@ def grown(
     row = int(bars.index.searchsorted(pd.Timestamp(since)))
     both = [Plan.join(plans), planned(control, bars)]
     equity = [account(bars, plan, costs, execution, "").equity for plan in both]
-    own, other = (float(e[-1] / e[row] - 1) if e[row] > 0 else 0.0 for e in equity)
-    return own, other
+    gained, other = (float(e[-1] / e[row] - 1) if e[row] > 0 else 0.0 for e in equity)
+    return gained, other
 
 
 @dataclass(frozen=True)
@@ -185,26 +185,28 @@ def standing(
         When bars that were decided on are missing or were revised.
     """
     span = decided_bars(journal, bars)
-    own = account(span, journal.plan, costs, execution, "adapted")
+    adapted = account(span, journal.plan, costs, execution, "adapted")
     strategies = [("unadapted", unadapted), *((rule.name, rule) for rule in rules)]
     others = tuple(account(span, planned(s, span), costs, execution, name) for name, s in strategies)
-    alarms = [] if promise is None else _alarms(own, others[0], promise)
+    alarms = [] if promise is None else _alarms(adapted, others[0], promise)
     if drift is not None:
         alarms.append(_drifted(drift, span))
-    return Standing(journal, span, own, others, tuple(alarms), promise)
+    return Standing(journal, span, adapted, others, tuple(alarms), promise)
 
 
-def _alarms(own: Backtest, unadapted: Backtest, promise: Promise) -> list[Alarm]:
+def _alarms(adapted: Backtest, unadapted: Backtest, promise: Promise) -> list[Alarm]:
     """Alarms over all bars so far, each of half the level, so that both together keep it however often one looks."""
     edge = EdgeAlarm.promised(promise.returns, level=LEVEL / 2)
-    for time, one in zip(own.index[1:], own.returns, strict=True):
+    for time, one in zip(adapted.index[1:], adapted.returns, strict=True):
         edge.update(time, float(one))
-    told = "the account earns less than the backtest promised" if edge.alarm else "no evidence that the edge is gone"
-    found = [Alarm("edge", edge.value, 2 / LEVEL, edge.since, told)]
+    sentence = (
+        "the account earns less than the backtest promised" if edge.alarm else "no evidence that the edge is gone"
+    )
+    found = [Alarm("edge", edge.value, 2 / LEVEL, edge.since, sentence)]
     size = float(np.std(promise.returns - promise.unadapted))
     if size > 0:
         duel = ComparisonAlarm(volatility=size, level=LEVEL / 2)
-        for time, one, other in zip(own.index[1:], own.returns, unadapted.returns, strict=True):
+        for time, one, other in zip(adapted.index[1:], adapted.returns, unadapted.returns, strict=True):
             duel.update(time, champion=float(one), challenger=float(other))
         winners = {"champion": "adapting pays", "challenger": "adapting costs: the unadapted model is better"}
         sentence = winners.get(duel.winner, "no evidence that adapting pays or costs")

@@ -105,7 +105,7 @@ class Watch:
 
     # ------------------------------------------------------------------ the loop
 
-    def see(self, bars: Bars, told: Callable[[int, int], None] | None = None) -> int:
+    def see(self, bars: Bars, on_bar: Callable[[int, int], None] | None = None) -> int:
         """Decide on all bars that are new.
 
         Parameters
@@ -113,7 +113,7 @@ class Watch:
         bars : Bars
             The source as it is now. At the first call the watch begins at the first visible bar; later calls need bars that go
             back as far, and what is visible does not matter.
-        told : callable, optional
+        on_bar : callable, optional
             Called after each bar with the number of bars done, and of all that are new.
 
         Returns
@@ -144,8 +144,8 @@ class Watch:
         new = held.rows(begin, len(held))
         for count, belief in enumerate(self.schedule.beliefs(new) if len(new) else [], 1):
             self._bar(held.rows(first, begin + count), belief)
-            if told:
-                told(count, len(new))
+            if on_bar:
+                on_bar(count, len(new))
         return len(new)
 
     def _bar(self, known: Bars, belief: dict[str, float]) -> None:

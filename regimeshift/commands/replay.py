@@ -50,8 +50,8 @@ class Replay:
             model = steps.adaptive(self.model or about.get("model"), about.get("strategy"))
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("replaying", total=None)
-            told = lambda done, total: progress.update(task, completed=done, total=total)  # noqa: E731
-            found = replay(journal, Shelf(folder / "strategies"), model, bars, told)
+            shown = lambda done, total: progress.update(task, completed=done, total=total)  # noqa: E731
+            found = replay(journal, Shelf(folder / "strategies"), model, bars, shown)
         by_others = len(journal.decided) - found.decisions
         also = f"; {by_others} decisions were a registered version's, or left positions alone" if by_others else ""
         if found.mismatches:

@@ -167,7 +167,7 @@ class Watch(TradingOptions, DataOptions):
         from markets import InputError
         from regimeshift.console import say
 
-        told = ""
+        printed = ""
         while True:
             time.sleep(self.poll)
             try:
@@ -175,11 +175,11 @@ class Watch(TradingOptions, DataOptions):
                 if bars is not None and watch.see(bars):
                     say(f"{bars.index[-1]}: decided.")
                     beside.write(bars, live=True)
-                told = ""
+                printed = ""
             except InputError as error:
-                if str(error) != told:
+                if str(error) != printed:
                     print(f"regimeshift: {error}", file=sys.stderr, flush=True)
-                told = str(error)
+                printed = str(error)
 
 
 @dataclass
