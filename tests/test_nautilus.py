@@ -19,6 +19,7 @@ pytest.importorskip("nautilus_trader")  # of the extra, in an environment of its
 pytestmark = [pytest.mark.nautilus, pytest.mark.filterwarnings("ignore")]
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "nautilus.py"
+PAGE = SCRIPT.parents[1] / "docs" / "deploy.md"
 PATIENT = """
 import numpy as np
 
@@ -74,6 +75,7 @@ def test_the_example_ends_with_the_positions_of_our_backtest(tmp_path):
     assert "Of the difference in equity, 0.00 is left." in lines
     assert max(map(len, lines)) <= 80
     assert not list(tmp_path.iterdir()), "its registry is temporary"
+    assert done.stdout.strip() in PAGE.read_text(), "the page shows what the example prints"
 
 
 def test_zones_and_rates_are_traded_alike_and_cash_differs_by_rounded_commissions(example, bars, patient):
@@ -114,6 +116,22 @@ def test_orders_that_are_sent_at_once_are_filled_at_the_close_they_were_decided_
     assert last.any()
     assert example.same(us.fills, them.fills[~last].reset_index(drop=True))
     assert not example.same(later.fills, them.fills)
+
+
+def test_buys_before_their_money_stop_the_backtest(example, bars, patient):
+    class BuysFirst(example.Champion):
+        def trade(self, decision):
+            shares = np.array([float(self.portfolio.net_position(id_)) for id_ in self.ids])
+            change = example.lots(decision, shares, np.array(self.closes[-1]), self.cash) - shares
+            self.selling = len(change) + 1  # no more buys when the sells are filled
+            self.send(example.OrderSide.BUY, np.maximum(change, 0))
+            self.send(example.OrderSide.SELL, np.maximum(-change, 0))
+
+    model, root = patient
+    shown = example.untraded(model, bars)
+    us, them = example.ours(model, shown), example.theirs(model, shown, root, BuysFirst)
+    assert 0 < len(them.fills) < len(us.fills)
+    assert them.fills["time"].iloc[-1] < us.fills["time"].iloc[-1]
 
 
 def test_more_than_a_quarter_of_the_volume_costs_a_tick(example, bars, patient, monkeypatch):
