@@ -9,6 +9,7 @@ It needs the extra `nautilus`. Long-only models that read closes can run, on bar
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from decimal import Decimal
@@ -296,11 +297,20 @@ def compared(bars: Bars, us: Account, them: Account) -> str:
     rest = rows["equity"][1] - rows["equity"][0] + rounding
     lines += [
         "",
-        f"The fills are {'the same' if same(us.fills, them.fills) else 'NOT the same'}: time, symbol, shares and price.",
+        agreement(us.fills, them.fills),
         f"NautilusTrader rounds each commission to a cent: {rounding:,.2f} in all, at most {len(them.fills) / 200:,.2f}.",
         f"Of the difference in equity, {abs(rest):.2f} is left.",
     ]
     return "\n".join(lines)
+
+
+def agreement(one: pd.DataFrame, other: pd.DataFrame) -> str:
+    """In a line, which fills agree."""
+    if same(one, other):
+        return f"All {len(one):,} fills are the same: time, symbol, shares and price."
+    a, b = (fills.groupby(["time", "symbol"])["shares"].sum() for fills in (one, other))
+    apart = a.sub(b, fill_value=0).abs()
+    return f"Of {len(one):,} fills {(apart > 0.5).sum():,} differ, by at most {apart.max():,.0f} of {a.abs().max():,.0f} shares."
 
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
@@ -315,17 +325,19 @@ def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
 def main(words: list[str]) -> None:
     if len(words) not in (0, 2):
         sys.exit("usage: python examples/nautilus.py [NAME BARS]")
+    if not words:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)  # the small model is for no other registry
     with tempfile.TemporaryDirectory() as folder:
         root: str | Path = "mlruns" if words else folder
         try:
             name, bars = (words[0], prepared(load(words[1]))) if words else small_registry(root)
             model = registry.load(name, root=root)
             bars = untraded(model, bars)
+            us, them = ours(model, bars), theirs(model, bars, root)
         except InputError as error:
             sys.exit(f"nautilus: {error}")
-        print(f"{model.name} from {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}\n")
-        us, them = ours(model, bars), theirs(model, bars, root)
-        print(compared(bars, us, them))
+    print(f"{model.name} from {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}\n")
+    print(compared(bars, us, them))
     sys.exit(not np.array_equal(us.shares, them.shares))
 
 

@@ -1,6 +1,7 @@
 """`examples/nautilus.py`: NautilusTrader's engine and ours fill the same orders, and what they differ in is what the docs say."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 import warnings
@@ -16,6 +17,9 @@ from markets import Bars, Costs, InputError, Plan, load, simulate
 from strategies import load_strategy
 
 pytest.importorskip("nautilus_trader")  # of the extra, in an environment of its own: `make nautilus`
+from nautilus_trader.model.enums import CurrencyType
+from nautilus_trader.model.objects import Currency
+
 pytestmark = [pytest.mark.nautilus, pytest.mark.filterwarnings("ignore")]
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "nautilus.py"
@@ -64,14 +68,17 @@ def patient(bars, tmp_path_factory):
 
 
 def test_the_example_ends_with_the_positions_of_our_backtest(tmp_path):
-    done = subprocess.run([sys.executable, SCRIPT], cwd=tmp_path, capture_output=True, text=True, check=False)
+    environment = os.environ | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}  # nothing is registered there
+    done = subprocess.run(
+        [sys.executable, SCRIPT], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     shares = [line.split()[-3:] for line in lines if line.startswith("shares of ")]
     assert len(shares) == 8
     assert all(ours == theirs and difference == "0" for ours, theirs, difference in shares)
     assert sum(ours != "0" for ours, _, _ in shares) > 4
-    assert "The fills are the same: time, symbol, shares and price." in lines
+    assert "All 698 fills are the same: time, symbol, shares and price." in lines
     assert "Of the difference in equity, 0.00 is left." in lines
     assert max(map(len, lines)) <= 80
     assert not list(tmp_path.iterdir()), "its registry is temporary"
@@ -91,6 +98,28 @@ def test_zones_and_rates_are_traded_alike_and_cash_differs_by_rounded_commission
     rounding = (them.fills["commission"] - us.fills["commission"]).sum()
     assert us.cash - them.cash == pytest.approx(rounding, abs=1e-6)
     assert abs(rounding) <= 0.005 * len(them.fills)
+
+
+def test_in_dollars_of_eight_decimals_nothing_differs(example, bars, patient, monkeypatch):
+    """So what differs in cents, and what rounds to another share for it, is due to the cents."""
+    fine = Currency("USX", 8, 840, "fine dollar", CurrencyType.CRYPTO)
+    monkeypatch.setattr(example, "USD", fine)
+    model, root = patient
+    shown = example.untraded(model, bars)
+    us, them = example.ours(model, shown), example.theirs(model, shown, root)
+    assert example.same(us.fills, them.fills)
+    np.testing.assert_allclose(them.fills["commission"], us.fills["commission"], rtol=0, atol=1e-8)
+    assert them.cash == pytest.approx(us.cash, abs=1e-6)
+
+
+def test_it_says_which_fills_differ(example):
+    fills = pd.DataFrame(
+        {"time": pd.to_datetime(["2020-01-02", "2020-01-02", "2020-01-03"]), "symbol": ["A", "B", "A"],
+         "shares": [10.0, 20.0, -5.0], "price": 1.0, "commission": 0.0}
+    )  # fmt: skip
+    assert example.agreement(fills, fills).startswith("All 3 fills are the same")
+    other = fills.assign(shares=[10.0, 21.0, -5.0])[:2]
+    assert example.agreement(fills, other) == "Of 3 fills 2 differ, by at most 5 of 20 shares."
 
 
 def test_orders_that_are_sent_at_once_are_filled_at_the_close_they_were_decided_on(example, bars, patient, monkeypatch):
