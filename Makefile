@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test slow cluster gpu lint docs docs-build examples instruction-sets peers bench trial clean
+# NautilusTrader wants pandas 2, which our other environment does not have.
+NAUTILUS := .venv-nautilus
+
+.PHONY: demo test slow cluster nautilus gpu lint docs docs-build examples instruction-sets peers bench trial clean
 .DEFAULT_GOAL := demo
 
 # Installed once, and again only when what is to be installed has changed.
@@ -69,6 +72,16 @@ $(VENV)/.cluster: $(STAMP)
 cluster: $(VENV)/.cluster
 	$(BIN)/python -m pytest -m cluster $(ARGS)
 
+# A registered model on NautilusTrader's engine: examples/nautilus.py.
+$(NAUTILUS)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -m venv $(NAUTILUS)
+	@grep -vE '^(pandas|fsspec)==' constraints.txt > $(NAUTILUS)/constraints.txt
+	@$(NAUTILUS)/bin/pip install --quiet --constraint $(NAUTILUS)/constraints.txt --editable '.[nautilus]' pytest pytest-timeout hypothesis
+	@touch $@
+
+nautilus: $(NAUTILUS)/.installed
+	$(NAUTILUS)/bin/python -m pytest -m nautilus tests/test_nautilus.py $(ARGS)
+
 # FinRL's own requirements bring brokers and clusters; the benchmark reads one file of it.
 bench: $(VENV)/.peers
 	-@$(BIN)/pip install --quiet --no-deps finrl==0.3.7
@@ -80,4 +93,4 @@ trial: $(STAMP)
 	$(BIN)/python -W ignore -m benchmarks.real_market --jobs 2 $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(NAUTILUS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -19,6 +19,8 @@ is refused with status 400 and one line. The implementation is in `backtests.ser
 and `backtests.deployment`.
 """
 
+import contextlib
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -34,5 +36,10 @@ except ModuleNotFoundError:  # the working directory is where this package is
     from backtests.served import ServedStrategy
 else:
     sys.path[:0] = _here
+
+# Python keeps compiled code beside this file, and a version that holds a file more than was registered is refused.
+if Path(__file__).with_name("MLmodel").exists():
+    with contextlib.suppress(OSError):
+        Path(importlib.util.cache_from_source(__file__)).unlink()
 
 mlflow.models.set_model(ServedStrategy())

@@ -256,7 +256,8 @@ def prove(version: Version, folder: Path, address: str) -> float:
     """
     places = [str(Path(place).resolve()) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     environment = {
-        **os.environ, "MLFLOW_TRACKING_URI": address, _PICKLE: "false", "PYTHONPATH": os.pathsep.join(places)
+        **os.environ, "MLFLOW_TRACKING_URI": address, _PICKLE: "false", "PYTHONPATH": os.pathsep.join(places),
+        "PYTHONDONTWRITEBYTECODE": "1",  # beside the version's code
     }  # fmt: skip
     # -P: do not import from the working directory, which may contain a `backtests` package of the user's
     command = [sys.executable, "-P", "-m", "backtests.versions", str(folder.resolve())]

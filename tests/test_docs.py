@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from pkgutil import resolve_name
 
 import page_runner
 import pytest
-from command import script
+from command import call, script
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -140,6 +141,36 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+# ---------------------------------------------------------------------------------------------------- in production
+
+DEPLOY = DOCS / "deploy.md"
+INSTALLED = "/opt/regimeshift/bin/regimeshift"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_understands_the_units_of_the_page(tmp_path):
+    for block in blocks(DEPLOY, "ini"):
+        unit = tmp_path / block.splitlines()[0].removeprefix("# /etc/systemd/system/")
+        unit.parent.mkdir(exist_ok=True)
+        unit.write_text(block.replace(INSTALLED, "/bin/true"))
+    units = [path for path in tmp_path.iterdir() if path.is_file()]
+    assert len(units) == 4
+    environment = os.environ | {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"}  # the drop-in counts there alone
+    command = ["systemd-analyze", "verify", *units]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_commands_of_units_have_their_options(tmp_path):
+    lines = re.findall(rf"{INSTALLED} (\w+)([^\n>]*)", DEPLOY.read_text())
+    assert {"signal", "serve", "watch"} <= {name for name, _ in lines}
+    for name, words in lines:
+        shown = call(name, "--help", cwd=tmp_path)
+        assert shown.returncode == 0, f"{name}: {shown.stderr}"
+        for option in re.findall(r"--[\w-]+", words):
+            assert option in shown.stdout, f"{name} {option}"
 
 
 # ---------------------------------------------------------------------------------------------------- names and paths

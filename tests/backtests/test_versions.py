@@ -125,6 +125,16 @@ def test_regression_a_version_of_which_a_file_changed_is_neither_promoted_nor_lo
     assert registry.verified(challenger, root=root) == folder
 
 
+def test_regression_a_version_that_was_loaded_is_still_what_was_registered(bars, root, monkeypatch):
+    """Python kept compiled code among its files: after the first promotion no command would load the champion."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)  # as it is on any machine but that of these tests
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    version = registry.register("loaded", Momentum(20), bars=bars, root=root)
+    registry.promote(version, root=root)  # in a process of its own
+    registry.load("loaded", root=root).unwrap_python_model()  # as the server does
+    assert not list(registry.verified(version, root=root).rglob("*.pyc"))
+
+
 def test_a_version_that_decides_or_is_otherwise_than_recorded_is_not_promoted(challenger, version, root):
     """Even if the hashes of the files were forged too."""
     folder, client = registry.verified(challenger, root=root), mlflow.MlflowClient()
