@@ -117,6 +117,11 @@ class DataContract:
         InputError
             When a symbol is missing, or there is another one.
         """
+        bars = self.aligned(bars)
+        return bars if self.tradable.all() else _restricted(bars, self.tradable)
+
+    def aligned(self, bars: Bars) -> Bars:
+        """As `ordered`, whatever is tradable; of a single row too."""
         missing = [s for s in self.symbols if s not in bars.symbols]
         others = [s for s in bars.symbols if s not in self.symbols]
         if missing or others:
@@ -124,8 +129,7 @@ class DataContract:
             raise InputError(f"{what}; the model was made for {few(self.symbols)}, and needs the bars of just these")
         bars = bars if bars.symbols == self.symbols else bars.select(self.symbols)
         zone = self.bars.index.tz
-        bars = bars.in_zone(zone) if zone is not None and bars.index.tz is not None else bars
-        return bars if self.tradable.all() else _restricted(bars, self.tradable)
+        return bars.in_zone(zone) if zone is not None and bars.index.tz is not None else bars
 
     def check(self, bars: Bars) -> Bars:
         """Check that a decision of the model on `bars` makes sense, and return them with the symbols in its order.

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from backtests.contract import DataContract, only
-from backtests.request import from_request, to_request
+from backtests.request import joined, rows_from_request, to_request
 from markets import Bars, External, InputError, Plan
 from markets.bars.time_spans import duration, median_spacing
 from markets.common.words import count
@@ -115,7 +115,7 @@ def _check_reads(strategy: Strategy, contract: DataContract, bars: Bars) -> None
             continue  # a symbol was not there yet, so nobody could ask
         sent = only(recent, contract.columns)
         asked = to_request(sent, contract.columns)
-        given = contract.ordered(_read(asked, contract.columns, "the request"))
+        given = contract.ordered(read_bars(asked, contract.columns, "the request"))
         apart = difference(answered(planned(strategy, whole)), answered(planned(strategy, given[-1:])))
         if not apart <= _SAME:
             what = f", with {' and '.join(contract.columns)}" if contract.columns else " of closes alone"
@@ -187,16 +187,47 @@ def decide(strategy: Strategy, contract: DataContract, bars: Bars, series: Any =
     InputError
         When the bars are not such as the model was made for, or an external series is out of date.
     """
-    if series is not None:
-        strategy = needs.with_series(strategy, lambda part: _with_rows(part, series))
-    ordered = contract.check(_window(strategy, contract, contract.ordered(bars)))
+    strategy = continued(strategy, series)
+    window = checked(strategy, contract, contract.ordered(bars))
+    return in_order(answered(planned(strategy, decided_on(contract, window))), contract, bars.symbols)
+
+
+def continued(strategy: Strategy, series: Any) -> Strategy:
+    """A strategy whose external series go on with what a request holds; itself where it holds nothing.
+
+    Raises
+    ------
+    InputError
+        When the series are malformed.
+    """
+    return strategy if series is None else needs.with_series(strategy, lambda part: _with_rows(part, series))
+
+
+def checked(strategy: Strategy, contract: DataContract, bars: Bars) -> Bars:
+    """What the decision after the last of `bars` reads, which are in the contract's order, as bars of their own.
+
+    Raises
+    ------
+    InputError
+        When they are not such as the model was made for, or an external series is out of date.
+    """
+    window = contract.check(_window(strategy, contract, bars))
     for part in needs.external_series(strategy):
-        _check_age(part, contract.bars, ordered)
+        _check_age(part, contract.bars, window)
+    return window
+
+
+def decided_on(contract: DataContract, window: Bars) -> Bars:
+    """The rows of `window` that a strategy plans for the decision after the last one; the others are their history."""
     # what is held for good, as by BuyAndHold, is bought at registration
-    first = ordered.index.searchsorted(contract.bars.index[-1]) if contract.endless else len(ordered) - 1
-    answer = answered(planned(strategy, ordered[int(first) :]))
-    columns = [contract.symbols.index(symbol) for symbol in bars.symbols]
-    return {"symbols": list(bars.symbols)} | {key: [row[i] for i in columns] for key, row in answer.items()}
+    first = window.index.searchsorted(contract.bars.index[-1]) if contract.endless else len(window) - 1
+    return window[int(first) :]
+
+
+def in_order(answer: Mapping[str, list], contract: DataContract, symbols: Sequence[str]) -> dict[str, Any]:
+    """An answer in the contract's order, with its values in the order of `symbols`, which it begins with."""
+    columns = [contract.symbols.index(symbol) for symbol in symbols]
+    return {"symbols": list(symbols)} | {key: [row[i] for i in columns] for key, row in answer.items()}
 
 
 def decide_row(strategy: Strategy, contract: DataContract, row: Mapping[Any, Any], name: str) -> dict[str, Any]:
@@ -207,16 +238,25 @@ def decide_row(strategy: Strategy, contract: DataContract, row: Mapping[Any, Any
     InputError
         When it is malformed, or as `decide` does.
     """
-    series = row.get("series")  # NaN where other rows of the request have some
-    bars = _read(row, contract.columns, name)
-    return decide(strategy, contract, bars, None if isinstance(series, float) else series)
+    return decide(strategy, contract, read_bars(row, contract.columns, name), part_of(row, "series"))
 
 
-def _read(row: Mapping[Any, Any], columns: tuple[str, ...], name: str) -> Bars:
+def part_of(row: Mapping[Any, Any], key: str) -> Any:
+    """A part of a row of a request; None where it has none, of which pandas makes NaN if other rows have it."""
+    value = row.get(key)
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def read_bars(row: Mapping[Any, Any], columns: tuple[str, ...], name: str) -> Bars:
     """Bars from a row of a request; columns that are not there are left to the contract."""
-    given = {column: row.get(column) for column in columns}
-    there = {column: rows for column, rows in given.items() if rows is not None and not isinstance(rows, float)}
-    return from_request(row.get("symbols"), row.get("times"), row.get("bars"), name, there)
+    return joined([rows_of(row, columns, name)])
+
+
+def rows_of(row: Mapping[Any, Any], columns: tuple[str, ...], name: str) -> Bars:
+    """As `read_bars`, not validated: there may be a single one; see `backtests.request.rows_from_request`."""
+    found = {column: part_of(row, column) for column in columns}
+    there = {column: rows for column, rows in found.items() if rows is not None}
+    return rows_from_request(row.get("symbols"), row.get("times"), row.get("bars"), name, there)
 
 
 def _with_rows(part: External, series: Any) -> External:
@@ -278,8 +318,8 @@ def as_array(values: Sequence[float | None]) -> np.ndarray:
 
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
-    """Largest difference of two responses; infinite if one has parts that the other has not."""
-    parts = [set(answer) - {"symbols"} for answer in (one, other)]
+    """Largest difference of what two responses decide; infinite if one has parts of a plan that the other has not."""
+    parts = [{*ANSWER, *STOPS} & answer.keys() for answer in (one, other)]
     if parts[0] != parts[1]:
         return np.inf
     pairs = [(as_array(one[key]), as_array(other[key])) for key in parts[0]]

@@ -15,6 +15,7 @@ import pandas as pd
 from backtests.certificate import Certificate
 from backtests.side_by_side import SideBySide
 from markets import InputError
+from markets.bars.time_spans import age as seconds_since
 from markets.bars.time_spans import duration
 
 TOLERANCE = 1e-6  # of a reproduced weight
@@ -229,10 +230,7 @@ def freshness(last: pd.Timestamp, spacing: float, now: pd.Timestamp, age: float 
     age : float or None
         Largest age, in bars; None demands nothing.
     """
-    end = last if last.tz else last.tz_localize("UTC")
-    if last == last.normalize() and spacing >= 86400:
-        end += pd.Timedelta("1D")  # a date stands for the end of its day
-    passed = max((now - end).total_seconds(), 0.0)
+    passed = seconds_since(last, spacing, now)
     found = passed / spacing
     words = f"its bars end at {str(last).removesuffix(' 00:00:00')}, {duration(passed)} ago"
     if age is None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from markets import Bars, InputError
+from markets.bars.bars import FIELDS
 
 _NUMBERS = {float, int, type(None)}
 
@@ -34,7 +35,20 @@ def to_request(bars: Bars, columns: Sequence[str] = ()) -> dict[str, Any]:
 def from_request(
     symbols: Any, times: Any, rows: Any, name: str = "the request", columns: Mapping[str, Any] | None = None
 ) -> Bars:
-    """Bars from what `to_request` returns, or an external client sends.
+    """Bars from what `to_request` returns, or an external client sends; parameters as of `rows_from_request`.
+
+    Raises
+    ------
+    InputError
+        When one of them is missing, or their shapes differ, or a value is impossible.
+    """
+    return joined([rows_from_request(symbols, times, rows, name, columns)])
+
+
+def rows_from_request(
+    symbols: Any, times: Any, rows: Any, name: str = "the request", columns: Mapping[str, Any] | None = None
+) -> Bars:
+    """As `from_request`, but not validated: they go on from other bars (`joined`), and there may be a single one.
 
     Parameters
     ----------
@@ -74,7 +88,25 @@ def from_request(
         if isinstance(given, str) or not isinstance(given, (Sequence, np.ndarray)) or len(given) != len(close):
             raise InputError(f"{name}: {column} must be rows of numbers, as many as bars has: {len(close)}")
         more[column] = _values(name, column, column, given, symbols)
-    return Bars.make(index, list(symbols), close, **more, name=name)
+    if len(set(symbols)) < len(symbols):
+        twice = next(symbol for i, symbol in enumerate(symbols) if symbol in list(symbols)[:i])
+        raise InputError(f"{name}: symbol {twice!r} appears twice; give every symbol one column")
+    return Bars(index, tuple(symbols), {"close": close, **more}, np.isfinite(close), name)
+
+
+def joined(parts: Sequence[Bars]) -> Bars:
+    """Consecutive bars of the same symbols as one, with the fields of the first, validated.
+
+    Raises
+    ------
+    InputError
+        When times are not strictly increasing, there are fewer than two, or a value is impossible.
+    """
+    first, index = parts[0], pd.DatetimeIndex(parts[0].index.append([part.index for part in parts[1:]]))
+    names = [name for name in (*FIELDS, "spread") if getattr(first, name) is not None]
+    fields: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    tradable = np.concatenate([part.tradable for part in parts])
+    return Bars.make(index, first.symbols, **fields, tradable=tradable, name=parts[-1].name)
 
 
 def _plain(values: np.ndarray) -> list[list[float | None]]:

@@ -13,11 +13,15 @@ from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
 
+from backtests.carried import Deployed
 from backtests.contract import DataContract
-from backtests.deployment import ANSWER, decide_row, load
+from backtests.decider import Decider
+from backtests.deployment import ANSWER, load
 from markets import InputError
 from strategies import Strategy
 from strategies.needs import external_series
+
+BESIDE = ("position", "state")  # what a request may hold whatever the model reads; see `backtests.decider`
 
 
 def signature(strategy: Strategy, contract: DataContract) -> ModelSignature:
@@ -25,7 +29,7 @@ def signature(strategy: Strategy, contract: DataContract) -> ModelSignature:
 
     The request is checked here, with clearer messages than a schema's; and in JSON a close may be 71, 71.5 or null.
     """
-    names = ["symbols", "times", "bars", *contract.columns, *(["series"] if external_series(strategy) else [])]
+    names = ["symbols", "times", "bars", *contract.columns, *(["series"] if external_series(strategy) else []), *BESIDE]
     outputs = [ColSpec(Array(DataType.double), name=name) for name in ANSWER]
     return ModelSignature(
         inputs=Schema([ColSpec(AnyType(), name=name, required=False) for name in names]),
@@ -48,22 +52,34 @@ class RequestError(InputError, MlflowException):
 class ServedStrategy(mlflow.pyfunc.PythonModel):
     """A deployed strategy behind MLflow's interface."""
 
+    decider: Decider
+
     def load_context(self, context) -> None:
-        self.strategy, self.contract = load(Path(context.artifacts["strategy"]))
+        self.decider = Decider(Deployed(*load(Path(context.artifacts["strategy"]))))
+
+    @property
+    def strategy(self) -> Strategy:
+        return self.decider.model.strategy
+
+    @property
+    def contract(self) -> DataContract:
+        return self.decider.model.contract
 
     def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
-        """One decision per row; see the module docstring.
+        """One decision per row; see the module docstring of `backtests.serving`. A part that a row does not have is None.
 
         Raises
         ------
         RequestError
             When the request is malformed, or its bars are not such as the model was made for.
         """
-        return pd.DataFrame([self._decision(i, row) for i, row in enumerate(model_input.to_dict("records"))])
+        answers = [self._answer(i, row) for i, row in enumerate(model_input.to_dict("records"))]
+        keys = dict.fromkeys(key for answer in answers for key in answer)
+        return pd.DataFrame([{key: answer.get(key) for key in keys} for answer in answers], dtype=object)
 
-    def _decision(self, number: int, row: Mapping[Any, Any]) -> dict[str, Any]:
+    def _answer(self, number: int, row: Mapping[Any, Any]) -> dict[str, Any]:
         name = "the request" if number == 0 else f"row {number} of the request"
         try:
-            return decide_row(self.strategy, self.contract, row, name)
+            return self.decider.answer(row, name)
         except InputError as error:
             raise RequestError(str(error)) from None

@@ -14,9 +14,9 @@
 Send requests as ``{"dataframe_records": [{"symbols": [...], "times": [...], "bars": [[...], ...]}]}`` to ``/invocations``. The
 response to each row has ``symbols`` in the order of the request, and for each ``target_weight``, ``band`` and ``rate``: trade
 ``rate`` of the way to the nearest edge of ``target_weight ± band``; a band of null has no end, and leaves the position alone.
-With stops there are their levels as well, of which null is none. A request whose bars are not such as the model was made for
-is refused with status 400 and one line. The implementation is in `backtests.served`
-and `backtests.deployment`.
+With stops there are their levels as well, of which null is none. What else there is, is listed in `backtests.decider`. A request
+whose bars are not such as the model was made for is refused with status 400 and one line. The implementation is in
+`backtests.served`, `backtests.decider` and `backtests.deployment`.
 """
 
 import contextlib

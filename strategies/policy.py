@@ -176,12 +176,28 @@ class Policy(nn.Module):
         TensorPlan
             Aim, and band or rate if the policy has one, each of shape (B, T or last, A).
         """
-        settings, shrink, paths, n = self.settings, self.shrink, *features.shape[0:3:2]
         seen, known = self.sequences(features)
         out, _ = self.body(seen, last, truncate=truncate)
-        tilt, *rest = out.unflatten(0, (paths, n)).transpose(1, 2).unbind(-1)
         if last is not None:
             known, base = known[:, -last:], base[:, -last:]
+        return self.trades(out, known, base)
+
+    def trades(self, out: Tensor, known: Tensor, base: Tensor) -> TensorPlan:
+        """The plan that outputs of the network stand for.
+
+        Parameters
+        ----------
+        out : Tensor of shape (B·A, T, outputs)
+        known : Tensor of bool, shape (B, T, A)
+            Where all features of the symbol are finite.
+        base : Tensor of shape (B, T, A, 3)
+
+        Returns
+        -------
+        TensorPlan of shape (B, T, A)
+        """
+        settings, shrink, paths, n = self.settings, self.shrink, *known.shape[0:3:2]
+        tilt, *rest = out.unflatten(0, (paths, n)).transpose(1, 2).unbind(-1)
         weight, budget, base_band = base.unbind(-1)
         tilt = torch.where(known, torch.tanh(tilt) * shrink, 0.0)
         if settings.tilt == "position":

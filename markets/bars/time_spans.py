@@ -97,6 +97,17 @@ def same_spacing(one: float, other: float) -> bool:
     return not (one > SPACING * other or other > SPACING * one)
 
 
+def age(last: pd.Timestamp, spacing: float, now: pd.Timestamp) -> float:
+    """Seconds from the end of the bar at `last` to `now`; at least 0.
+
+    A date of daily or longer bars stands for the end of its day. A time without a zone is taken for UTC.
+    """
+    end = last if last.tz else last.tz_localize("UTC")
+    if last == last.normalize() and spacing >= 86_400:
+        end += pd.Timedelta("1D")
+    return max((now - end).total_seconds(), 0.0)
+
+
 def duration(seconds: float) -> str:
     """A time span in its largest fitting unit: "1 hour", "4 days"."""
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):

@@ -10,6 +10,8 @@ import torch
 from policies import random_strategy
 
 from backtests import registry, walk_forward
+from backtests.carried import Deployed
+from backtests.decider import Decider
 from backtests.deployment import answered, as_array, decide, deployable, difference, load, make_contract, request, save
 from backtests.request import from_request, to_request
 from markets import Bars, Execution, External, Features, HiddenMarkovRegimes, InputError
@@ -55,7 +57,7 @@ def server(strategy, contract):
     from backtests.served import ServedStrategy
 
     found = ServedStrategy()
-    found.strategy, found.contract = strategy, contract
+    found.decider = Decider(Deployed(strategy, contract))
     return found
 
 
@@ -278,7 +280,7 @@ def test_what_is_backtested_is_served(kind, whole, meta, tasks, fear, root, tmp_
     assert np.abs(plan.aim).max() > 0.01
     read = {"blend with limits": ["high", "low"], "own file": ["volume"]}.get(kind, [])
     assert json.loads(registry.tags_of(version, root=root)["columns"]) == read
-    inputs = ["symbols", "times", "bars", *read, *(["series"] if kind == "own file" else [])]
+    inputs = ["symbols", "times", "bars", *read, *(["series"] if kind == "own file" else []), "position", "state"]
     assert model.model.metadata.get_input_schema().input_names() == inputs
 
 
