@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from backtests.contract import DataContract, only
-from backtests.request import joined, rows_from_request, to_request
+from backtests.request import first_line, joined, rows_from_request, to_request
 from markets import Bars, External, InputError, Plan
 from markets.bars.time_spans import duration, median_spacing
 from markets.common.words import count
@@ -278,7 +278,7 @@ def _with_rows(part: External, series: Any) -> External:
             aware = bool(len(times)) and pd.Timestamp(times[0]).tz is not None
             index = pd.DatetimeIndex(pd.to_datetime(list(times), format="ISO8601", utc=aware))
         except (ValueError, TypeError, AttributeError) as error:
-            raise InputError(f"the request: times of {name} must be ISO 8601 ({error})") from None
+            raise InputError(f"the request: times of {name} must be ISO 8601 ({first_line(error)})") from None
         columns[name] = pd.Series(list(values), index)
         first = part.frame.columns[0]
         if not index.equals(columns[first].index):

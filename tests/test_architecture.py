@@ -85,6 +85,7 @@ ROOMS = {
         "reasons": set(),
         "decider": {"audit", "reasons", "carried", "deployment", "request"},
         "served": {"contract", "carried", "decider", "deployment"},
+        "server": {"decider", "lookup", "moves", "versions"},
         "serving": {"served"},
         "moves": set(),
         "versions": {"tracking", "request", "deployment", "served", "lookup", "moves"},
