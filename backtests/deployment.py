@@ -146,19 +146,20 @@ def request(
         When the bars are not such as the model was made for.
     """
     asked = to_request(contract.check(_window(strategy, contract, contract.ordered(bars))), contract.columns)
-    if series is None:
-        return asked
-    times = [time.isoformat() for time in series.index]
-    columns = {str(name): column for name, column in series.items()}
+    return asked if series is None else asked | {"series": as_series(series)}
+
+
+def as_series(frame: pd.DataFrame) -> dict[str, Any]:
+    """A table by time as ``series`` of a request holds it; missing values are left out."""
+    times = [time.isoformat() for time in frame.index]
+    columns = {str(name): column for name, column in frame.items()}
     found = {name: column.notna().to_numpy() for name, column in columns.items()}
-    return asked | {
-        "series": {
-            name: {
-                "times": [time for time, there in zip(times, found[name], strict=True) if there],
-                "values": column[found[name]].tolist(),
-            }
-            for name, column in columns.items()
+    return {
+        name: {
+            "times": [time for time, there in zip(times, found[name], strict=True) if there],
+            "values": column[found[name]].tolist(),
         }
+        for name, column in columns.items()
     }
 
 

@@ -84,6 +84,7 @@ ROOMS = {
         "carried": {"contract", "deployment", "request"},
         "reasons": set(),
         "decider": {"audit", "reasons", "carried", "deployment", "request"},
+        "orders": {"deployment"},
         "served": {"contract", "carried", "decider", "deployment"},
         "server": {"decider", "lookup", "moves", "versions"},
         "serving": {"served"},
