@@ -137,9 +137,10 @@ def _run() -> None:
         print(f"regimeshift: {error}", file=sys.stderr)
         sys.exit(2)
     except Exception as error:
+        from backtests.remote import explanation
         from strategies.failures import failure
 
-        if where := failure(error):
+        if where := failure(error) or explanation(error, os.environ.get("MLFLOW_TRACKING_URI", "")):
             print(f"regimeshift: {where}", file=sys.stderr)
             sys.exit(2)
         if not _disk_is_full(error):
