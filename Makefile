@@ -35,7 +35,7 @@ examples: $(STAMP)
 
 # What takes too long for `make test` and must not break: whole demos, and a team's server with PostgreSQL.
 slow: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m slow tests/regimeshift tests/test_whole_way.py tests/test_team.py $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m slow tests/regimeshift tests/backtests/watch tests/test_whole_way.py tests/test_team.py $(ARGS)
 
 # The fast part of the suite as other processors would run it.
 instruction-sets: $(STAMP)
