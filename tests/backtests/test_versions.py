@@ -125,6 +125,7 @@ def test_regression_a_version_of_which_a_file_changed_is_neither_promoted_nor_lo
     assert registry.verified(challenger, root=root) == folder
 
 
+@pytest.mark.usefixtures("reloaded_here")
 def test_a_version_that_decides_or_is_otherwise_than_recorded_is_not_promoted(challenger, version, root):
     """Even if the hashes of the files were forged too."""
     folder, client = registry.verified(challenger, root=root), mlflow.MlflowClient()
