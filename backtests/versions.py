@@ -260,6 +260,18 @@ def prove(version: Version, folder: Path, address: str) -> float:
     InputError
         When they cannot be loaded, or have another fingerprint than was recorded.
     """
+    done = _in_new_process(folder, address)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"{version.uri} cannot be loaded in a fresh process: {reason}")
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    if found["fingerprint"] != stored_tags(version).get("fingerprint"):
+        raise InputError(f"{version.uri}: its weights are not those that were registered; register the model again")
+    return float(found["difference"])
+
+
+def _in_new_process(folder: Path, address: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m backtests.versions FOLDER``."""
     places = [str(Path(place).resolve()) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     environment = {
         **os.environ, "MLFLOW_TRACKING_URI": address, _PICKLE: "false", "PYTHONPATH": os.pathsep.join(places),
@@ -269,14 +281,7 @@ def prove(version: Version, folder: Path, address: str) -> float:
     command = [sys.executable, "-P", "-m", "backtests.versions", str(folder.resolve())]
     # in an empty folder, where a strategy that reads a file which it does not bring finds none
     with tempfile.TemporaryDirectory() as elsewhere:
-        done = subprocess.run(command, env=environment, cwd=elsewhere, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"{version.uri} cannot be loaded in a fresh process: {reason}")
-    found = json.loads(done.stdout.strip().splitlines()[-1])
-    if found["fingerprint"] != stored_tags(version).get("fingerprint"):
-        raise InputError(f"{version.uri}: its weights are not those that were registered; register the model again")
-    return float(found["difference"])
+        return subprocess.run(command, env=environment, cwd=elsewhere, capture_output=True, text=True, check=False)
 
 
 def request(model: RegisteredStrategy, bars: Bars, series: pd.DataFrame | None = None) -> dict[str, Any]:
@@ -324,7 +329,8 @@ def target_weights(model: RegisteredStrategy, bars: Bars, series: pd.DataFrame |
     return {key: as_array(values)[columns] for key, values in answer.items() if key != "symbols"}
 
 
-def _main(folder: str) -> None:
+def reloaded(folder: Path) -> str:
+    """What a version's files are when they are loaded: its fingerprint and the difference of its decision, as JSON."""
     import mlflow
     import pandas as pd
 
@@ -332,13 +338,13 @@ def _main(folder: str) -> None:
     from backtests.request import to_request
     from strategies.stored import fingerprint
 
-    served = mlflow.pyfunc.load_model(folder)
+    served = mlflow.pyfunc.load_model(str(folder))
     model = served.unwrap_python_model()
-    check = json.loads((Path(folder) / ARTIFACT / "check.json").read_text())
+    check = json.loads((folder / ARTIFACT / "check.json").read_text())
     asked = to_request(model.contract.bars, model.contract.columns)
     answer = served.predict(pd.DataFrame([asked])).iloc[0].to_dict()
-    print(json.dumps({"fingerprint": fingerprint(model.strategy), "difference": difference(answer, check)}))
+    return json.dumps({"fingerprint": fingerprint(model.strategy), "difference": difference(answer, check)})
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1])
+    print(reloaded(Path(sys.argv[1])))

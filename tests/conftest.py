@@ -43,6 +43,9 @@ hypothesis.settings.register_profile("regimeshift", deadline=None, derandomize=T
 hypothesis.settings.load_profile("regimeshift")
 
 
+LONGEST = ("test_docs.py", "regimeshift/commands/test_demo.py", "regimeshift/commands/test_headroom.py")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Compile for all workers at once, on as many cores, before they start."""
     if WORKER != "main" or not config.getoption("numprocesses", None):
@@ -65,7 +68,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where there is none."""
+    """Files with the longest tests come first, so that none is left at the end. Skip what needs a GPU where there is none."""
+    tests = Path(__file__).parent
+    items.sort(key=lambda item: next((k for k, file in enumerate(LONGEST) if item.path == tests / file), len(LONGEST)))
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):
@@ -82,6 +87,14 @@ def mlflow_variables_kept():
     before = variables()
     yield
     assert variables() == before
+
+
+@pytest.fixture
+def reloaded_here(monkeypatch):
+    """Versions that are promoted are loaded anew in this process; see `reloading`."""
+    import reloading
+
+    monkeypatch.setattr("backtests.versions._in_new_process", reloading.here)
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

@@ -22,13 +22,15 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"
 BLOCK = re.compile(r"^```([\w ]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What runs elsewhere: make is what runs the tests, and the server has a test of its own (test_registry.py).
 ELSEWHERE = ("make ", "pip install", "mlflow models serve", "curl ", "torchrun ")
-# A training and a backtest on a page are shortened here; everything else runs as it stands.
+# What takes long on a page is shortened here, certificates and promotions by page_runner.py; the rest runs as it stands.
 SHORTER = {
     "RL2().fit(": "RL2(training=__import__('metalearner').Training(steps=2, evaluate_every=2)).fit(",
     "regimeshift train stocks": "regimeshift train stocks --steps 2",
-    "regimeshift backtest stocks": "regimeshift backtest stocks --start 2021",
+    "regimeshift backtest stocks --strategies all --from 2000": "regimeshift backtest stocks --strategies all --from 2022",
+    "regimeshift backtest stocks --models": "regimeshift backtest stocks --start 2021 --models",
     "--replay 2019:2022": "--replay 2022-12:2022",
     "regimeshift robustness stocks": "regimeshift robustness stocks --resamples 3",
+    "--draws 40": "--draws 20",
 }
 
 
@@ -97,26 +99,31 @@ def test_blocks_with_other_tools_run(page, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.timeout(900)  # two minutes of an idle machine whose kernels are compiled
-def test_shell_blocks_run(tmp_path, started):
-    """All pages in one folder, one after another: each command line really runs, a later one on what an earlier one made.
+def test_what_is_shortened_is_on_a_page():
+    """A line that was written anew would run at its full length, and nobody would see why the tests take so long."""
+    text = "\n".join(code for page in PAGES for code in blocks(page, "", "python"))
+    assert all(written in text for written in SHORTER)
 
-    A line that several pages have runs once.
-    """
+
+def scripts(page: Path) -> list[str]:
+    """The command lines of each block of a page, without those that run elsewhere."""
+    found = []
+    for block in blocks(page, ""):
+        lines = [line for line in block.splitlines() if not line.startswith(ELSEWHERE) and " curl " not in f" {line}"]
+        found.append(shortened("\n".join(lines).rstrip("| \n")))
+    return [lines for lines in found if lines]
+
+
+@pytest.mark.timeout(900)  # on a busy machine
+@pytest.mark.parametrize("page", [p for p in PAGES if scripts(p)], ids=name_of)
+def test_shell_blocks_run(page, tmp_path, started):
+    """A page in one folder, one block after another: each command line really runs, a later one on what an earlier one made."""
     environment, _ = started
-    seen: set[str] = set()
-    for page in PAGES:
-        for block in blocks(page, ""):
-            lines = [
-                line for line in block.splitlines() if not line.startswith(ELSEWHERE) and " curl " not in f" {line}"
-            ]
-            lines = [line for line in lines if line not in seen]
-            seen |= {line for line in lines if line.startswith("regimeshift ")}
-            script = shortened("\n".join(lines).rstrip("| \n"))
-            done = subprocess.run(
-                ["bash", "-euc", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, f"{page.name}: {script}\n{done.stderr}"
+    for lines in scripts(page):
+        done = subprocess.run(
+            ["bash", "-euc", lines], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{lines}\n{done.stderr}"
 
 
 def test_the_command_of_pages_is_the_console_script(tmp_path, started):

@@ -92,6 +92,7 @@ class _EquityPaths(torch.autograd.Function):
     @staticmethod
     def forward(ctx, market, rules, start, money, aim, band, rate):
         plan = plan_rows(*(None if part is None else _as_array(part) for part in (aim, band, rate)))
+        start = np.ascontiguousarray(start)  # of a strided one the kernel would be compiled anew
         paths = run_paths(market, rules, start, plan, money)
         ctx.work = (market, rules, start, plan, paths)
         ctx.like = (aim, band, rate)

@@ -155,7 +155,7 @@ def run_paths(
     paths, bars, n = plan.aim.shape
     stopping = stops is not NO_STOPS
     exits = (paths, bars, 2, n) if orders and stopping else (0, 0, 0, 0)
-    start, plan = read_only(start), PlanRows(*(read_only(part) for part in plan))
+    start, plan = read_only(np.ascontiguousarray(start)), PlanRows(*(read_only(part) for part in plan))
     out = Records(
         cash=np.empty((paths, bars)),
         shares=np.empty((paths, bars if holdings else 1, n)),

@@ -73,6 +73,7 @@ def champion():
     return int(mlflow.MlflowClient().get_model_version_by_alias("test-rl2", "champion").version)
 
 
+@pytest.mark.usefixtures("reloaded_here")
 @pytest.mark.parametrize("trades", ["rate", "at_once"])
 def test_regression_policies_that_trade_at_a_rate_or_at_once_are_served(trades, bars, root):
     """The rate was not served, and such a policy could not be promoted."""

@@ -135,6 +135,7 @@ def test_regression_a_version_that_was_loaded_is_still_what_was_registered(bars,
     assert not list(registry.verified(version, root=root).rglob("*.pyc"))
 
 
+@pytest.mark.usefixtures("reloaded_here")
 def test_a_version_that_decides_or_is_otherwise_than_recorded_is_not_promoted(challenger, version, root):
     """Even if the hashes of the files were forged too."""
     folder, client = registry.verified(challenger, root=root), mlflow.MlflowClient()

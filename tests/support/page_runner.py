@@ -18,10 +18,11 @@ from pathlib import Path
 
 IMPORTED = (
     "regimeshift.__main__", "markets", "strategies", "strategies.ladder", "metalearner", "metalearner.evaluation", "backtests",
-    "backtests.deployment", "backtests.engine.lookahead", "backtests.report.page", "mlflow", "mlflow.pyfunc", "torch._dynamo",
-    "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store", "alembic.command", "git",
-    "opentelemetry.sdk.metrics", "plotly.subplots", "matplotlib.pyplot", "skfolio.datasets", "arch.bootstrap", "arch.data.sp500",
-    "exchange_calendars", "tyro.extras", "gymnasium.wrappers.vector",
+    "backtests.certificate", "backtests.deployment", "backtests.engine.lookahead", "backtests.report.page", "mlflow",
+    "mlflow.pyfunc", "torch._dynamo", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store",
+    "alembic.command", "git", "opentelemetry.sdk.metrics", "plotly.subplots", "matplotlib.pyplot", "skfolio.datasets",
+    "arch.bootstrap", "arch.data.sp500", "exchange_calendars", "tyro.extras", "gymnasium.wrappers.vector",
+    "reloading",
 )  # fmt: skip
 
 
@@ -29,6 +30,9 @@ def serve(address: str) -> None:
     """Answer requests until the process is ended."""
     for name in IMPORTED:
         importlib.import_module(name)
+    certificate, versions = sys.modules["backtests.certificate"], sys.modules["backtests.versions"]
+    certificate.ROWS, certificate.FUZZED = 5, 5  # test_certificate.py has more of them
+    versions._in_new_process = sys.modules["reloading"].here
     # one use of numba, whose own start takes a second; small enough for one thread, as forks need it
     markets = sys.modules["markets"]
     bars = markets.load("sp500")

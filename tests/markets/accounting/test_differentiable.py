@@ -6,6 +6,7 @@ from hypothesis import assume, given, settings
 
 from markets import Costs, Execution, Plan, simulate
 from markets.accounting.differentiable import TensorPlan, equity_paths, equity_paths_reference
+from markets.accounting.kernels import adjoint_kernel, path_kernel
 from markets.accounting.market import make_market
 
 
@@ -42,6 +43,22 @@ def test_simulate_kernel_and_reference_agree(case):
     np.testing.assert_allclose(shares.detach() * 50 / money, held.detach() * 50 / money, rtol=1e-11, atol=1e-12 * scale)
     for found, other in zip(grads, expected, strict=True):
         np.testing.assert_allclose(found, other, rtol=1e-12, atol=1e-12 * scale)
+
+
+def test_regression_rows_of_every_other_path_compile_no_kernel_again(bars):
+    """For a strided array of first rows numba compiled the whole account anew: half a minute."""
+    market, rules = make_market(bars, Costs(), Execution())
+    aim = torch.full((2, 50, 3), 0.3, dtype=torch.float64, requires_grad=True)
+
+    def gradient(start):
+        return torch.autograd.grad(
+            equity_paths(market, rules, start, TensorPlan(aim), money=1e6).equity[:, -1].sum(), aim
+        )
+
+    whole = gradient(np.array([3, 7]))
+    before = len(path_kernel.signatures), len(adjoint_kernel.signatures)
+    assert torch.equal(gradient(np.array([3, 0, 7, 0])[::2])[0], whole[0])
+    assert (len(path_kernel.signatures), len(adjoint_kernel.signatures)) == before
 
 
 @given(samples.cases(paths=1))

@@ -106,6 +106,8 @@ def test_step_agrees_with_simulate(case):
     whole = simulate(bars, aim, costs=costs, execution=execution)
     n, length, symbols = aim.shape
     features, parameters = np.zeros((len(bars), 0), dtype=np.float32), rules.packed()
+    for array in (*market, parameters, features):
+        array.setflags(write=False)  # as the environments have them; for others the kernel would be compiled anew
     counts, money, shares = np.zeros((3, n), dtype=np.int64), np.zeros((5, n)), np.zeros((n, symbols))
     money[[CASH, EQUITY]] = execution.cash
     active, seen, work = np.ones(n, dtype=bool), np.zeros((n, symbols), dtype=np.float32), workspace(symbols)

@@ -184,6 +184,7 @@ def test_regression_champion_and_challenger_stand_in_one_table(desk):
     refused(call("backtest", "two.csv", "--models", models[0], cwd=desk), "two is without S2")
 
 
+@pytest.mark.usefixtures("reloaded_here")
 def test_promote_rollback_and_history(desk):
     done = call("register", "my data.csv", "--model", "models/my model", "--name", "my model", "--no-promote", cwd=desk)
     number = done.stdout.split("models:/my model/")[1].split(",")[0]
@@ -212,6 +213,7 @@ def test_promote_rollback_and_history(desk):
     refused(call("history", "nobody", cwd=desk), "there is no registered model 'nobody'")
 
 
+@pytest.mark.usefixtures("reloaded_here")
 def test_a_rule_a_blend_and_an_own_file_are_registered(desk):
     done = call(
         "register",
