@@ -30,7 +30,7 @@ from backtests.watch.shelf import Shelf
 from backtests.watch.standing import Standing, decided_bars, grown, standing
 from markets import Bars, Costs, Execution, InputError, RegimeDetector, load_detector
 from markets.bars.time_spans import moment
-from strategies import Strategy
+from strategies import Strategy, stored
 
 REGIMES = "regimes.json"
 
@@ -191,7 +191,7 @@ class Watch:
             bar=_time(known),
             why=why,
             bars=known.hash,
-            model=getattr(self.model, "fingerprint", None),
+            model=fingerprint_of(self.model),
             before=None if former is None else former.after,
             after=after,
             aim_before=None if former is None else self._wanted(former.after, known),
@@ -261,7 +261,7 @@ class Watch:
         control = self.model.unadapted() if hasattr(self.model, "unadapted") else initial
         record = {
             "model": self.model.name,
-            "fingerprint": getattr(self.model, "fingerprint", None),
+            "fingerprint": fingerprint_of(self.model),
             "unadapted": None if control is None else self.shelf.put(control),
             "data": bars.name,
             "symbols": list(bars.symbols),
@@ -279,7 +279,7 @@ class Watch:
         return found | self.schedule.settings | self.adoption.settings
 
     def _check_same(self, started: dict[str, Any]) -> None:
-        given = self.settings | {"model": self.model.name, "fingerprint": getattr(self.model, "fingerprint", None)}
+        given = self.settings | {"model": self.model.name, "fingerprint": fingerprint_of(self.model)}
         before = started["settings"] | {"model": started["model"], "fingerprint": started["fingerprint"]}
         for name, value in given.items():
             if before.get(name) != value:
@@ -290,6 +290,17 @@ class Watch:
 
     def _now(self) -> str | None:
         return self.clock() if self.clock else None
+
+
+def fingerprint_of(model: Adaptive) -> str | None:
+    """What tells a model from others: its own fingerprint, or for a rule that of its settings; None where nothing does."""
+    known = getattr(model, "fingerprint", None)
+    if known is not None or not isinstance(model, Strategy):
+        return known
+    try:
+        return stored.fingerprint(model)
+    except InputError:  # as of a rule whose regime detector is fitted when it adapts
+        return None
 
 
 def kept_detector(folder: Path) -> RegimeDetector | None:

@@ -324,6 +324,9 @@ class TestRefusals:
             watched(tmp_path, EqualWeight(), bars[900:920], costs="1bp")
         with pytest.raises(InputError, match="whose model is equal weight, and not inverse volatility"):
             watched(tmp_path, InverseVolatility(20), bars[900:920])
+        watched(tmp_path / "rule", InverseVolatility(20), bars[900:910])
+        with pytest.raises(InputError, match="whose fingerprint is"):
+            watched(tmp_path / "rule", InverseVolatility(21), bars[900:920])
 
     def test_two_at_once(self, bars, tmp_path):
         with Watch(tmp_path, EqualWeight(), Schedule()), pytest.raises(InputError, match="another process watches"):
