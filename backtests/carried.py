@@ -138,7 +138,8 @@ class Carried:
         new = int(np.argmax(later))
         if not later.any():
             raise InputError(f"{name} has no bar after {last}, which is the last one of its state; send the new ones")
-        self._check_again(given.rows(0, new), name)
+        if new:
+            self._check_again(given.rows(0, new), name)
         silent, usual = (given.index[new] - last).total_seconds(), max(self.model.contract.silence)
         if silent > SILENCE * usual:
             raise InputError(

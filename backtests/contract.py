@@ -204,7 +204,8 @@ class DataContract:
     def _check_closes(self, bars: Bars) -> None:
         there, index = np.isfinite(bars.close), bars.index
         first, last = there.argmax(axis=0), len(there) - 1 - there[::-1].argmax(axis=0)
-        silent = _seconds(index)[-1] - _seconds(index)[last]
+        times, listing = _seconds(index), _seconds(pd.DatetimeIndex(self._listing))
+        silent = times[-1] - times[last]
         if (column := _first(silent > SILENCE * np.array(self.silence))) is not None:
             raise InputError(
                 f"{self.symbols[column]} no longer trades: its last close is of {index[last[column]]}, "
@@ -212,15 +213,14 @@ class DataContract:
                 f"than {duration(self.silence[column])}; register a model without it"
             )
         # an older hole is a gap, over which the backtest holds the symbol as well
-        listing = _seconds(pd.DatetimeIndex(self._listing))
-        absent = ~there[-RECENT:] & (_seconds(index[-RECENT:])[:, None] >= listing)
+        absent = ~there[-RECENT:] & (times[-RECENT:, None] >= listing)
         if (column := _first(~np.array(self.gaps) & (absent[-1] | (absent.sum(axis=0) > 1)))) is not None:
             when = index[-len(absent) :][int(np.argmax(absent[:, column]))]
             raise InputError(
                 f"{self.symbols[column]} has no close at {when}; it had no gaps when the model was registered"
             )
         # a symbol that was listed late is judged on what there is of it, as in the backtest
-        count, excused = there.sum(axis=0), np.array(self._late) & (_seconds(index)[first] <= listing)
+        count, excused = there.sum(axis=0), np.array(self._late) & (times[first] <= listing)
         if (column := _first((count < self.needed) & ~excused)) is not None:
             raise InputError(
                 f"{self.symbols[column]} has {count[column]} closes; the model reads {self.needed} of each symbol: give more bars"
@@ -253,6 +253,8 @@ class DataContract:
 
     def _check_overlap(self, bars: Bars) -> None:
         """Returns at times that were known at registration; prices may have been adjusted by a factor since."""
+        if bars.index[0] > self.bars.index[-1]:
+            return
         times, known = _seconds(bars.index), _seconds(self.bars.index)
         here = np.isin(times, known, assume_unique=True)
         if here.sum() <= _COMMON:

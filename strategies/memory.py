@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from markets import Bars, Plan
-from strategies.policy import Policy, PolicyStrategy, base_book
+from strategies.policy import Policy, PolicyStrategy, base_book, base_rule
 from strategies.strategy import Strategy
 
 _RECURRENT = ("gru", "belief")  # memories whose state has the same size at every bar
@@ -71,7 +71,11 @@ class PolicyMemory:
             return self
         settings, now = strategy.policy.settings, strategy.trimmed(bars[-1:])
         out, known, state = _step(self.policy, torch.from_numpy(settings.features.compute(now)[0]), self.state)
-        base = torch.from_numpy(base_book(settings, now))[None]
+        rule = base_rule(settings)
+        near = (
+            now if rule is None or settings.tilt == "position" else rule.trimmed(now)
+        )  # the fewest that the base reads
+        base = torch.from_numpy(base_book(settings, near))[None]
         with torch.no_grad():
             plan = self.policy.trades(out, known, base)
         parts = [None if part is None else part[0].numpy() for part in plan]

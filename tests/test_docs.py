@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 BLOCK = re.compile(r"^```([\w ]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# What runs elsewhere: make is what runs the tests, and the server has a test of its own (test_registry.py).
-ELSEWHERE = ("make ", "pip install", "mlflow models serve", "curl ", "torchrun ")
+# What runs elsewhere: make is what runs the tests, and servers have tests of their own (test_registry.py, test_server.py).
+ELSEWHERE = ("make ", "pip install", "mlflow models serve", "regimeshift serve", "curl ", "torchrun ")
 # What takes long on a page is shortened here, certificates and promotions by page_runner.py; the rest runs as it stands.
 SHORTER = {
     "RL2().fit(": "RL2(training=__import__('metalearner').Training(steps=2, evaluate_every=2)).fit(",

@@ -346,6 +346,8 @@ class Bars:
 
     def rows(self, first: int, last: int) -> Bars:
         """Rows ``first`` to ``last`` (excluded) of ``with_past()``; earlier rows are kept as history."""
+        if last >= len(self._index):  # slicing an index is slow
+            return self if first == self.past else replace(self, past=first)
         fields = {field: values[:last] for field, values in self._fields.items()}
         return replace(self, _index=self._index[:last], _fields=fields, _tradable=self._tradable[:last], past=first)
 
@@ -363,8 +365,8 @@ class Bars:
         If `keep` is not 0, a bar at which it was tradable is among them, so that what is listed does not change.
         """
         cut = max(self.past - keep, 0)
-        if keep:
-            there = np.isfinite(self._fields["close"][: self.past])
+        there = np.isfinite(self._fields["close"][: self.past])
+        if keep and not (there[cut:].all() and self._tradable[cut : self.past].all()):
             for i in np.flatnonzero(~self.delisted[0]):
                 for wanted, least in ((there[:, i], keep), (self._tradable[: self.past, i], 1)):
                     if not wanted[cut:].all():
