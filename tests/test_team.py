@@ -10,6 +10,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+import requests
 import team as compose_file
 import yaml
 from command import call, refused
@@ -80,6 +81,19 @@ def test_who_may_not_is_told_so_in_a_line(team, name, tmp_path):
     refused(run("bob", "history", name, **elsewhere), "wants an account")
     refused(run("carol", "rollback", name), "does not permit this to carol")
     assert run("carol", "history", name).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_the_server_answers_to_its_name_alone(team):
+    def asked_as(host):
+        account = ("ada", team.passwords["ada"])
+        page = f"{team.address}/api/2.0/mlflow/experiments/get?experiment_id=0"
+        return requests.get(page, auth=account, headers={"Host": host}, timeout=60)
+
+    assert asked_as(compose_file.NAME).status_code == 200
+    assert asked_as("127.0.0.1:5000").status_code == 200
+    assert asked_as("other.example.com:5000").status_code == 403
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ import pytest
 import yaml
 
 PAGE = Path(__file__).parents[2] / "docs" / "team.md"
+NAME = "mlflow.example.com:5000"  # by which it may be called, too
 MEMBERS = ("ada", "bob", "carol")  # of whom the page makes accounts
 UNPRIVILEGED = (
     "postgres"  # under whom PostgreSQL runs if the tests are root's, which it refuses; Debian's package makes it
@@ -161,7 +162,7 @@ def _values(passwords: dict[str, str]) -> dict[str, str]:
         "DATABASE_PASSWORD": passwords.get("database", "unknown"),
         "ADMIN_PASSWORD": passwords.get("admin", "unknown"),
         "SECRET_KEY": secrets.token_hex(12),
-        "SERVER_NAME": "mlflow.example.com:5000",
+        "SERVER_NAME": NAME,
     }
 
 
