@@ -1,4 +1,6 @@
+import io
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -99,7 +101,7 @@ def test_training_runs_in_the_threads_it_is_given_and_gives_them_back(tasks):
 
 @pytest.mark.process
 @pytest.mark.parametrize("wanted", [1, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
-def test_kill_minus_nine_loses_nothing(tmp_path, wanted):
+def test_kill_minus_nine_loses_nothing(tmp_path, monkeypatch, wanted):
     """A real process is killed at random moments until it is done; its weights equal those of an uninterrupted run.
 
     It prints each step, and waits for a line before its last one: however fast the machine, it is not done before it is killed.
@@ -129,7 +131,10 @@ def test_kill_minus_nine_loses_nothing(tmp_path, wanted):
             command, env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
-    start("whole").communicate(b"\n")
+    with monkeypatch.context() as patch:  # in this process
+        patch.setattr(sys, "argv", [str(script), str(tmp_path / "whole.safetensors"), str(tmp_path / "whole")])
+        patch.setattr(sys, "stdin", io.StringIO("\n"))
+        runpy.run_path(str(script))
     rng = np.random.default_rng(0)
     for _ in range(wanted):
         process = start("killed")
@@ -287,7 +292,7 @@ def test_what_is_not_finite_stops_with_its_name(tasks, monkeypatch):
 
 
 @pytest.mark.process
-def test_processes_that_share_the_tasks_learn_the_same(tmp_path):
+def test_processes_that_share_the_tasks_learn_the_same(tmp_path, monkeypatch):
     """Two processes under torchrun agree with one: the same tasks, and the same weights to 1e-6."""
     script = tmp_path / "train.py"
     script.write_text(
@@ -304,11 +309,11 @@ def test_processes_that_share_the_tasks_learn_the_same(tmp_path):
         "    meta = learner.fit(f.sample(40, 1).tasks(), f.sample(10, 2).tasks(), progress=False)\n"
         "    meta.save(f'{sys.argv[1]}-{kind.__name__}')\n"
     )
-    for ranks in (1, 2):
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-        out = str(tmp_path / str(ranks))
-        done = subprocess.run([*command, str(script), out], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
+    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path / "1")])
+    runpy.run_path(str(script))  # in this process, without torchrun
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*command, str(script), tmp_path / "2"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
     for kind in ("RL2", "Latent", "MAML", "Reptile"):
         one, two = (load_meta(tmp_path / f"{ranks}-{kind}") for ranks in (1, 2))
         torch.testing.assert_close(weights(one), weights(two), atol=1e-6, rtol=0)
