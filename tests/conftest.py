@@ -89,6 +89,17 @@ def mlflow_variables_kept():
     assert variables() == before
 
 
+@pytest.fixture(scope="module")
+def short_certificates():
+    """Versions that are registered are certified on a few rows and histories; test_certificate.py has more of them."""
+    from backtests import certificate
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certificate, "ROWS", 5)
+        patch.setattr(certificate, "FUZZED", 5)
+        yield
+
+
 @pytest.fixture
 def reloaded_here(monkeypatch):
     """Versions that are promoted are loaded anew in this process; see `reloading`."""

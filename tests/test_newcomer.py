@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from command import call, refused
 
+pytestmark = pytest.mark.usefixtures("short_certificates")
+
 
 def walk(length: int, symbols: int, std: float, start: float = 50.0) -> np.ndarray:
     """Closes of a market with calm and wild stretches."""

@@ -233,7 +233,7 @@ def fear(whole):
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
+def root(short_certificates, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         yield tmp_path_factory.mktemp("kinds") / "mlruns"

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from policies import random_strategy
 
-from backtests import certificate, gates, registry, tracking, walk_forward
+from backtests import gates, registry, tracking, walk_forward
 from backtests.certificate import Certificate, Check
 from backtests.gates import STRICT, Rules
 from backtests.side_by_side import SideBySide, of_history, of_result
@@ -161,12 +161,10 @@ def test_rules_out_of_range_are_refused(wrong):
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
+def root(short_certificates, tmp_path_factory):
     """A store of its own, in which certificates are short and versions are not loaded in a new process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(certificate, "ROWS", 5)
-        patch.setattr(certificate, "FUZZED", 5)
         patch.setattr(registry, "prove", lambda *_: 0.0)
         root = tmp_path_factory.mktemp("promotion") / "mlruns"
         mlflow.set_tracking_uri(tracking.connect(root))

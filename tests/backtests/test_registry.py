@@ -18,19 +18,17 @@ import pytest
 import samples
 from policies import random_strategy
 
-from backtests import certificate, registry, tracking, walk_forward
+from backtests import registry, tracking, walk_forward
 from markets import Bars, Features, InputError
 from markets.features import Range, Return
 from strategies import Blend, EqualWeight, Policy, PolicySettings, PolicyStrategy, Strategy
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
+def root(short_certificates, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         root = tmp_path_factory.mktemp("registry") / "mlruns"
-        patch.setattr(certificate, "ROWS", 5)  # test_certificate.py has more of them
-        patch.setattr(certificate, "FUZZED", 5)
         mlflow.set_tracking_uri(tracking.connect(root))  # for what the tests ask MLflow
         yield root
         mlflow.set_tracking_uri(None)

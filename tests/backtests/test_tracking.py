@@ -27,7 +27,7 @@ def database(tmp_path_factory):
 
 
 @pytest.fixture
-def store(tmp_path, database, monkeypatch):
+def store(tmp_path, database, short_certificates, monkeypatch):
     """A working directory with an empty store in ``mlruns``, and MLflow as in a new process."""
     (tmp_path / "mlruns").mkdir()
     shutil.copy(database, tmp_path / "mlruns")

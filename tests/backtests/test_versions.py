@@ -15,18 +15,16 @@ import pytest
 from policies import random_strategy
 from safetensors.torch import load_file, save_file
 
-from backtests import certificate, deployment, registry, tracking, walk_forward
+from backtests import deployment, registry, tracking, walk_forward
 from markets import Bars, InputError
 from strategies import Momentum
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
+def root(short_certificates, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         root = tmp_path_factory.mktemp("versions") / "mlruns"
-        patch.setattr(certificate, "ROWS", 5)  # test_certificate.py has more of them
-        patch.setattr(certificate, "FUZZED", 5)
         mlflow.set_tracking_uri(tracking.connect(root))  # for what the tests ask MLflow
         yield root
         mlflow.set_tracking_uri(None)
