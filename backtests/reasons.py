@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from markets import Bars, Plan, RegimeDetector
+from markets import Bars, Plan
 from strategies import Strategy, needs
 from strategies.limits import Limit
 
@@ -17,11 +17,9 @@ def regimes(strategy: Strategy, bars: Bars) -> dict[str, dict[str, float]]:
     Empty if none does.
     """
     found = {}
-    for part in needs.walk(strategy):
-        for value in vars(part).values():
-            if isinstance(value, RegimeDetector) and getattr(part, "fitted", True):
-                path = value.filter(bars)
-                found[part.name] = dict(zip(path.names, path.probabilities[-1].tolist(), strict=True))
+    for name, detector in needs.detectors(strategy).items():
+        path = detector.filter(bars)
+        found[name] = dict(zip(path.names, path.probabilities[-1].tolist(), strict=True))
     return found
 
 

@@ -24,7 +24,7 @@ from backtests.contract import DataContract
 from backtests.engine.protocols import Adaptive
 from backtests.moves import CHAMPION, Move
 from backtests.provenance import git_commit, package_versions
-from backtests.results import Backtests
+from backtests.results import Backtest, Backtests
 from backtests.versions import (
     ARTIFACT,
     RegisteredStrategy,
@@ -47,6 +47,7 @@ from markets.common.words import few
 from strategies import Strategy
 
 if TYPE_CHECKING:
+    from backtests.card import ModelCard
     from backtests.certificate import Certificate
     from backtests.gates import Gate, Rules
 
@@ -127,6 +128,7 @@ def register(
     """
     import mlflow
 
+    from backtests.card import ModelCard, describe_version
     from backtests.certificate import certify
     from backtests.deployment import deployable, make_contract
     from strategies.stored import file_hashes, fingerprint
@@ -145,15 +147,10 @@ def register(
         )
     strategy = deployable(model.adapt(bars), model.name)
     contract = make_contract(strategy, bars)
-    backtest = _backtest_tags(model, result, bars)
+    tested = None if result is None else _tested(model, result)
     _check_market(name, contract)
-    with _active_run(f"register {name}"):
-        uri = _log_model(strategy, contract)
-    with contextlib.redirect_stderr(io.StringIO()):  # MLflow prints its own messages
-        number = mlflow.register_model(uri, name).version
-    version, identity = Version(name, int(number)), fingerprint(strategy)
+    identity, certificate = fingerprint(strategy), certify(strategy, bars)
     tags = {
-        "files": json.dumps(hashes(files_of(version))),
         "fingerprint": identity,
         "model_fingerprint": getattr(model, "fingerprint", None) or identity,  # by which its backtests are found
         "bars_needed": contract.needed,
@@ -167,12 +164,18 @@ def register(
         "own_files": json.dumps(file_hashes(strategy)),
         "git_commit": git_commit(),
     }
-    tags |= {f"package_{k}": v for k, v in package_versions().items()} | backtest
-    client = mlflow.MlflowClient()
-    for key, value in tags.items():
+    tags |= {f"package_{k}": v for k, v in package_versions().items()} | _backtest_tags(model, result, tested, bars)
+    card = ModelCard(name, model, strategy, contract, bars, certificate, tags, result, tested)
+    with _active_run(f"register {name}"):
+        uri = _log_model(strategy, contract, card)
+    with contextlib.redirect_stderr(io.StringIO()):  # MLflow prints its own messages
+        number = mlflow.register_model(uri, name).version
+    version, client = Version(name, int(number)), mlflow.MlflowClient()
+    for key, value in {"files": json.dumps(hashes(files_of(version))), **tags}.items():
         client.set_model_version_tag(name, number, key, str(value))
-    tracking.describe_version(name, number, tags)
-    client.set_model_version_tag(name, number, "certificate", certify(strategy, bars).text)
+    describe_version(name, version.number, card.description(version.number))
+    # the last: a version without it is not whole
+    client.set_model_version_tag(name, number, "certificate", certificate.text)
     return version
 
 
@@ -194,29 +197,36 @@ def _check_market(name: str, contract: DataContract) -> None:
         )
 
 
-def _backtest_tags(model: Adaptive, result: Backtests | None, bars: Bars) -> dict[str, str]:
-    """Tags with the span, costs, execution and metrics of this model's backtest: of `result`, or as logged for such bars.
+def _tested(model: Adaptive, result: Backtests) -> Backtest:
+    """The backtest of this model in a result.
 
     Raises
     ------
     InputError
-        When the result contains no backtest of it.
+        When the result contains none.
     """
     identity = getattr(model, "fingerprint", None)
-    if result is None:
-        return tracking.logged_backtest(identity, bars) if identity else {}
     same = [b for b in result if b.fingerprint == identity and (identity or b.name == model.name)]
     if not same:
         raise InputError(
             f"the result holds no backtest of this very {model.name}; backtest it, or register it without one"
         )
-    return tracking.backtest_tags(result, same[0])
+    return same[0]
 
 
-def _log_model(strategy: Strategy, contract: DataContract) -> str:
-    """Log the strategy as a model of the active run, and return its URI."""
+def _backtest_tags(model: Adaptive, result: Backtests | None, tested: Backtest | None, bars: Bars) -> dict[str, str]:
+    """Tags with the span, costs, execution and metrics of this model's backtest: of `result`, or as logged for such bars."""
+    if result is not None and tested is not None:
+        return tracking.backtest_tags(result, tested)
+    identity = getattr(model, "fingerprint", None)
+    return tracking.logged_backtest(identity, bars) if identity else {}
+
+
+def _log_model(strategy: Strategy, contract: DataContract, card: ModelCard) -> str:
+    """Log the strategy as a model of the active run, with its card, and return its URI."""
     import mlflow
 
+    from backtests.card.card import FOLDER
     from backtests.deployment import save
     from backtests.served import signature
     from strategies.stored import described
@@ -227,7 +237,7 @@ def _log_model(strategy: Strategy, contract: DataContract) -> str:
         return mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("serving.py")),
-            artifacts={"strategy": str(place)},
+            artifacts={"strategy": str(place), FOLDER: str(card.save(Path(folder) / FOLDER))},
             signature=signature(strategy, contract),
             pip_requirements=[f"{p}=={installed(p).split('+')[0]}" for p in _REQUIREMENTS],
             params=parameters,

@@ -27,12 +27,12 @@ from filelock import FileLock
 from backtests import lookup, remote
 from backtests.metrics import SHORT, formatted
 from backtests.provenance import git_commit, package_versions
+from backtests.report.markdown import markdown_table
 from backtests.report.pictures import pictures
 from backtests.results import Backtest, Backtests
 from backtests.significance import Trials, Verdict
 from markets import Bars, InputError
 from markets.bars.time_spans import median_spacing, same_spacing
-from markets.common.words import few
 
 if TYPE_CHECKING:
     import mlflow
@@ -321,7 +321,8 @@ def log_result(result: Backtests, report: str | Path | None = None, verdict: Ver
     if verdict is not None:
         about += f"{verdict.finding}\n\n"
         shown["verdict"] = pd.Series(verdict.sentences)
-    mlflow.set_tag(NOTE, about + _markdown(shown, "strategy"))
+    rows = [[name, *row] for name, row in zip(shown.index, shown.to_numpy(), strict=True)]
+    mlflow.set_tag(NOTE, about + markdown_table(["strategy", *shown.columns], rows))
     with tempfile.TemporaryDirectory() as folder:
         for plot, png in pictures(result).items():
             (Path(folder) / f"{plot}.png").write_bytes(png)
@@ -471,57 +472,6 @@ def logged_backtest(fingerprint: str, bars: Bars) -> dict[str, str]:
     return {}
 
 
-def describe_version(name: str, number: str | int, tags: dict[str, Any]) -> None:
-    """Write the model card of a registered version as its description, and describe the model if nobody has.
-
-    Parameters
-    ----------
-    name : str
-    number : str or int
-    tags : dict
-        The version's tags, of which the card consists.
-    """
-    import mlflow
-
-    client = mlflow.MlflowClient()
-    client.update_model_version(name, str(number), model_card(name, number, tags))
-    if not client.get_registered_model(name).description:
-        about = "A trading policy of regimeshift. The alias `champion` is the version that is served; each version has its card."
-        client.update_registered_model(name, about)
-
-
-def model_card(name: str, number: str | int, tags: dict[str, Any]) -> str:
-    """The model card of a version, in Markdown: what it is, its backtest if it has one, how to use it, and its limits."""
-
-    def part(prefix: str) -> dict[str, Any]:
-        return {k.removeprefix(prefix).replace("_", " "): v for k, v in tags.items() if k.startswith(prefix)}
-
-    def rows(values: dict[str, Any]) -> str:
-        return _markdown(pd.DataFrame({"": {k: f"`{v}`" for k, v in values.items()}}), "")
-
-    rest = {k: v for k, v in tags.items() if not k.startswith(("backtest_", "package_")) and k != "files"}
-    if "symbols" in rest:  # the tag names all; MLflow's database holds 5,000 characters of a description
-        symbols = json.loads(rest["symbols"])
-        rest["symbols"] = few(symbols) + (f" ({len(symbols)} in all)" if len(symbols) > 5 else "")
-    backtest = part("backtest_")
-    return "\n\n".join(
-        (
-            f"# {name}, version {number}",
-            "Target weights for the next bar, from the last closes.",
-            "## What it was made from",
-            rows({k.replace("_", " "): v for k, v in rest.items()}),
-            "## Backtest",
-            rows(backtest) if backtest else "This version was registered without a backtest.",
-            "## Packages",
-            rows(part("package_")),
-            "## Use",
-            f"    regimeshift signal --model {name}/{number} --bars DATA",
-            f"    mlflow models serve -m models:/{name}/{number} --env-manager local",
-            "It sends no orders. It knows prices alone, and a backtest says what was, not what will be.",
-        )
-    )
-
-
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
@@ -535,13 +485,3 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _plain(name: str) -> str:
     """`name` as a metric: in lower case, with ``_`` for spaces and characters that MLflow does not allow."""
     return "".join(c if (c.isalnum() and c.isascii()) or c in "_-./" else "_" for c in name).lower()
-
-
-def _markdown(table: pd.DataFrame, corner: str) -> str:
-    """A table in Markdown, with its index as the first column."""
-    lines = [
-        [corner, *table.columns],
-        ["---"] * (1 + table.shape[1]),
-        *([i, *row] for i, row in zip(table.index, table.to_numpy(), strict=True)),
-    ]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,4 +1,4 @@
-"""What a strategy needs for a decision: fields beside the closes, how much history, and external series.
+"""What a strategy needs for a decision: fields beside the closes, how much history, external series, regime detectors.
 
 A strategy says it of itself (`Strategy.reads`, `Strategy.endless`, its `External` attributes); what wraps or averages others
 needs what they need. So whoever deploys one asks here, and need not know its kind.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from markets import Bars, External, Features, InputError
+from markets import Bars, External, Features, InputError, RegimeDetector
 from markets.features.parts import needs
 from strategies.learned import LearnedStrategy
 from strategies.strategy import Strategy
@@ -63,6 +63,16 @@ def external_series(strategy: Strategy) -> list[External]:
         else:
             found += _held(part).values()
     return found
+
+
+def detectors(strategy: Strategy) -> dict[str, RegimeDetector]:
+    """The fitted regime detectors that it holds, by the name of the strategy that holds each."""
+    return {
+        part.name: value
+        for part in walk(strategy)
+        for value in vars(part).values()
+        if isinstance(value, RegimeDetector) and getattr(part, "fitted", True)
+    }
 
 
 def with_series(strategy: Strategy, change: Callable[[External], External]) -> Strategy:

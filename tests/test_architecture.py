@@ -104,6 +104,7 @@ ROOMS = {
         "moves": {"remote"},
         "versions": {"remote", "tracking", "request", "deployment", "served", "lookup", "moves"},
         "certificate": {"engine", "robustness"},
+        "card": {"metrics", "results", "report", "contract", "certificate"},
         "side_by_side": {"results", "significance", "tracking"},
         "gates": {"certificate", "side_by_side"},
         "registry": {
@@ -117,6 +118,7 @@ ROOMS = {
             "moves",
             "versions",
             "certificate",
+            "card",
             "side_by_side",
             "gates",
         },

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def shown_first(result: Backtests) -> str:
     return next((b.name for b in result if b.name != result.benchmark), result.benchmark)
 
 
-def pictures(result: Backtests, name: str | None = None) -> dict[str, bytes]:
+def pictures(result: Backtests, name: str | None = None, plots: Sequence[str] | None = None) -> dict[str, bytes]:
     """PNG files of the main plots of one strategy beside the benchmark.
 
     Parameters
@@ -44,6 +45,8 @@ def pictures(result: Backtests, name: str | None = None) -> dict[str, bytes]:
     result : Backtests
     name : str, optional
         Strategy; by default `shown_first`.
+    plots : sequence of str, optional
+        Which; by default all.
 
     Returns
     -------
@@ -52,22 +55,40 @@ def pictures(result: Backtests, name: str | None = None) -> dict[str, bytes]:
         ``months`` and ``distribution``, each a PNG file.
     """
     chosen = result[name or shown_first(result)]
-    plots: dict[str, Callable[[Figure, Backtest, Backtests], None]] = {
+    draws: dict[str, Callable[[Figure, Backtest, Backtests], None]] = {
         "equity": _equity, "rolling": _rolling, "weights": _weights, "turnover": _turnover, "months": _months,
         "distribution": _distribution,
     }  # fmt: skip
-    return {plot: _png(draw, chosen, result) for plot, draw in plots.items()}
+
+    def drawn(plot: str) -> bytes:
+        return _png(lambda figure: draws[plot](figure, chosen, result))
+
+    return {plot: drawn(plot) for plot in plots or draws}
 
 
-def _png(draw: Callable[[Figure, Backtest, Backtests], None], chosen: Backtest, result: Backtests) -> bytes:
+def weights_picture(index: pd.DatetimeIndex, symbols: Sequence[str], weights: np.ndarray, title: str) -> bytes:
+    """A PNG file of weights over time, one line per symbol.
+
+    Parameters
+    ----------
+    index : DatetimeIndex of shape (T,)
+    symbols : sequence of str, length A
+    weights : ndarray of shape (T, A)
+        Of more than 40 symbols those with the largest are drawn.
+    title : str
+    """
+    return _png(partial(_cells, index=index, symbols=symbols, weights=weights, title=title))
+
+
+def _png(draw: Callable[[Figure], None]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 5))
     FigureCanvasAgg(figure)
-    draw(figure, chosen, result)
+    draw(figure)
     figure.subplots_adjust(
-        0.08, 0.11, 0.98, 0.94, hspace=0.08
+        0.09, 0.11, 0.98, 0.94, hspace=0.08
     )  # a layout that is solved for takes as long as all drawing
     held = io.BytesIO()
     # without the version of matplotlib, so that equal pictures are equal files
@@ -155,20 +176,24 @@ def _turnover(figure: Figure, chosen: Backtest, result: Backtests) -> None:
 
 
 def _weights(figure: Figure, chosen: Backtest, result: Backtests) -> None:
+    _cells(figure, chosen.index, chosen.symbols, chosen.weights, f"Weights of {chosen.name}")
+
+
+def _cells(figure: Figure, index: pd.DatetimeIndex, symbols: Sequence[str], weights: np.ndarray, title: str) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
-    size = np.abs(chosen.weights).mean(axis=0)
+    size = np.abs(weights).mean(axis=0)
     held = np.sort(np.argsort(-size, kind="stable")[:40])
-    rows = np.unique(np.linspace(0, len(chosen.index) - 1, min(len(chosen.index), _COLUMNS)).astype(int))
-    cells = chosen.weights[rows][:, held].T
+    rows = np.unique(np.linspace(0, len(index) - 1, min(len(index), _COLUMNS)).astype(int))
+    cells = weights[rows][:, held].T
     most, short = max(float(np.abs(cells).max()), 1e-6), bool((cells < -1e-4).any())
     colours = LinearSegmentedColormap.from_list("weights", [BENCHMARK, "white", CHOSEN] if short else ["white", CHOSEN])
     axes = figure.subplots()
-    edges = chosen.index.tz_localize(None)[np.append(rows, rows[-1])]
+    edges = index.tz_localize(None)[np.append(rows, rows[-1])]
     mesh = axes.pcolormesh(edges, np.arange(len(held) + 1), cells, cmap=colours, vmin=-most if short else 0, vmax=most)
-    axes.set_yticks(np.arange(len(held)) + 0.5, [chosen.symbols[k] for k in held], fontsize=7)
+    axes.set_yticks(np.arange(len(held)) + 0.5, [symbols[k] for k in held], fontsize=7)
     axes.invert_yaxis()
-    axes.set_title(f"Weights of {chosen.name}", loc="left", fontsize=10)
+    axes.set_title(title, loc="left", fontsize=10)
     figure.colorbar(mesh, format=_per_cent(), pad=0.01)
 
 

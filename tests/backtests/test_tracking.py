@@ -186,22 +186,6 @@ def test_regression_the_users_mlflow_is_as_it_was(configured, opened, meta, bars
     assert mlflow.get_experiment(mlflow.get_run(run.info.run_id).info.experiment_id).name == "mine"
 
 
-def test_the_card_says_what_a_version_is(meta, bars, store):
-    result = walk_forward([meta], bars[1300:], progress=False)
-    version = registry.register("m", meta, result)
-    client = mlflow.MlflowClient(tracking.connect())
-    found = client.get_model_version("m", str(version.number))
-    assert found.description.startswith("# m, version 1\n")
-    sharpe = found.tags["backtest_Sharpe"]
-    for text in (found.tags["fingerprint"], f"| Sharpe | `{sharpe}` |", "| torch |", "models:/m/1"):
-        assert text in found.description
-    assert "champion" in client.get_registered_model("m").description
-    client.update_registered_model("m", "mine")
-    second = registry.register("m", meta, bars=bars)
-    assert "without a backtest" in client.get_model_version("m", str(second.number)).description
-    assert client.get_registered_model("m").description == "mine"
-
-
 @pytest.mark.process
 def test_regression_processes_may_create_a_store_at_once(tmp_path):
     """Four at once on a fresh SQLite store, named by MLFLOW_TRACKING_URI, failed in its migrations."""
@@ -223,17 +207,6 @@ def test_regression_processes_may_create_a_store_at_once(tmp_path):
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert mlflow.MlflowClient(address).get_experiment_by_name(tracking.EXPERIMENT)
-
-
-def test_regression_the_card_of_a_model_of_many_symbols_fits_into_the_database():
-    """MLflow's database holds 5,000 characters of a description, and 500 symbols are more."""
-    symbols = [f"SYMBOL{i}.XNYS" for i in range(500)]
-    tags = {"symbols": json.dumps(symbols), "data_hash": "0" * 64, "files": "{}", "package_torch": "2.11"}
-    card = tracking.model_card("wide", 1, tags)
-    assert len(card) < 5000
-    assert "SYMBOL0.XNYS, SYMBOL1.XNYS" in card
-    assert "and 495 more (500 in all)" in card
-    assert "`A, B`" in tracking.model_card("two", 1, {"symbols": '["A", "B"]'})
 
 
 def test_regression_the_hashes_of_training_are_those_of_the_loaded_bars(bars, store):
