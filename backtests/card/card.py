@@ -116,7 +116,7 @@ class ModelCard:
             "What it is": [*self._what_it_is(), *([self._weights_link()] if drawn else [])],
             "What it was trained on": list(self._trained_on()),
             "How it was tested": [*self._tested(), *(self._links() if drawn else [])],
-            "Fails when": ["\n".join(f"- {sentence}" for sentence in self._limitations())],
+            "Fails when": ["\n".join(f"- {sentence}" for sentence in self._limitations)],
             "Use": list(self._use("NUMBER" if number is None else str(number))),
         }  # fmt: skip
         parts = [f"# {self.name}" + ("" if number is None else f", version {number}")]
@@ -177,8 +177,7 @@ class ModelCard:
 
     def _reads(self) -> Iterator[str]:
         contract = self.contract
-        what = " and ".join(["closes", *contract.columns]) if len(contract.columns) < 2 else ", ".join(
-            ["closes", *contract.columns])  # fmt: skip
+        what = ", ".join(("closes", *contract.columns))
         if contract.endless:
             yield f"A decision depends on the {what} of all bars since {cell(contract.bars.index[0])}."
         else:
@@ -259,19 +258,22 @@ class ModelCard:
 
     # ------------------------------------------------------------------ when it fails
 
-    def _limitations(self) -> Iterator[str]:
+    @cached_property
+    def _limitations(self) -> list[str]:
         """The graver first: what was found wrong, then what flatters, then what it lost, then what it refuses."""
         shown = self.bars if self.result is None else self.result.bars
         where = "the bars that it was adapted to" if self.result is None else "its backtest"
         first = pd.Timestamp(self.tags["backtest_span"].split(" to ")[0]) if self.figures else None
-        yield from limitations.of_checks(self.certificate)
-        yield from limitations.of_data(self.bars)
-        yield from limitations.of_training(self.strategy, self.bars, first)
-        yield from limitations.of_backtest(self.figures, self.tags.get("costs", ""))
-        if self.result is not None and self.tested is not None:
-            yield from limitations.of_result(self.result, self.tested)
-        yield from limitations.of_regimes(self.strategy, shown, where)
-        yield limitations.of_contract(self.strategy, self.contract)
+        lost = [] if self.result is None or self.tested is None else limitations.of_result(self.result, self.tested)
+        return [
+            *limitations.of_checks(self.certificate),
+            *limitations.of_data(self.bars),
+            *limitations.of_training(self.strategy, self.bars, first),
+            *limitations.of_backtest(self.figures, self.tags.get("costs", "")),
+            *lost,
+            *limitations.of_regimes(self.strategy, shown, where),
+            limitations.of_contract(self.strategy, self.contract),
+        ]
 
     # ------------------------------------------------------------------ how to use it
 

@@ -45,7 +45,9 @@ def of_training(strategy: Strategy, bars: Bars, first: pd.Timestamp | None) -> I
         return
     seen = moment(f"{strategy.name}: seen_until", known, bars.index.tz)
     yield f"Results on bars up to {cell(seen)} are in sample: it was chosen on them." + (
-        f" Its backtest begins at {cell(first)}, before that." if first is not None and first <= seen else ""
+        f" Its backtest begins at {cell(first)}, before that."
+        if first is not None and (first.tz is None) == (seen.tz is None) and first <= seen
+        else ""
     )
 
 
@@ -71,7 +73,7 @@ def of_backtest(figures: Mapping[str, float], costs: str) -> Iterator[str]:
     growth, turnover = figures["CAGR"], figures["turnover"]
     if growth <= 0:
         yield f"It lost money in its backtest: {growth:.1%} per year."
-    elif turnover > 0:
+    elif growth > 0 and turnover > 0:
         paid = (
             "more than its backtest paid" if changed(costs, Costs) else "to trade, which cost nothing in its backtest"
         )
@@ -119,7 +121,9 @@ def of_contract(strategy: Strategy, contract: DataContract) -> str:
             for part in needs.external_series(strategy)
         ),
     ]
-    return "It decides nothing, and says why, where:\n" + "\n".join(f"    - {reason}" for reason in reasons)
+    return "It decides nothing, and says why, or `regimeshift serve` answers its fallback, where:\n" + "\n".join(
+        f"    - {reason}" for reason in reasons
+    )
 
 
 def changed(text: str, kind: type) -> list[str]:
