@@ -36,7 +36,7 @@ from strategies import Blend, Strategy, needs, stored
 from strategies.strategy import planned
 
 FOLDER, FILE = "card", "card.md"
-LONGEST = 5000  # characters of a description in MLflow's database
+CHARACTERS = 5000  # of a description in MLflow's database
 YEAR = 252  # last bars whose target weights are drawn
 FIGURES = (
     "total return", "CAGR", "volatility", "Sharpe", "max drawdown", "longest drawdown", "expected shortfall", "turnover", "costs",
@@ -100,22 +100,22 @@ class ModelCard:
     result: Backtests | None = None
     tested: Backtest | None = None
 
-    def text(self, number: int | None = None, *, drawn: bool = False, most: int | None = None) -> str:
+    def text(self, number: int | None = None, *, pictured: bool = False, most: int | None = None) -> str:
         """The card in Markdown.
 
         Parameters
         ----------
         number : int, optional
             Of the version, which is not known before its files are stored.
-        drawn : bool
+        pictured : bool
             Whether the pictures are linked.
         most : int, optional
             Largest number of rows of a table; by default all.
         """
         sections: dict[str, list[Block]] = {
-            "What it is": [*self._what_it_is(), *([self._weights_link()] if drawn else [])],
+            "What it is": [*self._what_it_is(), *([self._weights_link()] if pictured else [])],
             "What it was trained on": list(self._trained_on()),
-            "How it was tested": [*self._tested(), *(self._links() if drawn else [])],
+            "How it was tested": [*self._tested(), *(self._links() if pictured else [])],
             "Fails when": ["\n".join(f"- {sentence}" for sentence in self._limitations)],
             "Use": list(self._use("NUMBER" if number is None else str(number))),
         }  # fmt: skip
@@ -125,23 +125,23 @@ class ModelCard:
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def description(self, number: int) -> str:
-        """The card without pictures, in at most `LONGEST` characters: tables are cut as far as it takes."""
+        """The card without pictures, in at most `CHARACTERS` characters: tables are cut as far as it takes."""
         found = ""
         for most in (None, 10, 5, 3, 0):
             found = self.text(number, most=most)
-            if len(found) <= LONGEST:
+            if len(found) <= CHARACTERS:
                 return found
-        return found[: LONGEST - 2].rsplit("\n", 1)[0] + "\n…"
+        return found[: CHARACTERS - 2].rsplit("\n", 1)[0] + "\n…"
 
     def save(self, folder: Path) -> Path:
         """Write ``card.md`` and its pictures into `folder`, which is created, and return it."""
         folder.mkdir()
-        drawn = {"weights": self._weights_picture()}
+        files = {"weights": self._weights_picture()}
         if self.result is not None and self.tested is not None:
-            drawn |= pictures(self.result, self.tested.name, tuple(_CAPTIONS))
-        for plot, png in drawn.items():
+            files |= pictures(self.result, self.tested.name, tuple(_CAPTIONS))
+        for plot, png in files.items():
             (folder / f"{plot}.png").write_bytes(png)
-        (folder / FILE).write_text(self.text(drawn=True), encoding="utf-8")
+        (folder / FILE).write_text(self.text(pictured=True), encoding="utf-8")
         return folder
 
     # ------------------------------------------------------------------ what it is
@@ -157,10 +157,10 @@ class ModelCard:
         yield " ".join(self._reads())
         lines = [contract.symbols[k : k + 10] for k in range(0, len(contract.symbols), 10)]
         yield Table(("symbols",), [(", ".join(line),) for line in lines])
-        own = json.loads(self.tags["own_files"])
-        if own:
+        copied = json.loads(self.tags["own_files"])
+        if copied:
             yield "It runs its own copy of these files, if their SHA-256 is still this one:"
-            yield Table(("file", "SHA-256"), [(f"`{name}`", f"`{digest}`") for name, digest in own.items()])
+            yield Table(("file", "SHA-256"), [(f"`{name}`", f"`{digest}`") for name, digest in copied.items()])
 
     def _answer(self) -> str:
         """What stands beside the target weights."""

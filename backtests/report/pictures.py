@@ -60,10 +60,10 @@ def pictures(result: Backtests, name: str | None = None, plots: Sequence[str] | 
         "distribution": _distribution,
     }  # fmt: skip
 
-    def drawn(plot: str) -> bytes:
+    def picture(plot: str) -> bytes:
         return _png(lambda figure: draws[plot](figure, chosen, result))
 
-    return {plot: drawn(plot) for plot in plots or draws}
+    return {plot: picture(plot) for plot in plots or draws}
 
 
 def weights_picture(index: pd.DatetimeIndex, symbols: Sequence[str], weights: np.ndarray, title: str) -> bytes:

@@ -198,10 +198,10 @@ def test_regression_a_description_fits_into_the_database_and_loses_no_sentence(b
     assert names[-1] in whole
     assert names[-1] not in short
 
-    def told(text):
+    def sentences(text):
         return [line for line in text.splitlines() if line and not line.startswith("|")]
 
-    assert told(short) == told(whole)
+    assert sentences(short) == sentences(whole)
     endless = dataclasses.replace(
         card, certificate=dataclasses.replace(card.certificate, checks=(Check("x", None, 0, "y " * 3000),))
     )
@@ -240,11 +240,11 @@ def test_a_version_holds_its_card_and_mlflow_describes_it(bars, result, root, mo
     assert written[-1] == "certificate", "a version without it is not whole"
     tags, folder = stored_tags(version), files_of(version)
     card = folder / "artifacts" / "card"
-    drawn = {path.name for path in card.glob("*.png")}
-    assert drawn == {"weights.png", "equity.png", "months.png"}
-    assert {f"artifacts/card/{name}" for name in {*drawn, "card.md"}} <= json.loads(tags["files"]).keys()
+    pictures = {path.name for path in card.glob("*.png")}
+    assert pictures == {"weights.png", "equity.png", "months.png"}
+    assert {f"artifacts/card/{name}" for name in {*pictures, "card.md"}} <= json.loads(tags["files"]).keys()
     text = (card / "card.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"\]\((.*?)\)", text)) == drawn
+    assert set(re.findall(r"\]\((.*?)\)", text)) == pictures
     for check in certify(Momentum(60), result.bars).checks:
         assert f"- {check.name}, passed: {check.sentence}." in text
     client = mlflow.MlflowClient()
