@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from policies import random_strategy
 
-from backtests import certificate, registry, tracking, walk_forward
+from backtests import registry, tracking, walk_forward
 from backtests.card import ModelCard, limitations
 from backtests.certificate import Certificate, Check, certify
 from backtests.deployment import make_contract
@@ -218,12 +218,10 @@ def test_the_weights_that_are_drawn_are_the_strategys_own(bars):
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
+def root(short_certificates, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         root = tmp_path_factory.mktemp("card") / "mlruns"
-        patch.setattr(certificate, "ROWS", 5)
-        patch.setattr(certificate, "FUZZED", 5)
         mlflow.set_tracking_uri(tracking.connect(root))
         yield root
         mlflow.set_tracking_uri(None)
