@@ -33,9 +33,9 @@ gpu: $(STAMP)
 examples: $(STAMP)
 	$(BIN)/python -m pytest -m slow tests/test_examples.py $(ARGS)
 
-# What takes too long for `make test` and must not break: whole demos.
+# What takes too long for `make test` and must not break: whole demos, and a team's server with PostgreSQL.
 slow: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m slow tests/regimeshift $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m slow tests/regimeshift tests/backtests/watch tests/test_whole_way.py tests/test_team.py $(ARGS)
 
 # The fast part of the suite as other processors would run it.
 instruction-sets: $(STAMP)

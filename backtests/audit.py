@@ -94,6 +94,19 @@ def read(path: str | Path) -> list[dict[str, Any]]:
     return records
 
 
+def prepare(path: str | Path) -> None:
+    """Check that a log can be gone on with, before there is anything to write; it is created if need be.
+
+    Raises
+    ------
+    InputError
+        When it cannot be written or locked, or its chain is broken.
+    """
+    read(path)
+    with _locked(path):
+        pass
+
+
 @contextmanager
 def _locked(path: str | Path) -> Iterator[int]:
     """Context manager that opens a log for appending, for this process and thread alone."""

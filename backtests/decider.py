@@ -82,21 +82,54 @@ class Decider:
         bars = rows_of(row, contract.columns, name)
         carried = Carried.read(self.model, state, name) if state else None
         bars = joined([bars]) if carried is None else bars
-        symbols = contract.aligned(bars).symbols  # refuses others
-        held = _weights(part_of(row, "position"), symbols, name)
+        position = part_of(row, "position")
+        held = None if position is None else _weights(position, contract.aligned(bars).symbols, name)
+        answer, decision = self.respond(bars, part_of(row, "series"), carried, held)
+        if state is not None and decision is not None:
+            answer["state"] = decision.carried.to_json()
+        return answer
+
+    def respond(
+        self,
+        bars: Bars,
+        series: Any = None,
+        carried: Carried | None = None,
+        held: np.ndarray | None = None,
+        doubt: str = "",
+    ) -> tuple[dict[str, Any], Decision | None]:
+        """The answer to a request that was read, and the decision; None if it was the fallback.
+
+        Parameters
+        ----------
+        bars, series, carried
+            As of `backtests.carried.Deployed.decide`.
+        held : ndarray of shape (A,), optional
+            Weights that are held, in the contract's order.
+        doubt : str
+            Why not to decide on these bars, whatever the model says; empty if there is no reason.
+
+        Raises
+        ------
+        Undecided
+            When the model cannot decide safely, and there is no fallback.
+        InputError
+            As `Deployed.decide` does.
+        """
+        decision = None
         try:
+            decided = self.model.decide(bars, series, carried)
             self._check_age(bars)
-            decision = self.model.decide(bars, part_of(row, "series"), carried)
+            if doubt:
+                raise Undecided(doubt)
         except Undecided as reason:
             if self.fallback == "refuse":
                 raise
             answer = self._instead(bars, held, str(reason))
         else:
-            answer = self._decided(decision, bars, held)
-            if state is not None:
-                answer["state"] = decision.carried.to_json()
-        self._write(answer, bars)
-        return answer
+            decision, answer = decided, self._decided(decided, bars, held)
+        if self.log is not None:
+            audit.append(self.log, record(self.model, self.name, bars, answer))
+        return answer, decision
 
     def _check_age(self, bars: Bars) -> None:
         spacing = self.model.contract.spacing
@@ -129,11 +162,6 @@ class Decider:
             parts["trade_to"] = weights
         return in_order(parts, self.model.contract, bars.symbols) | {"flag": self.fallback, "reason": reason}
 
-    def _write(self, answer: Mapping[str, Any], bars: Bars) -> None:
-        if self.log is None:
-            return
-        audit.append(self.log, record(self.model, self.name, bars, answer))
-
 
 def record(model: Deployed, name: str, bars: Bars, answer: Mapping[str, Any]) -> dict[str, Any]:
     """What the log holds of a decision.
@@ -158,16 +186,14 @@ def record(model: Deployed, name: str, bars: Bars, answer: Mapping[str, Any]) ->
     }
 
 
-def _weights(position: Any, symbols: tuple[str, ...], name: str) -> np.ndarray | None:
-    """The position of a request in the contract's order, shape (A,), 0 where it names none; None if it has none.
+def _weights(position: Any, symbols: tuple[str, ...], name: str) -> np.ndarray:
+    """The position of a request in the contract's order, shape (A,), 0 where it names none.
 
     Raises
     ------
     InputError
         When it names another symbol, or a weight is no number.
     """
-    if position is None:
-        return None
     if not isinstance(position, Mapping):
         raise InputError(
             f"{name}: position must be weights by symbol, as in {{{symbols[0]!r}: 0.1}}; one that is left out is 0"

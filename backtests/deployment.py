@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from backtests.contract import DataContract, only
-from backtests.request import joined, rows_from_request, to_request
+from backtests.request import first_line, joined, rows_from_request, to_request
 from markets import Bars, External, InputError, Plan
 from markets.bars.time_spans import duration, median_spacing
 from markets.common.words import count
@@ -146,19 +146,20 @@ def request(
         When the bars are not such as the model was made for.
     """
     asked = to_request(contract.check(_window(strategy, contract, contract.ordered(bars))), contract.columns)
-    if series is None:
-        return asked
-    times = [time.isoformat() for time in series.index]
-    columns = {str(name): column for name, column in series.items()}
+    return asked if series is None else asked | {"series": as_series(series)}
+
+
+def as_series(frame: pd.DataFrame) -> dict[str, Any]:
+    """A table by time as ``series`` of a request holds it; missing values are left out."""
+    times = [time.isoformat() for time in frame.index]
+    columns = {str(name): column for name, column in frame.items()}
     found = {name: column.notna().to_numpy() for name, column in columns.items()}
-    return asked | {
-        "series": {
-            name: {
-                "times": [time for time, there in zip(times, found[name], strict=True) if there],
-                "values": column[found[name]].tolist(),
-            }
-            for name, column in columns.items()
+    return {
+        name: {
+            "times": [time for time, there in zip(times, found[name], strict=True) if there],
+            "values": column[found[name]].tolist(),
         }
+        for name, column in columns.items()
     }
 
 
@@ -278,7 +279,7 @@ def _with_rows(part: External, series: Any) -> External:
             aware = bool(len(times)) and pd.Timestamp(times[0]).tz is not None
             index = pd.DatetimeIndex(pd.to_datetime(list(times), format="ISO8601", utc=aware))
         except (ValueError, TypeError, AttributeError) as error:
-            raise InputError(f"the request: times of {name} must be ISO 8601 ({error})") from None
+            raise InputError(f"the request: times of {name} must be ISO 8601 ({first_line(error)})") from None
         columns[name] = pd.Series(list(values), index)
         first = part.frame.columns[0]
         if not index.equals(columns[first].index):

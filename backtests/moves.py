@@ -14,7 +14,8 @@ model, in ``mlruns/`` or on a server. What one process does, others must not do 
   database, so that of several who create it at once one succeeds. A holder that was killed leaves its claim: who waits takes it
   away when it has not changed for `PATIENCE` seconds. That is a lease, so this is all that is guaranteed: a client that stalls
   for so long between two of its writes may still make the second after others have moved on. The aliases are versions that
-  passed their gates even then, and the records show both moves.
+  passed their gates even then, and the records show both moves. On a server with accounts, who may not move the aliases finds
+  that out before making a claim, by the tag ``moving.by``; and a claim that is left can be taken away by who may delete models.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import json
 import socket
 import time
 import uuid
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,12 +35,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from backtests import remote
 from markets import InputError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION, PREVIOUS = "champion", "previous"
+CLAIMED = "moving.by"  # tag of the registered model: who claimed it last
 INTENT = "moving"  # tag of the registered model: the move that is being carried out
 RECORD = "move."  # before the time: tag of the registered model that records a move
 PATIENCE = 30.0  # seconds after which a claim that has not changed is taken for one of a dead process
@@ -209,9 +213,12 @@ def finish(name: str) -> None:
 
 
 def me() -> str:
-    """The user and the host."""
+    """The account at MLflow's server, or else the user, and the host."""
+    import mlflow
+
+    name = remote.account() if remote.is_server(mlflow.get_registry_uri()) else None
     try:
-        user = getpass.getuser()
+        user = name or getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
@@ -337,11 +344,23 @@ def _sqlite_file(address: str) -> Path | None:
 
 @contextlib.contextmanager
 def _claimed(client: MlflowClient, name: str) -> Iterator[None]:
-    """Context in which this process alone holds the claim on `name`: a registered model, whose name can be created once."""
+    """Context in which this process alone holds the claim on `name`: a registered model, whose name can be created once.
+
+    Raises
+    ------
+    InputError
+        When a claim was left, and this account may not take it away.
+
+    Warns
+    -----
+    UserWarning
+        When this account may make a claim, but not take it away again.
+    """
     from mlflow.exceptions import MlflowException
 
     claim, token = f"{name}.{INTENT}", uuid.uuid4().hex
     about = f"{me()} moves the aliases of {name}; it is gone in a moment."
+    client.set_registered_model_tag(name, CLAIMED, me())
     seen, since = "", time.monotonic()
     while True:
         try:
@@ -353,16 +372,38 @@ def _claimed(client: MlflowClient, name: str) -> Iterator[None]:
         held = _holder(client, claim)
         if held != seen:
             seen, since = held, time.monotonic()
-        elif held and time.monotonic() - since > PATIENCE and _holder(client, claim) == held:
-            with contextlib.suppress(MlflowException):
-                client.delete_registered_model(claim)
+        elif (
+            held and time.monotonic() - since > PATIENCE and _holder(client, claim) == held and not _gone(client, claim)
+        ):
+            who = client.get_registered_model(name).tags.get(CLAIMED, "someone")
+            raise InputError(
+                f"the registered model {claim} was left by a move that was cut off, and you may not delete it; {who} moved last: "
+                "ask who administers MLflow to delete it"
+            )
         time.sleep(0.05)
+    left = False
     try:
         yield
     finally:
-        with contextlib.suppress(MlflowException):
-            if _holder(client, claim) == token:
-                client.delete_registered_model(claim)
+        with contextlib.suppress(MlflowException):  # the server may have gone
+            left = _holder(client, claim) == token and not _gone(client, claim)
+        if left:
+            warnings.warn(
+                f"the registered model {claim} is left, since you may not delete it: ask who administers MLflow to delete it, "
+                "and to let you delete registered models and their versions",
+                stacklevel=2,
+            )
+
+
+def _gone(client: MlflowClient, claim: str) -> bool:
+    """Delete a claim; False if this is not permitted."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.delete_registered_model(claim)
+    except MlflowException as error:
+        return error.error_code != "PERMISSION_DENIED"
+    return True
 
 
 def _holder(client: MlflowClient, claim: str) -> str:
@@ -371,5 +412,7 @@ def _holder(client: MlflowClient, claim: str) -> str:
 
     try:
         return str(client.get_registered_model(claim).tags.get("token", ""))
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         return ""

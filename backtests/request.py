@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -79,7 +80,9 @@ def rows_from_request(
     try:
         index = pd.DatetimeIndex(pd.to_datetime(list(times), format="ISO8601", utc=_aware(times[0])))
     except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{name}: times must be ISO 8601, all with an offset from UTC or none ({error})") from None
+        raise InputError(
+            f"{name}: times must be ISO 8601, all with an offset from UTC or none ({str(error)[:200]})"
+        ) from None
     close = _values(name, "bars", "close", rows, symbols)
     if len(index) != len(close):
         raise InputError(f"{name} has {len(index)} times and {len(close)} rows of bars; there must be one time per row")
@@ -109,6 +112,11 @@ def joined(parts: Sequence[Bars]) -> Bars:
     return Bars.make(index, first.symbols, **fields, tradable=tradable, name=parts[-1].name)
 
 
+def first_line(error: Exception) -> str:
+    """What a library says of a value, without its advice to programmers."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def _plain(values: np.ndarray) -> list[list[float | None]]:
     return [[None if math.isnan(value) else value for value in row] for row in values.tolist()]
 
@@ -124,7 +132,9 @@ def _values(name: str, where: str, what: str, rows: Any, symbols: Any) -> np.nda
         plain = set(map(type, row)) <= _NUMBERS  # a look at each value takes as long as the decision
         for a, value in enumerate(() if plain else row):
             if value is not None and (isinstance(value, (bool, str)) or not np.isscalar(value)):
-                raise InputError(f"{name}: the {what} of {symbols[a]} in row {t} is {value!r}, which is not a number")
+                raise InputError(
+                    f"{name}: the {what} of {symbols[a]} in row {t} is {reprlib.repr(value)}, which is not a number"
+                )
         try:
             found[t] = row
         except (OverflowError, TypeError, ValueError):

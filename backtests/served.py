@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from strategies.needs import external_series
 
 BESIDE = ("position", "state")  # what a request may hold whatever the model reads; see `backtests.decider`
 
+_LONGEST = 500  # characters of a refusal
+
 
 def signature(strategy: Strategy, contract: DataContract) -> ModelSignature:
     """What a request to a model holds: beside symbols, times and bars the columns that it reads, and series if it reads some.
@@ -38,9 +41,13 @@ def signature(strategy: Strategy, contract: DataContract) -> ModelSignature:
 
 
 class RequestError(InputError, MlflowException):
-    """A refused request: an `InputError`, which MLflow's server answers with status 400 and its one line."""
+    """A refused request: an `InputError`, which MLflow's server answers with status 400 and its one line.
+
+    The message may quote names that the client sent, of any length and with any characters.
+    """
 
     def __init__(self, message: str) -> None:
+        message = textwrap.shorten(message.replace("\0", " "), _LONGEST, placeholder=" ...")
         MlflowException.__init__(self, message, error_code=INVALID_PARAMETER_VALUE)
         InputError.__init__(self, message)
 

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from backtests import lookup
+from backtests import lookup, remote
 from backtests.metrics import SHORT, formatted
 from backtests.provenance import git_commit, package_versions
 from backtests.report.pictures import pictures
@@ -51,6 +51,9 @@ ABOUT = {
     "metrics have the same names, so that strategies can be sorted and compared: `sharpe`, `cagr`, `max_drawdown`, ...",
 }
 
+# The artifacts are a few small files; and what a command prints is the same whatever keeps its runs.
+QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+
 
 def connect(root: str | Path = ROOT) -> str:
     """Create the store, if it does not exist, and its experiment; return its tracking URI.
@@ -76,8 +79,9 @@ def connect(root: str | Path = ROOT) -> str:
 
         address = lookup.address_of(root)
         lock, artifacts = _place(address)
+        first = remote.unless_set(remote.FIRST)
         try:
-            with lock:
+            with lock, remote.explained(address), first:
                 client = mlflow.MlflowClient(tracking_uri=address)
                 found = client.get_experiment_by_name(EXPERIMENT)
                 if found is None:
@@ -87,7 +91,7 @@ def connect(root: str | Path = ROOT) -> str:
                         client.set_experiment_tag(found.experiment_id, key, ABOUT[key])
         except MlflowException as error:
             raise InputError(
-                f"MLflow at {address} does not answer ({str(error).splitlines()[0]}); see MLFLOW_TRACKING_URI"
+                f"MLflow at {remote.shown(address)} does not answer ({str(error).splitlines()[0]}); see MLFLOW_TRACKING_URI"
             ) from None
     if found is not None and found.lifecycle_stage != "active":
         raise InputError(
@@ -108,16 +112,28 @@ def experiment_id(address: str) -> str:
 def _place(address: str) -> tuple[contextlib.AbstractContextManager, str | None]:
     """Lock to create the store at `address` under, and the folder for its artifacts; neither if it is a server.
 
+    A database on its own has no place for artifacts that others would find, so it is refused.
+
     Without a lock, processes that start together would all set up a new SQLite database, and fail in its migrations. Without a
     folder, artifacts would go to the working directory.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
+    if "/" not in address and address != "databricks":
+        raise InputError(
+            f"MLFLOW_TRACKING_URI is {address}; name a server (http://HOST:5000) or a database file "
+            "(sqlite:///mlruns/mlflow.db)"
+        )
     try:
         url = make_url(address)
     except ArgumentError:  # MLflow says what is wrong with it
         return contextlib.nullcontext(), None
+    if url.get_backend_name() in ("postgresql", "mysql", "mssql"):
+        raise InputError(
+            f"MLFLOW_TRACKING_URI is the database {url.render_as_string()}, which has no place for files; start an MLflow "
+            "server on it, and name that (http://HOST:5000)"
+        )
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
         return contextlib.nullcontext(), None
     database = Path(str(url.database)).resolve()
@@ -141,7 +157,7 @@ def connected_to(root: str | Path = ROOT) -> Iterator[str]:
     address = connect(root)
     import mlflow
 
-    with _state_restored(), _quiet():
+    with _state_restored(), _quiet(), remote.unless_set(remote.PATIENCE):
         if mlflow.get_tracking_uri() != address:
             mlflow.tracking.fluent._active_run_stack.set([])
             os.environ.pop("MLFLOW_RUN_ID", None)
@@ -157,7 +173,7 @@ def connected(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def inside(*args: P.args, **kwargs: P.kwargs) -> R:
-        with connected_to(kwargs.get("root", ROOT)):  # type: ignore[arg-type]
+        with connected_to(kwargs.get("root", ROOT)) as address, remote.explained(address):  # type: ignore[arg-type]
             return function(*args, **kwargs)
 
     return inside
@@ -196,17 +212,14 @@ def _quiet() -> Iterator[None]:
         import mlflow  # noqa: F401  sets its logger's level
 
         levels = [logger.level for logger in loggers]
-        progress = os.environ.get("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # the artifacts are three small files
         for logger in loggers:
             logger.setLevel(logging.WARNING)
         try:
-            yield
+            with remote.unless_set(QUIET):
+                yield
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
-            if progress is None:
-                os.environ.pop("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", None)
 
 
 @contextlib.contextmanager

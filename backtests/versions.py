@@ -16,13 +16,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backtests import lookup, tracking
+from backtests import lookup, remote, tracking
 from backtests.moves import CHAMPION
 from markets import Bars, InputError
 from strategies import Plan, Strategy
@@ -204,10 +204,16 @@ def stored_tags(version: Version) -> dict[str, str]:
 
 
 def files_of(version: Version) -> Path:
-    """The folder of a version's files, downloaded if need be."""
+    """The folder of a version's files; where they come from a server, a copy that is there until this process ends."""
     import mlflow
 
-    return Path(mlflow.artifacts.download_artifacts(version.uri))
+    place = tempfile.mkdtemp(dir=_copies().name) if remote.is_server(mlflow.get_registry_uri()) else None
+    return Path(mlflow.artifacts.download_artifacts(version.uri, dst_path=place))
+
+
+@cache
+def _copies() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="regimeshift-")
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -33,6 +33,7 @@ from regimeshift.commands import (
     replay,
     robustness,
     rollback,
+    serve,
     signal,
     sweep,
     train,
@@ -75,6 +76,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "rollback": rollback.Rollback,
     "history": history.History,
     "signal": signal.Signal,
+    "serve": serve.Serve,
     "watch": watch.Watch,
     "replay": replay.Replay,
     "infer": infer.Infer,
@@ -137,9 +139,10 @@ def _run() -> None:
         print(f"regimeshift: {error}", file=sys.stderr)
         sys.exit(2)
     except Exception as error:
+        from backtests.remote import explanation
         from strategies.failures import failure
 
-        if where := failure(error):
+        if where := failure(error) or explanation(error, os.environ.get("MLFLOW_TRACKING_URI", "")):
             print(f"regimeshift: {where}", file=sys.stderr)
             sys.exit(2)
         if not _disk_is_full(error):

@@ -123,3 +123,12 @@ def meta(tasks):
         for parameter in trained.policy.parameters():
             torch.nn.init.normal_(parameter, std=0.5)
     return trained
+
+
+@pytest.fixture(scope="session")
+def team():
+    """A team's MLflow server on PostgreSQL; see tests/support/team.py."""
+    from team import started
+
+    with started() as running:
+        yield running

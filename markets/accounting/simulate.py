@@ -133,6 +133,7 @@ def run_paths(
     holdings: bool = True,
     orders: bool = False,
     stops: PlanStops = NO_STOPS,
+    shares: np.ndarray | None = None,
 ) -> Paths:
     """Simulate B plans of T bars by A symbols from rows `start` of the panel, in up to ``NUMBA_NUM_THREADS`` threads.
 
@@ -148,6 +149,8 @@ def run_paths(
         See `simulate`.
     stops : PlanStops
         From `markets.accounting.stops.make_stops`, of the same shape.
+    shares : ndarray of shape (A,), optional
+        Initial holdings; none by default.
     """
     paths, bars, n = plan.aim.shape
     stopping = stops is not NO_STOPS
@@ -168,7 +171,9 @@ def run_paths(
     )
     out.cash[:, 0] = out.equity[:, 0] = money
     out.cost[:, 0] = out.traded[:, 0] = 0.0
-    out.shares[:, 0] = 0.0
+    out.shares[:, 0] = 0.0 if shares is None else shares
+    if shares is not None:
+        out.equity[:, 0] += market.mark[start] @ shares
 
     def run(rows: slice) -> None:
         part, records = PlanRows(*(some(p, rows) for p in plan)), Records(*(some(r, rows) for r in out))

@@ -1,15 +1,11 @@
 """Moves of aliases: recorded, one at a time, and whole wherever a process is killed."""
 
-import contextlib
 import json
-import multiprocessing
-import os
-import signal
 import time
 
 import mlflow
-import numpy as np
 import pytest
+from killing import forked, killed_while_promoting, promote_once, versions_of
 
 from backtests import moves, tracking
 from backtests.moves import Aliases
@@ -32,18 +28,9 @@ def store(tmp_path_factory):
             yield root
 
 
-def model(name, versions=3):
-    """A registered model with versions of which nothing but the numbers matters."""
-    client = mlflow.MlflowClient()
-    client.create_registered_model(name)
-    for _ in range(versions):
-        client.create_model_version(name, "file:///nowhere")
-    return name
-
-
 @pytest.fixture
 def name(store, request):
-    return model(request.node.name.replace("[", "-").replace("]", ""))
+    return versions_of(request.node.name.replace("[", "-").replace("]", ""))
 
 
 def killed_at(monkeypatch, write):
@@ -203,33 +190,18 @@ def test_a_holder_whose_claim_was_taken_away_leaves_that_of_the_next_one_alone(n
 # ---------------------------------------------------------------------------------------------------- real processes
 
 
-def race(root, name, version, gate):
-    """Promote as soon as the gate opens."""
-    with tracking.connected_to(root):
-        before = moves.aliases(name).champion
-        gate.wait()
-        try:
-            moves.promote(name, version, before)
-        except InputError as error:
-            print(error)
-            os._exit(3)
-    os._exit(0)
-
-
-def forked():
-    """A context whose processes start with everything imported."""
-    context = multiprocessing.get_context("forkserver")
-    store = "mlflow.store.model_registry.sqlalchemy_store"
-    context.set_forkserver_preload(["backtests.moves", "backtests.tracking", "mlflow", store])
-    return context
+@pytest.fixture
+def variables(store):
+    """By which other processes find the store."""
+    return {"MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db"}
 
 
 @pytest.mark.process
-def test_of_processes_that_promote_at_once_one_wins(store, name):
+def test_of_processes_that_promote_at_once_one_wins(variables, name):
     context = forked()
     moves.promote(name, 1, None)
     gate = context.Barrier(2)
-    processes = [context.Process(target=race, args=(store, name, version, gate)) for version in (2, 3)]
+    processes = [context.Process(target=promote_once, args=(variables, name, version, gate)) for version in (2, 3)]
     for process in processes:
         process.start()
     for process in processes:
@@ -240,51 +212,8 @@ def test_of_processes_that_promote_at_once_one_wins(store, name):
     assert [m.version for m in moves.history(name)] == [1, winner]
 
 
-def promote_in_turn(root, name, writes):
-    """Promote the next of three versions, and again, until killed; counts its writes."""
-
-    def written(_):
-        writes.value += 1
-
-    moves._written = written
-    with tracking.connected_to(root):
-        while True:
-            now = moves.aliases(name).champion
-            with contextlib.suppress(
-                InputError
-            ):  # what was cut off before was finished first, so the champion is another one
-                moves.promote(name, 1 + now % 3, now)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_whatever_is_killed_when_there_is_a_champion_and_no_move_is_lost(store, name):
-    """50 processes that promote all the time, each killed (SIGKILL) at a random moment of its first moves."""
-    context, rng = forked(), np.random.default_rng(0)
-    moves.promote(name, 1, None)
-    unfinished = 0
-    for _ in range(50):
-        writes = context.Value("i", 0, lock=False)
-        process = context.Process(target=promote_in_turn, args=(store, name, writes))
-        process.start()
-        last = rng.integers(1, 16)  # a move has five writes
-        while writes.value < last:
-            assert process.is_alive()
-            time.sleep(0.001)
-        time.sleep(rng.uniform(0, 0.02))
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        found, intent = moves.aliases(name), mlflow.MlflowClient().get_registered_model(name).tags.get(moves.INTENT)
-        assert found.champion in (1, 2, 3)
-        assert found.previous in (None, 1, 2, 3)
-        if intent is not None:
-            move = moves.Move.read(intent)
-            assert found.champion in (move.before, move.version)
-            unfinished += 1
-        past = moves.history(name)  # finishes it
-        assert moves.aliases(name) == Aliases(past[-1].version, past[-1].before)
-        assert [move.before for move in past[1:]] == [move.version for move in past[:-1]]
-        assert moves.INTENT not in mlflow.MlflowClient().get_registered_model(name).tags
-    print(f"{len(past)} moves; {unfinished} of 50 kills within one")
-    assert len(past) > 40
-    assert unfinished > 15
+def test_whatever_is_killed_when_there_is_a_champion_and_no_move_is_lost(variables, name):
+    """tests/test_team.py has the same on a server."""
+    killed_while_promoting(variables, name, kills=50)

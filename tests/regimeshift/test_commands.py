@@ -37,7 +37,19 @@ def trained(desk):
 
 def test_help_speaks_of_every_command(tmp_path):
     text = call("--help", cwd=tmp_path).stdout
-    for command in ("demo", "data", "regimes", "train", "adapt", "backtest", "robustness", "register", "signal", "ui"):
+    for command in (
+        "demo",
+        "data",
+        "regimes",
+        "train",
+        "adapt",
+        "backtest",
+        "robustness",
+        "register",
+        "signal",
+        "serve",
+        "ui",
+    ):
         assert command in text
         done = call(command, "--help", cwd=tmp_path)
         assert done.returncode == 0

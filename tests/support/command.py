@@ -30,8 +30,8 @@ class Done(NamedTuple):
     stderr: str
 
 
-def call(*words, cwd) -> Done:
-    """Run ``regimeshift WORDS`` in the folder `cwd`."""
+def call(*words, cwd, variables=None) -> Done:
+    """Run ``regimeshift WORDS`` in the folder `cwd`; of MLflow's environment variables it sees those of `variables` alone."""
     from regimeshift.__main__ import main
 
     out, err = io.StringIO(), io.StringIO()
@@ -39,7 +39,7 @@ def call(*words, cwd) -> Done:
     def shown(message, category, filename, lineno, file=None, line=None):
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=sys.stderr)
 
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")} | (variables or {})
     with (
         contextlib.chdir(cwd),
         mock.patch.dict(os.environ, environment, clear=True),
