@@ -82,10 +82,11 @@ $(NAUTILUS)/.installed: pyproject.toml constraints.txt
 nautilus: $(NAUTILUS)/.installed
 	$(NAUTILUS)/bin/python -m pytest -m nautilus tests/test_nautilus.py $(ARGS)
 
-# FinRL's own requirements bring brokers and clusters; the benchmark reads one file of it.
+# FinRL's own requirements bring brokers and clusters; the benchmark reads one file of it. econirl brings JAX.
 bench: $(VENV)/.peers
 	-@$(BIN)/pip install --quiet --no-deps finrl==0.3.7
-	for name in ceilings walkforward simulator backtests features splits significance regimes headroom alarms adaptation published planted training_speed; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
+	-@$(BIN)/pip install --quiet --constraint constraints.txt econirl==0.1.1
+	for name in ceilings walkforward simulator backtests features splits significance regimes headroom alarms inverse adaptation published planted training_speed; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
 
 # The fair trial on real prices. It opens the test spans of the committed protocol, and records that in benchmarks/results/looks.csv.
 trial: $(STAMP)

@@ -62,6 +62,7 @@ ROOMS = {
         "objectives": {"objective", "distributed", "environments"},
         "learners": {"objective", "training", "environments", "objectives"},
         "evaluation": {"objective", "training", "objectives", "learners"},
+        "inverse": set(),
     },
     "backtests": {
         "provenance": set(),
