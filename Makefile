@@ -33,9 +33,10 @@ gpu: $(STAMP)
 examples: $(STAMP)
 	$(BIN)/python -m pytest -m slow tests/test_examples.py $(ARGS)
 
-# What takes too long for `make test` and must not break: whole demos, and a team's server with PostgreSQL.
+# What takes too long for `make test` and must not break: whole demos, servers, and a team's server with PostgreSQL.
 slow: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m slow tests/regimeshift tests/backtests/watch tests/test_whole_way.py tests/test_team.py $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m slow tests/regimeshift tests/backtests/watch tests/backtests/test_carried.py \
+	  tests/backtests/test_deployment.py tests/backtests/test_server.py tests/test_whole_way.py tests/test_team.py $(ARGS)
 
 # The fast part of the suite as other processors would run it.
 instruction-sets: $(STAMP)
@@ -86,7 +87,7 @@ nautilus: $(NAUTILUS)/.installed
 bench: $(VENV)/.peers
 	-@$(BIN)/pip install --quiet --no-deps finrl==0.3.7
 	-@$(BIN)/pip install --quiet --constraint constraints.txt econirl==0.1.1
-	for name in ceilings walkforward simulator backtests features splits significance regimes headroom alarms inverse adaptation published planted training_speed; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
+	for name in ceilings walkforward simulator backtests features splits significance regimes headroom alarms serving inverse adaptation published planted training_speed; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
 
 # The fair trial on real prices. It opens the test spans of the committed protocol, and records that in benchmarks/results/looks.csv.
 trial: $(STAMP)

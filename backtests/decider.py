@@ -15,7 +15,7 @@ A malformed request is refused whatever the fallback is, and so is everything wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -48,7 +48,7 @@ class Decider:
     max_age : float, optional
         Largest age of the last bar, in multiples of the bars' spacing; by default it is not looked at, as for history.
     log : path, optional
-        Where each decision is written before it is answered; see `backtests.audit`.
+        Where decisions are written before they are answered; see `backtests.audit`.
 
     Raises
     ------
@@ -68,26 +68,33 @@ class Decider:
         if self.max_age is not None and not self.max_age > 0:
             raise InputError(f"the largest age is {self.max_age}; it must be above 0 bars")
 
-    def answer(self, row: Mapping[Any, Any], name: str = "the request") -> dict[str, Any]:
-        """The answer to one row of a request as it was sent; `name` is what to call it in messages.
+    def answers(self, rows: Sequence[Mapping[Any, Any]]) -> list[dict[str, Any]]:
+        """The answers to the rows of a request as they were sent; they are in the log if all of them can be answered.
 
         Raises
         ------
         Undecided
-            When the model cannot decide safely, and there is no fallback.
+            When the model cannot decide safely on one of them, and there is no fallback.
         InputError
-            When the row is malformed.
+            When one is malformed.
         """
+        found = [self._answer(row, f"row {i} of the request" if i else "the request") for i, row in enumerate(rows)]
+        for bars, answer in found:
+            self.write(bars, answer)
+        return [answer for _, answer in found]
+
+    def _answer(self, row: Mapping[Any, Any], name: str) -> tuple[Bars, dict[str, Any]]:
+        """The bars of one row, and the answer to it; `name` is what to call it in messages."""
         contract, state = self.model.contract, part_of(row, "state")
         bars = rows_of(row, contract.columns, name)
-        carried = Carried.read(self.model, state, name) if state else None
+        carried = None if state is None or state == {} else Carried.read(self.model, state, name)
         bars = joined([bars]) if carried is None else bars
         position = part_of(row, "position")
         held = None if position is None else _weights(position, contract.aligned(bars).symbols, name)
         answer, decision = self.respond(bars, part_of(row, "series"), carried, held)
         if state is not None and decision is not None:
             answer["state"] = decision.carried.to_json()
-        return answer
+        return bars, answer
 
     def respond(
         self,
@@ -127,9 +134,28 @@ class Decider:
             answer = self._instead(bars, held, str(reason))
         else:
             decision, answer = decided, self._decided(decided, bars, held)
-        if self.log is not None:
-            audit.append(self.log, record(self.model, self.name, bars, answer))
         return answer, decision
+
+    def write(self, bars: Bars, answer: Mapping[str, Any]) -> None:
+        """Append a decision to the log, if there is one.
+
+        Parameters
+        ----------
+        bars : Bars
+            As they were sent.
+        answer : mapping
+            Its ``state`` is left out, since the bars are elsewhere.
+        """
+        if self.log is None:
+            return
+        about = {
+            "time": pd.Timestamp.now("UTC").isoformat(),
+            "model": self.name,
+            "fingerprint": self.model.fingerprint,
+            "bars": bars.hash,
+            "after": str(bars.index[-1]),
+        }
+        audit.append(self.log, about | {"answer": {key: value for key, value in answer.items() if key != "state"}})
 
     def _check_age(self, bars: Bars) -> None:
         spacing = self.model.contract.spacing
@@ -161,29 +187,6 @@ class Decider:
         if held is not None:
             parts["trade_to"] = weights
         return in_order(parts, self.model.contract, bars.symbols) | {"flag": self.fallback, "reason": reason}
-
-
-def record(model: Deployed, name: str, bars: Bars, answer: Mapping[str, Any]) -> dict[str, Any]:
-    """What the log holds of a decision.
-
-    Parameters
-    ----------
-    model : Deployed
-    name : str
-        Name and number of its version.
-    bars : Bars
-        As they were sent.
-    answer : mapping
-        Its ``state`` is left out, since the bars are elsewhere.
-    """
-    return {
-        "time": pd.Timestamp.now("UTC").isoformat(),
-        "model": name,
-        "fingerprint": model.fingerprint,
-        "bars": bars.hash,
-        "after": str(bars.index[-1]),
-        "answer": {key: value for key, value in answer.items() if key != "state"},
-    }
 
 
 def _weights(position: Any, symbols: tuple[str, ...], name: str) -> np.ndarray:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pandas as pd
@@ -80,13 +78,9 @@ class ServedStrategy(mlflow.pyfunc.PythonModel):
         RequestError
             When the request is malformed, or its bars are not such as the model was made for.
         """
-        answers = [self._answer(i, row) for i, row in enumerate(model_input.to_dict("records"))]
-        keys = dict.fromkeys(key for answer in answers for key in answer)
-        return pd.DataFrame([{key: answer.get(key) for key in keys} for answer in answers], dtype=object)
-
-    def _answer(self, number: int, row: Mapping[Any, Any]) -> dict[str, Any]:
-        name = "the request" if number == 0 else f"row {number} of the request"
         try:
-            return self.decider.answer(row, name)
+            answers = self.decider.answers(model_input.to_dict("records"))
         except InputError as error:
             raise RequestError(str(error)) from None
+        keys = dict.fromkeys(key for answer in answers for key in answer)
+        return pd.DataFrame([{key: answer.get(key) for key in keys} for answer in answers], dtype=object)

@@ -72,9 +72,8 @@ class PolicyMemory:
         settings, now = strategy.policy.settings, strategy.trimmed(bars[-1:])
         out, known, state = _step(self.policy, torch.from_numpy(settings.features.compute(now)[0]), self.state)
         rule = base_rule(settings)
-        near = (
-            now if rule is None or settings.tilt == "position" else rule.trimmed(now)
-        )  # the fewest that the base reads
+        # a base reads fewer bars than the features
+        near = rule.trimmed(now) if rule is not None and settings.tilt == "weight" else now
         base = torch.from_numpy(base_book(settings, near))[None]
         with torch.no_grad():
             plan = self.policy.trades(out, known, base)

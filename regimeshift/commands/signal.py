@@ -134,7 +134,9 @@ class Signal(DataOptions):
         decider = Decider(Deployed(model.strategy, model.contract), model.name, self.fallback, self.max_age, self.log)
         given = None if series is None else as_series(series)
         if self.holdings is None:
-            return decider.respond(bars, given, doubt=doubt)[0], {}
+            answer, _ = decider.respond(bars, given, doubt=doubt)
+            decider.write(bars, answer)
+            return answer, {}
         execution = Execution(
             sizing="whole_lots", lot=self.lot, gross=self.leverage, borrowing=self.leverage > 1
         )  # refuses what is out of range before anything is logged
@@ -145,6 +147,7 @@ class Signal(DataOptions):
         order = [weights[symbol] for symbol in model.contract.aligned(bars).symbols]
         answer, _ = decider.respond(bars, given, held=np.array(order), doubt=doubt)
         found = orders.orders(answer, prices, held, self.costs, execution)
+        decider.write(bars, answer)
         columns = {"held": held.shares, "order": found, "price": prices}
         return answer, {name: dict(zip(bars.symbols, values.tolist(), strict=True)) for name, values in columns.items()}
 

@@ -16,6 +16,12 @@ from markets import Bars, Execution, HiddenMarkovRegimes, InputError, simulate
 from strategies import EqualWeight, InverseVolatility, Plan, Rebalanced, RegimeGated, Strategy, WeightLimit
 
 
+def answered(decider, row):
+    """The answer to a request of one row."""
+    (answer,) = decider.answers([row])
+    return answer
+
+
 @pytest.fixture(scope="module")
 def model(bars):
     return Deployed(InverseVolatility(20), make_contract(InverseVolatility(20), bars[:1400]))
@@ -31,16 +37,16 @@ def last_close(asked, value):
 
 
 def test_a_request_as_before_is_answered_as_before(model, asked):
-    assert Decider(model).answer(asked) == decide_row(model.strategy, model.contract, asked, "the request")
+    assert answered(Decider(model), asked) == decide_row(model.strategy, model.contract, asked, "the request")
 
 
 def test_a_state_is_answered_when_it_is_asked_for_and_saves_the_bars(model, asked, bars):
     decider = Decider(model)
-    first = decider.answer(asked | {"state": {}})
+    first = answered(decider, asked | {"state": {}})
     assert first["state"]["after"] == str(bars.index[1409])
     one = to_request(bars.rows(1410, 1411).without_past())
-    answer = decider.answer(one | {"state": json.loads(json.dumps(first["state"]))})
-    whole = decider.answer(to_request(bars[1300:1411].without_past()))
+    answer = answered(decider, one | {"state": json.loads(json.dumps(first["state"]))})
+    whole = answered(decider, to_request(bars[1300:1411].without_past()))
     assert answer["target_weight"] == whole["target_weight"]
     turned = {
         "symbols": one["symbols"][::-1],
@@ -48,7 +54,7 @@ def test_a_state_is_answered_when_it_is_asked_for_and_saves_the_bars(model, aske
         "bars": [one["bars"][0][::-1]],
         "state": first["state"],
     }
-    assert decider.answer(turned)["target_weight"] == whole["target_weight"][::-1]
+    assert answered(decider, turned)["target_weight"] == whole["target_weight"][::-1]
 
 
 def test_what_to_trade_to_is_what_the_account_does(bars):
@@ -66,7 +72,7 @@ def test_what_to_trade_to_is_what_the_account_does(bars):
 
         decider = Decider(Deployed(Wanted(), make_contract(EqualWeight(), bars[:1400])))
         position_by_name = dict(zip(bars.symbols, position.tolist(), strict=True))
-        answer = decider.answer(to_request(bars[1300:1410].without_past()) | {"position": position_by_name})
+        answer = answered(decider, to_request(bars[1300:1410].without_past()) | {"position": position_by_name})
         still = Bars.make(bars.index[:3], bars.symbols, np.full((3, 3), 50.0))
         steps = Plan(
             np.array([position, aim, aim]), np.array([0 * band, band, band]), np.array([1 + 0 * rate, rate, rate])
@@ -79,10 +85,10 @@ def test_what_to_trade_to_is_what_the_account_does(bars):
 
 
 def test_symbols_that_a_position_leaves_out_are_not_held(model, asked):
-    answer = Decider(Deployed(EqualWeight(), model.contract)).answer(asked | {"position": {"S1": 0.5}})
+    answer = answered(Decider(Deployed(EqualWeight(), model.contract)), asked | {"position": {"S1": 0.5}})
     assert answer["trade_to"] == answer["target_weight"]
     left_alone = Decider(Deployed(Rebalanced(EqualWeight(), "year"), model.contract))
-    answer = left_alone.answer(asked | {"position": {"S1": 0.5}})
+    answer = answered(left_alone, asked | {"position": {"S1": 0.5}})
     assert answer["band"] == [None] * 3
     assert answer["trade_to"] == [0, 0.5, 0]
 
@@ -103,14 +109,14 @@ def test_symbols_that_a_position_leaves_out_are_not_held(model, asked):
 @pytest.mark.parametrize("fallback", ["refuse", "hold"])
 def test_a_position_that_is_none_is_refused(model, asked, position, message, fallback):
     with pytest.raises(InputError, match=message):
-        Decider(model, fallback=fallback).answer(asked | {"position": position})
+        answered(Decider(model, fallback=fallback), asked | {"position": position})
 
 
 def test_regimes_and_limits_are_answered_where_there_are_any(bars):
     detector = HiddenMarkovRegimes(2, restarts=2).fit(bars[:1000])
     strategy = WeightLimit(RegimeGated(detector, [EqualWeight(), EqualWeight()], refit=False), 0.2)
     decider = Decider(Deployed(strategy, make_contract(strategy, bars[:1400])))
-    answer = decider.answer(to_request(bars[:1410]))
+    answer = answered(decider, to_request(bars[:1410]))
     assert answer["limits"][0].startswith("weights to 0.2: S0 from 33.33% to 20.00%")
     assert set(answer["regimes"]["regime gated"]) == {"calm", "crisis"}
     json.dumps(answer, allow_nan=False)
@@ -119,16 +125,16 @@ def test_regimes_and_limits_are_answered_where_there_are_any(bars):
 def test_what_cannot_be_decided_is_answered_by_the_fallback_with_a_flag(model, asked):
     wrong, position = last_close(asked, None), {"S0": 0.25, "S2": 0.5}
     with pytest.raises(Undecided, match="S0 has no close at"):
-        Decider(model).answer(wrong)
-    hold = Decider(model, fallback="hold").answer(wrong | {"position": position, "state": {}})
+        answered(Decider(model), wrong)
+    hold = answered(Decider(model, fallback="hold"), wrong | {"position": position, "state": {}})
     assert hold == {
         "symbols": ["S0", "S1", "S2"], "target_weight": [0.25, 0, 0.5], "band": [None] * 3, "rate": [0] * 3,
         "trade_to": [0.25, 0, 0.5], "flag": "hold", "reason": hold["reason"],
     }  # fmt: skip
     assert hold["reason"].startswith("S0 has no close at")
-    blind = Decider(model, fallback="hold").answer(wrong)
+    blind = answered(Decider(model, fallback="hold"), wrong)
     assert blind["target_weight"] == [None] * 3  # never a zero that nobody meant
-    flat = Decider(model, fallback="flat").answer(wrong | {"position": position})
+    flat = answered(Decider(model, fallback="flat"), wrong | {"position": position})
     assert (flat["target_weight"], flat["band"], flat["rate"], flat["flag"]) == ([0] * 3, [0] * 3, [1] * 3, "flat")
     assert flat["trade_to"] == [0] * 3
 
@@ -141,22 +147,23 @@ def test_what_cannot_be_decided_is_answered_by_the_fallback_with_a_flag(model, a
         (lambda a: a | {"bars": a["bars"][:-1]}, "one time per row"),
         (lambda a: a | {"symbols": ["S0", "S0", "S2"]}, "appears twice"),
         (lambda a: a | {"state": {"format": 1}}, "its state is none that was answered"),
+        (lambda a: a | {"state": 0}, "its state is none that was answered"),
         (lambda a: last_close(a, -1), "a price must be positive"),
         (lambda a: {k: v for k, v in a.items() if k != "times"}, "without times"),
     ],
 )
 def test_a_malformed_request_is_refused_whatever_the_fallback(model, asked, change, message):
     with pytest.raises(InputError, match=message):
-        Decider(model, fallback="flat").answer(change(asked))
+        answered(Decider(model, fallback="flat"), change(asked))
 
 
 def test_bars_that_are_too_old_are_not_decided_on(model, asked):
     with pytest.raises(Undecided, match=r"ends at 2006-05-26 00:00:00, .* days ago, and 3 bars \(3 days\) are allowed"):
-        Decider(model, max_age=3).answer(asked)
+        answered(Decider(model, max_age=3), asked)
     today = pd.bdate_range(end=pd.Timestamp.now().normalize(), periods=1500)
     recent = Bars.make(today, *(lambda b: (b.symbols, b.close))(samples.regime_bars(1500, 3, seed=1)))
     fresh = Deployed(model.strategy, make_contract(model.strategy, recent[:1400]))
-    assert Decider(fresh, max_age=4).answer(to_request(recent[1300:].without_past()))["target_weight"]
+    assert answered(Decider(fresh, max_age=4), to_request(recent[1300:].without_past()))["target_weight"]
 
 
 @pytest.mark.parametrize(
@@ -171,10 +178,10 @@ def test_settings_that_are_none_are_refused(model, settings, message):
 def test_each_decision_is_in_the_log_before_it_is_answered(model, asked, bars, tmp_path):
     log = tmp_path / "decisions.jsonl"
     decider = Decider(model, name="mine/3", fallback="hold", log=log)
-    first = decider.answer(asked | {"state": {}})
-    second = decider.answer(last_close(asked, None))
-    with pytest.raises(InputError):
-        decider.answer({})
+    first = answered(decider, asked | {"state": {}})
+    second = answered(decider, last_close(asked, None))
+    with pytest.raises(InputError, match="row 1 of the request is without symbols"):
+        decider.answers([asked, {}])  # nothing was answered
     records = audit.read(log)
     assert [record["answer"].get("flag") for record in records] == [None, "hold"]
     assert records[0]["answer"] == {k: v for k, v in first.items() if k != "state"}

@@ -8,11 +8,23 @@ import pytest
 import samples
 import torch
 from policies import random_strategy
+from served import Served
 
-from backtests import registry, walk_forward
+from backtests import audit, registry, walk_forward
 from backtests.carried import Deployed
 from backtests.decider import Decider
-from backtests.deployment import answered, as_array, decide, deployable, difference, load, make_contract, request, save
+from backtests.deployment import (
+    answered,
+    as_array,
+    as_series,
+    decide,
+    deployable,
+    difference,
+    load,
+    make_contract,
+    request,
+    save,
+)
 from backtests.request import from_request, to_request
 from markets import Bars, Execution, External, Features, HiddenMarkovRegimes, InputError
 from markets.features import Calendar, Range, Return, VolumeSurprise
@@ -247,11 +259,13 @@ def maml(tasks):
     return Ensemble(learner, members=2).fit(*tasks, progress=False)
 
 
-@pytest.mark.parametrize("kind", ["rule", "blend with limits", "RL2", "MAML ensemble", "own file"])
-def test_what_is_backtested_is_served(kind, whole, meta, tasks, fear, root, tmp_path):
-    """From backtest to registered version to server, with the same weights, of bars that came after registration."""
+KINDS = ("rule", "blend with limits", "RL2", "MAML ensemble", "own file")
+
+
+def backtested(kind, whole, meta, tasks, fear, folder):
+    """One of five kinds of strategy as it is registered on the bars up to `END`, and its plan from there on in a backtest."""
     if kind == "own file":  # it is registered with what is known by then
-        ours, registered = own_file(tmp_path / "all", fear), own_file(tmp_path / "then", fear.iloc[:END])
+        ours, registered = own_file(folder / "all", fear), own_file(folder / "then", fear.iloc[:END])
     else:
         ours = registered = {
             "rule": lambda: Momentum(60),
@@ -264,9 +278,16 @@ def test_what_is_backtested_is_served(kind, whole, meta, tasks, fear, root, tmp_
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # what adapts does so on the bars up to the first one, which are those of registration
-        plan = walk_forward(
+        found = walk_forward(
             [ours], whole[END - 1 :], every=200, progress=False, execution=Execution(gross=2, borrowing=True)
-        )[0].plan
+        )
+    return registered, found[0].plan
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_backtested_is_served(kind, whole, meta, tasks, fear, root, tmp_path):
+    """From backtest to registered version to server, with the same weights, of bars that came after registration."""
+    registered, plan = backtested(kind, whole, meta, tasks, fear, tmp_path)
     version = registry.register(kind, registered, bars=whole[:END], root=root)
     model = registry.load(f"{kind}/{version.number}", root=root)
     newer = pd.DataFrame(fear) if kind == "own file" else None
@@ -282,6 +303,36 @@ def test_what_is_backtested_is_served(kind, whole, meta, tasks, fear, root, tmp_
     assert json.loads(registry.tags_of(version, root=root)["columns"]) == read
     inputs = ["symbols", "times", "bars", *read, *(["series"] if kind == "own file" else []), "position", "state"]
     assert model.model.metadata.get_input_schema().input_names() == inputs
+
+
+@pytest.mark.slow  # a server of each
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_backtested_is_served_over_http(kind, whole, meta, tasks, fear, tmp_path):
+    """A real server: from all bars, and with the state of the answer before and the new bar alone."""
+    registered, plan = backtested(kind, whole, meta, tasks, fear, tmp_path)
+    version = registry.register("served", registered, bars=whole[:END], root=tmp_path / "mlruns")
+    model = registry.load("served/1", root=tmp_path / "mlruns")
+    newer = pd.DataFrame(fear) if kind == "own file" else None
+    served = Served(tmp_path, f"{version.name}/{version.number}", "--log", "decisions.jsonl")
+    try:
+        state, asked_of = None, (END, END + 1, END + 2, END + 40)
+        for t in asked_of:
+            asked = registry.request(model, whole[: t + 1], newer)
+            answer = served.decide(asked | {"state": {}})
+            answers = [answer]
+            if state is not None and t < END + 40:
+                one = to_request(whole.rows(t, t + 1).without_past(), model.contract.columns)
+                series = {} if newer is None else {"series": as_series(newer.iloc[t - 3 : t + 1])}
+                answers.append(served.decide(one | series | {"state": state}))
+            for part, values in answered(plan.map(lambda x, t=t: x[: t - END + 2])).items():
+                for found in answers:
+                    np.testing.assert_allclose(as_array(found[part]), as_array(values), rtol=0, atol=1e-6)
+            state = answers[-1]["state"]
+        assert ("limits" in answer) == (kind == "blend with limits")
+        assert len(audit.read(tmp_path / "decisions.jsonl")) == len(asked_of) + 2
+    finally:
+        _, err, code = served.end()
+    assert (err, code) == ("", 0)
 
 
 @pytest.mark.process

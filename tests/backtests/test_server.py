@@ -1,20 +1,16 @@
 """A real server of a registered model: what it answers, refuses and writes down, and that nothing sent to it is its fault."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
-import requests
 import samples
 import torch
 from command import call, refused
 from hypothesis import HealthCheck, given, settings
+from served import Served
 
 from backtests import audit, moves, registry, server, tracking
 from backtests.request import to_request
@@ -54,43 +50,9 @@ def move(folder, version, before):
         moves.promote("small", version, before)
 
 
-class Served:
-    """``regimeshift serve`` in a process of its own."""
-
-    def __init__(self, folder, *options):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
-        self.folder = folder
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "regimeshift", "serve", "small/1", "--port", "0", *options],
-            cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        line = self.process.stdout.readline()
-        assert " is served on http://" in line, line + self.process.stderr.read()
-        self.address = line.split(" is served on ")[1].split(" ")[0]
-        self.session = requests.Session()
-
-    def post(self, body, headers=JSON):
-        body = json.dumps(body) if isinstance(body, dict) else body
-        return self.session.post(f"{self.address}/invocations", data=body, headers=headers, timeout=60)
-
-    def decide(self, row):
-        done = self.post({"dataframe_records": [row]})
-        assert done.status_code == 200, done.text
-        return done.json()["predictions"][0]
-
-    def get(self, path):
-        return self.session.get(self.address + path, timeout=60)
-
-    def end(self):
-        """Ctrl-C; returns what was printed and the exit status."""
-        self.process.send_signal(signal.SIGINT)
-        out, err = self.process.communicate(timeout=60)
-        return out, err, self.process.returncode
-
-
 @pytest.fixture(scope="module")
 def served(desk):
-    found = Served(desk, "--log", "decisions.jsonl")
+    found = Served(desk, "small/1", "--log", "decisions.jsonl")
     yield found
     out, err, code = found.end()
     assert (out.splitlines()[-1], err, code) == ("Ended.", "", 0)
@@ -238,7 +200,7 @@ def test_each_decision_is_in_the_log(served, asked):
 
 @pytest.mark.slow  # three processes that import torch
 def test_workers_share_a_port_and_a_log_and_a_fallback_is_flagged(desk, asked):
-    found = Served(desk, "--workers", "2", "--fallback", "hold", "--max-age", "5", "--log", "held.jsonl")
+    found = Served(desk, "small/1", "--workers", "2", "--fallback", "hold", "--max-age", "5", "--log", "held.jsonl")
     try:
         answer = found.decide(asked | {"position": {"S0": 0.5}})
         assert (answer["flag"], answer["trade_to"], answer["band"]) == ("hold", [0.5, 0, 0], [None] * 3)
