@@ -59,7 +59,7 @@ def served(model, folder, variables):
 
 @pytest.mark.slow
 @pytest.mark.process
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)  # a minute of an idle machine whose kernels are compiled
 def test_the_whole_way(store, desk):
     """Train, backtest, register, gates, promote, serve, signal; a challenger, compared and promoted; and back again."""
 
