@@ -4,19 +4,15 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 import samples
-from command import call, refused
-from team import free_port
+from command import COMMAND, call, refused
 
-NAME, VERSIONS = "desk", {1: "my-rl2", 2: "equal weight"}
+NAME = "desk"
 GATES = ("files", "reload", "certificate", "champion", "deflated Sharpe", "latency", "freshness")
 
 
@@ -49,39 +45,21 @@ def gates(text):
 
 @contextlib.contextmanager
 def served(model, folder, variables):
-    """The address of a real model server."""
-    port = free_port()
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    usual = {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlruns/mlflow.db",
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    }
-    command = [sys.executable, "-P", "-m", "regimeshift.tied", sys.executable, "-m", "mlflow", "models", "serve"]
-    command += ["-m", f"models:/{model}", "--env-manager", "local", "--port", str(port)]
-    log = folder / "served.log"
-    with (
-        log.open("w") as file,
-        subprocess.Popen(
-            command,
-            env=os.environ | usual | variables | {"PATH": path},
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=file,
-            stderr=file,
-        ) as process,
-    ):
-        while True:
-            assert process.poll() is None, log.read_text()
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5)
-                break
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
+    """The address of ``regimeshift serve MODEL``."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+    command = [*COMMAND, "serve", model, "--port", "0"]
+    with subprocess.Popen(command, env=kept | variables, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            assert " is served on http://" in line, line
+            yield line.split(" is served on ")[1].split()[0]
+        finally:
+            process.terminate()
 
 
 @pytest.mark.slow
 @pytest.mark.process
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)  # a minute of an idle machine whose kernels are compiled
 def test_the_whole_way(store, desk):
     """Train, backtest, register, gates, promote, serve, signal; a challenger, compared and promoted; and back again."""
 
@@ -112,12 +90,15 @@ def test_the_whole_way(store, desk):
     assert first.shape == (3,)
     assert np.abs(first).sum() > 0
 
-    with served(f"{NAME}@champion", desk, store("bob")) as address:
+    with served(NAME, desk, store("bob")) as address:
 
         def answered():
             body = run("bob", "signal", "--model", NAME, "--bars", "my.csv", "--request").encode()
-            asked = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
-            (answer,) = json.loads(urllib.request.urlopen(asked, timeout=60).read())["predictions"]
+            done = requests.post(
+                f"{address}/invocations", body, headers={"Content-Type": "application/json"}, timeout=60
+            )
+            assert done.status_code == 200, done.text
+            (answer,) = done.json()["predictions"]
             return np.array(answer["target_weight"])
 
         np.testing.assert_allclose(answered(), first, atol=1e-12)
@@ -145,6 +126,7 @@ def test_the_whole_way(store, desk):
         np.testing.assert_array_equal(signal(NAME), first)
         np.testing.assert_array_equal(signal(f"{NAME}@previous"), second)
         np.testing.assert_allclose(answered(), first, atol=1e-12)
+        assert f"{NAME}/1" in requests.get(f"{address}/version", timeout=60).text
 
     moves = [json.loads(line) for line in run("carol", "history", NAME, "--json").splitlines()]
     assert [(m["kind"], m["before"], m["version"], m["why"]) for m in moves] == [
