@@ -36,6 +36,7 @@ from regimeshift.commands import (
     signal,
     sweep,
     train,
+    tune,
     ui,
     watch,
 )
@@ -66,6 +67,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "regimes": regimes.Regimes,
     "headroom": headroom.Headroom,
     "train": train.Train,
+    "tune": tune.Tune,
     "adapt": adapt.Adapt,
     "backtest": backtest.Backtest,
     "sweep": sweep.Sweep,

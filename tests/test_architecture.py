@@ -62,6 +62,7 @@ ROOMS = {
         "objectives": {"objective", "distributed", "environments"},
         "learners": {"objective", "training", "environments", "objectives"},
         "evaluation": {"objective", "training", "objectives", "learners"},
+        "tuning": {"objectives", "learners"},
     },
     "backtests": {
         "provenance": set(),
@@ -78,6 +79,7 @@ ROOMS = {
         "lookup": set(),
         "remote": set(),
         "tracking": {"provenance", "metrics", "results", "report", "significance", "lookup", "remote"},
+        "studies": {"tracking"},
         "audit": set(),
         "watch": {
             "results",
