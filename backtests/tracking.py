@@ -353,6 +353,13 @@ def log_trials(bars: Bars, name: str, ratios: np.ndarray) -> None:
             log_metrics({"trials/sharpe": known.mean(), "trials/sharpe_std": known.std()})
 
 
+def count_as_trial(bars: Bars) -> None:
+    """Have `count_trials` count the active run as a trial on the data set of `bars`."""
+    import mlflow
+
+    mlflow.set_tags(_data_set(bars))
+
+
 @connected
 def count_trials(result: Backtests, *, root: str | Path = ROOT) -> Trials:
     """What has been tried on the data set of `result` so far: the distinct settings in MLflow's history, and its own.

@@ -37,6 +37,7 @@ from regimeshift.commands import (
     signal,
     sweep,
     train,
+    tune,
     ui,
     watch,
 )
@@ -67,6 +68,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "regimes": regimes.Regimes,
     "headroom": headroom.Headroom,
     "train": train.Train,
+    "tune": tune.Tune,
     "adapt": adapt.Adapt,
     "backtest": backtest.Backtest,
     "sweep": sweep.Sweep,

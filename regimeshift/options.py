@@ -184,6 +184,32 @@ class LearningOptions(EvidenceOptions):
     certainty_equivalent: mean less 5 / 2 times the variance, per year, which also pays for holding less in a wild regime."""
 
 
+@dataclass(kw_only=True)
+class TrainingOptions(LearningOptions, TradingOptions, DataOptions):
+    """What is trained, on which tasks."""
+
+    learner: Literal["rl2", "latent", "maml", "anil", "cavia", "reptile", "finetune", "scratch", "rolling", "risk"] = (
+        "rl2"
+    )
+    """Adapting through a memory: rl2 (recurrent), latent (belief over the regime).
+    Adapting by gradient steps from meta-trained weights: maml, anil (output layer), cavia (context vector), reptile.
+    Adapting by gradient steps from pre-trained weights: finetune; from random weights: scratch, rolling (last 1,008 bars).
+    Adapting the estimates of risk behind a minimum-variance portfolio: risk."""
+    validation: str | None = None
+    """Start of validation, such as 2000 or 2000-01-31.
+    By default after 30 % of the data (without the features' warm-up), or at the nearest 1 January with ten years or more."""
+    test: str | None = None
+    """Start of the test, which training does not use; by default after 55 % of the data, likewise."""
+    n_regimes: int | None = None
+    """Number of regimes; by default 3, or fewer if there are not 20 bars to fit each on."""
+    steps: int = 300
+    """Training steps; not used by scratch and rolling, which have no meta-training (and nothing to resume)."""
+    seed: int = 0
+    """Random seed; the same seed gives a bit-identical model."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device to train on."""
+
+
 def words(options: DataOptions | TradingOptions, *kinds: type, leave: tuple[str, ...] = ()) -> list[str]:
     """The options of `kinds` that differ from their defaults, as words of a command line; those named in `leave` are left out."""
     found: list[str] = []

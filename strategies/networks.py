@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch.func import functional_call, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from markets import InputError
+from markets.common.ranges import Choices, Range
 
 # Parameters by name. One with an extra leading dimension holds one value per task.
 Parameters = Mapping[str, Tensor]
@@ -57,8 +58,8 @@ class Shape:
     """
 
     memory: Literal["gru", "transformer", "belief", "none"] = "gru"
-    hidden: int = 8
-    layers: int = 1
+    hidden: Annotated[int, Choices((4, 8, 16, 32))] = 8
+    layers: Annotated[int, Range(1, 2)] = 1
     head: Literal["plain", "film", "hyper"] = "plain"
     context_vector: int = 0
     latent: int = 4

@@ -63,6 +63,7 @@ ROOMS = {
         "learners": {"objective", "training", "environments", "objectives"},
         "evaluation": {"objective", "training", "objectives", "learners"},
         "inverse": set(),
+        "tuning": {"objectives", "learners"},
     },
     "backtests": {
         "provenance": set(),
@@ -79,6 +80,7 @@ ROOMS = {
         "lookup": set(),
         "remote": set(),
         "tracking": {"provenance", "metrics", "results", "report", "significance", "lookup", "remote"},
+        "studies": {"tracking"},
         "audit": set(),
         "watch": {
             "results",

@@ -364,6 +364,11 @@ class MetaLearner(ABC):
         """The objective's sampler on `tasks`, with this learner's context and support."""
         return self.objective.sampler(tasks, policy, self.context)
 
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Settings, by dotted names, that do nothing in this learner, which tuning therefore leaves alone."""
+        return () if self.trains else ("training",)
+
     @abstractmethod
     def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> Algorithm:
         """The learning rule for `policy` on the tasks of `sampler`; also used to score it on validation tasks."""
@@ -450,21 +455,16 @@ class MetaLearner(ABC):
         if self.trains:
             _check_alike(tasks, validation)
             tasks = _together(tasks, validation) if self.training.on_validation else tasks
-        with torch.random.fork_rng(devices=[]):  # seed the initial weights without changing the caller's random state
-            torch.manual_seed(self.training.seed)
-            policy: Any = self.objective.policy(self.policy, tasks if self.trains else validation).eval()
-            trained = self.algorithm(policy, self.sampler(policy, tasks)) if self.trains else None
-            choosing, judging = self._split(validation)
-            judged = self.algorithm(policy, self.sampler(policy, choosing))
-        history = pd.DataFrame()
-        if trained is None:
-            trained = judged
-        else:
-            judged.module = trained.module
-            history = train(
-                trained, judged, self.training, self._config(),
-                checkpoint=checkpoint, resume=resume, progress=progress, log=log, title=self.name, ceiling=ceiling,
-            )  # fmt: skip
+        choosing, judging = self._split(validation)
+        if judging is not None and len(judging) < 2:
+            warnings.warn(
+                f"{len(validation)} validation tasks cannot support a tilt, so the policy will hold its base whatever it learns; "
+                "at least 4 are needed: use more bars, or start validation earlier",
+                stacklevel=2,
+            )
+        policy, trained, judged, history = self._meta_train(
+            tasks, choosing, checkpoint=checkpoint, resume=resume, progress=progress, log=log, ceiling=ceiling
+        )
         selected, tested = self.select(judged), None
         if judging is not None and self.training.evidence is not None:
             with torch.random.fork_rng(devices=[]):
@@ -477,18 +477,53 @@ class MetaLearner(ABC):
         meta.trained_on = TrainingBars.of(judged_on.bars) if isinstance(judged_on, TaskSet | Across) else None
         return meta
 
+    def validate(self, tasks: Any, validation: Any, *, log: Log | None = None, progress: bool = True) -> float:
+        """Train as `fit` does, and return the mean score on the validation tasks that select the weights, and on no others.
+
+        Settings are chosen by it (`metalearner.tuning`). So that what is chosen can still be judged, the later half of the
+        validation tasks, which tests the tilt, is not opened, nor are validation tasks trained on (`Training.on_validation`).
+        No control is trained.
+
+        Parameters
+        ----------
+        tasks, validation, log, progress
+            See `fit`.
+
+        Returns
+        -------
+        float
+            The score of the weights that `Training.keep` says, after adapting to each task.
+
+        Raises
+        ------
+        InputError, FloatingPointError
+            As `fit` does.
+        """
+        if self.trains:
+            _check_alike(tasks, validation)
+        choosing, _ = self._split(validation)
+        _, _, judged, _ = self._meta_train(tasks, choosing, log=log, progress=progress)
+        with torch.no_grad():
+            return float(self.select(judged).scores(np.random.default_rng([self.training.seed, 2**31])).mean())
+
+    def _meta_train(self, tasks: Any, choosing: Any, **options: Any) -> tuple[Any, Algorithm, Algorithm, pd.DataFrame]:
+        """A new policy, the trained algorithm, the same on the validation tasks that it was selected on, and the curve."""
+        with torch.random.fork_rng(devices=[]):  # seed the initial weights without changing the caller's random state
+            torch.manual_seed(self.training.seed)
+            policy: Any = self.objective.policy(self.policy, tasks if self.trains else choosing).eval()
+            trained = self.algorithm(policy, self.sampler(policy, tasks)) if self.trains else None
+            judged = self.algorithm(policy, self.sampler(policy, choosing))
+        if trained is None:
+            return policy, judged, judged, pd.DataFrame()
+        judged.module = trained.module
+        history = train(trained, judged, self.training, self._config(), title=self.name, **options)
+        return policy, trained, judged, history
+
     def _split(self, validation: Any) -> tuple[Any, Any]:
         """Validation tasks for selection, and those for testing the tilt (None in environments, where there is no base)."""
         if self.training.evidence is None or not isinstance(validation, TaskSet | Across):
             return validation, None
-        choosing, judging = _halves(validation)
-        if len(judging) < 2:
-            warnings.warn(
-                f"{len(validation)} validation tasks cannot support a tilt, so the policy will hold its base whatever it learns; "
-                "at least 4 are needed: use more bars, or start validation earlier",
-                stacklevel=3,
-            )
-        return choosing, judging
+        return _halves(validation)
 
     def _config(self) -> dict[str, Any]:
         """All settings, for JSON."""

@@ -29,6 +29,10 @@ class FineTune(GradientLearner):
     step_sizes: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     name: str = "pre-train + fine-tune"
 
+    @property
+    def idle(self) -> tuple[str, ...]:
+        return (*super().idle, *(("inner.step_size",) if self.step_sizes else ()))
+
     def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> QueryUtility:
         self.inner.names(policy)
         return QueryUtility(policy, sampler)

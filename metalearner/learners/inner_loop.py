@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from markets import Bars, InputError, TaskSet
+from markets.common.ranges import Range
 from metalearner.learners.base import MetaLearner, MetaPolicy, query_scores
 from metalearner.objective import TaskSampler
 from metalearner.training.algorithm import Algorithm
@@ -61,8 +62,8 @@ class Inner:
     """
 
     adapts: Literal["all", "head", "film", "context_vector"] = "all"
-    steps: int = 5
-    step_size: float | tuple[float, ...] = 0.1
+    steps: Annotated[int, Range(1, 10)] = 5
+    step_size: Annotated[float | tuple[float, ...], Range(0.01, 1.0, log=True)] = 0.1
     support: int = 120
     optimizer: Literal["sgd", "adam"] = "sgd"
 

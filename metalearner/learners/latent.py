@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from markets import Bars, InputError, RegimePath
+from markets.common.ranges import Range
 from metalearner.learners.rl2 import RL2, InContext
 from metalearner.objective import TaskSampler
 from metalearner.training.algorithm import Algorithm
@@ -187,7 +188,7 @@ class Latent(RL2):
     """
 
     policy: Any = field(default_factory=lambda: PolicySettings(memory="belief"))
-    weight: float = 0.01
+    weight: Annotated[float, Range(1e-3, 0.1, log=True)] = 0.01
     name: str = "latent"
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from markets import InputError
+from markets.common.ranges import Choices
 from metalearner.learners.inner_loop import (
     ByGradient,
     GradientLearner,
@@ -121,7 +122,7 @@ class MAML(GradientLearner):
     """
 
     order: Literal[1, 2] = 1
-    learn_step_sizes: bool = False
+    learn_step_sizes: Annotated[bool, Choices()] = False
     every_update: bool = False
     name: str = "MAML"
 

@@ -33,6 +33,10 @@ class Scratch(GradientLearner):
     step_sizes: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
     name: str = "scratch"
 
+    @property
+    def idle(self) -> tuple[str, ...]:
+        return (*super().idle, *(("inner.step_size",) if self.step_sizes else ()))
+
     def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> Stepping:
         return Stepping(policy, sampler, self.inner)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
 from markets import InputError
+from markets.common.ranges import Choices, Range
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,10 @@ class Training:
     """
 
     steps: int = 300
-    batch: int = 16
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    schedule: str = "constant"
+    batch: Annotated[int, Range(4, 32, log=True)] = 16
+    learning_rate: Annotated[float, Range(1e-4, 3e-2, log=True)] = 2e-3
+    weight_decay: Annotated[float, Range(1e-4, 1.0, log=True)] = 1e-2
+    schedule: Annotated[str, Choices(("constant", "cosine", "linear"))] = "constant"
     largest_gradient: float = 1.0
     evaluate_every: int = 20
     patience: int = 0

@@ -1,0 +1,70 @@
+"""What ``train`` and ``tune`` do first: read the data, and build the learner, the regimes and the tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from regimeshift.options import TrainingOptions
+
+if TYPE_CHECKING:
+    from markets import Bars, RegimeDetector, TaskSet
+    from metalearner import MetaLearner
+    from regimeshift.spans import Spans
+    from regimeshift.windows import Windows
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data and a learner, and how tasks are cut from the data.
+
+    Attributes
+    ----------
+    whole, bars : Bars
+        As they were loaded, and without rows on which nothing trades, which are no bars to learn from.
+    windows : Windows
+    where : Spans
+    learner : MetaLearner
+    """
+
+    whole: Bars
+    bars: Bars
+    windows: Windows
+    where: Spans
+    learner: MetaLearner
+
+    @classmethod
+    def of(
+        cls, options: TrainingOptions, source: str, settings: Mapping[str, Any], path: str | None = None
+    ) -> Prepared:
+        """Read the data and build the learner with `settings`, which are those of the file `path`.
+
+        Raises
+        ------
+        InputError
+            When the data cannot be read or are too few, or an option or setting is wrong.
+        """
+        from regimeshift import steps
+        from regimeshift.configuration import with_file_settings
+        from regimeshift.spans import spans
+        from regimeshift.windows import Windows
+
+        whole = options.load(source)
+        bars = whole.without_empty()
+        windows = Windows.of(bars, options.lookback)
+        steps.require(bars, windows)
+        where = spans(bars, options.validation, options.test, windows.lookback)
+        learner = steps.build_learner(
+            options.learner, windows, options, options, steps=options.steps, seed=options.seed, device=options.device
+        )
+        return cls(whole, bars, windows, where, with_file_settings(learner, settings, path))
+
+    def tasks(self, options: TrainingOptions) -> tuple[RegimeDetector, TaskSet, TaskSet]:
+        """Regimes of the training years, and the training and validation tasks; says how many there are."""
+        from regimeshift import steps
+
+        regimes = steps.fit_regimes(self.bars, self.where, options.n_regimes, options.seed)
+        tasks, validation = steps.cut_tasks(self.bars, self.where, regimes, self.windows)
+        steps.tell_tasks(tasks, validation, self.where)
+        return regimes, tasks, validation
