@@ -103,6 +103,8 @@ def load(folder: str | Path) -> Strategy:
 def fingerprint(strategy: Strategy) -> str:
     """SHA-256 that tells strategies of different settings, weights or code apart: their own, or that of their files.
 
+    One that is not adapted yet has a fingerprint too; a detector that is not fitted counts by its settings.
+
     Raises
     ------
     InputError
@@ -113,7 +115,7 @@ def fingerprint(strategy: Strategy) -> str:
     if known is not None:
         return known
     with tempfile.TemporaryDirectory() as folder:
-        save(strategy, folder)
+        _write(strategy, Path(folder), unfitted=True)
         digest = hashlib.sha256()
         for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
@@ -179,6 +181,7 @@ class _Writer:
 
     folder: Path
     owner: str
+    unfitted: bool = False  # whether a detector may be written that is not fitted, which cannot be read again
     arrays: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def encoded(self, name: str, value: Any) -> Any:
@@ -200,7 +203,7 @@ class _Writer:
         if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
             return {"mapping": {k: self.encoded(f"{name}-{n}", v) for n, (k, v) in enumerate(value.items())}}
         if isinstance(value, Strategy):
-            _write(value, self.folder / name)
+            _write(value, self.folder / name, self.unfitted)
             return {"strategy": name}
         if isinstance(value, pd.Timestamp):
             return {"time": value.isoformat(), "zone": None if value.tz is None else str(value.tz)}
@@ -223,13 +226,15 @@ class _Writer:
         try:
             detector.save(self.folder / f"{name}.json")
         except InputError as error:
+            if self.unfitted:
+                return {"unfitted": repr(detector)}
             raise InputError(f"{self.owner}: {error}, or adapt it to more bars") from None
         return {"detector": f"{name}.json"}
 
 
-def _write(strategy: Strategy, folder: Path) -> None:
+def _write(strategy: Strategy, folder: Path, unfitted: bool = False) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    source, writer = origin(strategy), _Writer(folder, strategy.name)
+    source, writer = origin(strategy), _Writer(folder, strategy.name, unfitted)
     config: dict[str, Any] = {"name": strategy.name}
     if source is not None:
         config |= {"kind": _USER} | _copied(strategy, source, folder)
