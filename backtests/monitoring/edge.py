@@ -82,7 +82,7 @@ class EdgeAlarm(OneSidedAlarm):
         Raises
         ------
         InputError
-            When there are fewer than 30 returns, one is not finite, or they do not vary.
+            When there are fewer than 30 returns, one is not finite, or they vary on too few bars for an interval.
         """
         returns = np.asarray(returns, dtype=np.float64)
         if returns.ndim != 1 or len(returns) < FEWEST or not np.isfinite(returns).all():
@@ -97,6 +97,10 @@ class EdgeAlarm(OneSidedAlarm):
             scaled[t] = clipped(one / scale.value, clip)
             scale.add(one)
         found = interval([Sample((scaled,), np.arange(len(scaled)), MeanReturn())], level=confidence)
+        if not np.isfinite(found.low):
+            raise InputError(
+                "EdgeAlarm: the returns vary on too few bars; give those of a strategy that trades on more"
+            )
         return cls(floor=found.low, volatility=volatility, level=level, clip=clip)
 
     def update(self, time: object, returned: float) -> None:

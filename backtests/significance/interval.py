@@ -210,8 +210,8 @@ def interval(
     fixed = value - sum(w * s.value for w, s in kept)  # of the accounts that do not differ
     error = float(error_of_mean(effect, block))
     with np.errstate(divide="ignore", invalid="ignore"):
-        size = np.abs((values + fixed - value) / errors)
-    quantile, critical = (float(q) for q in np.nanquantile(size, (level, 0.95)))
+        size = np.abs((values + fixed - value) / errors)  # infinite where a resample does not vary
+        quantile, critical = (float(q) for q in np.nanquantile(size, (level, 0.95)))
     half = quantile * error
     known = size[~np.isnan(size)]
     p = (1 + np.sum(known >= abs(value) / error)) / (1 + len(known))
