@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISREG
 
 from markets import Bars
 
@@ -66,5 +68,10 @@ class Following:
         path = Path(self.source)
         if not path.exists():
             return None
-        files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
-        return {str(file): (stat.st_size, stat.st_mtime_ns) for file in files for stat in (file.stat(),)}
+        found = {}
+        for file in path.rglob("*") if path.is_dir() else [path]:
+            with contextlib.suppress(FileNotFoundError):  # one that was renamed meanwhile, as by whoever writes it
+                stat = file.stat()
+                if S_ISREG(stat.st_mode):
+                    found[str(file)] = (stat.st_size, stat.st_mtime_ns)
+        return found

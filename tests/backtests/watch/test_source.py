@@ -54,6 +54,15 @@ def test_a_new_file_in_a_folder_is_seen(tmp_path):
     assert following.look().symbols == ("AAA", "BBB")
 
 
+def test_regression_a_file_that_vanishes_between_two_looks_at_it(tmp_path):
+    """As one that a writer is about to rename: it was seen in the folder, and is gone when it is asked for its size."""
+    (tmp_path / "AAA.csv").write_text(HEAD.replace("AAA", "Close"))
+    (tmp_path / ".BBB.csv").symlink_to(tmp_path / "nowhere")
+    following = Following(str(tmp_path), lambda source: load(f"{source}/AAA.csv"), settled=0.05)
+    assert len(following.bars()) == 2
+    assert following.look() is None
+
+
 def test_what_is_no_file_is_read_at_each_look(file):
     following = Following("vendor:X", lambda source: load(file))
     assert len(following.look()) == len(following.look()) == 2
