@@ -14,7 +14,7 @@ from strategies.strategy import planned
 
 
 class Choice(NamedTuple):
-    """A decision: a plan of one row, by whom, and why the positions are left alone, if nothing could be decided."""
+    """A decision: a plan of one row, by whom, and why it is none that the model would stand for, if so."""
 
     plan: Plan
     by: str
@@ -53,7 +53,10 @@ class InPlace:
 
     def decide(self, bars: Bars, journal: Journal, shelf: Shelf) -> Choice:
         last = journal.adapted[-1]
-        return Choice(row_of(shelf.get(last.after), bars, pd.Timestamp(last.bar)), last.after)
+        strategy, have = shelf.get(last.after), len(bars) + bars.past
+        few = have <= strategy.warmup
+        note = f"{strategy.name} needs {strategy.warmup} bars to warm up, and there are {have}" if few else ""
+        return Choice(row_of(strategy, bars, pd.Timestamp(last.bar)), last.after, note)
 
     def offer(self, adapted: Adapted, strategy: Strategy, bars: Bars) -> str:
         return "trades from this bar on"

@@ -6,6 +6,7 @@ strategy, can be done again. The kinds of record, by ``kind``:
 
 ===========  =====================================================================================================================
 ``started``  the first: the model, the symbols, and the settings, which cannot change later
+``rebased``  all closes that were seen of some symbols have changed by one factor each, as after a split or a dividend
 ``adapted``  the flight recorder: from which bars, why, by what belief, and what it changed; see `Adapted`
 ``offered``  what became of the strategy that was adapted at that bar: it trades, or it is a challenger in the registry
 ``decided``  once per bar: the closes that were seen, who decided, and the row of the plan; see `Decided`
@@ -83,7 +84,7 @@ class Decided:
     belief : dict of str to float
         Probability of each regime; empty without a detector.
     note : str
-        Why nothing could be decided, and the positions were left alone; else empty.
+        Why nothing could be decided: there are too few bars yet, or they were refused and positions are left alone; else empty.
     """
 
     bar: str
@@ -115,6 +116,8 @@ class Journal:
     offered : dict of str to str
         What became of the adaptation at a bar, by the bar.
     decided : list of Decided
+    closes : list of ndarray of shape (A,)
+        Closes at each of these bars as the source had them when it was last read; NaN where there was none.
 
     Raises
     ------
@@ -129,6 +132,7 @@ class Journal:
         self.adapted: list[Adapted] = []
         self.offered: dict[str, str] = {}
         self.decided: list[Decided] = []
+        self.closes: list[np.ndarray] = []
         for number, record in enumerate(audit.read(self.path), 1):
             try:
                 self._take({key: value for key, value in record.items() if key not in ("previous", "at")})
@@ -153,13 +157,11 @@ class Journal:
             self.offered[record["bar"]] = record["outcome"]
         elif kind == "decided":
             self.decided.append(Decided(**record))
+            self.closes.append(np.array([math.nan if c is None else c for c in record["close"]], dtype=np.float64))
+        elif kind == "rebased":
+            self.closes = list(np.array(self.closes) * record["factor"])
         else:
             raise ValueError(kind)
-
-    @property
-    def last(self) -> pd.Timestamp | None:
-        """Time of the last bar that was decided on."""
-        return pd.Timestamp(self.decided[-1].bar) if self.decided else None
 
     @property
     def plan(self) -> Plan:
@@ -171,11 +173,6 @@ class Journal:
         """Times of all decisions, shape (T,), in UTC where they have a zone."""
         aware = bool(self.decided) and pd.Timestamp(self.decided[0].bar).tz is not None
         return pd.DatetimeIndex(pd.to_datetime([r.bar for r in self.decided], format="ISO8601", utc=aware))
-
-    @property
-    def closes(self) -> np.ndarray:
-        """Closes as they were seen, shape (T, A); NaN where there was none."""
-        return np.array([[math.nan if c is None else c for c in r.close] for r in self.decided], dtype=np.float64)
 
 
 def to_row(plan: Plan) -> dict[str, list[float | None]]:

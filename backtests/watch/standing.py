@@ -15,6 +15,7 @@ from backtests.results import Backtest
 from backtests.watch.journal import Journal
 from backtests.watch.promise import Drift, Promise
 from markets import Bars, Costs, Execution, InputError
+from markets.bars.time_spans import moment
 from strategies import Plan, Strategy
 from strategies.strategy import planned
 
@@ -22,17 +23,21 @@ LEVEL = 0.05  # probability that one of the alarms is ever given falsely, at mos
 REVISED = 1e-3  # largest change of a past return that is rounding, as of prices that were adjusted by a factor
 
 
-def decided_bars(journal: Journal, bars: Bars) -> Bars:
-    """The bars that were decided on, visible, with the history before them.
+def followed(journal: Journal, bars: Bars) -> Bars:
+    """The bars of a watch: visible are those that were decided on, then those that are new.
+
+    One that came late, between two that were decided on, is left out: nobody could have decided on it.
 
     Raises
     ------
     InputError
-        When one is missing, or its returns are not those that were seen then.
+        When one that was decided on is missing, or its returns are not those that were seen then.
     """
     held = bars.with_past()
+    assert journal.started is not None
     if not journal.decided:
-        return held
+        begins = moment("the first bar of the watch", journal.started["first"], held.index.tz)
+        return held.rows(int(held.index.searchsorted(begins)), len(held))
     index = journal.index
     if (index.tz is None) != (held.index.tz is None):
         raise InputError(
@@ -45,19 +50,51 @@ def decided_bars(journal: Journal, bars: Bars) -> Bars:
             "a new watch in another folder"
         )
     _check_revised(journal, held, rows)
-    mask = np.zeros(len(held), dtype=bool)
-    mask[: rows[0]] = True
+    mask = np.ones(len(held), dtype=bool)
+    mask[rows[0] : rows[-1]] = False
     mask[rows] = True
     return held.only(mask).rows(int(rows[0]), int(mask.sum()))
 
 
+def decided_bars(journal: Journal, bars: Bars) -> Bars:
+    """The bars that were decided on, visible, with the history before them.
+
+    Raises
+    ------
+    InputError
+        As for `followed`.
+    """
+    return followed(journal, bars)[: len(journal.decided)]
+
+
+def rebasing(journal: Journal, span: Bars) -> np.ndarray:
+    """By what factor all closes of a symbol that were seen are others now, as after a split or a dividend; shape (A,).
+
+    Parameters
+    ----------
+    journal : Journal
+    span : Bars
+        As `followed` returns them.
+    """
+    return _usual(_factors(journal, span.close[: len(journal.decided)]))
+
+
+def _factors(journal: Journal, now: np.ndarray) -> np.ndarray:
+    """What closes are now as a multiple of what was seen, shape (T, A); NaN where one of the two is missing."""
+    seen = np.array(journal.closes)
+    return np.divide(now, seen, out=np.full(seen.shape, np.nan), where=seen != 0)
+
+
+def _usual(factors: np.ndarray) -> np.ndarray:
+    """The median of each symbol's factors; 1 where it has none."""
+    return np.nanmedian(np.where(np.isfinite(factors).any(axis=0), factors, 1.0), axis=0)
+
+
 def _check_revised(journal: Journal, held: Bars, rows: np.ndarray) -> None:
-    """Raise `InputError` unless closes are those that were seen, up to one factor a symbol, as of a split."""
-    seen, now = journal.closes, held.close[rows]
-    lost = np.isfinite(seen) & ~np.isfinite(now)
-    factor = np.where(np.isfinite(seen) & np.isfinite(now), now / np.where(seen == 0, 1.0, seen), np.nan)
-    usual = np.nanmedian(np.where(np.isfinite(factor).any(axis=0), factor, 1.0), axis=0)
-    changed = lost | (np.abs(factor / usual - 1) > REVISED)
+    """Raise `InputError` unless closes are those that were seen, up to one factor a symbol."""
+    seen, now = np.array(journal.closes), held.close[rows]
+    factors = _factors(journal, now)
+    changed = (np.isfinite(seen) & ~np.isfinite(now)) | (np.abs(factors / _usual(factors) - 1) > REVISED)
     if changed.any():
         row, column = (int(i) for i in np.argwhere(changed)[0])
         raise InputError(

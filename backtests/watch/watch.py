@@ -27,12 +27,13 @@ from backtests.watch.journal import Adapted, Decided, Journal, to_row
 from backtests.watch.promise import Drift, Promise, drift_before
 from backtests.watch.schedule import FIRST, Schedule
 from backtests.watch.shelf import Shelf
-from backtests.watch.standing import Standing, decided_bars, grown, standing
+from backtests.watch.standing import Standing, decided_bars, followed, grown, rebasing, standing
 from markets import Bars, Costs, Execution, InputError, RegimeDetector, load_detector
-from markets.bars.time_spans import moment
-from strategies import Strategy, stored
+from strategies import Strategy
+from strategies.stored import fingerprint
 
-REGIMES = "regimes.json"
+REGIMES, PROMISE = "regimes.json", "promise.json"
+REBASED = 1e-6  # change of all closes of a symbol that is more than rounding
 
 
 class Watch:
@@ -76,6 +77,7 @@ class Watch:
         about: Mapping[str, str] | None = None,
     ):
         self.folder, self.model = Path(folder), model
+        self.fingerprint = fingerprint(model) if isinstance(model, Strategy) else getattr(model, "fingerprint", None)
         self.adoption = adoption or InPlace()
         self.costs, self.execution, self.clock = Costs.parse(costs), execution or Execution(), clock
         self.about = dict(about or {})
@@ -131,22 +133,23 @@ class Watch:
         assert self.journal.started is not None
         symbols = tuple(self.journal.started["symbols"])
         if bars.symbols != symbols:
-            if set(bars.symbols) != set(symbols):
-                raise InputError(
-                    f"{bars.name} has the symbols {', '.join(bars.symbols)}; the watch began with {', '.join(symbols)}"
-                )
+            if lost := [symbol for symbol in symbols if symbol not in bars.symbols]:
+                raise InputError(f"{bars.name} is without {', '.join(lost)}; the watch began with {', '.join(symbols)}")
             bars = bars.select(symbols)
-        held, last = bars.with_past(), self.journal.last
-        decided_bars(self.journal, held)  # refuses bars that were revised
-        begins = moment(f"{self.folder}: the first bar", self.journal.started["first"], held.index.tz)
-        first = int(held.index.searchsorted(begins))
-        begin = first if last is None else int(held.index.searchsorted(last, side="right"))
-        new = held.rows(begin, len(held))
+        span, done = followed(self.journal, bars), len(self.journal.decided)
+        self._rebase(span)
+        new = span.rows(span.past + done, span.past + len(span))
         for count, belief in enumerate(self.schedule.beliefs(new) if len(new) else [], 1):
-            self._bar(held.rows(first, begin + count), belief)
+            self._bar(span.rows(span.past, new.past + count), belief)
             if on_bar:
                 on_bar(count, len(new))
         return len(new)
+
+    def _rebase(self, span: Bars) -> None:
+        """Take note of closes that have all changed by one factor, so that later ones are not held against them."""
+        if self.journal.decided and (np.abs((factor := rebasing(self.journal, span)) - 1) > REBASED).any():
+            record = {"bar": self.journal.decided[-1].bar, "factor": factor.tolist()}
+            self.journal.append("rebased", record, self._now())
 
     def _bar(self, known: Bars, belief: dict[str, float]) -> None:
         """Decide at the last of `known`, after adapting if it is time."""
@@ -191,7 +194,7 @@ class Watch:
             bar=_time(known),
             why=why,
             bars=known.hash,
-            model=fingerprint_of(self.model),
+            model=self.fingerprint,
             before=None if former is None else former.after,
             after=after,
             aim_before=None if former is None else self._wanted(former.after, known),
@@ -232,7 +235,7 @@ class Watch:
         """
         span = decided_bars(self.journal, bars)
         unadapted = self.shelf.get(self.unadapted)
-        path = self.folder / "promise.json"  # it can be made again, and takes a walk-forward
+        path = self.folder / PROMISE  # it can be made again, and takes a walk-forward
         promise = Promise.load(path) if path.exists() else None
         if promise is None:
             promise = Promise.of(self.model, unadapted, span, self.schedule.every, self.costs, self.execution)
@@ -254,6 +257,8 @@ class Watch:
         return self.journal.started["unadapted"] or self.journal.adapted[0].after
 
     def _start(self, bars: Bars) -> None:
+        for file in (REGIMES, PROMISE):  # of a watch whose journal was taken away
+            (self.folder / file).unlink(missing_ok=True)
         if self.schedule.detector is not None:
             self.schedule.detector.save(self.folder / REGIMES)
             self.schedule = replace(self.schedule, detector=kept_detector(self.folder))
@@ -261,7 +266,7 @@ class Watch:
         control = self.model.unadapted() if hasattr(self.model, "unadapted") else initial
         record = {
             "model": self.model.name,
-            "fingerprint": fingerprint_of(self.model),
+            "fingerprint": self.fingerprint,
             "unadapted": None if control is None else self.shelf.put(control),
             "data": bars.name,
             "symbols": list(bars.symbols),
@@ -279,8 +284,13 @@ class Watch:
         return found | self.schedule.settings | self.adoption.settings
 
     def _check_same(self, started: dict[str, Any]) -> None:
-        given = self.settings | {"model": self.model.name, "fingerprint": fingerprint_of(self.model)}
-        before = started["settings"] | {"model": started["model"], "fingerprint": started["fingerprint"]}
+        given = self.settings | {"model": self.model.name}
+        before = started["settings"] | {"model": started["model"]}
+        if self.fingerprint != started["fingerprint"] and self.model.name == started["model"]:
+            raise InputError(
+                f"{self.folder}: {self.model.name} has other settings, weights or code than when the watch began; go on with "
+                "that one, or name another folder"
+            )
         for name, value in given.items():
             if before.get(name) != value:
                 raise InputError(
@@ -290,17 +300,6 @@ class Watch:
 
     def _now(self) -> str | None:
         return self.clock() if self.clock else None
-
-
-def fingerprint_of(model: Adaptive) -> str | None:
-    """What tells a model from others: its own fingerprint, or for a rule that of its settings; None where nothing does."""
-    known = getattr(model, "fingerprint", None)
-    if known is not None or not isinstance(model, Strategy):
-        return known
-    try:
-        return stored.fingerprint(model)
-    except InputError:  # as of a rule whose regime detector is fitted when it adapts
-        return None
 
 
 def kept_detector(folder: Path) -> RegimeDetector | None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtests import walk_forward
-from backtests.watch import Schedule, Watch
+from backtests.watch import Schedule, Watch, replay
 from markets import Bars, Execution, Features, HiddenMarkovRegimes, InputError
 from metalearner import MAML, Inner, Training
 from strategies import (
@@ -296,6 +296,29 @@ class TestBarsThatWereDecidedOn:
         close[:920, 0] /= 4
         assert len(self.again(folder, bars, close).journal.decided) == 40
 
+    def test_regression_the_watch_goes_on_after_a_split_and_a_dividend(self, folder, bars):
+        """Each is noted once; afterwards closes from before and after it are held against the source together."""
+        close = bars.close[:940].copy()
+        for decided, factor in ((20, 0.25), (25, 0.997), (30, 0.9995)):
+            close[: 900 + decided, 0] *= factor
+            for more in (2, 5):
+                watch = watched(folder, EqualWeight(), Bars.make(bars.index[: 900 + decided + more], bars.symbols,
+                                                                 close[: 900 + decided + more], name="source.csv"))  # fmt: skip
+        noted = [json.loads(line) for line in journal(folder).splitlines() if b"rebased" in line]
+        np.testing.assert_allclose([r["factor"] for r in noted], [[f, 1, 1] for f in (0.25, 0.997, 0.9995)], rtol=1e-12)
+        assert [r["bar"] for r in noted] == [bars.index[900 + row].isoformat() for row in (19, 24, 29)]
+        np.testing.assert_allclose(watch.journal.closes, close[900:935], rtol=1e-12)
+        np.testing.assert_allclose(watch.standing(self.source(bars, close)).account.equity[-1] / 1e6,
+                                   watched(folder / "whole", EqualWeight(), self.source(bars, close)[900:935]).standing(
+                                       self.source(bars, close)).account.equity[-1] / 1e6)  # fmt: skip
+        close[922, 0] *= 1.01
+        with pytest.raises(InputError, match=f"on {bars.index[922]}"):
+            self.again(folder, bars, close)
+
+    @staticmethod
+    def source(bars, close):
+        return Bars.make(bars.index[: len(close)], bars.symbols, close, name="source.csv")
+
     def test_a_lost_bar_is_refused(self, folder, bars):
         rows = np.delete(np.arange(940), 910)
         with pytest.raises(InputError, match=f"without the bar of {bars.index[910]}"):
@@ -308,6 +331,20 @@ class TestBarsThatWereDecidedOn:
         watch = self.again(tmp_path, bars, bars.close[:940])
         assert len(watch.journal.decided) == 39
         assert bars.index[910] not in watch.standing(bars[:940]).account.index
+
+    def test_regression_a_bar_that_came_late_is_left_out_of_adaptations_too(self, bars, tmp_path):
+        """The model is adapted to the bars that a replay sees, of as many rows as there are decisions."""
+        rows = np.delete(np.arange(920), 910)
+        part = Bars.make(bars.index[rows], bars.symbols, bars.close[rows], name="late")[900:]
+        watched(tmp_path, gated(), part, every=25)
+        watch = watched(tmp_path, gated(), bars[:940], every=25)
+        assert [record.bar for record in watch.journal.adapted] == [bars.index[row].isoformat() for row in (900, 926)]
+        assert replay(watch.journal, watch.shelf, gated(), bars[:940]).mismatches == ()
+
+    def test_a_symbol_that_the_source_has_got_since_is_left_out(self, bars, tmp_path):
+        watched(tmp_path, EqualWeight(), bars.select(bars.symbols[:2])[900:910])
+        watch = watched(tmp_path, EqualWeight(), bars[:920])
+        assert watch.journal.plan.aim.shape == (20, 2)
 
     def test_other_symbols_are_refused_and_another_order_is_not(self, folder, bars):
         assert len(watched(folder, EqualWeight(), bars.select(bars.symbols[::-1])[:930]).journal.decided) == 30
@@ -325,8 +362,50 @@ class TestRefusals:
         with pytest.raises(InputError, match="whose model is equal weight, and not inverse volatility"):
             watched(tmp_path, InverseVolatility(20), bars[900:920])
         watched(tmp_path / "rule", InverseVolatility(20), bars[900:910])
-        with pytest.raises(InputError, match="whose fingerprint is"):
+        with pytest.raises(InputError, match="has other settings, weights or code"):
             watched(tmp_path / "rule", InverseVolatility(21), bars[900:920])
+
+    def test_regression_a_rule_of_the_same_name_but_other_settings(self, bars, tmp_path):
+        for number, (one, other) in enumerate(
+            [
+                (InverseVolatility(20), InverseVolatility(60)),
+                (gated(), RegimeGated(HiddenMarkovRegimes(3), [EqualWeight()] * 3)),
+            ]
+        ):
+            watched(tmp_path / str(number), one, bars[900:910])
+            with pytest.raises(InputError, match="has other settings, weights or code than when the watch began"):
+                watched(tmp_path / str(number), other, bars[900:920])
+
+    def test_regression_a_user_file_that_was_changed(self, bars, tmp_path):
+        file = tmp_path / "mine.py"
+        file.write_text(DRIFTING)
+        watched(tmp_path / "state", load_strategy(f"{file}:Drifting")(), bars[900:910])
+        file.write_text(DRIFTING.replace("-20:", "-10:").replace("-21:", "-11:"))
+        with pytest.raises(InputError, match="strategy has other settings, weights or code"):
+            watched(tmp_path / "state", load_strategy(f"{file}:Drifting")(), bars[900:920])
+
+    def test_regression_what_is_left_of_a_watch_without_its_journal_is_not_used(self, bars, tmp_path):
+        """Whoever removes the journal begins anew: not with the regimes and the backtest of the former watch."""
+        watch = watched(tmp_path, gated(), bars[900:910], detector=HiddenMarkovRegimes(2, restarts=1).fit(bars[:600]))
+        watch.standing(bars)
+        assert {path.name for path in tmp_path.glob("*.json")} == {"regimes.json", "promise.json"}
+        (tmp_path / "journal.jsonl").unlink()
+        watch = watched(tmp_path, EqualWeight(), bars[900:910])
+        assert not list(tmp_path.glob("*.json"))
+        assert watch.journal.decided[0].belief == {}
+
+    def test_regression_a_damaged_backtest_is_named(self, bars, tmp_path):
+        watch = watched(tmp_path, EqualWeight(), bars[900:910])
+        watch.standing(bars)
+        (tmp_path / "promise.json").write_text('{"returns": [0.1')
+        with pytest.raises(InputError, match=r"promise.json: is no backtest of a watch; remove it"):
+            watch.standing(bars)
+
+    def test_regression_too_few_bars_to_warm_up_are_no_silent_zero(self, bars, tmp_path):
+        watch = watched(tmp_path, InverseVolatility(20), bars[15:30])
+        notes = [record.note for record in watch.journal.decided]
+        assert notes[0] == "inverse volatility needs 21 bars to warm up, and there are 16"
+        assert [bool(note) for note in notes] == [True] * 6 + [False] * 9
 
     def test_two_at_once(self, bars, tmp_path):
         with Watch(tmp_path, EqualWeight(), Schedule()), pytest.raises(InputError, match="another process watches"):
