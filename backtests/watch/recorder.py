@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -71,7 +72,8 @@ def replay(
         When bars that were decided on are missing or were revised, or a strategy was changed.
     """
     on_record, span = on_record or _quiet, decided_bars(journal, bars)
-    in_place = [record for record in journal.decided if not record.note and record.by in shelf]
+    assert journal.started is not None
+    in_place = journal.decided if journal.started["decides_first"] == "the model" else []
     total, done = len(journal.adapted) + len(in_place), 0
     found: list[Mismatch] = []
 
@@ -86,9 +88,11 @@ def replay(
             found.append(Mismatch(record.bar, "the adapted strategy has other settings or weights"))
         done += 1
         on_record(done, total)
+    times = [pd.Timestamp(record.bar) for record in journal.adapted]
     for decision in in_place:
-        since = max(r.bar for r in journal.adapted if r.after == decision.by and r.bar <= decision.bar)
-        if to_row(row_of(shelf.get(decision.by), known(decision.bar), pd.Timestamp(since))) != decision.plan:
+        last = journal.adapted[bisect_right(times, pd.Timestamp(decision.bar)) - 1]
+        wanted = row_of(shelf.get(last.after), known(decision.bar), pd.Timestamp(last.bar))
+        if decision.by != last.after or to_row(wanted) != decision.plan:
             found.append(Mismatch(decision.bar, "its decision is another one"))
         done += 1
         on_record(done, total)

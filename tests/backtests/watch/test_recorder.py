@@ -1,10 +1,15 @@
 """The flight recorder: adaptations and decisions come out as recorded, to the bit, or are named."""
 
+import shutil
+
+import pandas as pd
 import pytest
+import samples
 
 from backtests.watch import Journal, Schedule, Watch, replay
-from markets import HiddenMarkovRegimes
-from strategies import EqualWeight, InverseVolatility, RegimeGated
+from backtests.watch.shelf import Shelf
+from markets import Bars, HiddenMarkovRegimes, InputError
+from strategies import Donchian, EqualWeight, InverseVolatility, RegimeGated
 
 
 def gated(window=20):
@@ -33,13 +38,31 @@ def test_another_model_is_named_at_each_adaptation(watch, bars):
 
 def test_bars_before_the_watch_that_were_revised_are_named(watch, bars):
     """The closes of the watch are as they were, but those that it adapted to are not."""
-    from markets import Bars
-
     close = bars.close.copy()
     close[400] *= 1.001
     other = Bars.make(bars.index, bars.symbols, close, name="revised")
     found = replay(watch.journal, watch.shelf, gated(), other)
     assert len([m for m in found.mismatches if "not those that it was made from" in m.what]) == 3
+
+
+def test_regression_strategies_that_were_removed_are_named(watch, bars):
+    """They were taken for a registered version's, and nothing of theirs was replayed."""
+    shutil.rmtree(watch.shelf.folder)
+    with pytest.raises(InputError, match="not a saved strategy"):
+        replay(Journal(watch.folder), Shelf(watch.shelf.folder), gated(), bars)
+
+
+def test_regression_an_hour_that_comes_twice(tmp_path):
+    """In the hour after summer time, 01:00-05:00 is later than 01:30-04:00, though not as a text."""
+    index = pd.date_range("2022-10-30 19:00", periods=400, freq="30min", tz="America/New_York")
+    close = samples.regime_bars(400, 2, seed=3).close
+    span = Bars.make(index, ["A", "B"], close, name="hourly")[300:]
+    model = RegimeGated(HiddenMarkovRegimes(2, restarts=1), [Donchian(10), InverseVolatility(20)])
+    with Watch(tmp_path, model, Schedule(1)) as watch:
+        watch.see(span[:12])
+    assert {record.bar[-6:] for record in watch.journal.decided} == {"-04:00", "-05:00"}
+    assert [record.bar[11:] for record in watch.journal.decided[1:3]] == ["01:30:00-04:00", "01:00:00-05:00"]
+    assert replay(watch.journal, watch.shelf, model, span) == (12, 12, ())
 
 
 def test_a_decision_that_was_written_by_other_means_is_named(watch, bars, tmp_path_factory):
