@@ -13,11 +13,12 @@ import plotly.graph_objects as go
 from backtests.results import Backtest
 from backtests.watch.journal import Adapted
 from backtests.watch.standing import Alarm, Standing
-from markets.common.pages import COLOURS, figure_html, plotly_script, rows_to_draw, table, write_page
+from markets.common.pages import COLOURS, COLUMNS, figure_html, plotly_script, rows_to_draw, table, write_page
 from markets.regimes.colours import shade
 
 RELOAD = 60  # seconds after which a page of a running watch loads itself again
-SHOWN = 12  # last adaptations
+SHOWN = 12  # last adaptations in the table
+LINES = 100  # last adaptations in the plot
 _CHART = {"displayModeBar": False, "scrollZoom": False}
 _STYLE = """
 td,th{text-align:left} .number{text-align:right} .alarm td{color:light-dark(#c92a2a,#ff8787);font-weight:600}
@@ -60,7 +61,7 @@ def _facts(standing: Standing) -> str:
         ("regime", f"{last.regime}, {last.belief[last.regime]:.0%}" if last.regime else "not asked"),
         ("alarms", ", ".join(a.name for a in standing.alarms if a.since is not None) or "none"),
     ]
-    note = f"<p class=alarm>Positions are left alone: {html.escape(last.note)}</p>" if last.note else ""
+    note = f"<p class=alarm>No decision: {html.escape(last.note)}</p>" if last.note else ""
     shown = "".join(f"<div>{html.escape(name)}<b>{html.escape(value)}</b></div>" for name, value in facts)
     return f"<div class=facts>{shown}</div>{note}"
 
@@ -69,14 +70,16 @@ def _growth(standing: Standing) -> str:
     """The account beside its unadapted self and the best of all, within what the backtest lets expect."""
     figure, index = go.Figure(), standing.account.index
     if standing.promise is not None and len(index) > 1:
-        band = np.concatenate([np.zeros((3, 1)), standing.promise.band(len(index) - 1)], axis=1)
-        low, middle, high = band
+        rows = np.unique(np.linspace(0, len(index) - 1, COLUMNS).round().astype(int))
+        low, middle, high = standing.promise.band(rows)
         for values, fill, name in ((low, None, ""), (high, "tonexty", "9 of 10 paths like the backtest")):
             figure.add_scatter(
-                x=index, y=values, fill=fill, fillcolor="rgba(84,99,111,.15)", line={"width": 0}, name=name,
+                x=index[rows], y=values, fill=fill, fillcolor="rgba(84,99,111,.15)", line={"width": 0}, name=name,
                 showlegend=bool(name), hoverinfo="skip", mode="lines",
             )  # fmt: skip
-        figure.add_scatter(x=index, y=middle, name="median path", line={"color": "#868e96", "dash": "dot", "width": 1})
+        figure.add_scatter(
+            x=index[rows], y=middle, name="median path", line={"color": "#868e96", "dash": "dot", "width": 1}
+        )
     shown: list[tuple[Backtest, str]] = [(standing.account, "account"), (standing.unadapted, "unadapted")]
     if standing.best is not standing.unadapted:
         shown.append((standing.best, standing.best.name))
@@ -84,16 +87,24 @@ def _growth(standing: Standing) -> str:
         growth = backtest.equity / backtest.equity[0] - 1
         rows = rows_to_draw(index, growth)
         figure.add_scatter(x=index[rows], y=growth[rows], name=name, line={"color": colour, "width": 1.8})
-    for record in standing.journal.adapted[1:]:
-        figure.add_vline(x=pd.Timestamp(record.bar), line={"color": "#868e96", "width": 1, "dash": "dash"})
+    dashed = {
+        "type": "line",
+        "yref": "paper",
+        "y0": 0,
+        "y1": 1,
+        "line": {"color": "#868e96", "width": 1, "dash": "dash"},
+    }
+    times = [pd.Timestamp(record.bar) for record in standing.journal.adapted[1:][-LINES:]]
     figure.update_layout(
+        shapes=[dashed | {"x0": time, "x1": time} for time in times],
         height=320, margin={"l": 50, "r": 10, "t": 10, "b": 30}, yaxis_tickformat="+.0%", hovermode="x unified",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
     )  # fmt: skip
     promise = "" if standing.promise else " There were too few bars before it for a backtest to compare with."
     chosen = standing.bars.source.survivorship
     caveat = html.escape(f" Survivorship: {chosen}.") if chosen else ""
-    text = f"<p>Paper account, net of costs. Dashed lines are adaptations.{promise}{caveat}</p>"
+    most = f" the last {LINES}" if len(standing.journal.adapted) > LINES + 1 else ""
+    text = f"<p>Paper account, net of costs. Dashed lines are{most} adaptations.{promise}{caveat}</p>"
     return f"<h2>Gain</h2>{text}{figure_html(figure, 'growth', **_CHART)}"
 
 
@@ -133,17 +144,14 @@ def _regimes(standing: Standing) -> str:
     decided, index = standing.journal.decided, standing.account.index
     names = tuple(decided[-1].belief)
     figure = go.Figure()
+    values = {name: np.array([record.belief.get(name, np.nan) for record in decided]) for name in names}
+    # curves that are stacked share their rows
+    rows = np.unique(np.concatenate([rows_to_draw(index, values[name]) for name in names]))
     for name in names:
-        values = [record.belief.get(name, np.nan) for record in decided]
         figure.add_scatter(
-            x=index,
-            y=values,
-            name=name,
-            stackgroup="all",
-            line={"width": 0},
-            fillcolor=shade(name, names),
+            x=index[rows], y=values[name][rows], name=name, stackgroup="all", line={"width": 0}, fillcolor=shade(name, names),
             mode="lines",
-        )
+        )  # fmt: skip
     figure.update_layout(
         height=180, margin={"l": 50, "r": 10, "t": 10, "b": 30}, yaxis={"range": [0, 1], "tickformat": ".0%"},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"}, hovermode="x unified",

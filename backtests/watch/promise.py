@@ -12,7 +12,8 @@ import numpy as np
 
 from backtests.engine.protocols import Adaptive, Learner
 from backtests.engine.walk_forward import walk_forward
-from backtests.monitoring import FeatureDrift
+from backtests.monitoring import EdgeAlarm, FeatureDrift
+from backtests.monitoring.drift import HALF_LIFE
 from backtests.significance.interval import FEWEST
 from backtests.significance.resampling import optimal_block, shortest_block
 from markets import Bars, Costs, Execution, Features, InputError
@@ -24,6 +25,7 @@ from strategies.learned import LearnedStrategy
 LONGEST = 4  # years of the backtest, at most
 BAND = (0.05, 0.5, 0.95)  # quantiles of the growth that is to be expected
 RESAMPLES = 1000
+SETTLED = 4  # half-lives of the gauge of features that it must have seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,8 @@ class Promise:
         Returns
         -------
         Promise or None
-            None where there are fewer than 60 such bars after the warm-up, or the account does not vary.
+            None where there are fewer than 60 such bars after the warm-up, or the account varies too little to promise anything:
+            an alarm knows no interval of its Sharpe ratio.
         """
         seen = getattr(model, "seen_until", None)
         index, warmup = bars.with_past().index, unadapted.warmup
@@ -69,10 +72,14 @@ class Promise:
             check=False, progress=False,
         )  # fmt: skip
         adapted, other = (result[name].returns for name in ("adapted", "unadapted"))
-        return cls(adapted, other) if np.std(adapted) > 0 else None
+        try:
+            EdgeAlarm.promised(adapted)
+        except InputError:
+            return None
+        return cls(adapted, other)
 
-    def band(self, bars: int, seed: int = 0) -> np.ndarray:
-        """Growth that is to be expected over the next bars: quantiles .05, .5 and .95, shape (3, bars).
+    def band(self, bars: np.ndarray, seed: int = 0) -> np.ndarray:
+        """Growth that is to be expected after each of some numbers of bars, ascending: quantiles .05, .5 and .95, shape (3, K).
 
         The stationary bootstrap of the returns (`backtests.significance.resampling`), path by path: of each path the product so
         far. It says what would not surprise, if the future were like the backtest.
@@ -80,12 +87,15 @@ class Promise:
         length = max(optimal_block(self.returns), shortest_block(len(self.returns)))
         generator = np.random.default_rng(seed)
         rows = generator.integers(len(self.returns), size=RESAMPLES)
-        growth, logs = np.zeros((bars, RESAMPLES)), np.log1p(np.maximum(self.returns, -1 + 1e-9))
-        for t in range(bars):
-            growth[t] = (growth[t - 1] if t else 0.0) + logs[rows]
-            begins = generator.random(RESAMPLES) < 1 / length
-            rows = np.where(begins, generator.integers(len(logs), size=RESAMPLES), (rows + 1) % len(logs))
-        return np.expm1(np.quantile(growth, BAND, axis=1))
+        logs = np.log1p(np.maximum(self.returns, -1 + 1e-9))
+        growth, found = np.zeros(RESAMPLES), np.zeros((len(BAND), len(bars)))
+        for k, more in enumerate(np.diff(bars, prepend=0)):
+            for _ in range(more):
+                growth += logs[rows]
+                begins = generator.random(RESAMPLES) < 1 / length
+                rows = np.where(begins, generator.integers(len(logs), size=RESAMPLES), (rows + 1) % len(logs))
+            found[:, k] = np.quantile(growth, BAND)
+        return np.expm1(found)
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -94,9 +104,19 @@ class Promise:
 
     @classmethod
     def load(cls, path: Path) -> Promise:
-        """Read one written by `save`."""
-        found = json.loads(path.read_text())
-        return cls(np.array(found["returns"]), np.array(found["unadapted"]))
+        """Read one written by `save`.
+
+        Raises
+        ------
+        InputError
+            When the file holds something else.
+        """
+        try:
+            found = json.loads(path.read_text())
+            returns, unadapted = (np.array(found[name], dtype=np.float64) for name in ("returns", "unadapted"))
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{path}: is no backtest of a watch; remove it, and it is made again") from None
+        return cls(returns, unadapted)
 
 
 class Drift(NamedTuple):
@@ -109,12 +129,15 @@ class Drift(NamedTuple):
 def drift_before(strategy: Strategy, bars: Bars) -> Drift | None:
     """The features that a strategy reads, or the usual ones for a rule, over the last years before the first visible bar.
 
-    None where one of them is never known there.
+    None where there are too few bars on which all of them may be known, or one never is: a gauge that has seen only a few months,
+    or features that still warm up, takes any others for drift.
     """
     features = Features(tuple(strategy.features)) if isinstance(strategy, LearnedStrategy) else Features()
-    held = bars.rows(max(bars.past - _years(bars), 0), bars.past)
+    first = max(bars.past - _years(bars), features.lookback)
+    if bars.past - first < SETTLED * HALF_LIFE:
+        return None
     try:
-        return Drift(features, FeatureDrift.of(features.compute(held), features.names))
+        return Drift(features, FeatureDrift.of(features.compute(bars.rows(first, bars.past)), features.names))
     except InputError:
         return None
 

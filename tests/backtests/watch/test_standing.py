@@ -13,7 +13,7 @@ from backtests.watch.page import lines, write_status
 from backtests.watch.promise import Promise, drift_before
 from backtests.watch.standing import LEVEL
 from markets import Bars, Costs, Execution, Features, HiddenMarkovRegimes
-from strategies import EqualWeight, InverseVolatility, Momentum
+from strategies import EqualWeight, InverseVolatility, Momentum, Stops
 
 
 def watched(folder, model, bars, every=63, detector=None):
@@ -83,13 +83,21 @@ def test_without_bars_before_it_nothing_is_promised(bars, tmp_path):
 
 def test_the_band_of_a_promise_is_that_of_its_returns():
     """Of independent normal returns the growth after n bars is lognormal, with known quantiles."""
-    returns = np.random.default_rng(1).normal(0.0005, 0.01, 1500)
-    low, middle, high = Promise(returns, returns).band(250, seed=3)
+    returns, days = np.random.default_rng(1).normal(0.0005, 0.01, 1500), np.arange(251)
+    low, middle, high = Promise(returns, returns).band(days, seed=3)
     logs = np.log1p(returns)
     mean, std = logs.mean() * 250, logs.std() * np.sqrt(250)
     for found, quantile in ((low, -1.645), (middle, 0.0), (high, 1.645)):
         assert np.log1p(found[-1]) == pytest.approx(mean + quantile * std, abs=0.025)
-    np.testing.assert_array_equal(Promise(returns, returns).band(250, seed=3), [low, middle, high])
+    few = Promise(returns, returns).band(days[::50], seed=3)
+    np.testing.assert_array_equal(few, np.array([low, middle, high])[:, ::50], "the same paths, seen less often")
+    np.testing.assert_array_equal(few[:, 0], 0.0)
+
+
+def test_regression_an_account_that_stops_promises_nothing(bars):
+    """A stop sells all early on: most returns are 0, and the Sharpe ratio of such an account has no interval."""
+    stopped = Stops(InverseVolatility(20), loss=0.001)
+    assert Promise.of(stopped, stopped, bars[900:], None, Costs(), Execution()) is None
 
 
 def test_a_promise_begins_after_what_its_model_has_seen(bars):
@@ -107,11 +115,19 @@ def test_drift_is_measured_from_the_features_before_the_watch(bars):
     policy = random_strategy()
     for strategy, features in ((EqualWeight(), Features()), (policy, policy.policy.settings.features)):
         drift = drift_before(strategy, bars[1000:])
-        expected = FeatureDrift.of(features.compute(bars[:1000]), features.names)
+        known = bars[features.lookback : 1000]  # a row on which a feature warms up is no sample of it
+        expected = FeatureDrift.of(features.compute(known), features.names)
         np.testing.assert_array_equal(drift.monitor.edges, expected.edges)
         np.testing.assert_array_equal(drift.monitor.limits, expected.limits)
         assert drift.features.names == features.names
-    assert drift_before(EqualWeight(), bars[50:]) is None, "no feature of a year is known"
+    for few in (50, 300, Features().lookback + 250):
+        assert drift_before(EqualWeight(), bars[few:]) is None, "of some feature there is hardly a value"
+
+
+def test_regression_features_that_had_hardly_warmed_up_are_no_drift(bars, tmp_path):
+    """A year of history: a gauge of what had just become known found all of it drifted after two weeks."""
+    found = watched(tmp_path, EqualWeight(), bars[261:300]).standing(bars)
+    assert "features" not in [alarm.name for alarm in found.alarms]
 
 
 @pytest.mark.process
