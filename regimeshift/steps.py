@@ -239,7 +239,9 @@ def train(
     return meta
 
 
-def rules_from_names(names: list[str], bars: Bars, windows: Windows, *, started: bool = False) -> list[Strategy]:
+def rules_from_names(
+    names: list[str], bars: Bars, windows: Windows, *, required: bool = True, started: bool = False
+) -> list[Strategy]:
     """The rules of ``--strategies``, with windows that suit the bars; ``all`` is every one that there are bars for.
 
     Parameters
@@ -247,6 +249,8 @@ def rules_from_names(names: list[str], bars: Bars, windows: Windows, *, started:
     names : list of str
     bars : Bars
     windows : Windows
+    required : bool
+        Whether those that are named must have enough bars to warm up; if not, those that have not are left out.
     started : bool
         Whether it is known where the test starts. If not, it starts after the longest warm-up, and of ``all`` those that take
         more than half of the bars are left out, so that they do not cut the test of the others short.
@@ -265,7 +269,7 @@ def rules_from_names(names: list[str], bars: Bars, windows: Windows, *, started:
     found = [(name, strategy_from_name(name, windows.year, windows.volatility)) for name in listed]
     rules: list[Strategy] = []
     for name, rule in found:
-        if rule.warmup > most and "all" in names and name not in names:
+        if rule.warmup > most and (not required or ("all" in names and name not in names)):
             of = f" of {have:,}" if rule.warmup < have else ""
             hint = "" if started or rule.warmup >= have else f"; to run it too, give --from, or add --strategies {name}"
             say(f"Left out: {rule.name}, which needs {count(rule.warmup, 'bar')}{of} to warm up{hint}.")

@@ -51,8 +51,8 @@ class Watch(TradingOptions, DataOptions):
     """Seconds between looks at the source."""
 
     def run(self) -> None:
+        from backtests.watch import Following, Journal
         from backtests.watch import Watch as Loop
-        from backtests.watch.source import Following
         from markets import InputError
         from regimeshift.console import kept, say, step, writable
 
@@ -66,12 +66,13 @@ class Watch(TradingOptions, DataOptions):
             self._replayed(self.replay)
         costs, execution = self.charged(), self.limits()
         folder = writable(self.state)
-        following = Following(source, self.held)
-        with step(f"reading {source}"):
-            bars = self._from_start(following.bars(), folder)
+        following, begun = Following(source, self.held), Journal(folder).started
+        bars = following.bars()
+        if begun is None:  # the first visible bar is the first to decide on
+            bars = bars[self.start :] if self.start else bars[-1:]
         with step("loading the model"):
             model = self._model()
-            schedule = self._schedule(bars, folder)
+        schedule = self._schedule(bars, folder, begun)
         adoption = self._adoption(model, schedule, costs, execution)
         loop = Loop(
             folder, model, schedule, adoption, costs=costs, execution=execution, clock=self._clock, about=self._about
@@ -79,8 +80,9 @@ class Watch(TradingOptions, DataOptions):
         with loop as watch, kept(LATER):
             beside = _Beside.of(self, watch, bars)
             self._catch_up(watch, bars)
-            beside.write(bars, live=False)
-            if self.once or self.replay is not None:
+            follows = not self.once and self.replay is None
+            beside.write(bars, live=follows)
+            if not follows:
                 return
             say(f"Watching {source}; the page is {folder / 'status.html'}. Ctrl-C stops it.")
             self._follow(watch, following, beside)
@@ -97,28 +99,21 @@ class Watch(TradingOptions, DataOptions):
             raise InputError("--replay names the span; leave out --start and --end")
         self.start, self.end = first, last
 
-    def _from_start(self, bars: Bars, folder: Path) -> Bars:
-        """The bars, of which the first visible one is the first to decide on."""
-        from backtests.watch.journal import FILE
-
-        if (folder / FILE).exists():
-            return bars  # it began before
-        return bars[self.start :] if self.start else bars[-1:]
-
     def _model(self) -> Any:
         from regimeshift import steps
 
         return steps.adaptive(self.model, self.strategy)
 
-    def _schedule(self, bars: Bars, folder: Path) -> Schedule:
-        """When to adapt; the regimes are those that the watch began with, or are fitted on the bars before it."""
+    def _schedule(self, bars: Bars, folder: Path, begun: dict[str, Any] | None) -> Schedule:
+        """When to adapt: as often as the watch that has `begun`, by its regimes, or else by those of the bars before it."""
         from backtests.watch import Schedule
         from backtests.watch.watch import kept_detector
         from regimeshift import steps
         from regimeshift.windows import Windows
 
-        every = Windows.of(bars).quarter if self.every is None else self.every
-        detector = kept_detector(folder) or steps.detector_before(bars)
+        usual = Windows.of(bars).quarter if begun is None else begun["settings"]["every"]
+        every = usual if self.every is None else self.every
+        detector = steps.detector_before(bars) if begun is None else kept_detector(folder)
         return Schedule(every, detector, self.on_change, self.confirm)
 
     def _adoption(self, model: Any, schedule: Schedule, costs: Costs, execution: Execution) -> Adoption:
@@ -133,11 +128,11 @@ class Watch(TradingOptions, DataOptions):
     @property
     def _about(self) -> dict[str, str]:
         """Where bars and model come from, so that `regimeshift replay` finds them from anywhere."""
+        from markets.data.loading import NAMES
+
         assert self.source is not None
         places = {"source": self.source, "model": self.model or "", "strategy": self.strategy or ""}
-        found = {
-            name: str(Path(text).resolve()) if Path(text).exists() else text for name, text in places.items() if text
-        }
+        found = {name: text if text in NAMES else _resolved(text) for name, text in places.items() if text}
         return found | ({"resample": self.resample} if self.resample else {})
 
     @property
@@ -172,14 +167,23 @@ class Watch(TradingOptions, DataOptions):
             time.sleep(self.poll)
             try:
                 bars = following.look()
-                if bars is not None and watch.see(bars):
+                new = bars is not None and watch.see(bars)
+                if bars is not None and new:
                     say(f"{bars.index[-1]}: decided.")
-                    beside.write(bars, live=True)
+                beside.keep_up(bars if new else None)
                 printed = ""
             except InputError as error:
                 if str(error) != printed:
                     print(f"regimeshift: {error}", file=sys.stderr, flush=True)
                 printed = str(error)
+
+
+def _resolved(text: str) -> str:
+    """A file or folder by its whole path, also where a name in the file follows; anything else as it is."""
+    file, colon, name = text.rpartition(":")
+    if colon and Path(file).is_file():
+        return f"{Path(file).resolve()}:{name}"
+    return str(Path(text).resolve()) if Path(text).exists() else text
 
 
 @dataclass
@@ -188,17 +192,29 @@ class _Beside:
 
     watch: Loop
     rules: list[Any]
-    promise: Any
     title: str
-    alarmed: set[str] = field(default_factory=set)
+    behind: Bars | None = None  # bars that the page does not show yet
+    rests: float = 0.0  # until then, in seconds of the monotonic clock, no page is written
 
     @classmethod
     def of(cls, command: Watch, watch: Loop, bars: Bars) -> _Beside:
         from regimeshift import steps
         from regimeshift.windows import Windows
 
-        rules = steps.rules_from_names(command.compare, bars, Windows.of(bars), started=True)
-        return cls(watch, rules, None, f"{watch.model.name} on {bars.name}")
+        rules = steps.rules_from_names(command.compare, bars, Windows.of(bars), started=True, required=False)
+        return cls(watch, rules, f"{watch.model.name} on {bars.name}")
+
+    def keep_up(self, bars: Bars | None) -> None:
+        """Show what was decided on `bars`, if any, or before. Most of the time is for decisions: a page takes a tenth at most."""
+        from time import monotonic
+
+        self.behind = self.behind if bars is None else bars
+        began = monotonic()
+        if self.behind is None or began < self.rests:
+            return
+        self.write(self.behind, live=True)
+        self.behind, now = None, monotonic()
+        self.rests = now + 9 * (now - began)
 
     def write(self, bars: Bars, *, live: bool) -> None:
         from backtests.watch.page import lines, write_status

@@ -65,6 +65,67 @@ def test_a_replay_is_written_without_clocks_and_replayed_to_the_bit(folder):
     assert "the bars up to it are not those" in done.stdout
 
 
+def test_regression_a_kill_before_the_first_line_is_no_beginning(folder):
+    """The file is there, and empty: the watch begins at its last bar, and not at the first that the source has."""
+    (folder / "watch").mkdir()
+    (folder / "watch/journal.jsonl").touch()
+    assert call(*WORDS, "--once", cwd=folder).returncode == 0
+    assert len(decided(folder)) == 1
+
+
+def test_regression_a_young_source(folder):
+    """Rules that it cannot warm up are left out, and what follows from its age does not change as it grows."""
+    (folder / "bars.csv").write_text(rows(2))
+    done = call("watch", "bars.csv", "--strategy", "equal_weight", "--once", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "Left out: momentum 252, which needs 252 bars to warm up." in done.stdout
+    (folder / "bars.csv").write_text(rows(350))
+    assert call("watch", "bars.csv", "--strategy", "equal_weight", "--once", cwd=folder).returncode == 0
+    assert len(decided(folder)) == 349
+
+
+def test_regression_the_interval_that_it_began_with_is_kept(folder):
+    assert call(*WORDS, "--every", "7", "--once", cwd=folder).returncode == 0
+    (folder / "bars.csv").write_text(rows(352))
+    assert call(*WORDS, "--once", cwd=folder).returncode == 0
+    assert len(decided(folder)) == 3
+
+
+def test_regression_a_file_of_the_users_own_is_found_from_anywhere(folder, tmp_path_factory):
+    """A series beside it, too; and a folder of the name of a packaged data set is not taken for it."""
+    (folder / "series.csv").write_text("Date,x\n2000-01-03,1\n")
+    (folder / "mine.py").write_text(
+        "from pathlib import Path\nimport numpy as np\nfrom markets import External\nfrom strategies import Plan, Strategy\n\n"
+        "class Mine(Strategy):\n    name = 'mine'\n\n    def plan(self, bars):\n"
+        "        return Plan(np.full(bars.shape, 0.25))\n"
+    )
+    words = ("watch", "bars.csv", "--strategy", "mine.py:Mine", "--once", "--compare", "equal_weight")
+    done = call(*words, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    about = journal(folder)[0]["about"]
+    assert about == {"source": str(folder / "bars.csv"), "strategy": f"{folder / 'mine.py'}:Mine"}
+    done = call("replay", str(folder / "watch"), cwd=tmp_path_factory.mktemp("elsewhere"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_page_rests_nine_times_as_long_as_it_took(monkeypatch):
+    from regimeshift.commands import watch as command
+
+    now, written = [0.0], []
+
+    def write(self, bars, *, live):
+        written.append((now[0], bars))
+        now[0] += 2.0
+
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(command._Beside, "write", write)
+    beside = command._Beside(None, [], "")
+    for second in range(50):
+        now[0] = max(now[0], float(second))
+        beside.keep_up(second if second < 30 else None)
+    assert written == [(0.0, 0), (20.0, 20), (40.0, 29)]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
