@@ -137,8 +137,9 @@ class Watch:
                 raise InputError(f"{bars.name} is without {', '.join(lost)}; the watch began with {', '.join(symbols)}")
             bars = bars.select(symbols)
         span, done = followed(self.journal, bars), len(self.journal.decided)
-        self._rebase(span)
         new = span.rows(span.past + done, span.past + len(span))
+        if len(new):  # so that the last line of the journal is a decision
+            self._rebase(span)
         for count, belief in enumerate(self.schedule.beliefs(new) if len(new) else [], 1):
             self._bar(span.rows(span.past, new.past + count), belief)
             if on_bar:
