@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
 
 from regimeshift.options import DataOptions, NamedSource, TradingOptions, named
 
@@ -24,6 +26,8 @@ class Watch(TradingOptions, DataOptions):
     """
 
     source: NamedSource = None
+    start: Annotated[str | None, tyro.conf.arg(aliases=("--from",))] = None
+    """First bar to decide on, such as 2019; bars before it are history. By default the last bar that there is."""
     model: str | None = None
     """Folder of a model trained by `regimeshift train`, which adapts."""
     strategy: str | None = None
