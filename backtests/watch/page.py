@@ -21,7 +21,7 @@ SHOWN = 12  # last adaptations in the table
 LINES = 100  # last adaptations in the plot
 _CHART = {"displayModeBar": False, "scrollZoom": False}
 _STYLE = """
-td,th{text-align:left} .number{text-align:right} .alarm td{color:light-dark(#c92a2a,#ff8787);font-weight:600}
+td,th{text-align:left} .number{text-align:right} .alarm td,p.alarm{color:light-dark(#c92a2a,#ff8787);font-weight:600}
 .facts{display:flex;flex-wrap:wrap;gap:12px 36px;margin:12px 0} .facts div{min-width:110px}
 .facts b{display:block;font-size:1.35em;font-weight:600} .figure{height:320px} .low{height:180px}
 """
@@ -83,7 +83,7 @@ def _growth(standing: Standing) -> str:
     shown: list[tuple[Backtest, str]] = [(standing.account, "account"), (standing.unadapted, "unadapted")]
     if standing.best is not standing.unadapted:
         shown.append((standing.best, standing.best.name))
-    for (backtest, name), colour in zip(shown, COLOURS, strict=False):
+    for (backtest, name), colour in [*zip(shown, COLOURS, strict=False)][::-1]:  # the account last, above the others
         growth = backtest.equity / backtest.equity[0] - 1
         rows = rows_to_draw(index, growth)
         figure.add_scatter(x=index[rows], y=growth[rows], name=name, line={"color": colour, "width": 1.8})
@@ -117,7 +117,8 @@ def _alarms(alarms: Sequence[Alarm]) -> str:
     ]
     classes = ["alarm" if a.since is not None else "" for a in alarms]
     text = (
-        "<p>Valid whenever one looks: both alarms on returns together are ever given falsely with 5 % probability.</p>"
+        "<p>Alarms on returns are valid whenever one looks: one is ever given falsely with at most 5 % probability. "
+        "Features are a gauge, and promise none.</p>"
     )
     return f"<h2>Alarms</h2>{text}" + table(
         ("alarm", "value", "limit", "since", "what it says"), rows, row_classes=classes,
