@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from optuna.importance import get_param_importances
 from plotly.subplots import make_subplots
 
 from markets.common.pages import COLOURS, figure_html, plotly_script, table, write_page
 from markets.common.ranges import Range
-from metalearner.tuning.journal import Journal, quiet
 
 if TYPE_CHECKING:
     from metalearner.tuning.tune import Tuned
 
 _ACROSS = 3  # settings beside each other
-_FEW = 8  # trials with a score, below which their importance would be noise
 _MARKS = {"complete": ("circle", COLOURS[0]), "pruned": ("x-thin-open", COLOURS[6])}
 
 
@@ -44,8 +41,7 @@ def write_tuning_page(tuned: Tuned, path: str | Path) -> Path:
         figure_html(history(tuned), "history"),
         "<h2>Scores by setting</h2>",
         figure_html(slices(tuned), "slices"),
-        "<p>In brackets: the setting's share of what explains which trials are among the best (PED-ANOVA, Watanabe "
-        "et al., IJCAI 2023). A crossed trial was pruned; its score is its last one.</p>",
+        "<p>A crossed trial was pruned, since it was behind the median of the others; its score is its last one.</p>",
         "<h2>All trials</h2>",
         _rows(tuned.table),
         "<p>The score is that of the validation tasks that select the weights. The best of many is partly the luckiest: the "
@@ -78,11 +74,10 @@ def history(tuned: Tuned) -> go.Figure:
 
 def slices(tuned: Tuned) -> go.Figure:
     """Plot the scores by the value of each setting, with the best trial marked."""
-    names, weights = list(tuned.space), importances(tuned)
+    names = list(tuned.space)
     rows = -(-len(names) // _ACROSS)
-    heads = [f"{name} ({weights[name]:.0%})" if name in weights else name for name in names]
     figure = make_subplots(
-        rows=rows, cols=min(len(names), _ACROSS), subplot_titles=heads, shared_yaxes="all", vertical_spacing=0.25 / rows
+        rows=rows, cols=min(len(names), _ACROSS), subplot_titles=names, shared_yaxes="all", vertical_spacing=0.25 / rows
     )
     for k, name in enumerate(names):
         at: dict[str, Any] = {"row": k // _ACROSS + 1, "col": k % _ACROSS + 1}
@@ -108,14 +103,6 @@ def slices(tuned: Tuned) -> go.Figure:
             )
     figure.update_layout(height=90 + 230 * rows, margin={"t": 40, "b": 40, "l": 60, "r": 20})
     return figure
-
-
-def importances(tuned: Tuned) -> dict[str, float]:
-    """The share of each setting in what explains which trials are among the best; none with few trials."""
-    if (tuned.table["state"] == "complete").sum() < _FEW:
-        return {}
-    with quiet():
-        return get_param_importances(Journal(tuned.path).study)
 
 
 def _rows(frame: pd.DataFrame) -> str:
