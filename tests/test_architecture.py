@@ -99,6 +99,7 @@ ROOMS = {
         "deployment": {"request", "contract"},
         "carried": {"contract", "deployment", "request"},
         "reasons": set(),
+        "explain": {"reasons", "versions"},
         "decider": {"audit", "reasons", "carried", "deployment", "request"},
         "orders": {"deployment"},
         "served": {"contract", "carried", "decider", "deployment"},
