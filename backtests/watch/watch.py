@@ -13,6 +13,7 @@ sees the same bars, adapts at the same ones, and its account is the same one (`b
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +96,8 @@ class Watch:
         try:
             self.journal = Journal(self.folder)
             if self.journal.started is not None:
+                if detector_hash(self.folder) != self.journal.started["detector"]:
+                    raise InputError(f"{self.folder / REGIMES}: it is not the detector that the watch began with; restore it")
                 self.schedule = replace(self.schedule, detector=kept_detector(self.folder))
                 self._check_same(self.journal.started)
         except BaseException:
@@ -273,6 +276,7 @@ class Watch:
             "symbols": list(bars.symbols),
             "first": bars.index[0].isoformat(),
             "decides_first": "the model" if initial is None else "the champion",
+            "detector": detector_hash(self.folder),
             "settings": self.settings,
             "about": self.about,
         }
@@ -301,6 +305,12 @@ class Watch:
 
     def _now(self) -> str | None:
         return self.clock() if self.clock else None
+
+
+def detector_hash(folder: Path) -> str | None:
+    """SHA-256 of the file of the detector that a watch in `folder` began with; None if there is none."""
+    path = folder / REGIMES
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
 
 def kept_detector(folder: Path) -> RegimeDetector | None:

@@ -411,6 +411,13 @@ class TestRefusals:
         with Watch(tmp_path, EqualWeight(), Schedule()), pytest.raises(InputError, match="another process watches"):
             watched(tmp_path, EqualWeight(), bars[900:910])
 
+    def test_a_changed_detector(self, bars, tmp_path):
+        detector = HiddenMarkovRegimes(2, restarts=1).fit(bars[:600])
+        watched(tmp_path, EqualWeight(), bars[900:910], detector=detector)
+        HiddenMarkovRegimes(2, restarts=1).fit(bars[:700]).save(tmp_path / "regimes.json")
+        with pytest.raises(InputError, match=r"regimes.json: it is not the detector that the watch began with"):
+            watched(tmp_path, EqualWeight(), bars[900:920])
+
     def test_a_changed_journal_or_strategy(self, bars, tmp_path):
         watch = watched(tmp_path, EqualWeight(), bars[900:910])
         stored = tmp_path / "strategies" / watch.journal.adapted[0].after / "stored.json"
