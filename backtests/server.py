@@ -7,6 +7,7 @@ decide, writes a log, and says at ``/version`` what it serves: a version, which 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -113,6 +114,7 @@ def application() -> Application:
     model = versions.load(settings.model, root=settings.root)
     served = model.unwrap_python_model()
     served.decider = Decider(served.decider.model, model.name, settings.fallback, settings.max_age, settings.log)
+    gc.freeze()  # what is loaded stays: the collector need not look at it again and again
     about = {"model": model.name, "fingerprint": served.decider.model.fingerprint} | asdict(settings)
     return Guard(scoring_server.init(model.model), about, _inputs(model))
 

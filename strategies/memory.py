@@ -75,13 +75,13 @@ class PolicyMemory:
         # a base reads fewer bars than the features
         near = rule.trimmed(now) if rule is not None and settings.tilt == "weight" else now
         base = torch.from_numpy(base_book(settings, near))[None]
-        with torch.no_grad():
+        with torch.inference_mode():
             plan = self.policy.trades(out, known, base)
         parts = [None if part is None else part[0].numpy() for part in plan]
         return type(self)(self.policy, state[1:], Plan(*parts))  # type: ignore[arg-type]
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def _step(policy: Policy, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Move the runs under way, and one that begins, by one bar.
 
@@ -99,7 +99,8 @@ def _step(policy: Policy, features: Tensor, state: Tensor) -> tuple[Tensor, Tens
     state : Tensor of shape (runs + 1, A, layers, hidden)
     """
     seen, known = policy.sequences(features[None, None])
-    symbols = len(seen)
+    symbols, body = len(seen), policy.body
     begun = torch.cat([state, state.new_zeros(1, *state.shape[1:])])
-    out, moved = policy.body(seen.repeat(len(begun), 1, 1), state=begun.flatten(0, 1))
-    return out[:symbols], known, moved.unflatten(0, (len(begun), symbols))
+    out, _ = body(seen, state=begun[0])  # of the others no more than the memory is needed
+    _, moved = body.memory(seen.repeat(len(begun), 1, 1), begun.flatten(0, 1))
+    return out, known, moved.unflatten(0, (len(begun), symbols))
