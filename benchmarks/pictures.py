@@ -1,4 +1,4 @@
-"""The pictures of README and docs, drawn again: the demo's report, the regimes' pages and the adaptation curves.
+"""The pictures of README and docs, drawn again: the demo's report, regimes, adaptation curves, and a decision explained.
 
 ``python -m benchmarks.pictures`` needs chromium and takes about two minutes. Everything is run anew, but for the adaptation
 curves, which are those of ``benchmarks/results/adaptation_curves.csv``.
@@ -15,7 +15,11 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from backtests.explain import counterfactual, explain
+from backtests.explain.page import write_explanation
 from benchmarks.common import RESULTS
+from markets import load
+from metalearner import load_meta
 from metalearner.evaluation import recipes
 from metalearner.evaluation.study import Study
 
@@ -44,6 +48,23 @@ def adaptation(page: Path) -> Path:
     return Study(family, skip, {}, {}, curves["bars seen"], curves["gradient steps"], pd.DataFrame()).page(page)
 
 
+def explained(folder: Path) -> Path:
+    """Train on five stocks, and write the page of a decision in March 2020, with the whole tilt whatever validation says."""
+    symbols = ["AAPL", "JNJ", "JPM", "PG", "XOM"]
+    words = ["train", "stocks", "--symbols", *symbols, "--steps", "150", "--out", "five"]
+    subprocess.run([sys.executable, "-m", "regimeshift", *words], cwd=folder, check=True)
+    return explanation_page(folder / "five", folder / "explaining.html", symbols)
+
+
+def explanation_page(model: Path, page: Path, symbols: list[str]) -> Path:
+    """The page of what the model decided on the last day of March 2020."""
+    bars = load("stocks", symbols=symbols, end="2020-03")
+    strategy = load_meta(model).shrunk(1.0, "RL2").adapt(bars)
+    found = explain(strategy, bars)
+    symbol = found.most_moved
+    return write_explanation(found, symbol, counterfactual(strategy, bars, symbol), page, f"RL2: why {symbol}")
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -54,6 +75,7 @@ def main() -> None:
         for bars in ("stocks", "sp500"):
             subprocess.run([*run, "regimes", bars, "--page", f"{bars}.html"], cwd=folder, check=True)
             screenshot(folder / f"{bars}.html", DOCS / f"regimes_{bars}.png", 1180, 1580)
+        screenshot(explained(folder), DOCS / "explaining.png", 1180, 1250)
         screenshot(adaptation(folder / "adaptation.html"), DOCS / "adaptation.png", 1300, 610, top=150)
 
 

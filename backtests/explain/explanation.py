@@ -220,7 +220,8 @@ def prepared(strategy: Strategy, bars: Bars) -> tuple[Strategy, Bars]:
         When a registered model was made for other symbols, or no visible bar is left.
     """
     if isinstance(strategy, RegisteredStrategy):
-        strategy, bars = strategy.strategy, strategy.contract.ordered(bars)
+        bars = strategy.contract.ordered(bars)
+        strategy = strategy.strategy
     bars = bars.without_empty()
     if not len(bars):
         raise InputError(f"{bars.name}: no bar to explain has a close; choose others")

@@ -19,6 +19,7 @@ _CHART = {"displayModeBar": False, "scrollZoom": False}
 _UP, _DOWN, _TOTAL = COLOURS[0], COLOURS[1], COLOURS[6]
 # from less to more, by way of white: the hues of _DOWN and _UP, which the colour-blind tell apart
 _SCALE = [[0.0, "#7a3600"], [0.25, COLOURS[1]], [0.5, "#ffffff"], [0.75, COLOURS[0]], [1.0, "#003a5c"]]
+_SIZES = [[0.0, "#ffffff"], [0.5, COLOURS[0]], [1.0, "#003a5c"]]
 _STYLE = "td,th{text-align:left} .number{text-align:right}"
 
 
@@ -65,7 +66,7 @@ def write_span(span: SpanExplanation, symbol: str | None, path: str | Path, titl
         f"<h2>Which features moved the weight of {of}</h2>",
         "<p>Mean absolute contributions to a weight, in per cent of the account.</p>",
         _means(means), _sources(means), f"<h2>When</h2><p>The {what} of each feature to each decision.</p>",
-        _heat(span.bytime_text(symbol)[means.index], "decisions"),
+        _heat(span.by_time(symbol)[means.index], "decisions"),
     ]  # fmt: skip
     return write_page(path, title, "".join(body), _STYLE)
 
@@ -91,14 +92,14 @@ def write_occlusion(occlusion: Occlusion, symbol: str, path: str | Path, title: 
 
 def _waterfall(sums: pd.DataFrame) -> str:
     """From the base to the decision, step by step."""
-    measure = ["absolute", *["relative"] * (len(sums) - 2), "total"]
     values = sums["sum"].to_numpy()
+    total = np.isin(sums.index, ["base", "decision"])
+    low = np.where(total, 0.0, values[:-1].cumsum()[np.maximum(np.arange(len(values)) - 1, 0)])
+    colours = np.where(total, _TOTAL, np.where(values < 0, _DOWN, _UP))
     figure = go.Figure(
-        go.Waterfall(
-            y=list(sums.index), x=values, measure=measure, orientation="h", text=[f"{v:+.2%}" for v in values],
-            textposition="outside", cliponaxis=False, increasing={"marker": {"color": _UP}},
-            decreasing={"marker": {"color": _DOWN}}, totals={"marker": {"color": _TOTAL}},
-            connector={"line": {"color": "#adb5bd"}}, hovertemplate="%{y} %{delta:+.3%}<extra></extra>",
+        go.Bar(
+            y=list(sums.index), x=values, base=low, orientation="h", marker_color=colours, text=[f"{v:+.2%}" for v in values],
+            textposition="outside", cliponaxis=False, customdata=values, hovertemplate="%{y}: %{customdata:+.3%}<extra></extra>",
         )
     )  # fmt: skip
     figure.update_layout(
@@ -118,11 +119,13 @@ def _means(means: pd.DataFrame) -> str:
 
 
 def _heat(values: pd.DataFrame, name: str) -> str:
-    """Features by time; the colours are centred on 0."""
+    """Features by time; the colours are centred on 0, or begin there if nothing is below."""
     largest = float(np.abs(values.to_numpy()).max(initial=0.0)) or 1.0
+    signed = bool((values.to_numpy() < 0).any())
     figure = go.Figure(
         go.Heatmap(
-            x=values.index, y=list(values.columns), z=values.to_numpy().T, zmin=-largest, zmax=largest, colorscale=_SCALE,
+            x=values.index, y=list(values.columns), z=values.to_numpy().T,
+            zmin=-largest if signed else 0, zmax=largest, colorscale=_SCALE if signed else _SIZES,
             colorbar={"tickformat": "+.2%", "thickness": 12}, hovertemplate="%{x} %{y}: %{z:+.3%}<extra></extra>",
         )
     )  # fmt: skip

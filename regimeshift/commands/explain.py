@@ -83,15 +83,22 @@ class Explain(DataOptions):
     # ------------------------------------------------------------------ one decision
 
     def _decision(self, strategy: Strategy, bars: Bars) -> None:
+        from dataclasses import replace
+
         from backtests.explain import counterfactual, explain
         from backtests.explain.page import write_explanation
         from backtests.explain.sentences import rows, sentences, time_text
+        from regimeshift import steps
         from regimeshift.console import say, step
 
         with step("explaining"):
             found = explain(strategy, bars)
             symbol = self.symbol or found.most_moved
             turning = counterfactual(strategy, bars, symbol)
+        if not found.regimes and (detector := steps.detector_before(bars[-1:])):
+            path = detector.filter(bars)
+            chances = dict(zip(path.names, path.probabilities[-1].tolist(), strict=True))
+            found = replace(found, regimes={"a hidden Markov model fitted on the bars before": chances})
         if self.page:
             with step(f"writing {self.page}"):
                 write_explanation(found, symbol, turning, self.page, f"{self.model}: why {symbol}")
@@ -104,6 +111,8 @@ class Explain(DataOptions):
         )
         for sentence in sentences(found, symbol, turning):
             say(sentence)
+        if remark := getattr(strategy, "remark", ""):
+            say(remark)
         self._tell_page()
 
     def _occluded(self, strategy: Strategy, bars: Bars) -> None:

@@ -53,7 +53,7 @@ def test_what_is_found_turns_and_nothing_nearer_does(bars, settings):
     """Against a thousand random changes that are a tenth smaller."""
     from backtests.explain.counterfactual import _Varied
 
-    strategy = random_strategy(2, **settings)
+    strategy = random_strategy(4, **settings)
     found = counterfactual(strategy, bars, "S2")
     varied = _Varied(strategy, bars, 2)
     now = varied.margin(torch.zeros(1, 5, dtype=torch.float64)).item()

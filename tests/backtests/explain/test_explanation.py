@@ -132,6 +132,13 @@ def test_what_is_unknown_contributes_nothing(bars):
     np.testing.assert_array_equal(found.decision, strategy.plan(late[-1:]).aim[0])
 
 
+def test_one_symbol_is_its_own_market(bars):
+    found = explain(random_strategy(1, context=4, base="flat"), bars.select(["S1"]))
+    np.testing.assert_allclose(found.residual, 0, atol=1e-4)
+    assert np.abs(found.contributions[1]).max() > 0
+    assert found.most_moved == "S1"
+
+
 def test_too_few_bars_hold_the_base(bars):
     few = bars[:36]
     strategy = random_strategy(1, context=100)
