@@ -246,7 +246,9 @@ def _table(journal: Journal) -> pd.DataFrame:
             **trial.params,
             "reason": trial.user_attrs.get(REASON, ""),
         }
-    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("trial")
+    # as objects, so that whole numbers stay whole where a trial was lost before it had all settings
+    frame = pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("trial")
+    frame = frame.astype({"score": float, "steps": int})
     order = {"complete": 0, "pruned": 1, "failed": 2, "lost": 3}
     return frame.sort_values(
         ["state", "score"], ascending=[True, False], key=lambda c: c.map(order) if c.name == "state" else c
