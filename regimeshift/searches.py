@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from markets.common.ranges import Choices, Range
+    from markets.common.ranges import OneOf, Range
 
 _WORDS = {"true": True, "false": False, "none": None}
 
 
-def search_from_words(words: Sequence[str]) -> dict[str, Range | Choices | None] | None:
+def search_from_words(words: Sequence[str]) -> dict[str, Range | OneOf | None] | None:
     """What to search, by the names of settings; None without words.
 
     Parameters
@@ -25,9 +25,9 @@ def search_from_words(words: Sequence[str]) -> dict[str, Range | Choices | None]
         When a word cannot be read, or names a setting again.
     """
     from markets import InputError
-    from markets.common.ranges import Choices
+    from markets.common.ranges import OneOf
 
-    found: dict[str, Range | Choices | None] = {}
+    found: dict[str, Range | OneOf | None] = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not name or (equals and not text):
@@ -39,7 +39,7 @@ def search_from_words(words: Sequence[str]) -> dict[str, Range | Choices | None]
         elif ":" in text:
             found[name] = _range(word, text)
         else:
-            found[name] = Choices(tuple(_value(part.strip()) for part in text.split(",")))
+            found[name] = OneOf(tuple(_value(part.strip()) for part in text.split(",")))
     return found or None
 
 

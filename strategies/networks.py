@@ -17,7 +17,7 @@ from torch.func import functional_call, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from markets import InputError
-from markets.common.ranges import Choices, Range
+from markets.common.ranges import OneOf, Range
 
 # Parameters by name. One with an extra leading dimension holds one value per task.
 Parameters = Mapping[str, Tensor]
@@ -58,7 +58,7 @@ class Shape:
     """
 
     memory: Literal["gru", "transformer", "belief", "none"] = "gru"
-    hidden: Annotated[int, Choices((4, 8, 16, 32))] = 8
+    hidden: Annotated[int, OneOf((4, 8, 16, 32))] = 8
     layers: Annotated[int, Range(1, 2)] = 1
     head: Literal["plain", "film", "hyper"] = "plain"
     context_vector: int = 0

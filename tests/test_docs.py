@@ -31,6 +31,8 @@ SHORTER = {
     "--replay 2019:2022": "--replay 2022-12:2022",
     "regimeshift robustness stocks": "regimeshift robustness stocks --resamples 3",
     "--draws 40": "--draws 20",
+    "--trials 6 --steps 40": "--trials 2 --steps 4",
+    "--trials 3 --steps 20": "--trials 2 --steps 4",
 }
 
 

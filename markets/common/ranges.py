@@ -46,7 +46,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Choices:
+class OneOf:
     """Some values; without any, all that the field's type has (a Literal or a bool)."""
 
     values: tuple[Any, ...] = ()

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from markets import InputError
-from markets.common.ranges import Choices
+from markets.common.ranges import OneOf
 from metalearner.learners.inner_loop import (
     ByGradient,
     GradientLearner,
@@ -122,7 +122,7 @@ class MAML(GradientLearner):
     """
 
     order: Literal[1, 2] = 1
-    learn_step_sizes: Annotated[bool, Choices()] = False
+    learn_step_sizes: Annotated[bool, OneOf()] = False
     every_update: bool = False
     name: str = "MAML"
 

@@ -115,6 +115,6 @@ def unknown(name: str, known: Mapping[str, Any]) -> str:
     inside = [other for other in known if other.startswith(f"{name}.")]
     if inside:
         return f"{name} holds settings; name one of them, such as {inside[0]}"
-    near = [other for other in known if other.endswith(f".{name}")] or difflib.get_close_matches(name, known, 2, 0.8)
+    near = [other for other in known if other.endswith(f".{name}")] or difflib.get_close_matches(name, known, 1, 0.8)
     hint = f"; is {' or '.join(near)} meant?" if near else f"; there are {', '.join(known)}"
     return f"{name}: there is no such setting{hint}"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import torch
 
 from markets import InputError
-from markets.common.ranges import Choices, Range
+from markets.common.ranges import OneOf, Range
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Training:
     batch: Annotated[int, Range(4, 32, log=True)] = 16
     learning_rate: Annotated[float, Range(1e-4, 3e-2, log=True)] = 2e-3
     weight_decay: Annotated[float, Range(1e-4, 1.0, log=True)] = 1e-2
-    schedule: Annotated[str, Choices(("constant", "cosine", "linear"))] = "constant"
+    schedule: Annotated[str, OneOf(("constant", "cosine", "linear"))] = "constant"
     largest_gradient: float = 1.0
     evaluate_every: int = 20
     patience: int = 0

@@ -75,8 +75,8 @@ class Journal:
                     self.study.set_user_attr(_ID, uuid.uuid4().hex)
         except OSError as error:
             raise InputError(f"{path}: a study cannot be kept there ({error.strerror}); choose another file") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: not a study ({error}); choose another file") from None
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path}: another kind of file, and no study; choose another name") from None
 
     @property
     def id(self) -> str:
@@ -134,6 +134,6 @@ def _cut_half_lines(path: Path) -> None:
         return
     whole = text.rfind(b"\n") + 1
     if not text.startswith(b'{"op_code"'):
-        raise ValueError("it is another kind of file")  # and nothing of it is touched
+        raise ValueError("no study")  # and nothing of it is touched
     with path.open("rb+") as file:
         file.truncate(whole)

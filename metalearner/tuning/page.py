@@ -17,6 +17,7 @@ from markets.common.ranges import Range
 if TYPE_CHECKING:
     from metalearner.tuning.tune import Tuned
 
+_TICKS = 10  # whole numbers that are all written below an axis
 _ACROSS = 3  # settings beside each other
 _MARKS = {"complete": ("circle", COLOURS[0]), "pruned": ("x-thin-open", COLOURS[6])}
 
@@ -96,7 +97,9 @@ def slices(tuned: Tuned) -> go.Figure:
             marker={"symbol": "circle-open", "color": COLOURS[1], "size": 15, "line": {"width": 2}}, **at,
         )  # fmt: skip
         if isinstance(searched, Range):
-            figure.update_xaxes(type="log" if searched.log else "linear", **at)
+            figure.update_xaxes(type="log" if searched.log else "linear", exponentformat="none", **at)
+            if not searched.log and isinstance(best, int) and searched.high - searched.low < _TICKS:
+                figure.update_xaxes(dtick=1, **at)
         else:
             figure.update_xaxes(
                 type="category", categoryorder="array", categoryarray=[str(v) for v in searched.values], **at

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any, Literal, get_args, get_origin
 
 from markets import InputError
-from markets.common.ranges import Choices, Range
+from markets.common.ranges import OneOf, Range
 from metalearner.learners.base import MetaLearner
 from metalearner.learners.settings import Setting, checked, settings_of, unknown, with_settings
 
-Space = dict[str, Range | Choices]
+Space = dict[str, Range | OneOf]
 
 _FIGURE = "it is part of the figure by which trials are compared"
 # Settings that are not searched, and why.
@@ -33,20 +33,20 @@ _FIXED = {
 }
 
 
-def space(learner: MetaLearner, search: Mapping[str, Range | Choices | None] | None = None) -> Space:
+def space(learner: MetaLearner, search: Mapping[str, Range | OneOf | None] | None = None) -> Space:
     """The settings to search, by their dotted names.
 
     Parameters
     ----------
     learner : MetaLearner
         By whose classes and values the settings are known.
-    search : dict of str to Range, Choices or None, optional
+    search : dict of str to Range, OneOf or None, optional
         What to search. None stands for what the type has, for a Literal or a bool, or for what is stated beside the field. By
         default all settings for which a range is stated, each widened by the learner's own value.
 
     Returns
     -------
-    dict of str to Range or Choices
+    dict of str to Range or OneOf
 
     Raises
     ------
@@ -72,19 +72,19 @@ def _reason(name: str, learner: MetaLearner) -> str:
     return next((reason for fixed, reason in _FIXED.items() if name == fixed or name.startswith(f"{fixed}.")), "")
 
 
-def _stated(setting: Setting) -> Range | Choices | None:
+def _stated(setting: Setting) -> Range | OneOf | None:
     """What is stated beside the field, for the type of the value; None if nothing is."""
     for note in setting.notes:
         if isinstance(note, Range):
             return note if _is_number(setting.value) else None  # not for a step size per step
-        if isinstance(note, Choices):
-            return note if note.values else Choices(_all_of(setting.hint))
+        if isinstance(note, OneOf):
+            return note if note.values else OneOf(_all_of(setting.hint))
     return None
 
 
-def _given(name: str, given: Range | Choices | None, setting: Setting, learner: MetaLearner) -> Range | Choices:
+def _given(name: str, given: Range | OneOf | None, setting: Setting, learner: MetaLearner) -> Range | OneOf:
     """What the user wants searched, checked."""
-    found = given if given is not None else _stated(setting) or Choices(_all_of(setting.hint))
+    found = given if given is not None else _stated(setting) or OneOf(_all_of(setting.hint))
     if isinstance(found, Range):
         if not _is_number(setting.value):
             raise InputError(
@@ -95,7 +95,7 @@ def _given(name: str, given: Range | Choices | None, setting: Setting, learner: 
         return found
     if not found.values:
         raise InputError(f"{name}: no range is stated for it; give one, as {name}=low:high or {name}=a,b,c")
-    values = Choices(tuple(checked(name, value, setting.hint) for value in found.values))
+    values = OneOf(tuple(checked(name, value, setting.hint) for value in found.values))
     for value in values.values:
         if not isinstance(value, None | bool | int | float | str):
             raise InputError(f"{name}: only numbers, texts and true or false can be searched, not {value!r}")
@@ -104,7 +104,7 @@ def _given(name: str, given: Range | Choices | None, setting: Setting, learner: 
     return values
 
 
-def _widened(found: Range | Choices, setting: Setting) -> Range | Choices:
+def _widened(found: Range | OneOf, setting: Setting) -> Range | OneOf:
     """A stated range with the learner's own value in it, so that the first trial can be the learner as it is."""
     value = setting.value
     if isinstance(found, Range):
@@ -113,7 +113,7 @@ def _widened(found: Range | Choices, setting: Setting) -> Range | Choices:
             if value > 0 or not found.log
             else found
         )
-    return found if value in found.values else Choices((value, *found.values))
+    return found if value in found.values else OneOf((value, *found.values))
 
 
 def _all_of(hint: Any) -> tuple[Any, ...]:
@@ -127,7 +127,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def contains(found: Range | Choices, value: Any) -> bool:
+def contains(found: Range | OneOf, value: Any) -> bool:
     """Whether a value is searched."""
     if isinstance(found, Range):
         return _is_number(value) and found.low <= value <= found.high

@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from markets import InputError
-from markets.common.ranges import Choices, Range
+from markets.common.ranges import OneOf, Range
 from metalearner.learners.base import MetaLearner
 from metalearner.learners.settings import settings_of, with_settings
 from metalearner.tuning.journal import REASON, Journal, quiet
@@ -34,7 +34,7 @@ class Work:
     learner : MetaLearner
     tasks, validation
         See `MetaLearner.fit`.
-    space : dict of str to Range or Choices
+    space : dict of str to Range or OneOf
     trials : int
         How many the study is to have.
     """
@@ -104,8 +104,8 @@ def distributions(learner: MetaLearner, space: Space) -> dict[str, BaseDistribut
     """A search space as Optuna has it."""
     known = settings_of(learner)
 
-    def distribution(name: str, found: Range | Choices) -> BaseDistribution:
-        if isinstance(found, Choices):
+    def distribution(name: str, found: Range | OneOf) -> BaseDistribution:
+        if isinstance(found, OneOf):
             return CategoricalDistribution(found.values)
         if isinstance(known[name].value, int):
             return IntDistribution(int(found.low), int(found.high), log=found.log)

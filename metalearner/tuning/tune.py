@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from markets import InputError
 from markets.common.progress import visible
-from markets.common.ranges import Choices, Range
+from markets.common.ranges import OneOf, Range
 from markets.common.words import count
 from metalearner.learners.base import MetaLearner
 from metalearner.learners.settings import settings_of, with_settings
@@ -52,7 +52,7 @@ class Tuned:
     table : DataFrame
         One row per trial that has ended, best first, indexed by its number: ``score``, of a pruned trial the last one;
         ``state`` (complete, pruned, failed, lost); ``steps`` trained; the settings; and ``reason`` why it failed.
-    space : dict of str to Range or Choices
+    space : dict of str to Range or OneOf
     path : Path
         Of the study.
     starts_as_it_is : bool
@@ -86,12 +86,6 @@ class Tuned:
             f"validation {self.score:+.4g}{before}."
         )
 
-    def write_page(self, path: str | Path) -> Path:
-        """Write a page with the trials in their order, how much each setting matters, and where the good ones lie."""
-        from metalearner.tuning.page import write_tuning_page  # plotly takes a second to import
-
-        return write_tuning_page(self, path)
-
 
 def tune(
     learner: MetaLearner,
@@ -100,7 +94,7 @@ def tune(
     *,
     trials: int = 20,
     study: str | Path = "study.log",
-    search: Mapping[str, Range | Choices | None] | None = None,
+    search: Mapping[str, Range | OneOf | None] | None = None,
     jobs: int = 1,
     progress: bool = True,
     ended: Callable[[pd.DataFrame], None] | None = None,
@@ -120,7 +114,7 @@ def tune(
         How many the study is to have in all, with those of other processes; failed ones count, and lost ones do not.
     study : str or Path
         File of the study.
-    search : dict of str to Range, Choices or None, optional
+    search : dict of str to Range, OneOf or None, optional
         What to search; see `metalearner.tuning.space`.
     jobs : int
         Trials at a time, in processes of their own if it is not 1.
@@ -252,7 +246,9 @@ def _table(journal: Journal) -> pd.DataFrame:
             **trial.params,
             "reason": trial.user_attrs.get(REASON, ""),
         }
-    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("trial")
+    # as objects, so that whole numbers stay whole where a trial was lost before it had all settings
+    frame = pd.DataFrame.from_dict(rows, orient="index", dtype=object).rename_axis("trial")
+    frame = frame.astype({"score": float, "steps": int})
     order = {"complete": 0, "pruned": 1, "failed": 2, "lost": 3}
     return frame.sort_values(
         ["state", "score"], ascending=[True, False], key=lambda c: c.map(order) if c.name == "state" else c

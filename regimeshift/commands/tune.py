@@ -61,13 +61,15 @@ class Tune(TrainingOptions):
         with naming("--search"):
             searched = space(learner, search)
         place = Path(self.study or f"tune/{steps.plain_name(ready.bars.name)}-{self.learner}.log")
+        if place.is_dir():
+            raise InputError(f"--study {place}: a folder; name a file in it")
         page = page_file(self.page or place.with_suffix(".html"), "--page")
         out = Path(self.out or place.with_suffix(".json"))
+        if out.is_dir():
+            raise InputError(f"--out {out}: a folder; name a file in it")
         for option, file in (("--study", place), ("--out", out)):
             with naming(f"{option} {file}"):
                 writable(file.parent)
-                if file.is_dir():
-                    raise InputError("a folder; name a file in it")
         if out.resolve() == place.resolve():
             raise InputError(f"--out {out}: that is the study; choose another file")
         with naming("--study"):
@@ -94,7 +96,9 @@ class Tune(TrainingOptions):
             options = differing(self, leave=("device",)) | {"learner": self.learner}
             Configuration(options, found.settings, about).write(out)
             with step("writing the page"):
-                found.write_page(page)
+                from metalearner.tuning.page import write_tuning_page  # plotly takes a second to import
+
+                write_tuning_page(found, page)
             tracking.log_metrics({"validation": found.score, "trials": found.trials})
             for file in (out, page):
                 mlflow.log_artifact(str(file))

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,9 +21,9 @@ def quality(rate: float) -> float:
 
 @dataclass(frozen=True)
 class Planned(RL2):
-    """Trains nothing: its curve rises to the `quality` of its learning rate. Above 0.5 it diverges, below 0.0002 it is refused."""
+    """Trains nothing: its curve rises to its rate's `quality`. Rates above 0.5 diverge, those below 0.0002 are refused."""
 
-    training: Training = Training(steps=8)
+    training: Training = field(default_factory=lambda: Training(steps=8))
     pause: float = 0.0
 
     def validate(self, tasks, validation, *, log=None, progress=True):

@@ -3,7 +3,7 @@ import pytest
 from markets import InputError
 from metalearner import LEARNERS, MAML, RL2, AdaptiveRisk, FineTune, Inner, Scratch
 from metalearner.learners.settings import settings_of, with_settings
-from metalearner.tuning import Choices, Range, space
+from metalearner.tuning import OneOf, Range, space
 from metalearner.tuning.space import contains
 
 
@@ -22,10 +22,10 @@ def test_each_learner_lies_in_its_own_space(name):
 def test_ranges_come_from_what_is_stated_and_choices_from_the_type():
     found = space(MAML())
     assert found["training.learning_rate"] == Range(1e-4, 3e-2, log=True)
-    assert found["learn_step_sizes"] == Choices((False, True))
+    assert found["learn_step_sizes"] == OneOf((False, True))
     assert found["inner.steps"] == Range(1, 10)
     assert space(RL2(), {"policy.head": None, "training.batch": None}) == {
-        "policy.head": Choices(("plain", "film", "hyper")),
+        "policy.head": OneOf(("plain", "film", "hyper")),
         "training.batch": Range(4, 32, log=True),
     }
 
@@ -40,7 +40,7 @@ def test_what_has_no_effect_is_not_searched():
     assert "inner.step_size" not in space(FineTune())
     assert "inner.step_size" in space(FineTune(step_sizes=()))
     assert "inner.step_size" not in space(MAML(inner=Inner(step_size=(0.1, 0.2))))
-    with pytest.raises(InputError, match="training.batch is not searched: it has no effect in scratch"):
+    with pytest.raises(InputError, match="batch is not searched: it has no effect in scratch"):
         space(Scratch(), {"training.batch": None})
 
 
@@ -58,8 +58,8 @@ def test_what_has_no_effect_is_not_searched():
         ({"training.seed": Range(0, 9)}, "not searched: the luckiest seed"),
         ({"training.steps": None}, "training.steps: no range is stated for it"),
         ({"policy.head": Range(0, 1)}, "policy.head: 'plain' is not a number"),
-        ({"policy.head": Choices(("plain", "film", "big"))}, "policy.head: 'big' should be 'plain', 'film' or 'hyper'"),
-        ({"policy.hidden": Choices((8, 4.5))}, "policy.hidden: 4.5 should be a valid integer"),
+        ({"policy.head": OneOf(("plain", "film", "big"))}, "policy.head: 'big' should be 'plain', 'film' or 'hyper'"),
+        ({"policy.hidden": OneOf((8, 4.5))}, "policy.hidden: 4.5 should be a valid integer"),
         ({"policy.hidden": Range(0, 8)}, "policy.hidden: hidden is 0; it must be at least 1"),
         ({"policy.hidden": Range(2.5, 8)}, "policy.hidden: 2.5 should be a valid integer"),
     ],

@@ -14,9 +14,9 @@ from planned import SEARCH, Planned, quality
 
 from markets import Bars, InputError, TaskSet
 from metalearner import RL2, FineTune, Inner, Training
-from metalearner.tuning import Choices, Range, tune
+from metalearner.tuning import OneOf, Range, tune
 from metalearner.tuning.journal import AGAIN, Journal, is_lost
-from metalearner.tuning.page import history, slices
+from metalearner.tuning.page import history, slices, write_tuning_page
 from metalearner.tuning.trial import distributions
 
 
@@ -25,8 +25,8 @@ def study(tmp_path):
     return tmp_path / "study.log"
 
 
-def planned_tune(study, trials, learner=Planned(), **options):
-    return tune(learner, None, None, trials=trials, study=study, search=SEARCH, progress=False, **options)
+def planned_tune(study, trials, pause=0.0, **options):
+    return tune(Planned(pause=pause), None, None, trials=trials, study=study, search=SEARCH, progress=False, **options)
 
 
 def test_the_best_is_that_of_the_curve_and_the_first_is_the_learner_as_it_is(study):
@@ -54,7 +54,7 @@ def test_a_trial_that_is_behind_the_median_is_pruned_at_a_quarter_of_the_steps(s
 
 
 def test_trials_that_fail_say_why_and_count(study):
-    search = {"training.learning_rate": Choices((1e-4, 1.0, 0.002))}
+    search = {"training.learning_rate": OneOf((1e-4, 1.0, 0.002))}
     found = tune(Planned(), None, None, trials=12, study=study, search=search, progress=False)
     failed = found.table[found.table["state"] == "failed"]
     assert set(failed["reason"]) <= {"too slow", "step 1: the gradient is not finite"}
@@ -143,21 +143,22 @@ def test_two_processes_share_a_study_and_a_kill_loses_one_trial_at_most(study):
             assert all(process.poll() is None for process in both)
             time.sleep(0.05)
         both[0].send_signal(signal.SIGKILL)
-        told, _ = both[1].communicate(timeout=120)
+        output, _ = both[1].communicate(timeout=120)
     finally:
         for process in both:
             process.kill()
     assert both[1].returncode == 0
-    found = planned_tune(study, 20, Planned(pause=0.1))
+    found = planned_tune(study, 20, pause=0.1)
     states = found.table["state"].value_counts()
     assert states.get("lost", 0) <= 1
     assert len(found.table) - states.get("lost", 0) == 20, "all others are there, and none twice"
-    assert int(told.split()[0]) == both[1].pid
+    assert int(output.split()[0]) == both[1].pid
     workers = {line.split('"worker_id":"')[1].split('"')[0] for line in study.read_text().splitlines()}
     assert len(workers) > 2, "both took part"
     assert not list(study.parent.glob("*.running"))
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_jobs_are_processes(study):
     found = planned_tune(study, 6, jobs=2)
@@ -230,7 +231,7 @@ def test_a_file_that_is_no_study_is_refused_and_left_as_it_is(tmp_path):
     for text in ("date,close\n2001-01-01,3", "date,close\n2001-01-01,3\n", '{"a": 1}\n'):
         file = tmp_path / "my.csv"
         file.write_text(text)
-        with pytest.raises(InputError, match=r"my.csv: not a study"):
+        with pytest.raises(InputError, match=r"my\.csv: another kind of file, and no study"):
             planned_tune(file, 1)
         assert file.read_text() == text
     with pytest.raises(InputError, match="cannot be kept there"):
@@ -250,7 +251,7 @@ def test_half_a_line_at_the_end_is_cut(study):
 def test_its_page_has_every_trial_and_setting(study, tmp_path):
     search = SEARCH | {"context": Range(20, 100)}
     found = tune(Planned(), None, None, trials=12, study=study, search=search, progress=False)
-    page = found.write_page(tmp_path / "tune.html").read_text()
+    page = write_tuning_page(found, tmp_path / "tune.html").read_text()
     assert page.count("plotly-graph-div") == 2
     assert found.finding.split(":")[0] in page
     assert page.count("<tr>") == 1 + 12
