@@ -56,10 +56,10 @@ def test_without_carelessness_he_does_what_is_best():
 
 def test_the_mean_reward_is_that_of_a_long_simulation():
     policy = np.exp(soft_values(MARKET, GRID, np.array([0.15, 0.02, 0.02]), 0.95).log_policy)
-    made = decisions_of(MARKET, policy, 200_000, seed=0).counts / 200_000
+    visits = decisions_of(MARKET, policy, 200_000, seed=0).counts / 200_000
     reward = MARKET.mean[:, None] * GRID - 0.5 * 0.15 * MARKET.variance[:, None] * GRID**2
     paid = 0.02 * np.abs(GRID - GRID[:, None])
-    simulated = float((made * (reward[:, None, :] - paid)).sum())
+    simulated = float((visits * (reward[:, None, :] - paid)).sum())
     assert long_run(MARKET, GRID, policy, 0.15, 0.02) == pytest.approx(simulated, rel=0.02)
 
 
