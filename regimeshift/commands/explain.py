@@ -27,8 +27,8 @@ class Explain(DataOptions):
     """
 
     model: tyro.conf.Positional[str]
-    """A registered model (NAME, NAME@ALIAS or NAME/VERSION), the folder of a trained one, a rule (momentum:252), or a class in your own
-    file (my_strategy.py:MyStrategy)."""
+    """A registered model (NAME, NAME@ALIAS or NAME/VERSION), the folder of a trained one, a rule (momentum:252), or a class in
+    a file of yours (my_strategy.py:MyStrategy)."""
     bars: str | None = None
     """The bars to decide on: a data set, as for `regimeshift data`. It must be named."""
     symbol: str | None = None
