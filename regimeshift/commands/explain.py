@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Explain(DataOptions):
-    """Say why a model decided as it did: which features and past bars moved a target weight, what it believed, what limits
-    changed, and the smallest change of the features that would have turned the decision.
+    """Say why a model decided as it did: which features and past bars moved a weight, and what would have turned the decision.
 
+    It also says what the model believed, and what limits changed.
     With --from it is about all decisions of a span. A rule, which reads no features, is decided again without single past bars.
     """
 
     model: tyro.conf.Positional[str]
-    """A model in the registry (NAME, NAME@ALIAS or NAME/VERSION), the folder of a trained model, a rule (momentum:252), or a
-    class in your own file (my_strategy.py:MyStrategy)."""
+    """A registered model (NAME, NAME@ALIAS or NAME/VERSION), the folder of a trained one, a rule (momentum:252), or a class in
+    a file of yours (my_strategy.py:MyStrategy)."""
     bars: str | None = None
     """The bars to decide on: a data set, as for `regimeshift data`. It must be named."""
     symbol: str | None = None
@@ -37,7 +37,8 @@ class Explain(DataOptions):
     """Explain the decision at this time, such as 2020-03-16; by default the last one."""
     page: str | None = None
     """Write an .html page with plots."""
-    json: Annotated[bool, tyro.conf.arg(help="Print one line of JSON instead of a table.")] = False
+    json: bool = False
+    """Print one line of JSON instead of a table."""
 
     def run(self) -> None:
         from markets import InputError

@@ -47,6 +47,7 @@ def test_help_speaks_of_every_command(tmp_path):
         "robustness",
         "register",
         "signal",
+        "explain",
         "serve",
         "ui",
     ):
