@@ -97,7 +97,9 @@ class Watch:
             self.journal = Journal(self.folder)
             if self.journal.started is not None:
                 if detector_hash(self.folder) != self.journal.started["detector"]:
-                    raise InputError(f"{self.folder / REGIMES}: it is not the detector that the watch began with; restore it")
+                    raise InputError(
+                        f"{self.folder / REGIMES}: it is not the detector that the watch began with; restore it"
+                    )
                 self.schedule = replace(self.schedule, detector=kept_detector(self.folder))
                 self._check_same(self.journal.started)
         except BaseException:
