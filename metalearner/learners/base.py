@@ -456,7 +456,7 @@ class MetaLearner(ABC):
             _check_alike(tasks, validation)
             tasks = _together(tasks, validation) if self.training.on_validation else tasks
         choosing, judging = self._split(validation)
-        if judging is not None and 0 < len(validation) and len(judging) < 2:
+        if judging is not None and len(validation) > 0 and len(judging) < 2:
             warnings.warn(
                 f"{len(validation)} validation tasks cannot support a tilt, so the policy will hold its base whatever it learns; "
                 "at least 4 are needed: use more bars, or start validation earlier",
