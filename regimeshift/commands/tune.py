@@ -40,7 +40,7 @@ class Tune(TrainingOptions):
     def run(self) -> None:
         from regimeshift import steps
         from regimeshift.configuration import Configuration, differing
-        from regimeshift.console import command_line, console, kept, naming, page_file, say, step, writable
+        from regimeshift.console import command_line, console, kept, naming, page_file, step, writable
         from regimeshift.searches import search_from_words
         from regimeshift.training import Prepared
 
@@ -104,7 +104,7 @@ class Tune(TrainingOptions):
                 mlflow.log_artifact(str(file))
         console.print(f"Page: {page.resolve()}", markup=False)
         following = command_line("regimeshift", "train", self.source, "--config", str(out))
-        say(f"Saved {out}. Next: {following}")
+        console.print(f"Saved {out}. Next: {following}", markup=False)
 
     def _show(self, found: Tuned, data: str) -> None:
         """Print the ten best trials, and what has been found."""
