@@ -1,6 +1,7 @@
 """A real server of a registered model: what it answers, refuses and writes down, and that nothing sent to it is its fault."""
 
 import json
+import socket
 from pathlib import Path
 
 import mlflow
@@ -249,3 +250,11 @@ def test_a_changed_file_is_refused_before_it_is_read(desk):
 def test_wrong_options_are_one_line(options, message, desk):
     (desk / "my.txt").write_text("mine\n")
     refused(call("serve", "small/1", "--port", "0", *options, cwd=desk), message)
+
+
+def test_regression_an_answer_does_not_wait_for_the_client_to_acknowledge_its_head():
+    """40 ms of each answer were Nagle's algorithm: uvicorn is given a socket, and does not see that it is one of TCP."""
+    with server.listening("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
