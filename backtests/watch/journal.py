@@ -164,6 +164,11 @@ class Journal:
             raise ValueError(kind)
 
     @property
+    def led(self) -> bool:
+        """Whether a registered champion decides, and what is adapted is its challenger."""
+        return self.started is not None and self.started["decides_first"] == "the champion"
+
+    @property
     def plan(self) -> Plan:
         """All decisions, of shape (T, A)."""
         return Plan.join([from_row(record.plan) for record in self.decided])

@@ -72,8 +72,7 @@ def replay(
         When bars that were decided on are missing or were revised, or a strategy was changed.
     """
     on_record, span = on_record or _quiet, decided_bars(journal, bars)
-    assert journal.started is not None
-    in_place = journal.decided if journal.started["decides_first"] == "the model" else []
+    in_place = [] if journal.led else journal.decided
     total, done = len(journal.adapted) + len(in_place), 0
     found: list[Mismatch] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -147,6 +148,13 @@ class Alarm:
     sentence: str
 
 
+class Challenger(NamedTuple):
+    """A strategy that could take the champion's place, and the bar at which it was adapted."""
+
+    strategy: Strategy
+    since: pd.Timestamp
+
+
 @dataclass(frozen=True, eq=False)
 class Standing:
     """Where a watch stands after its last bar.
@@ -196,6 +204,7 @@ def standing(
     execution: Execution,
     promise: Promise | None = None,
     drift: Drift | None = None,
+    challenger: Challenger | None = None,
 ) -> Standing:
     """Where a watch stands.
 
@@ -215,6 +224,8 @@ def standing(
         The backtest before the watch, with which its returns are compared.
     drift : Drift, optional
         The features before the watch; it is not changed.
+    challenger : Challenger, optional
+        What was adapted last, and waits; where a champion decides, `unadapted` is the first one.
 
     Raises
     ------
@@ -225,30 +236,60 @@ def standing(
     adapted = account(span, journal.plan, costs, execution, "adapted")
     strategies = [("unadapted", unadapted), *((rule.name, rule) for rule in rules)]
     others = tuple(account(span, planned(s, span), costs, execution, name) for name, s in strategies)
-    alarms = [] if promise is None else _alarms(adapted, others[0], promise)
+    level = LEVEL / (3 if journal.led else 2)  # so that all on returns together keep it however often one looks
+    alarms = [] if promise is None else _alarms(adapted, others[0], promise, level)
+    if challenger is not None:
+        found = account(span, planned(challenger.strategy, span), costs, execution, "challenger")
+        size = _apart_before(challenger, unadapted, span, costs, execution)
+        first = int(span.index.searchsorted(challenger.since))
+        if size > 0 and first < len(span) - 1:
+            winners = {
+                "challenger": "the challenger is better",
+                "champion": "the champion is better than its challenger",
+            }
+            alarms.append(
+                _duel("challenger", adapted, found, first, size, level, winners, "no evidence of which is better")
+            )
     if drift is not None:
         alarms.append(_drifted(drift, span))
     return Standing(journal, span, adapted, others, tuple(alarms), promise)
 
 
-def _alarms(adapted: Backtest, unadapted: Backtest, promise: Promise) -> list[Alarm]:
-    """Alarms over all bars so far, each of half the level, so that both together keep it however often one looks."""
-    edge = EdgeAlarm.promised(promise.returns, level=LEVEL / 2)
+def _alarms(adapted: Backtest, unadapted: Backtest, promise: Promise, level: float) -> list[Alarm]:
+    """Alarms over all bars so far: on the edge, and on what adapting is worth."""
+    edge = EdgeAlarm.promised(promise.returns, level=level)
     for time, one in zip(adapted.index[1:], adapted.returns, strict=True):
         edge.update(time, float(one))
     sentence = (
         "the account earns less than the backtest promised" if edge.alarm else "no evidence that the edge is gone"
     )
-    found = [Alarm("edge", edge.value, 2 / LEVEL, edge.since, sentence)]
+    found = [Alarm("edge", edge.value, 1 / level, edge.since, sentence)]
     size = float(np.std(promise.returns - promise.unadapted))
     if size > 0:
-        duel = ComparisonAlarm(volatility=size, level=LEVEL / 2)
-        for time, one, other in zip(adapted.index[1:], adapted.returns, unadapted.returns, strict=True):
-            duel.update(time, champion=float(one), challenger=float(other))
         winners = {"champion": "adapting pays", "challenger": "adapting costs: the unadapted model is better"}
-        sentence = winners.get(duel.winner, "no evidence that adapting pays or costs")
-        found.append(Alarm("adaptation", duel.value, 2 / LEVEL, duel.since, sentence))
+        none = "no evidence that adapting pays or costs"
+        found.append(_duel("adaptation", adapted, unadapted, 0, size, level, winners, none))
     return found
+
+
+def _duel(
+    name: str, one: Backtest, other: Backtest, first: int, size: float, level: float, winners: dict[str, str], none: str
+) -> Alarm:
+    """The returns of two accounts compared from a bar on; `size` is what their difference was before."""
+    duel = ComparisonAlarm(volatility=size, level=level)
+    for row in range(first, len(one.returns)):
+        duel.update(one.index[row + 1], champion=float(one.returns[row]), challenger=float(other.returns[row]))
+    return Alarm(name, duel.value, 1 / level, duel.since, winners.get(duel.winner, none))
+
+
+def _apart_before(challenger: Challenger, champion: Strategy, span: Bars, costs: Costs, execution: Execution) -> float:
+    """Standard deviation of the difference of two strategies' returns over the year before the challenger was adapted."""
+    held = span.with_past()
+    end = int(held.index.searchsorted(challenger.since, side="right"))
+    per_year = held.bars_per_year
+    before = held.rows(max(end - round(per_year if np.isfinite(per_year) else end), 0), end)
+    one, other = (account(before, planned(s, before), costs, execution, "") for s in (challenger.strategy, champion))
+    return float(np.std(one.returns - other.returns)) if len(before) > 1 else 0.0
 
 
 def _drifted(drift: Drift, bars: Bars) -> Alarm:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from filelock import FileLock, Timeout
 
 from backtests.engine.protocols import Adaptive
@@ -28,7 +29,7 @@ from backtests.watch.journal import Adapted, Decided, Journal, to_row
 from backtests.watch.promise import Drift, Promise, drift_before
 from backtests.watch.schedule import FIRST, Schedule
 from backtests.watch.shelf import Shelf
-from backtests.watch.standing import Standing, decided_bars, followed, grown, rebasing, standing
+from backtests.watch.standing import Challenger, Standing, decided_bars, followed, grown, rebasing, standing
 from markets import Bars, Costs, Execution, InputError, RegimeDetector, load_detector
 from strategies import Strategy
 from strategies.stored import fingerprint
@@ -171,9 +172,8 @@ class Watch:
     def _due(self, belief: dict[str, float]) -> str:
         """Why to adapt at this bar; empty if there is no reason."""
         journal = self.journal
-        assert journal.started is not None
         if not journal.decided:
-            return FIRST if journal.started["decides_first"] == "the model" else ""
+            return "" if journal.led else FIRST
         return self.schedule.due(journal.decided, belief, self._regime) if self._adapts else ""
 
     @property
@@ -251,8 +251,16 @@ class Watch:
             self._drift = drift_before(unadapted, span)
         return standing(
             self.journal, span, unadapted, rules, costs=self.costs, execution=self.execution, promise=promise,
-            drift=self._drift,
+            drift=self._drift, challenger=self._challenger,
         )  # fmt: skip
+
+    @property
+    def _challenger(self) -> Challenger | None:
+        """What was adapted last, where a champion decides."""
+        if not self.journal.led or not self.journal.adapted:
+            return None
+        last = self.journal.adapted[-1]
+        return Challenger(self.shelf.get(last.after), pd.Timestamp(last.bar))
 
     # ------------------------------------------------------------------ what it began with
 

@@ -2,10 +2,12 @@
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 
-from backtests import certificate, registry, tracking
+from backtests import certificate, registry, tracking, walk_forward
 from backtests.gates import Rules
+from backtests.monitoring import ComparisonAlarm
 from backtests.watch import Champion, Schedule, Watch, journal
 from markets import Bars, Costs, Execution, HiddenMarkovRegimes, InputError
 from strategies import EqualWeight, InverseVolatility, MinimumVariance, RegimeGated
@@ -47,6 +49,21 @@ def watched(folder, name, root, bars, adopt, rules=LENIENT, every=30):
 def versions_of(name):
     found = mlflow.MlflowClient().search_model_versions(f"name = '{name}'")
     return sorted(int(v.version) for v in found)
+
+
+def duel(watch, span):
+    """The evidence of champion against challenger, from their backtests."""
+    last = watch.journal.adapted[-1]
+    row = span.index.get_loc(pd.Timestamp(last.bar))
+    champion, challenger = (watch.shelf.get(mark) for mark in (watch.unadapted, last.after))
+    end = span.past + row + 1
+    before = span.rows(end - round(span.with_past().bars_per_year), end)
+    apart = [walk_forward([s], before, check=False, progress=False)[0].returns for s in (challenger, champion)]
+    alarm = ComparisonAlarm(volatility=np.std(apart[0] - apart[1]), level=0.05 / 3)
+    other = walk_forward([challenger], span, check=False, progress=False)[0]
+    for k in range(row, len(span) - 1):
+        alarm.update(span.index[k + 1], watch.standing(span).account.returns[k], other.returns[k])
+    return alarm.value
 
 
 class Killed(BaseException):
@@ -95,6 +112,10 @@ def test_asked_it_leaves_the_champion_and_says_what_the_gates_find(root, bars, t
         "models:/ask/2 is the challenger and passes the gates; to promote it: regimeshift promote ask 2"
     )
     assert {record.by for record in watch.journal.decided} == {"models:/ask/1"}
+    found = {alarm.name: alarm for alarm in watch.standing(bars[900:935]).alarms}
+    assert found["challenger"].limit == pytest.approx(60), "three alarms share the level of 5 %"
+    assert found["challenger"].sentence == "no evidence of which is better"
+    assert found["challenger"].value == pytest.approx(duel(watch, bars[900:935]))
     aliases = mlflow.MlflowClient().get_registered_model("ask").aliases
     assert {name: int(version) for name, version in aliases.items()} == {"champion": 1, "challenger": 2}
     registry.promote(registry.Version("ask", 2), LENIENT, root=root)  # someone follows
