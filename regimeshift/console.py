@@ -187,18 +187,8 @@ def naming(option: str) -> Iterator[None]:
         raise InputError(f"{option}: {error}") from None
 
 
-def command_line(*words: str, **environment: str) -> str:
-    """A line to be copied into a shell: an installed command with its arguments, and variables set for it alone.
-
-    A command that is not the one on the PATH is given by its location, with its folder on the PATH, where the commands that it
-    calls are.
-    """
+def command_line(*words: str) -> str:
+    """A line to be copied into a shell: an installed command with its arguments, by its location if it is not on the PATH."""
     name, *rest = words
     ours = Path(sys.executable).with_name(name)
-    if shutil.which(name) != str(ours):
-        if name != "regimeshift":  # which calls no command by its name
-            environment = {"PATH": str(ours.parent), **environment}
-        name = str(ours)
-    on_path = ':"$PATH"'
-    first = [f"{k}={shlex.quote(v)}{on_path if k == 'PATH' else ''}" for k, v in environment.items()]
-    return " ".join([*first, shlex.join([name, *rest])])
+    return shlex.join([name if shutil.which(name) == str(ours) else str(ours), *rest])

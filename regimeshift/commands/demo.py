@@ -111,13 +111,11 @@ class Demo(EvidenceOptions, TradingOptions, DataOptions):
                 text = _promoted(version)
         console.print(text, markup=False)
         console.print(f"\nReport: {report.resolve()}\n\nNext:", markup=False)
-        # uvicorn, which serves, puts the working directory on the import path unless it is told not to
-        serving = {"MLFLOW_TRACKING_URI": tracking.connect(), "PYTHONSAFEPATH": "1"}
         part = words(self, DataOptions, leave=("start", "end"))
         for line in (
             command_line("regimeshift", "signal", "--model", name, "--bars", self.data, *part),
             command_line("regimeshift", "ui"),
-            command_line(*f"mlflow models serve -m models:/{name}@champion --env-manager local --port 5001".split(), **serving),
+            command_line("regimeshift", "serve", name),
             command_line("regimeshift", "demo", "--data", "YOUR.csv"),
         ):  # fmt: skip
             console.print(f"  {line}", markup=False)
