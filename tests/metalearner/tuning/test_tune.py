@@ -122,6 +122,7 @@ def test_a_trial_whose_process_lives_is_left_alone(study):
     planned_tune(study, 1)
     journal = Journal(study)
     with journal.lock:
+        journal.study.enqueue_trial({"training.learning_rate": 0.01})  # not a random one, which could be refused
         trial = journal.study.ask(distributions(Planned(), SEARCH))
         alive = journal.running(trial.number)
         alive.__enter__()
