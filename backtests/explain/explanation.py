@@ -86,9 +86,7 @@ class Explanation:
         InputError
             When there is no such symbol.
         """
-        if symbol not in self.symbols:
-            raise InputError(f"{self.name} has no symbol {symbol!r}; it trades {', '.join(self.symbols)}")
-        return self.symbols.index(symbol)
+        return _column(self.name, self.symbols, symbol)
 
     def by_feature(self, symbol: str) -> pd.DataFrame:
         """Contributions to the weight of a symbol, summed over the bars.
@@ -160,9 +158,13 @@ class SpanExplanation:
         """The contributions to one symbol, or to all, shape (3, N, 1 or A, F)."""
         if symbol is None:
             return self.contributions
-        if symbol not in self.symbols:
-            raise InputError(f"{self.name} has no symbol {symbol!r}; it trades {', '.join(self.symbols)}")
-        return self.contributions[:, :, [self.symbols.index(symbol)]]
+        return self.contributions[:, :, [_column(self.name, self.symbols, symbol)]]
+
+
+def _column(name: str, symbols: tuple[str, ...], symbol: str) -> int:
+    if symbol not in symbols:
+        raise InputError(f"{name} has no symbol {symbol!r}; it trades {', '.join(symbols)}")
+    return symbols.index(symbol)
 
 
 def explain(strategy: Strategy, bars: Bars) -> Explanation:

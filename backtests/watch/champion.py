@@ -12,13 +12,12 @@ from backtests import moves, registry, tracking, versions
 from backtests.engine.protocols import Adaptive, Learner
 from backtests.engine.walk_forward import WalkForward, walk_forward
 from backtests.gates import Rules
-from backtests.significance.interval import FEWEST
 from backtests.versions import RegisteredStrategy, Version
 from backtests.watch.adoption import Choice
 from backtests.watch.journal import Adapted, Journal
+from backtests.watch.promise import unseen_from
 from backtests.watch.shelf import Shelf
 from markets import Bars, Costs, Execution, InputError
-from markets.bars.time_spans import moment
 from strategies import Plan, Strategy
 
 CHALLENGER = "challenger"  # alias of the version that was adapted last
@@ -131,18 +130,10 @@ class Champion:
         return moves.aliases(self.name).champion
 
     def _compared(self, adapted: Adapted, bars: Bars) -> WalkForward | None:
-        """The model that adapts beside the champion, on the last two years that neither its training has seen."""
-        held = bars.with_past()
-        per_year = held.bars_per_year
-        most = round(COMPARED * per_year) if np.isfinite(per_year) else len(held)
-        seen = getattr(self.model, "seen_until", None)
-        after = 0
-        if seen is not None:
-            zone = held.index.tz
-            after = int(held.index.searchsorted(moment(f"{self.model.name}: seen_until", seen, zone), side="right"))
-        champion = self._champion()
-        first = max(len(held) - most, after, champion.warmup + 1)
-        if len(held) - first < 2 * FEWEST:
+        """The model that adapts beside the champion, on the last two years that its training has not seen."""
+        held, champion = bars.with_past(), self._champion()
+        first = unseen_from(self.model, champion.warmup, held, COMPARED)
+        if first is None:
             return None
         both: list[Adaptive | Learner] = [_Adapted(self.model, adapted), champion]
         return walk_forward(

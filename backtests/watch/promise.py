@@ -55,13 +55,8 @@ class Promise:
             None where there are fewer than 60 such bars after the warm-up, or the account varies too little to promise anything:
             an alarm knows no interval of its Sharpe ratio.
         """
-        seen = getattr(model, "seen_until", None)
-        index, warmup = bars.with_past().index, unadapted.warmup
-        after = 0
-        if seen is not None:
-            after = int(index.searchsorted(moment("seen_until", seen, index.tz), side="right"))
-        first = max(after, warmup + 1, bars.past - _years(bars))
-        if bars.past - first < 2 * FEWEST:
+        first = unseen_from(model, unadapted.warmup, bars.with_past().rows(0, bars.past), LONGEST)
+        if first is None:
             return None
         strategies: list[Adaptive | Learner] = [
             _Named(model.adapt, "adapted"),
@@ -133,7 +128,7 @@ def drift_before(strategy: Strategy, bars: Bars) -> Drift | None:
     or features that still warm up, takes any others for drift.
     """
     features = Features(tuple(strategy.features)) if isinstance(strategy, LearnedStrategy) else Features()
-    first = max(bars.past - _years(bars), features.lookback)
+    first = max(bars.past - _bars_in(LONGEST, bars), features.lookback)
     if bars.past - first < SETTLED * HALF_LIFE:
         return None
     try:
@@ -142,10 +137,30 @@ def drift_before(strategy: Strategy, bars: Bars) -> Drift | None:
         return None
 
 
-def _years(bars: Bars) -> int:
-    """Bars of the last years before a watch that count, at most."""
+def unseen_from(model: Adaptive, warmup: int, bars: Bars, years: float) -> int | None:
+    """First row of the last `years` of `bars` that a model has not learnt from; None if there are fewer than 60 such rows.
+
+    Parameters
+    ----------
+    model : Adaptive
+    warmup : int
+        Bars before the first row that a strategy needs.
+    bars : Bars
+        Without a history.
+    years : float
+    """
+    seen, zone = getattr(model, "seen_until", None), bars.index.tz
+    after = (
+        0 if seen is None else bars.index.searchsorted(moment(f"{model.name}: seen_until", seen, zone), side="right")
+    )
+    first = max(int(after), warmup + 1, len(bars) - _bars_in(years, bars))
+    return first if len(bars) - first >= 2 * FEWEST else None
+
+
+def _bars_in(years: float, bars: Bars) -> int:
+    """Bars of so many years; all of them, within a single day."""
     per_year = bars.with_past().bars_per_year
-    return round(LONGEST * per_year) if np.isfinite(per_year) else bars.past
+    return round(years * per_year) if np.isfinite(per_year) else len(bars) + bars.past
 
 
 @dataclass
