@@ -24,6 +24,7 @@ from metalearner.objectives import (
     Across,
     CertaintyEquivalent,
     CostCurriculum,
+    CVaR,
     DifferentialSharpe,
     DrawdownPenalised,
     ExpectedShortfall,
@@ -35,8 +36,10 @@ from metalearner.objectives import (
     MinimumVariance,
     Pathwise,
     PowerUtility,
+    SoftMin,
     TargetVolatility,
     Universe,
+    WorstCase,
 )
 from metalearner.training import Training
 
@@ -50,6 +53,7 @@ __all__ = [
     "Across",
     "AdaptiveRisk",
     "Agent",
+    "CVaR",
     "CertaintyEquivalent",
     "CostCurriculum",
     "DifferentialSharpe",
@@ -73,8 +77,10 @@ __all__ = [
     "Reptile",
     "RollingRetrain",
     "Scratch",
+    "SoftMin",
     "TargetVolatility",
     "Training",
     "Universe",
+    "WorstCase",
     "load_meta",
 ]
