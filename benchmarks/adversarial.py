@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from typing import ClassVar
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from markets import TaskSet, Uncertainty
 from markets.synthetic import Episodes, HiddenMarkov, HiddenMarkovFamily
-from metalearner import RL2, Across, CVaR, MetaPolicy, SoftMin, Training
+from metalearner import Across, MetaPolicy
+from metalearner.objectives import Utility
 from metalearner.evaluation import recipes
 from strategies.networks import named_params
 
@@ -25,9 +29,10 @@ class Regime:
     volatility: float
     costs: float
 
-    def episodes(self, n: int, seed, length: int = 400) -> Episodes:
+    def episodes(self, n: int, seed, length: int = 400) -> tuple[Episodes, np.ndarray]:
         drawn = HiddenMarkov(self.mean, self.stay, FAMILY.cost, length).sample(n, seed)
-        return replace(drawn, returns=self.volatility * (drawn.returns + self.shift))
+        noise = drawn.returns[..., 0] - self.mean * drawn.hidden["state"]
+        return replace(drawn, returns=self.volatility * (drawn.returns + self.shift)), self.volatility * noise[:, 1:]
 
 
 def regimes(n: int, seed: int, wide: bool = True) -> list[Regime]:
@@ -78,18 +83,30 @@ def train(
     return learner.fit(tasks, validate.tasks(1), progress=False)
 
 
+@dataclass(frozen=True)
+class Expected(Utility):
+    """Log wealth per bar without luck: the noise of each return is taken out of what the position earned."""
+
+    noise: Tensor
+    reads_weights: ClassVar[bool] = True
+
+    def __call__(self, growth, counted, unit, weights=None):
+        value = growth / unit - weights[..., 0] * self.noise
+        return torch.where(counted, value, 0.0).sum(1) / counted.sum(1)
+
+
 def judge(metas: list[MetaPolicy], found: list[Regime], n: int, seed: int) -> np.ndarray:
     """(metas, regimes, 2 halves)"""
     out = np.empty((len(metas), len(found), 2))
     for k, regime in enumerate(found):
-        tasks = regime.episodes(n, [seed, k]).tasks(1)
+        drawn, noise = regime.episodes(n, [seed, k])
         o = metas[0].objective
-        o = replace(o, costs=o.costs.scaled(regime.costs))
-        sampler = o.sampler(tasks, metas[0].policy, 1)
+        o = replace(o, costs=o.costs.scaled(regime.costs), utility=Expected(torch.from_numpy(noise)))
+        sampler = o.sampler(drawn.tasks(1), metas[0].policy, 1)
         for i, meta in enumerate(metas):
             params = named_params(meta.policy)
             with torch.no_grad():
                 batch = sampler.collect(meta.policy, params, sampler.all_tasks(), "query")
-                s = sampler.score(meta.policy, params, batch).numpy()
+                s = sampler.utility(meta.policy, params, batch).numpy()
             out[i, k] = s[0::2].mean(), s[1::2].mean()
     return out

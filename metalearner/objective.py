@@ -65,10 +65,13 @@ class TaskSampler(ABC):
         Fingerprint of the tasks: samplers of equal identity hold the same tasks.
     on_policy : bool
         Whether the collected data depend on the policy that acts.
+    state : dict of Tensor
+        What changes in it as training goes on, in place; checkpoints keep it.
     """
 
     identity: str
     on_policy: bool = False
+    state: dict[str, Tensor] = {}  # noqa: RUF012 - of most samplers nothing changes
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, tasks: int, progress: float) -> Any:

@@ -126,7 +126,7 @@ class Uncertainty:
                 name = ""
             if name not in known:
                 raise InputError(
-                    f"uncertainty {part.strip()!r}: write any of {', '.join(known)} with a number, as in "
+                    f"{part.strip()!r}: write any of {', '.join(known)} with a number, as in "
                     "shift=0.05, volatility=1.5, costs=3"
                 )
         return cls(**found)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from markets import Bars, Costs, Execution, InputError, Task, TaskSet, Uncertainty
 from markets.accounting.differentiable import TensorPlan
 from metalearner.objective import Part, TaskBatch, TaskSampler
-from metalearner.objectives.worst_case import WorstCase
+from metalearner.objectives.worst_case import GroupWeights, WorstCase
 from strategies.networks import Parameters, stacked_names
 
 
@@ -227,7 +227,9 @@ class AcrossSampler(TaskSampler):
         copies: int = 1,
         worst_case: WorstCase | None = None,
     ):
-        self.samplers, self.copies, self.worst_case = tuple(samplers), copies, worst_case
+        self.samplers, self.copies = tuple(samplers), copies
+        self._groups = worst_case and GroupWeights(worst_case, len(self.samplers))
+        self.state = self._groups.state if self._groups else {}
         self._all = [sampler.all_tasks() for sampler in samplers]
         self._offsets = [span.start for span in spans(self._all)]
         self.identity = " ".join(f"{s.identity} {account}" for s, account in zip(samplers, accounts, strict=True))
@@ -244,10 +246,9 @@ class AcrossSampler(TaskSampler):
 
     def weights(self, utility: Tensor, tasks: AcrossBatch) -> Tensor:
         """By the worst case over the universes."""
-        if self.worst_case is None:
+        if self._groups is None:
             return super().weights(utility, tasks)
-        group = np.repeat(np.arange(len(tasks.parts)), [len(part) for part in tasks.parts])
-        return self.worst_case.task_weights(utility, torch.from_numpy(group), len(tasks.parts))
+        return self._groups.tasks(utility, np.repeat(np.arange(len(tasks.parts)), [len(part) for part in tasks.parts]))
 
     def all_tasks(self) -> AcrossBatch:
         return AcrossBatch.of(self._all, self._offsets, 1.0)

@@ -26,7 +26,7 @@ from markets.regimes.base import market_returns
 from metalearner.objective import Objective, Part, TaskBatch, TaskSampler
 from metalearner.objectives.across import Across, AcrossSampler, Universe
 from metalearner.objectives.utilities import MeanVariance, Utility
-from metalearner.objectives.worst_case import WorstCase
+from metalearner.objectives.worst_case import GroupWeights, WorstCase
 from strategies.learned import Inputs, LearnedStrategy, kind_of, load_learned
 from strategies.networks import Parameters, call, stacked_names
 
@@ -305,7 +305,9 @@ class WindowSampler(TaskSampler):
         self.unit = torch.from_numpy(_units(objective, held, cuts, context))
         self._cuts = {"support": begin, "query": cuts}
         self.known = self.reads.known[np.minimum(cuts, len(held) - 1)]
-        self.regimes, self._regime = np.unique([task.regime for task in tasks], return_inverse=True)
+        regimes, self._regime = np.unique([task.regime for task in tasks], return_inverse=True)
+        self._groups = objective.worst_case and GroupWeights(objective.worst_case, len(regimes))
+        self.state = self._groups.state if self._groups else {}
         self.identity = f"{held.hash} {starts.tolist()} {cuts.tolist()} {stops.tolist()} {context} {support}"
 
     def __len__(self) -> int:
@@ -321,10 +323,9 @@ class WindowSampler(TaskSampler):
 
     def weights(self, utility: Tensor, tasks: WindowBatch) -> Tensor:
         """By the worst case over regimes."""
-        worst_case = self.objective.worst_case
-        if worst_case is None:
+        if self._groups is None:
             return super().weights(utility, tasks)
-        return worst_case.task_weights(utility, torch.from_numpy(self._regime[tasks.task_ids]), len(self.regimes))
+        return self._groups.tasks(utility, self._regime[tasks.task_ids])
 
     def settled(self, progress: float) -> bool:
         curriculum = self.objective.curriculum

@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,39 +51,6 @@ class WorstCase(ABC):
             At least 0, with sum 1.
         """
 
-    def task_weights(self, utility: Tensor, group: Tensor, groups: int) -> Tensor:
-        """Weight of each task in the loss, given the group of each; the mean over the tasks of all processes is 1.
-
-        Under ``torchrun`` the groups' means are those over all processes, so that weights and gradient are as in one.
-
-        Parameters
-        ----------
-        utility : Tensor of shape (tasks,)
-        group : Tensor of int, shape (tasks,)
-            From 0 to ``groups - 1``; groups without tasks in this step take no part.
-        groups : int
-
-        Returns
-        -------
-        Tensor of shape (tasks,)
-
-        Raises
-        ------
-        InputError
-            When there is one group only, of which the worst is the mean.
-        """
-        if groups < 2:
-            raise InputError(
-                "worst_case: all tasks are of one market and one regime, so there is no worst one; train on perturbed copies "
-                "(--uncertainty, Across.perturbed), on several universes or on several regimes, or leave worst_case out"
-            )
-        found = torch.stack([torch.ones_like(utility), utility.detach()]).cpu().double()
-        sizes, sums = summed(torch.zeros(2, groups, dtype=torch.float64).index_add(1, group, found))
-        met = sizes > 0
-        weights = torch.zeros(groups, dtype=torch.float64)
-        weights[met] = self.weights(sums[met] / sizes[met]) / sizes[met] * sizes.sum()
-        return weights[group].to(utility)
-
     def to_dict(self) -> dict[str, Any]:
         """Settings, for JSON."""
         return {"kind": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]  # every kind is a dataclass
@@ -106,7 +74,7 @@ class WorstCase(ABC):
         try:
             return kinds[name.strip().lower()](float(value))  # type: ignore[call-arg]
         except (KeyError, ValueError):
-            raise InputError(f"worst case {text!r}: write cvar:0.2 or softmin:0.01, with your number") from None
+            raise InputError(f"{text!r}: write cvar:0.2 or softmin:0.01, with your number") from None
 
 
 @dataclass(frozen=True)
@@ -159,3 +127,63 @@ class SoftMin(WorstCase):
 
     def weights(self, means):
         return torch.softmax(-means / self.temperature, 0)
+
+
+_KEPT = 0.95  # of the running means after one update: they are over about the last 20
+
+
+class GroupWeights:
+    """Weights of tasks in the loss by a worst case over their groups, from running means of what each group earned.
+
+    In one batch, a group's mean is luck for the most part: worst is then whoever was unlucky, and training for it is training
+    against variance. So means run over the last updates, as do the weights of Sagawa et al. They are part of a checkpoint.
+
+    Parameters
+    ----------
+    worst_case : WorstCase
+    groups : int
+
+    Attributes
+    ----------
+    state : dict of Tensor
+        ``utility`` and ``tasks`` of each group, sums over all updates so far that fade out.
+
+    Raises
+    ------
+    InputError
+        By `tasks`, when there is one group only, of which the worst is the mean.
+    """
+
+    def __init__(self, worst_case: WorstCase, groups: int):
+        self.worst_case, self.groups = worst_case, groups
+        self.state = {name: torch.zeros(groups, dtype=torch.float64) for name in ("utility", "tasks")}
+
+    def tasks(self, utility: Tensor, group: np.ndarray) -> Tensor:
+        """Weight of each task of this update; the mean over the tasks of all processes is 1 if all groups are among them.
+
+        Under ``torchrun`` the means are over all processes, so that weights and gradient are as in one.
+
+        Parameters
+        ----------
+        utility : Tensor of shape (tasks,)
+        group : ndarray of int, shape (tasks,)
+            From 0 to ``groups - 1``. Groups that no update has met yet have no weight.
+
+        Returns
+        -------
+        Tensor of shape (tasks,)
+        """
+        if self.groups < 2:
+            raise InputError(
+                "worst_case: all tasks are of one market and one regime, so there is no worst one; train on perturbed copies "
+                "(--uncertainty, Across.perturbed), on several universes or on several regimes, or leave worst_case out"
+            )
+        at, value = torch.from_numpy(group), utility.detach().cpu().double()
+        here = torch.zeros(2, self.groups, dtype=torch.float64)
+        sums, sizes = summed(here.index_add(1, at, torch.stack([value, torch.ones_like(value)])))
+        for name, more in (("utility", sums), ("tasks", sizes)):
+            self.state[name].mul_(_KEPT).add_(more)
+        met = self.state["tasks"] > 0
+        weights = torch.zeros_like(sums)
+        weights[met] = self.worst_case.weights((self.state["utility"] / self.state["tasks"])[met])
+        return (weights / sizes * sizes.sum())[at].to(utility)
