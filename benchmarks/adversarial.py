@@ -43,7 +43,8 @@ from metalearner.objectives import Utility
 from strategies.networks import named_params
 
 FAMILY = HiddenMarkovFamily(length=200)
-DISTANCE, WORST = Uncertainty(shift=0.05, volatility=1.5, costs=3.0), SoftMin(0.02)
+DISTANCE = Uncertainty(shift=0.05, volatility=1.5, costs=5.0)  # of the wider box, and of what is trained on
+TRAINED, WORST = Uncertainty(shift=0.02, volatility=1.25, costs=5.0), SoftMin(0.02)
 MEANS, STAYS = (0.02, 0.25), (0.95, 0.998)  # of the wider box
 COPIES, BATCH, HIDDEN, LENGTH = 8, 256, 16, 400
 WAYS = ("plain", "randomised", "worst case alone", "adversarial")
@@ -94,7 +95,7 @@ def usual(regimes: int, seed: int) -> list[Regime]:
 
 def trained(way: str, seed: int, steps: int, episodes: int) -> MetaPolicy:
     """The policy of one way; kept in benchmarks/results/models, so that an interrupted run goes on."""
-    name = f"adversarial-{way}-{seed}-{steps}-{episodes}-{WORST}-{DISTANCE}".replace(" ", "-")
+    name = f"adversarial-{way}-{seed}-{steps}-{episodes}-{WORST}-{TRAINED}-{COPIES}".replace(" ", "-")
     place = RESULTS / "models" / name
     if (place / "meta.json").exists():
         return load_meta(place)
@@ -106,7 +107,7 @@ def trained(way: str, seed: int, steps: int, episodes: int) -> MetaPolicy:
         tasks = TaskSet(tuple(replace(task, regime=each) for task, each in zip(tasks, names, strict=True)))
     copied = way in ("randomised", "adversarial")
     if copied:
-        tasks = Across.perturbed(found.tasks(1), DISTANCE, copies=COPIES, seed=seed)
+        tasks = Across.perturbed(found.tasks(1), TRAINED, COPIES)
     base = recipes.learner("RL2", FAMILY, seed)
     batch = BATCH // COPIES if copied else BATCH  # as many paths
     learner = replace(
@@ -162,14 +163,14 @@ def worst_decile(utility: np.ndarray, by: np.ndarray | None = None) -> float:
 def main() -> None:
     chosen = options(__doc__ or "")
     torch.set_num_threads(1)
-    seeds, steps, episodes, regimes, each = (1, 10, 256, 20, 8) if chosen.quick else (3, 300, 8192, 200, 64)
+    seeds, steps, episodes, regimes, each = (1, 10, 256, 20, 8) if chosen.quick else (3, 300, 8192, 200, 32)
     names = [(way, chosen.seed + k) for way in WAYS for k in range(seeds)]
     metas = [
         trained(*name, steps, episodes) for name in track(names, "training", disable=not visible(), transient=True)
     ]
     shape = (len(WAYS), seeds)
     outside = judged(metas, wide(regimes, chosen.seed), each, chosen.seed + 1000).reshape(*shape, regimes, 2)
-    inside = judged(metas, usual(regimes // 2, chosen.seed), each, chosen.seed + 2000).reshape(*shape, regimes // 2, 2)
+    inside = judged(metas, usual(regimes // 3, chosen.seed), each, chosen.seed + 2000).reshape(*shape, regimes // 3, 2)
     rng = np.random.default_rng(chosen.seed)
 
     def summary(who: np.ndarray, far: np.ndarray, near: np.ndarray) -> np.ndarray:
@@ -181,7 +182,7 @@ def main() -> None:
             out[i] = np.mean(lowest), np.mean(plain), outside[i][who][:, far].mean(), inside[i][who][:, near].mean()
         return out
 
-    every = np.arange(seeds), np.arange(regimes), np.arange(regimes // 2)
+    every = np.arange(seeds), np.arange(regimes), np.arange(regimes // 3)
     found = summary(*every)
     again = np.stack(
         [
@@ -195,7 +196,7 @@ def main() -> None:
         low, high = np.quantile(again[:, i, column] - again[:, j, column], [0.025, 0.975])
         return [float(found[i, column] - found[j, column]), float(low), float(high)]
 
-    print(f"{regimes} regimes outside, {regimes // 2} inside, {each} episodes of {LENGTH} bars each; {seeds} training seeds of "
+    print(f"{regimes} regimes outside, {regimes // 3} inside, {each} episodes of {LENGTH} bars each; {seeds} training seeds of "
           f"{steps} steps; per bar × 1000")  # fmt: skip
     print(
         f"{'':17} {'worst decile':>13} {'minus plain':>22} {'in plain’s worst':>17} {'mean outside':>13} {'mean inside':>12}"
