@@ -5,17 +5,17 @@ on the same episodes, with as many gradient steps and as many paths in each:
 
 =================  ============================================================================================
 plain              the mean over the tasks of the family
-randomised         the mean over perturbed copies of them (drift to ±.05 volatilities, returns to 1.5 times, costs to 3 times)
+randomised         the mean over perturbed copies (drift of .02 against the position, returns to 1.25 times, costs to 5 times)
 worst case alone   a soft minimum over nine groups of the family's tasks, by mean and by persistence
 adversarial        a soft minimum over the perturbed copies
 =================  ============================================================================================
 
-*Judged* in regimes of a wider box than any of them was trained on: means from .02, stay probabilities from .95, and the drifts,
-volatilities and costs above, all uniform (factors in their logarithm). The policy sees prices, never which regime it is in nor
-its costs. What a position earned is taken at its expectation given the hidden state, so that a regime's figure is the regime and
-not the luck of its returns. *Worst decile*: the tenth of the regimes in which that policy earns least, ranked by one half of the
-episodes and judged by the other, both ways round, so that no regime is there for its luck. *Price*: what is lost on regimes of
-the family as it is. Intervals are over regimes and training seeds (bootstrap, both resampled together, paired between the ways).
+*Judged* in regimes of a wider box: means from .02, stay probabilities from .95, a constant drift within ±.05, returns to 1.5
+times as large or small, costs to 5 times; all uniform, factors in their logarithm. The policy sees prices, never which regime it
+is in nor its costs. What a position earned is taken at its expectation given the hidden state, so that a regime's figure is the
+regime and not the luck of its returns. *Worst decile*: the tenth of the regimes in which that policy earns least, ranked by one
+half of the episodes and judged by the other, both ways round, so that no regime is there for its luck. *Price*: what is lost on
+regimes of the family as it is. Intervals are over regimes and training seeds (bootstrap, both resampled together, paired between the ways).
 
 ``adversarial_worst_decile`` and ``adversarial_mean_cost`` are [mean, low, high] of the difference to plain, per bar in units of
 volatility. Settings were chosen on other seeds and other regimes. Without ``--quick`` it also draws docs/adversarial.png.
@@ -43,9 +43,9 @@ from metalearner.objectives import Utility
 from strategies.networks import named_params
 
 FAMILY = HiddenMarkovFamily(length=200)
-DISTANCE = Uncertainty(shift=0.05, volatility=1.5, costs=5.0)  # of the wider box, and of what is trained on
 TRAINED, WORST = Uncertainty(shift=0.02, volatility=1.25, costs=5.0), SoftMin(0.02)
-MEANS, STAYS = (0.02, 0.25), (0.95, 0.998)  # of the wider box
+# the wider box: drifts are constant, up and down; factors from one over the largest for volatility, from 1 for costs
+MEANS, STAYS, DRIFT, VOLATILITY, COSTS = (0.02, 0.25), (0.95, 0.998), 0.05, 1.5, 5.0
 COPIES, BATCH, HIDDEN, LENGTH = 8, 256, 16, 400
 WAYS = ("plain", "randomised", "worst case alone", "adversarial")
 COLOURS = {"plain": "#868e96", "randomised": "#b35900", "worst case alone": "#009e73", "adversarial": "#0072b2"}
@@ -78,9 +78,9 @@ def wide(regimes: int, seed: int) -> list[Regime]:
         Regime(
             MEANS[0] + u[0] * (MEANS[1] - MEANS[0]),
             STAYS[0] + u[1] * (STAYS[1] - STAYS[0]),
-            DISTANCE.shift * (2 * u[2] - 1),
-            DISTANCE.volatility ** (2 * u[3] - 1),
-            DISTANCE.costs ** u[4],
+            DRIFT * (2 * u[2] - 1),
+            VOLATILITY ** (2 * u[3] - 1),
+            COSTS ** u[4],
         )
         for u in unit
     ]
@@ -93,12 +93,19 @@ def usual(regimes: int, seed: int) -> list[Regime]:
     return [Regime(m, q) for m, q in zip(means.tolist(), stays.tolist(), strict=True)]
 
 
-def trained(way: str, seed: int, steps: int, episodes: int) -> MetaPolicy:
-    """The policy of one way; kept in benchmarks/results/models, so that an interrupted run goes on."""
+def kept(way: str, seed: int, steps: int, episodes: int) -> MetaPolicy:
+    """`trained`, or what it left in benchmarks/results/models, so that an interrupted run goes on."""
     name = f"adversarial-{way}-{seed}-{steps}-{episodes}-{WORST}-{TRAINED}-{COPIES}".replace(" ", "-")
     place = RESULTS / "models" / name
     if (place / "meta.json").exists():
         return load_meta(place)
+    meta = trained(way, seed, steps, episodes)
+    meta.save(place)
+    return meta
+
+
+def trained(way: str, seed: int, steps: int, episodes: int) -> MetaPolicy:
+    """The policy of one way."""
     found = FAMILY.sample(episodes, [seed, 1])
     tasks: TaskSet | Across = found.tasks(1)
     if way == "worst case alone":
@@ -118,9 +125,7 @@ def trained(way: str, seed: int, steps: int, episodes: int) -> MetaPolicy:
         deployed=FAMILY.length,
         name=way,
     )
-    meta = learner.fit(tasks, FAMILY.sample(16, [seed, 2]).tasks(1), progress=False)
-    meta.save(place)
-    return meta
+    return learner.fit(tasks, FAMILY.sample(16, [seed, 2]).tasks(1), progress=False)
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,8 @@ def main() -> None:
     seeds, steps, episodes, regimes, each = (1, 10, 256, 20, 8) if chosen.quick else (3, 300, 8192, 200, 32)
     names = [(way, chosen.seed + k) for way in WAYS for k in range(seeds)]
     metas = [
-        trained(*name, steps, episodes) for name in track(names, "training", disable=not visible(), transient=True)
+        (trained if chosen.quick else kept)(*name, steps, episodes)
+        for name in track(names, "training", disable=not visible(), transient=True)
     ]
     shape = (len(WAYS), seeds)
     outside = judged(metas, wide(regimes, chosen.seed), each, chosen.seed + 1000).reshape(*shape, regimes, 2)

@@ -61,7 +61,7 @@ class Across:
     Raises
     ------
     InputError
-        When there are none, one has no tasks, or some of their bars have a time zone and others none.
+        When there are none, one has no tasks, some of their bars have a time zone and others none, or `copies` are left over.
     """
 
     universes: tuple[Universe, ...]
@@ -71,6 +71,10 @@ class Across:
         object.__setattr__(self, "universes", tuple(self.universes))
         if not self.universes or not all(len(universe.tasks) for universe in self.universes):
             raise InputError("training across universes needs at least one, and tasks in each of them")
+        if self.copies < 1 or len(self.universes) % self.copies:
+            raise InputError(
+                f"{len(self.universes)} universes cannot be {self.copies} copies of each market; see Across.perturbed"
+            )
         _check_zones([universe.tasks.bars for universe in self.universes])
 
     def __len__(self) -> int:

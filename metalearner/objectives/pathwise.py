@@ -299,7 +299,7 @@ class WindowSampler(TaskSampler):
         self.fill = resolve_fill(held, objective.execution)
         self.market, rules = make_market(held, objective.costs, objective.execution)
         self.delistings, self.adverse = rules.delistings, adverse
-        self.volatility = torch.from_numpy(trailing_volatility(held)) if adverse else None
+        self.volatility = trailing_volatility(held) if adverse else None
         self.reads = kind_of(settings).inputs(settings, held)
         _check_known(self.reads, tasks)
         starts, cuts, stops = (np.array([getattr(t, what) for t in tasks]) for what in ("start", "cut", "stop"))
@@ -372,11 +372,11 @@ class WindowSampler(TaskSampler):
         equity, shares = simulate(market, rules, batch.start, plan, money=money)
         growth = (equity / money).clamp(min=1e-9).log().diff(dim=1).cpu()
         if objective.utility.reads_weights or self.volatility is not None:
-            filled = torch.tensor(self.market.fill)[rows[:, :-1]]
-            weights = shares[:, 1:].cpu() * filled / equity[:, :-1, None].cpu()
+            filled = torch.from_numpy(self.market.fill[rows[:, :-1].numpy()])
+            weights = shares[:, 1:].cpu() * filled / equity[:, :-1, None].cpu().clamp(min=1e-9 * money)
         if self.volatility is not None:
-            lost = (weights.abs() * self.volatility[rows[:, :-1]]).sum(-1) * self.adverse * tasks.cost_share
-            growth = (growth.exp() - lost).clamp(min=1e-9).log()
+            held = (weights.abs() * torch.from_numpy(self.volatility[rows[:, :-1].numpy()])).sum(-1)
+            growth = (growth.exp() - self.adverse * tasks.cost_share * held).clamp(min=1e-9).log()
         self._check(growth, batch)
         return objective.utility(growth, batch.counted, batch.unit, weights)
 

@@ -17,6 +17,8 @@ from metalearner import (
     MAML,
     RL2,
     Across,
+    AdaptiveRisk,
+    CertaintyEquivalent,
     CVaR,
     Inner,
     LogWealth,
@@ -262,6 +264,15 @@ def test_several_universes_are_perturbed_each(tasks):
         late.fit(both, Across((Universe(tasks[1]), Universe(other))), progress=False)
 
 
+def test_a_portfolio_policy_is_trained_so_too(tasks):
+    windows = TaskSet.from_windows(tasks[0].bars, support=10, query=60, warmup=130)
+    training, validation = windows.split(validation=windows[-4].times[0])
+    learner = AdaptiveRisk(objective=Pathwise(worst_case=SoftMin(0.1), utility=CertaintyEquivalent(), symbols=0))
+    learner = replace(learner, policy=replace(learner.policy, exposure="target"))
+    learner = replace(learner, training=replace(learner.training, steps=1, batch=2, on_validation=False))
+    assert learner.fit(Across.perturbed(training, DISTANCE, 2), validation, progress=False).policy is not None
+
+
 def test_of_one_market_the_groups_are_its_regimes(tasks, policy):
     sampler = (objective := Pathwise(worst_case=CVaR(0.01))).sampler(tasks[0], policy, 20)
     batch = sampler.all_tasks()
@@ -276,8 +287,9 @@ def test_of_one_market_the_groups_are_its_regimes(tasks, policy):
         loss_and_gradient(objective, windows, policy)
 
 
-def test_settings_are_checked_and_survive_json():
+def test_settings_are_checked_and_survive_json(perturbed):
     for wrong, message in (
+        (lambda: replace(perturbed, copies=3), "4 universes cannot be 3 copies"),
         (lambda: CVaR(0), "level is 0"),
         (lambda: SoftMin(0), "temperature is 0"),
         (lambda: Pathwise(worst_case="cvar"), "worst_case is 'cvar'; it must be one of CVaR, SoftMin"),
