@@ -15,7 +15,8 @@ times as large or small, costs to 5 times; all uniform, factors in their logarit
 is in nor its costs. What a position earned is taken at its expectation given the hidden state, so that a regime's figure is the
 regime and not the luck of its returns. *Worst decile*: the tenth of the regimes in which that policy earns least, ranked by one
 half of the episodes and judged by the other, both ways round, so that no regime is there for its luck. *Price*: what is lost on
-regimes of the family as it is. Intervals are over regimes and training seeds (bootstrap, both resampled together, paired between the ways).
+regimes of the family as it is. Intervals are over regimes and training seeds (bootstrap, both resampled together, paired between
+the ways).
 
 ``adversarial_worst_decile`` and ``adversarial_mean_cost`` are [mean, low, high] of the difference to plain, per bar in units of
 volatility. Settings were chosen on other seeds and other regimes. Without ``--quick`` it also draws docs/adversarial.png.

@@ -374,9 +374,9 @@ class WindowSampler(TaskSampler):
         if objective.utility.reads_weights or self.volatility is not None:
             filled = torch.from_numpy(self.market.fill[rows[:, :-1].numpy()])
             weights = shares[:, 1:].cpu() * filled / equity[:, :-1, None].cpu().clamp(min=1e-9 * money)
-        if self.volatility is not None:
-            held = (weights.abs() * torch.from_numpy(self.volatility[rows[:, :-1].numpy()])).sum(-1)
-            growth = (growth.exp() - self.adverse * tasks.cost_share * held).clamp(min=1e-9).log()
+            if self.volatility is not None:
+                held = (weights.abs() * torch.from_numpy(self.volatility[rows[:, :-1].numpy()])).sum(-1)
+                growth = (growth.exp() - self.adverse * tasks.cost_share * held).clamp(min=1e-9).log()
         self._check(growth, batch)
         return objective.utility(growth, batch.counted, batch.unit, weights)
 
