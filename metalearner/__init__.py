@@ -38,6 +38,7 @@ from metalearner.objectives import (
     TargetVolatility,
     Universe,
 )
+from metalearner.teachers import Teachers
 from metalearner.training import Training
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "RollingRetrain",
     "Scratch",
     "TargetVolatility",
+    "Teachers",
     "Training",
     "Universe",
     "load_meta",

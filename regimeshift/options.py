@@ -202,6 +202,10 @@ class TrainingOptions(LearningOptions, TradingOptions, DataOptions):
     """Start of the test, which training does not use; by default after 55 % of the data, likewise."""
     n_regimes: int | None = None
     """Number of regimes; by default 3, or fewer if there are not 20 bars to fit each on."""
+    teachers: tuple[str, ...] = ()
+    """Strategies that rl2 or latent copies in the first 30 % of training, instead of a start without costs: rules such as
+    momentum:252, classes in your own files (my_rules.py:Rule), trained models by their folders, registered ones as
+    models:/NAME@ALIAS. The trained model needs none of them."""
     steps: int = 300
     """Training steps; not used by scratch and rolling, which have no meta-training (and nothing to resume)."""
     seed: int = 0

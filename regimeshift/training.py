@@ -58,6 +58,8 @@ class Prepared:
         learner = steps.build_learner(
             options.learner, windows, options, options, steps=options.steps, seed=options.seed, device=options.device
         )
+        if options.teachers:
+            learner = steps.with_teachers(learner, options.teachers, bars, where, windows)
         return cls(whole, bars, windows, where, with_file_settings(learner, settings, path))
 
     def tasks(self, options: TrainingOptions) -> tuple[RegimeDetector, TaskSet, TaskSet]:

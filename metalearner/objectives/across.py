@@ -177,11 +177,15 @@ class AcrossSampler(TaskSampler):
     """
 
     def __init__(self, samplers: Sequence[TaskSampler], accounts: Sequence[str]):
-        self.samplers = tuple(samplers)
+        self.samplers, self._accounts = tuple(samplers), tuple(accounts)
         self._all = [sampler.all_tasks() for sampler in samplers]
         self._offsets = [span.start for span in spans(self._all)]
         self.identity = " ".join(f"{s.identity} {account}" for s, account in zip(samplers, accounts, strict=True))
         self.on_policy = any(sampler.on_policy for sampler in samplers)
+
+    def map(self, change: Callable[[TaskSampler], TaskSampler]) -> AcrossSampler:
+        """The same universes with other samplers."""
+        return AcrossSampler([change(sampler) for sampler in self.samplers], self._accounts)
 
     def sample(self, rng: np.random.Generator, tasks: int, progress: float) -> AcrossBatch:
         """As many tasks of each universe, up to one: the remainder goes to some of them at random."""

@@ -319,11 +319,18 @@ class WindowSampler(TaskSampler):
         return Windows(tasks, start[ids], counted[torch.from_numpy(ids)], self.unit[ids, None], self._cuts[part][ids])
 
     def utility(self, policy: nn.Module, params: Parameters, batch: Windows, *, twice: bool = False) -> Tensor:
-        objective, tasks = self.objective, batch.tasks
-        rows, *inputs = self.inputs(batch)
+        return self.utility_of(self.plan(policy, params, batch), batch, twice=twice)
+
+    def plan(self, policy: nn.Module, params: Parameters, batch: Windows) -> TensorPlan:
+        """What the policy wants along each path, of shape (B, T + 1, few or A): of the symbols that the task may see."""
+        _, *inputs = self.inputs(batch)
         device, options = next(iter(params.values())).device, self.reads.options
-        options |= {"truncate": objective.truncate} if objective.truncate else {}
-        plan: TensorPlan = call(policy, params, *(part.to(device) for part in inputs), **options)
+        options |= {"truncate": self.objective.truncate} if self.objective.truncate else {}
+        return call(policy, params, *(part.to(device) for part in inputs), **options)
+
+    def utility_of(self, plan: TensorPlan, batch: Windows, *, twice: bool = False) -> Tensor:
+        """Utility of each task under a plan that `plan` returned, as `utility` is of the policy."""
+        objective, tasks = self.objective, batch.tasks
         plan = plan if tasks.universe is None else self._widened(plan, tasks.universe)
         costs = objective.costs.scaled(tasks.cost_share)
         rules = make_rules(costs, objective.execution, self.fill, self.delistings)
@@ -332,15 +339,19 @@ class WindowSampler(TaskSampler):
         simulate, weights = (equity_paths_reference if twice else equity_paths), None
         equity, shares = simulate(market, rules, batch.start, plan, money=money)
         if objective.utility.reads_weights:
-            filled = torch.tensor(self.market.fill)[rows[:, :-1]]
+            filled = torch.tensor(self.market.fill)[self.rows(batch)[:, :-1]]
             weights = shares[:, 1:].cpu() * filled / equity[:, :-1, None].cpu()
         growth = (equity / money).clamp(min=1e-9).log().diff(dim=1).cpu()
         self._check(growth, batch)
         return objective.utility(growth, batch.counted, batch.unit, weights)
 
+    def rows(self, batch: Windows) -> Tensor:
+        """Rows of the panel that each path meets, shape (B, T + 1)."""
+        return torch.from_numpy(batch.start[:, None] + np.arange(batch.counted.shape[1] + 1))
+
     def inputs(self, batch: Windows) -> tuple[Tensor, ...]:
         """Rows (B, T) of a batch, and what the policy reads at them, of the symbols that each task may see."""
-        rows = torch.from_numpy(batch.start[:, None] + np.arange(batch.counted.shape[1] + 1))
+        rows = self.rows(batch)
         return rows, *self.reads.along(rows, batch.cut, batch.tasks.universe)
 
     def _widened(self, plan: TensorPlan, universe: np.ndarray) -> TensorPlan:
