@@ -153,7 +153,7 @@ def followed(zone: MeanZone, episodes: int, length: int) -> np.ndarray:
     return weights
 
 
-def own_scores(episodes: int) -> dict[str, float]:
+def alone(episodes: int) -> dict[str, float]:
     """What each teacher, and the mean of their zones, earns as a fraction of the ceiling."""
     sampled, length = FAMILY.sample(episodes, FINAL), FAMILY.length + 1
     ceiling, bars, teachers = ceiling_scores(sampled, 1 + SKIP).mean(), sampled.bars(), filters(FAMILY.length)
@@ -236,8 +236,8 @@ def main() -> None:
             old.unlink()
     less, seeds = (100 if chosen.quick else 1), range(chosen.seed, chosen.seed + (1 if chosen.quick else chosen.seeds))
     work = (256, 32, 64) if chosen.quick else (65_536, 1_000, 10_000)
-    own = own_scores(work[2])
-    print("teachers alone: " + ", ".join(f"{name} {value:.3f}" for name, value in own.items()))
+    solo = alone(work[2])
+    print("teachers alone: " + ", ".join(f"{name} {value:.3f}" for name, value in solo.items()))
     recipe = recipes.learner("RL2", FAMILY).training.steps
     names = {share: f"without, {round(recipe * share):,} steps" for share in SHARES}
     runs: dict[str, list[Run]] = {"with teachers": [], **{name: [] for name in names.values()}}
@@ -271,7 +271,7 @@ def main() -> None:
         "teacher_final": finals["with teachers"].mean() / ceiling.mean(),
         "scratch_final": finals[names[1]].mean() / ceiling.mean(),
         "final_gain": gain.mean, "final_gain_low": gain.low, "final_gain_high": gain.high,
-        "best_teacher": max(own.values()), "mean_of_zones": own["mean of their zones"],
+        "best_teacher": max(solo.values()), "mean_of_zones": solo["mean of their zones"],
         "stocks_gain": rules.mean, "stocks_gain_low": rules.low, "stocks_gain_high": rules.high, "seeds": len(seeds),
     }  # fmt: skip
     finish("teachers", {name: float(f"{value:.4g}") for name, value in figures.items()}, chosen.quick)

@@ -234,7 +234,7 @@ def test_only_policies_that_tilt_have_teachers(tasks):
         RL2(PortfolioSettings(), training=TRAINING, teachers=LEARNER.teachers).fit(*tasks, progress=False)
 
 
-def test_teachers_are_told_apart_by_their_names_in_every_process():
+def test_teachers_differ_by_their_names_in_every_process():
     assert (
         repr(LEARNER.teachers)
         == f"Teachers({LEARNER.teachers.strategies[0].name}, {EqualWeight().name}; warm=0.5, weight=0.0)"
