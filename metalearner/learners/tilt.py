@@ -7,19 +7,28 @@ is significant on tasks that chose nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from rich.progress import track
 from scipy.stats import norm as normal
 from scipy.stats import t as student_t
+from torch import Tensor
 
 from markets import TaskSet
 from markets.common.progress import visible
 from markets.common.statistics import RESOLUTION
 from metalearner.objectives.across import Across
-from metalearner.training.algorithm import Algorithm
+
+LATER = "the later half of validation"
+
+
+class Scored(Protocol):
+    """What can be scored on tasks, such as an `Algorithm`."""
+
+    def scores(self, rng: np.random.Generator) -> Tensor:
+        """Utility of each task."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +45,15 @@ class TiltTest:
         `Training.evidence`: what it would have had to exceed with many tasks.
     tasks : int
         Number of tasks.
+    where : str
+        What the tasks are of.
     """
 
     share: float
     statistic: float
     threshold: float
     tasks: int
+    where: str = LATER
 
     @property
     def wanted(self) -> float:
@@ -53,10 +65,15 @@ class TiltTest:
         return float(student_t.isf(normal.sf(self.threshold), self.tasks - 1)) if self.tasks > 1 else np.inf
 
     def __str__(self) -> str:
-        if self.tasks < 2:
+        if self.tasks < 2 and self.where == LATER:
             return "its tilt was not tested; that needs at least 4 validation tasks, of which the later half are for the test"
+        if self.tasks < 2:
+            found = f"no more than {self.tasks}" if self.tasks else "none"
+            return (
+                f"its tilt was not tested; that needs 2 tasks that training has not seen, and {self.where} hold {found}"
+            )
         return (
-            f"on the later half of validation ({self.tasks} tasks) the gain of its tilt has a t-statistic of "
+            f"on {self.where} ({self.tasks} tasks) the gain of its tilt has a t-statistic of "
             f"{self.statistic:.2f}, and more than {self.wanted:.3g} is wanted, as rare by chance "
             f"as {self.threshold:g} with many tasks (--evidence, Training.evidence)"
         )
@@ -64,7 +81,7 @@ class TiltTest:
 
 def select_shrinkage(
     policy: Any,
-    judged: Algorithm,
+    judged: Scored,
     evidence: float,
     grid: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0),
     *,
@@ -78,7 +95,7 @@ def select_shrinkage(
     ----------
     policy : Policy
         The policy of `judged`; its buffer ``shrink`` is set in place.
-    judged : Algorithm
+    judged : Scored
         On validation tasks not used for any other selection.
     evidence : float
         t-statistic that the gain must exceed with many tasks; with few, see `TiltTest.wanted`.
