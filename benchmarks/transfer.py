@@ -181,15 +181,9 @@ def transferred(
     """Backtests of each row on one market, and the factor on the tilt that it earned there."""
     moved = meta.transfer(there.past, costs=there.costs, execution=there.execution)
     anew = kind.learner(there, seed, quick).fit(*kind.tasks(there), progress=False)
-    # as it was trained: nothing is restated or tested, and a learner by steps takes them on what it is shown
-    still = (
-        meta.unadapted()
-        if kind.name == "MAML"
-        else meta.objective.deploy(meta.policy, meta.context, "", meta.seen_until)
-    )
     rows: dict[str, Any] = {
         "base": moved.shrunk(0.0, "base"),
-        "unadapted": still,
+        "unadapted": meta.as_trained(),
         "adapted": moved,
         "trained anew": anew,
     }
@@ -302,14 +296,15 @@ JOURNEYS = (
 
 
 def trained(journey: Journey, family: Family, seed: int, quick: bool) -> MetaPolicy:
-    """The learner trained on a family by its recipe, on a quarter of the episodes."""
-    learner, budget = (
-        recipes.learner(journey.learner, family, seed, quick),
-        recipes.episode_budget(family, journey.learner, quick),
-    )
+    """The learner trained on a family by its recipe, in a quarter of its steps and on 4,096 episodes."""
+    learner = recipes.learner(journey.learner, family, seed, quick)
+    budget = recipes.episode_budget(family, journey.learner, quick)
+    if not quick:
+        steps = learner.training.steps // 4
+        learner = replace(learner, training=replace(learner.training, steps=steps, evaluate_every=steps))
     shorter, support = family.with_length(budget.length), budget.support
-    many = budget.train if quick else budget.train // 4
-    train, validate = shorter.sample(many, [seed, 1]), shorter.sample(budget.validate, [seed, 2])
+    train = shorter.sample(min(budget.train, 4096), [seed, 1])
+    validate = shorter.sample(min(budget.validate, 128), [seed, 2])
     return learner.fit(train.tasks(support), validate.tasks(support), progress=False)
 
 
@@ -333,7 +328,7 @@ def synthetic(seed: int, quick: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
             )
             still = copy.copy(meta)  # the same weights and factor; only the market is another
             still.objective = recipes.objective(family)
-            judged_on = family.sample(100 if quick else 2000, [seed, 4])
+            judged_on = family.sample(100 if quick else 600, [seed, 4])
             support = journey.skip + 1 if journey.learner == "RL2" else journey.skip
             judged, ceiling = judged_on.tasks(support), ceiling_scores(judged_on, support)
             rows = {"unadapted": still, "adapted": moved}

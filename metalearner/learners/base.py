@@ -196,6 +196,13 @@ class MetaPolicy(ABC):
         other.tilt_test = market.earned(other.policy, other.evaluate, other.support)
         return other
 
+    def as_trained(self) -> Any:
+        """The policy with the windows and the factor on its tilt that it has, and without steps, for whatever bars.
+
+        It is what `transfer` is compared with: nothing is checked, restated or tested.
+        """
+        return self._deploy(self.policy, f"{self.name}, as trained")
+
     @property
     def support(self) -> int:
         """Bars before each bar that it reads or adapts to."""

@@ -52,6 +52,9 @@ class EnsemblePolicy(MetaPolicy, kind="ensemble"):
         """The members for another market, each with its tilt tested anew; see `MetaPolicy.transfer`."""
         return EnsemblePolicy(self.name, [m.transfer(bars, **options) for m in self.members])
 
+    def as_trained(self) -> Blend:
+        return Blend([m.as_trained() for m in self.members], f"{self.name}, as trained")
+
     def shrunk(self, share: float, name: str) -> EnsemblePolicy:
         """A copy with another factor on each member's tilt; see `MetaPolicy.shrunk`."""
         return EnsemblePolicy(name, [m.shrunk(share, m.name) for m in self.members])

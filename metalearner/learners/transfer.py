@@ -204,17 +204,17 @@ class NewMarket:
         """
         if self.validation is not None:
             return self.validation
-        bars = self.bars.without_empty()
-        warmup = settings.fewest + 1
-        after = len(bars) + bars.past - max(bars.warm_from(warmup), bars.past) - support
-        query = max(min(_QUERY, after // _TASKS), _SHORTEST)
-        try:
-            tasks = TaskSet.from_windows(bars, support=support, query=query, warmup=warmup)
-        except InputError:
+        bars, seen = self.bars.without_empty(), self._seen()
+        held = bars.with_past()
+        known = kind_of(settings).inputs(settings, held).known.any(axis=1)
+        first = max(int(known.argmax()), bars.past)
+        if seen is not None:
+            first = max(first, int(held.index.searchsorted(seen, side="right")) - support)
+        after = len(held) - first - support
+        if not known.any() or after < _SHORTEST:
             return None
-        seen = self._seen()
-        kept = tuple(task for task in tasks if seen is None or task.times[1] > seen)
-        return TaskSet(kept, tasks.lookback) if kept else None
+        query = max(min(_QUERY, after // _TASKS), _SHORTEST)
+        return TaskSet.from_windows(held.rows(first, len(held)), support=support, query=query, warmup=0)
 
     def _seen(self) -> pd.Timestamp | None:
         """The last time of which a training, or a transfer before, has seen any of these symbols."""
