@@ -13,6 +13,8 @@ that `MetaPolicy.transfer` is given, and that the policy trained anew is trained
 *Synthetic.* The same in markets whose optimum is known, as fractions of it: a memory (RL2) that goes from one hidden Markov
 market to others of other means, durations and costs, and to one without any signal; and gradient steps (MAML) from one
 drift–momentum family to others. The past of the new market is 40 episodes.
+
+Without ``--quick`` it also draws docs/transfer.png.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +56,7 @@ from metalearner.evaluation.scores import ceiling_scores, fraction_of_ceiling
 from metalearner.learners import ByGradient
 from strategies import PolicySettings, Pool, PortfolioSettings
 
+PICTURE = Path(__file__).parents[1] / "docs" / "transfer.png"
 HOME = "nyse_o"
 AWAY = ("stocks", "stocks, weekly", "futures", "fx")
 
@@ -350,6 +354,48 @@ def synthetic(seed: int, quick: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
     return pd.DataFrame(table).set_index(["learner", "to"]).fillna(""), figures
 
 
+ROWS = {"unadapted": "#999999", "adapted": "#1f77b4", "trained anew": "#d62728"}
+
+
+def draw(figures: dict[str, Any]) -> None:
+    """Both parts as points with their intervals, in docs/transfer.png."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(2, 3)
+    parts = [(f"{j.learner} to", tuple(j.away), "fraction of the ceiling") for j in JOURNEYS]
+    for kind in KINDS:
+        nats = kind.statistic == "log variance"
+        parts.append(
+            (
+                kind.name,
+                AWAY,
+                "less log variance than the base" if nats else "certainty equivalent over the base, % a year",
+            )
+        )
+    for axes, (learner, names, unit) in zip(grid.flat, parts, strict=False):
+        for k, (row, colour) in enumerate(ROWS.items()):
+            for place, name in enumerate(names):
+                if (found := figures.get(_key(learner, name, row))) is not None:
+                    value, low, high = found
+                    axes.errorbar(
+                        [value], [place + 0.2 * (k - 1)], xerr=[[value - low], [high - value]], fmt="o", ms=4, color=colour
+                    )  # fmt: skip
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.invert_yaxis()
+        axes.axvline(1.0 if "ceiling" in unit else 0.0, color="#333333", lw=0.8, ls=":")
+        axes.set_title(learner.removesuffix(" to"), fontsize=10)
+        axes.set_xlabel(unit, fontsize=8)
+        axes.tick_params(axis="x", labelsize=8)
+    handles = [axes.plot([], [], "o", color=colour, label=row)[0] for row, colour in ROWS.items()]
+    grid.flat[-1].axis("off")
+    grid.flat[-1].legend(handles=handles, loc="center")
+    figure.savefig(PICTURE, dpi=100, metadata={"Software": None})
+    print(f"wrote {PICTURE}")
+
+
 def main() -> None:
     """Train, hand over, trade, print."""
     chosen = options(__doc__.splitlines()[0])
@@ -360,6 +406,8 @@ def main() -> None:
         "\nGain over the base, with paired 95 % intervals: adaptive risk in nats of variance (0.1 is 5 % less volatility), the "
         f"others\nin percent of certainty equivalent per year (risk aversion 5)\n{table.to_string()}\n"
     )
+    if not chosen.quick:
+        draw(of_known | of_real)
     finish("transfer", of_known | of_real, chosen.quick)
 
 
