@@ -20,6 +20,7 @@ Without ``--quick`` it also draws docs/transfer.png.
 from __future__ import annotations
 
 import copy
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,7 +33,7 @@ import pandas as pd
 from backtests import Backtest, walk_forward
 from backtests.significance import CertaintyEquivalent as Certainty
 from backtests.significance import Interval, paired
-from benchmarks.common import finish, options
+from benchmarks.common import RESULTS, finish, options
 from benchmarks.real_market.protocol import Protocol
 from benchmarks.real_market.task_cuts import LongTasks, RecentTasks
 from benchmarks.real_market.universes import known_bars, of_protocol
@@ -396,19 +397,30 @@ def draw(figures: dict[str, Any]) -> None:
     print(f"wrote {PICTURE}")
 
 
+def before() -> dict[str, Any]:
+    """The figures of the last full run; none if there was none."""
+    path = RESULTS / "transfer.json"
+    return json.loads(path.read_text())["figures"] if path.exists() else {}
+
+
 def main() -> None:
     """Train, hand over, trade, print."""
-    chosen = options(__doc__.splitlines()[0])
-    known, of_known = synthetic(chosen.seed, chosen.quick)
-    print(f"\nFraction of the ceiling, with 95 % intervals over episodes\n{known.to_string()}\n")
-    table, of_real = real(chosen.seed, chosen.quick)
-    print(
-        "\nGain over the base, with paired 95 % intervals: adaptive risk in nats of variance (0.1 is 5 % less volatility), the "
-        f"others\nin percent of certainty equivalent per year (risk aversion 5)\n{table.to_string()}\n"
-    )
+    chosen = options(__doc__.splitlines()[0], "real, synthetic, or both (the default); figures of the other are kept")
+    figures = {} if chosen.quick or not chosen.sources else before()
+    if not chosen.sources or "synthetic" in chosen.sources:
+        table, found = synthetic(chosen.seed, chosen.quick)
+        print(f"\nFraction of the ceiling, with 95 % intervals over episodes\n{table.to_string()}\n")
+        figures |= found
+    if not chosen.sources or "real" in chosen.sources:
+        table, found = real(chosen.seed, chosen.quick)
+        print(
+            "\nGain over the base, with paired 95 % intervals: adaptive risk in nats of variance (0.1 is 5 % less volatility), the "
+            f"others\nin percent of certainty equivalent per year (risk aversion 5)\n{table.to_string()}\n"
+        )
+        figures |= found
     if not chosen.quick:
-        draw(of_known | of_real)
-    finish("transfer", of_known | of_real, chosen.quick)
+        draw(figures)
+    finish("transfer", figures, chosen.quick)
 
 
 if __name__ == "__main__":

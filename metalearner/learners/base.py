@@ -205,7 +205,7 @@ class MetaPolicy(ABC):
 
     @property
     def support(self) -> int:
-        """Bars before each bar that it reads or adapts to."""
+        """Bars that it reads or adapts to, the last ones; 0 is all that there are."""
         return self.context
 
     @abstractmethod

@@ -271,7 +271,7 @@ class ByGradient(MetaPolicy, kind="gradient"):
 
     @property
     def support(self) -> int:
-        return self.inner.support or 120  # without a limit it takes what there is; tests of its tilt need a number
+        return self.inner.support
 
     def unadapted(self) -> Any:
         """The policy before any gradient step."""

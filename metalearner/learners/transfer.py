@@ -33,6 +33,7 @@ from strategies.learned import kind_of
 from strategies.strategy import latest
 
 _QUERY, _SHORTEST, _TASKS = 60, 10, 8  # bars of a query: the usual, the fewest, and how many queries there should be
+_SUPPORT = 120  # bars to adapt to where the policy takes all that there are
 _DAY = 86_400.0
 
 
@@ -204,7 +205,7 @@ class NewMarket:
         """
         if self.validation is not None:
             return self.validation
-        bars, seen = self.bars.without_empty(), self._seen()
+        bars, seen, support = self.bars.without_empty(), self._seen(), support or _SUPPORT
         held = bars.with_past()
         known = kind_of(settings).inputs(settings, held).known.any(axis=1)
         first = max(int(known.argmax()), bars.past)
@@ -236,7 +237,7 @@ class NewMarket:
         scores : callable
             Utility of the policy on the query of each task, as it will be deployed.
         support : int
-            Bars before each query that it reads or adapts to.
+            Bars before each query that it reads or adapts to; 0 is all that there are.
         """
         if self.evidence is None:
             return None
