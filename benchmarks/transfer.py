@@ -194,6 +194,8 @@ def transferred(
     }
     if kind.name == "adaptive risk":
         rows["estimates frozen"] = moved.unadapted()
+    if rows["unadapted"].warmup >= len(there.traded) + there.traded.past:
+        del rows["unadapted"]  # a pool in bars that are longer now reads more of them than there are
     for name, each in rows.items():
         each.name = name
     result = walk_forward(
@@ -414,8 +416,8 @@ def main() -> None:
     if not chosen.sources or "real" in chosen.sources:
         table, found = real(chosen.seed, chosen.quick)
         print(
-            "\nGain over the base, with paired 95 % intervals: adaptive risk in nats of variance (0.1 is 5 % less volatility), the "
-            f"others\nin percent of certainty equivalent per year (risk aversion 5)\n{table.to_string()}\n"
+            "\nGain over the base, with paired 95 % intervals: adaptive risk in nats of variance (0.1 is 5 % less volatility), "
+            f"the others\nin percent of certainty equivalent per year (risk aversion 5)\n{table.to_string()}\n"
         )
         figures |= found
     if not chosen.quick:
