@@ -8,6 +8,7 @@ that `MetaPolicy.transfer` is given, and that the policy trained anew is trained
 - *base*: what the policy is when nothing learnt is kept;
 - *unadapted*: the policy as it was trained, with the windows and the factor on its tilt that it had at home;
 - *adapted*: ``meta.transfer(past)``, which then adapts each quarter;
+- *whole tilt*: the same with factor 1, whatever the test of its tilt said;
 - *trained anew*: the same learner, trained on the past of the new market.
 
 *Synthetic.* The same in markets whose optimum is known, as fractions of it: a memory (RL2) that goes from one hidden Markov
@@ -190,6 +191,7 @@ def transferred(
         "base": moved.shrunk(0.0, "base"),
         "unadapted": meta.as_trained(),
         "adapted": moved,
+        "whole tilt": moved.shrunk(1.0, "whole tilt"),
         "trained anew": anew,
     }
     if kind.name == "adaptive risk":
