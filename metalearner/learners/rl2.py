@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from markets import InputError, TaskSet
 from markets.accounting.differentiable import TensorPlan
 from metalearner.learners.base import MetaLearner, MetaPolicy, load_meta, query_scores
+from metalearner.learners.transfer import NewMarket
 from metalearner.objective import TaskSampler
 from metalearner.training.algorithm import Algorithm
 from strategies import Policy, PolicySettings
@@ -71,6 +72,12 @@ class InContext(MetaPolicy, kind="rl2"):
     def controls(self) -> dict[str, Any]:
         remembers = self.policy.settings.memory != "none"
         return super().controls() | ({"memory cleared": self.cleared()} if self.control and remembers else {})
+
+    def _transferred(self, market: NewMarket) -> Self:
+        other = super()._transferred(market)
+        if self.control is not None:
+            other.control = self.control._transferred(market)
+        return other
 
     def shrunk(self, share: float, name: str) -> InContext:
         other = super().shrunk(share, name)
