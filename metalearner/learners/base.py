@@ -69,10 +69,14 @@ class TiltTest:
         return float(student_t.isf(normal.sf(self.threshold), self.tasks - 1)) if self.tasks > 1 else np.inf
 
     def __str__(self) -> str:
+        return self.describe("its tilt")
+
+    def describe(self, what: str) -> str:
+        """The outcome in words, of `what` was tested."""
         if self.tasks < 2:
-            return "its tilt was not tested; that needs at least 4 validation tasks, of which the later half are for the test"
+            return f"{what} was not tested; that needs at least 4 validation tasks, of which the later half are for the test"
         return (
-            f"on the later half of validation ({self.tasks} tasks) the gain of its tilt has a t-statistic of "
+            f"on the later half of validation ({self.tasks} tasks) the gain of {what} has a t-statistic of "
             f"{self.statistic:.2f}, and more than {self.wanted:.3g} is wanted, as rare by chance "
             f"as {self.threshold:g} with many tasks (--evidence, Training.evidence)"
         )
