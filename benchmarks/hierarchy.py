@@ -113,7 +113,8 @@ def synthetic(seeds: range, quick: bool) -> tuple[dict[str, dict[str, Any]], Any
     for size, seed in track(work, "synthetic", disable=not visible(), transient=True):
         each, experts = scores(SIZES[size] // (10 if quick and size == "many" else 1), seed, test, quick)
         by_size[size].append(each)
-        shown = shown if shown is not None and size == "many" and seed > seeds.start else experts
+        if (size, seed) == ("many", seeds.start):
+            shown = experts
     for size, each in by_size.items():
         stacked = {name: np.stack([one[name] for one in each]) for name in each[0]}
         found[size] = {name: fraction_of_ceiling(values, ceiling) for name, values in stacked.items()}
@@ -279,12 +280,12 @@ def main() -> None:
         for name, (value, difference) in compared(real(universe, seeds, chosen.quick)).items():
             place = f"{universe}_{key(name.removesuffix(FULL))}{'_full' if name.endswith(FULL) else ''}"
             figures[place] = value
-            said = ""
+            shown = ""
             if difference is not None:
-                said = f"{difference.value:+.2%} [{difference.low:+.2%}, {difference.high:+.2%}]"
+                shown = f"{difference.value:+.2%} [{difference.low:+.2%}, {difference.high:+.2%}]"
                 figures |= {f"{place}_difference": difference.value, f"{place}_difference_low": difference.low}
                 figures[f"{place}_difference_high"] = difference.high
-            print(f"  {name:40s} {value:7.2%}   {said}", flush=True)
+            print(f"  {name:40s} {value:7.2%}   {shown}", flush=True)
     finish("hierarchy", {name: float(f"{value:.4g}") for name, value in figures.items()}, chosen.quick)
 
 

@@ -6,7 +6,7 @@ import pytest
 import samples
 
 from backtests import walk_forward
-from backtests.deployment import deployable
+from backtests.deployment import decide, deployable, make_contract
 from backtests.engine.lookahead import find_lookahead
 from backtests.engine.task_cuts import WindowTasks
 from markets import Features, HiddenMarkovRegimes, InputError, TaskSet, VolatilityTrendRegimes
@@ -97,6 +97,8 @@ def test_saved_loaded_and_deployed_it_plans_the_same_to_the_bit(meta, bars, tmp_
     shipped = stored.load(stored.save(deployable(adapted, "experts"), tmp_path / "s"))
     np.testing.assert_array_equal(shipped.plan(bars[1400:]).aim, adapted.plan(bars[1400:]).aim)
     assert shipped.seen_until == meta.seen_until
+    answer = decide(shipped, make_contract(shipped, bars[:1400]), bars[:1420])
+    np.testing.assert_allclose(answer["target_weight"], adapted.plan(bars[1400:1420]).aim[-1], atol=1e-9)
 
 
 def test_scores_are_of_the_mixture_on_each_query(meta, cut):
@@ -200,8 +202,22 @@ def test_it_runs_in_a_walk_forward_with_its_control_and_in_an_ensemble(cut, bars
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         learner = replace(LEARNER, fewest=2)
-        result = walk_forward([learner], bars[1400:], tasks=tasks, retrain_every="5Y", controls=True, progress=False)
+        results = [
+            walk_forward(
+                [learner],
+                bars[1400:],
+                tasks=tasks,
+                retrain_every="5Y",
+                controls=True,
+                progress=False,
+                cache=tmp_path / "c",
+            )
+            for _ in range(2)  # the second from the cache
+        ]
+    for result in results:
         assert [b.name for b in result.backtests] == ["experts", "experts, unadapted"]
+        assert result.backtests[0].fingerprint == results[0].backtests[0].fingerprint
+    assert len([*(tmp_path / "c").rglob("*.*")]) > 0
     several = Ensemble(replace(LEARNER, gate="identity"), 2).fit(*cut, progress=False)
     again = load_meta(several.save(tmp_path / "e"))
     aim = several.adapt(bars[:1400]).plan(bars[1400:]).aim
