@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from regimeshift.options import TrainingOptions
@@ -45,6 +45,7 @@ class Prepared:
         InputError
             When the data cannot be read or are too few, or an option or setting is wrong.
         """
+        from metalearner import Experts
         from regimeshift import steps
         from regimeshift.configuration import with_file_settings
         from regimeshift.spans import spans
@@ -58,6 +59,8 @@ class Prepared:
         learner = steps.build_learner(
             options.learner, windows, options, options, steps=options.steps, seed=options.seed, device=options.device
         )
+        if isinstance(learner, Experts) and options.n_regimes is not None:
+            learner = replace(learner, n_regimes=options.n_regimes)
         return cls(whole, bars, windows, where, with_file_settings(learner, settings, path))
 
     def tasks(self, options: TrainingOptions) -> tuple[RegimeDetector, TaskSet, TaskSet]:

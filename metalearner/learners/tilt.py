@@ -65,15 +65,19 @@ class TiltTest:
         return float(student_t.isf(normal.sf(self.threshold), self.tasks - 1)) if self.tasks > 1 else np.inf
 
     def __str__(self) -> str:
+        return self.describe("its tilt")
+
+    def describe(self, what: str) -> str:
+        """The outcome in words, of `what` was tested."""
         if self.tasks < 2 and self.where == LATER:
-            return "its tilt was not tested; that needs at least 4 validation tasks, of which the later half are for the test"
+            return f"{what} was not tested; that needs at least 4 validation tasks, of which the later half are for the test"
         if self.tasks < 2:
             found = f"no more than {self.tasks}" if self.tasks else "none"
             return (
-                f"its tilt was not tested; that needs 2 tasks that training has not seen, and {self.where} hold {found}"
+                f"{what} was not tested; that needs 2 tasks that training has not seen, and {self.where} hold {found}"
             )
         return (
-            f"on {self.where} ({self.tasks} tasks) the gain of its tilt has a t-statistic of "
+            f"on {self.where} ({self.tasks} tasks) the gain of {what} has a t-statistic of "
             f"{self.statistic:.2f}, and more than {self.wanted:.3g} is wanted, as rare by chance "
             f"as {self.threshold:g} with many tasks (--evidence, Training.evidence)"
         )

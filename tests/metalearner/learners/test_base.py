@@ -131,6 +131,8 @@ def test_every_learner_adapts_is_saved_and_is_itself_again(tasks, bars, tmp_path
     learner = LEARNERS[name](training=training)
     if hasattr(learner, "inner"):
         learner = replace(learner, inner=replace(learner.inner, steps=3))
+    if hasattr(learner, "fewest"):
+        learner = replace(learner, fewest=2, gate_steps=2)
     meta = learner.fit(*tasks, progress=False)
     adapted = meta.adapt(bars[:1400])
     plan = adapted.plan(bars[1400:])
