@@ -25,6 +25,7 @@ from metalearner.objectives import (
     Across,
     CertaintyEquivalent,
     CostCurriculum,
+    CVaR,
     DifferentialSharpe,
     DrawdownPenalised,
     ExpectedShortfall,
@@ -36,8 +37,10 @@ from metalearner.objectives import (
     MinimumVariance,
     Pathwise,
     PowerUtility,
+    SoftMin,
     TargetVolatility,
     Universe,
+    WorstCase,
 )
 from metalearner.training import Training
 
@@ -51,6 +54,7 @@ __all__ = [
     "Across",
     "AdaptiveRisk",
     "Agent",
+    "CVaR",
     "CertaintyEquivalent",
     "CostCurriculum",
     "DifferentialSharpe",
@@ -75,8 +79,10 @@ __all__ = [
     "Reptile",
     "RollingRetrain",
     "Scratch",
+    "SoftMin",
     "TargetVolatility",
     "Training",
     "Universe",
+    "WorstCase",
     "load_meta",
 ]

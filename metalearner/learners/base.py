@@ -534,8 +534,10 @@ class MetaLearner(ABC):
 
 
 def _check_alike(tasks: Any, validation: Any) -> None:
-    """Raise `InputError` unless both are of one universe, or across as many, or neither."""
-    counts = [len(each.universes) if isinstance(each, Across) else 0 for each in (tasks, validation)]
+    """Raise `InputError` unless both are of one universe, or across as many, or neither; perturbed copies do not count."""
+    if isinstance(tasks, Across) and tasks.copies == len(tasks.universes) > 1 and isinstance(validation, TaskSet):
+        return
+    counts = [len(each.universes) // each.copies if isinstance(each, Across) else 0 for each in (tasks, validation)]
     if counts[0] != counts[1]:
         raise InputError(
             f"training is across {counts[0]} universes and validation across {counts[1]}; give both Across the same ones"
@@ -544,6 +546,10 @@ def _check_alike(tasks: Any, validation: Any) -> None:
 
 def _together(tasks: Any, validation: Any) -> Any:
     """Training and validation tasks in one set; in environments they are sampled from the same source already."""
+    if isinstance(tasks, Across) and tasks.copies > 1:
+        raise InputError(
+            "on_validation does not go with perturbed copies, which validation tasks have none of; set it to False"
+        )
     if isinstance(tasks, Across):
         pairs = zip(tasks.universes, validation.universes, strict=True)
         return Across(tuple(replace(one, tasks=_together(one.tasks, other.tasks)) for one, other in pairs))

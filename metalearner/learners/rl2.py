@@ -145,7 +145,8 @@ class QueryUtility(Algorithm):
         params = named_params(self.policy)
         batch = self.sampler.collect(self.policy, params, tasks, "query", rng)
         for (part,) in self.sampler.minibatches([batch], rng):
-            yield -self.sampler.utility(self.policy, params, part).sum() / total
+            utility = self.sampler.utility(self.policy, params, part)
+            yield -(self.sampler.weights(utility, part.tasks) * utility).sum() / total
 
     def scores(self, rng: np.random.Generator) -> Tensor:
         params = named_params(self.policy)
