@@ -42,6 +42,7 @@ from metalearner.objectives import (
     Universe,
     WorstCase,
 )
+from metalearner.teachers import Teachers
 from metalearner.training import Training
 
 __all__ = [
@@ -81,6 +82,7 @@ __all__ = [
     "Scratch",
     "SoftMin",
     "TargetVolatility",
+    "Teachers",
     "Training",
     "Universe",
     "WorstCase",

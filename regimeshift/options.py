@@ -213,6 +213,10 @@ class TrainingOptions(LearningOptions, TradingOptions, DataOptions):
     worst_case: str = ""
     """Train for the markets (with --uncertainty) or regimes (without) in which the policy does worst: cvar:0.25 is the mean of
     the worst quarter of them, softmin:0.01 weighs all, the worst most. By default the mean over all tasks."""
+    teachers: tuple[str, ...] = ()
+    """Strategies that rl2 or latent copies in the first 30 % of training, instead of a start without costs: rules such as
+    momentum:252, classes in your own files (my_rules.py:Rule), trained models by their folders, registered ones as
+    models:/NAME@ALIAS. The trained model needs none of them."""
     steps: int = 300
     """Training steps; not used by scratch and rolling, which have no meta-training (and nothing to resume)."""
     seed: int = 0

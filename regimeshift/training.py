@@ -61,6 +61,8 @@ class Prepared:
         )
         if isinstance(learner, Experts) and options.n_regimes is not None:
             learner = replace(learner, n_regimes=options.n_regimes)
+        if options.teachers:
+            learner = steps.with_teachers(learner, options.teachers, bars, where, windows)
         learner = _adversarial(with_file_settings(learner, settings, path), options)
         return cls(whole, bars, windows, where, learner)
 

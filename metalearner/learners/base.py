@@ -364,6 +364,10 @@ class MetaLearner(ABC):
         """The objective's sampler on `tasks`, with this learner's context and support."""
         return self.objective.sampler(tasks, policy, self.context)
 
+    def training_sampler(self, policy: nn.Module, tasks: Any) -> TaskSampler:
+        """The sampler of the training tasks, whose utility is maximised; `sampler` by default."""
+        return self.sampler(policy, tasks)
+
     @property
     def idle(self) -> tuple[str, ...]:
         """Settings, by dotted names, that do nothing in this learner, which tuning therefore leaves alone."""
@@ -514,7 +518,7 @@ class MetaLearner(ABC):
         with torch.random.fork_rng(devices=[]):  # seed the initial weights without changing the caller's random state
             torch.manual_seed(self.training.seed)
             policy: Any = self.objective.policy(self.policy, tasks if self.trains else choosing).eval()
-            trained = self.algorithm(policy, self.sampler(policy, tasks)) if self.trains else None
+            trained = self.algorithm(policy, self.training_sampler(policy, tasks)) if self.trains else None
             judged = self.algorithm(policy, self.sampler(policy, choosing))
         if trained is None:
             return policy, judged, judged, pd.DataFrame()
