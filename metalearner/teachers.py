@@ -19,7 +19,7 @@ counts.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -213,7 +213,7 @@ class TaughtSampler(TaskSampler):
         assert isinstance(sampler.reads, TiltInputs)
         self.teachers, self.taught, self.settings, self.reads = teachers, sampler, settings, sampler.reads
         self.zone, self.tradable = teachers.zone(sampler.bars), torch.tensor(sampler.bars.tradable)
-        self.identity = f"{sampler.identity} {self.zone.identity}"
+        self.identity, self.state = f"{sampler.identity} {self.zone.identity}", sampler.state
 
     def sample(self, rng: np.random.Generator, tasks: int, progress: float) -> WindowBatch:
         return replace(self.taught.sample(rng, tasks, progress), cost_share=1.0)
@@ -238,21 +238,34 @@ class TaughtSampler(TaskSampler):
     def score(self, policy: nn.Module, params: Parameters, batch: Windows) -> Tensor:
         return self.taught.score(policy, params, batch)
 
-    def utility(self, policy: nn.Module, params: Parameters, batch: Windows, *, twice: bool = False) -> Tensor:
-        progress, warm = batch.tasks.progress, self.teachers.warm
-        plan = self.taught.plan(policy, params, batch)
-        if progress < warm:
-            return -self.distance(plan, batch)
-        utility = self.taught.utility_of(plan, batch, twice=twice)
-        weight = self.teachers.weight * (1 - progress) / (1 - warm) if warm < 1 else 0.0
-        return utility - weight * self.distance(plan, batch) if weight else utility
+    def inputs(self, batch: Windows) -> tuple[Tensor, ...]:
+        return self.taught.inputs(batch)
 
-    def distance(self, plan: TensorPlan, batch: Windows) -> Tensor:
+    def plan(self, policy: nn.Module, params: Parameters, inputs: Sequence[Tensor]) -> TensorPlan:
+        return self.taught.plan(policy, params, inputs)
+
+    def weights(self, utility: Tensor, tasks: WindowBatch) -> Tensor:
+        return self.taught.weights(utility, tasks)
+
+    def utility(self, policy: nn.Module, params: Parameters, batch: Windows, *, twice: bool = False) -> Tensor:
+        rows, *inputs = self.inputs(batch)
+        return self.traded(self.plan(policy, params, inputs), rows, batch, twice=twice)
+
+    def traded(self, plan: TensorPlan, rows: Tensor, batch: Windows, *, twice: bool = False) -> Tensor:
+        """How near a plan is to the teachers' at first, and later the utility of trading it, shape (tasks,)."""
+        progress, warm = batch.tasks.progress, self.teachers.warm
+        if progress < warm:
+            return -self.distance(plan, rows, batch)
+        utility = self.taught.traded(plan, rows, batch, twice=twice)
+        weight = self.teachers.weight * (1 - progress) / (1 - warm) if warm < 1 else 0.0
+        return utility - weight * self.distance(plan, rows, batch) if weight else utility
+
+    def distance(self, plan: TensorPlan, rows: Tensor, batch: Windows) -> Tensor:
         """Mean squared distance of a plan's edges to the teachers', where it counts and may trade, in equal weights, shape (B,).
 
         Of a policy that trades at a rate, the squared distance of the rates is added.
         """
-        rows, universe = self.taught.rows(batch)[:, :-1], batch.tasks.universe
+        rows, universe = rows[:, :-1], batch.tasks.universe
         at: Any = rows if universe is None else (rows[..., None], torch.from_numpy(universe)[:, None])
         aim, band, rate = (None if part is None else part[:, :-1].cpu() for part in plan)
         assert aim is not None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from backtests.registry import RegisteredStrategy
     from backtests.significance import Verdict
     from markets import Bars, RegimeDetector, RegimePath, TaskSet
-    from metalearner import MetaLearner, MetaPolicy
+    from metalearner import Across, MetaLearner, MetaPolicy
     from regimeshift.options import LearningOptions, TradingOptions
     from regimeshift.windows import Windows
     from strategies import Strategy
@@ -256,7 +256,13 @@ def reached_by(name: str, found: Headroom, seed: int) -> Reached:
 
 
 def train(
-    learner: MetaLearner, tasks: TaskSet, validation: TaskSet, folder: Path, *, resume: bool, log: Callable[..., None]
+    learner: MetaLearner,
+    tasks: TaskSet | Across,
+    validation: TaskSet,
+    folder: Path,
+    *,
+    resume: bool,
+    log: Callable[..., None],
 ) -> MetaPolicy:
     """Meta-train and save to `folder`."""
     meta = learner.fit(tasks, validation, checkpoint=folder / "checkpoint.safetensors", resume=resume, log=log)

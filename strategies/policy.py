@@ -12,7 +12,7 @@ the base's no-trade zone. Network weights are shared across symbols, so one poli
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,8 +85,8 @@ class PolicySettings(Shape):
 
     @property
     def lookback(self) -> int:
-        """Own bars of a symbol that its features read before a row."""
-        return self.features.reach
+        """Own bars of a symbol that its features, and the volatility of its base, read before a row."""
+        return max(self.features.reach, self.base_window)
 
     @property
     def fewest(self) -> int:
@@ -96,6 +96,15 @@ class PolicySettings(Shape):
     def require(self, bars: Bars, more: int = 0) -> None:
         """Raise `InputError` unless `bars` are enough for one row of features and `more` after it."""
         self.features.require(bars, more)
+
+    def restated(self, bars_for_each: float) -> PolicySettings:
+        """The settings for bars of another length, of which `bars_for_each` cover the time of one bar before.
+
+        What a network has learnt is about bars, so its features and its memory keep theirs. The volatility of the base is not
+        learnt, and is of the same time, but of at least 12 bars.
+        """
+        window = max(round(self.base_window * bars_for_each), min(self.base_window, 12))
+        return self if window == self.base_window else replace(self, base_window=window)
 
     @property
     def base_name(self) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from markets import InputError, TaskSet
 from markets.accounting.differentiable import TensorPlan
 from metalearner.learners.base import MetaLearner, MetaPolicy, load_meta, query_scores
+from metalearner.learners.transfer import NewMarket
 from metalearner.objective import TaskSampler
 from metalearner.objectives.across import Across
 from metalearner.teachers import Teachers
@@ -73,6 +74,12 @@ class InContext(MetaPolicy, kind="rl2"):
     def controls(self) -> dict[str, Any]:
         remembers = self.policy.settings.memory != "none"
         return super().controls() | ({"memory cleared": self.cleared()} if self.control and remembers else {})
+
+    def _transferred(self, market: NewMarket) -> Self:
+        other = super()._transferred(market)
+        if self.control is not None:
+            other.control = self.control._transferred(market)
+        return other
 
     def shrunk(self, share: float, name: str) -> InContext:
         other = super().shrunk(share, name)
@@ -140,7 +147,8 @@ class QueryUtility(Algorithm):
         params = named_params(self.policy)
         batch = self.sampler.collect(self.policy, params, tasks, "query", rng)
         for (part,) in self.sampler.minibatches([batch], rng):
-            yield -self.sampler.utility(self.policy, params, part).sum() / total
+            utility = self.sampler.utility(self.policy, params, part)
+            yield -(self.sampler.weights(utility, part.tasks) * utility).sum() / total
 
     def scores(self, rng: np.random.Generator) -> Tensor:
         params = named_params(self.policy)
