@@ -8,6 +8,7 @@ from metalearner.learners import (
     RL2,
     AdaptiveRisk,
     Ensemble,
+    Experts,
     FineTune,
     Inner,
     Latent,
@@ -41,6 +42,7 @@ from metalearner.objectives import (
     Universe,
     WorstCase,
 )
+from metalearner.teachers import Teachers
 from metalearner.training import Training
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "Ensemble",
     "Environments",
     "ExpectedShortfall",
+    "Experts",
     "FineTune",
     "HeldRisk",
     "Inner",
@@ -79,6 +82,7 @@ __all__ = [
     "Scratch",
     "SoftMin",
     "TargetVolatility",
+    "Teachers",
     "Training",
     "Universe",
     "WorstCase",

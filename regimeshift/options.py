@@ -188,20 +188,22 @@ class LearningOptions(EvidenceOptions):
 class TrainingOptions(LearningOptions, TradingOptions, DataOptions):
     """What is trained, on which tasks."""
 
-    learner: Literal["rl2", "latent", "maml", "anil", "cavia", "reptile", "finetune", "scratch", "rolling", "risk"] = (
-        "rl2"
-    )
+    learner: Literal[
+        "rl2", "latent", "maml", "anil", "cavia", "reptile", "finetune", "scratch", "rolling", "risk", "experts"
+    ] = "rl2"
     """Adapting through a memory: rl2 (recurrent), latent (belief over the regime).
     Adapting by gradient steps from meta-trained weights: maml, anil (output layer), cavia (context vector), reptile.
     Adapting by gradient steps from pre-trained weights: finetune; from random weights: scratch, rolling (last 1,008 bars).
-    Adapting the estimates of risk behind a minimum-variance portfolio: risk."""
+    Adapting the estimates of risk behind a minimum-variance portfolio: risk.
+    Moving between specialists, one trained on the bars of each regime, as the regime changes: experts."""
     validation: str | None = None
     """Start of validation, such as 2000 or 2000-01-31.
     By default after 30 % of the data (without the features' warm-up), or at the nearest 1 January with ten years or more."""
     test: str | None = None
     """Start of the test, which training does not use; by default after 55 % of the data, likewise."""
     n_regimes: int | None = None
-    """Number of regimes; by default 3, or fewer if there are not 20 bars to fit each on."""
+    """Number of regimes; by default 3, or fewer if there are not 20 bars to fit each on. Experts have a specialist for each; by
+    default 2."""
     uncertainty: str = ""
     """Train in markets that differ from the data by as much: "shift=0.05, volatility=1.5, costs=3" is a drift of up to 0.05
     volatilities per bar against whatever is held, returns up to 1.5 times as large or small, trading up to 3 times as dear.
@@ -211,6 +213,10 @@ class TrainingOptions(LearningOptions, TradingOptions, DataOptions):
     worst_case: str = ""
     """Train for the markets (with --uncertainty) or regimes (without) in which the policy does worst: cvar:0.25 is the mean of
     the worst quarter of them, softmin:0.01 weighs all, the worst most. By default the mean over all tasks."""
+    teachers: tuple[str, ...] = ()
+    """Strategies that rl2 or latent copies in the first 30 % of training, instead of a start without costs: rules such as
+    momentum:252, classes in your own files (my_rules.py:Rule), trained models by their folders, registered ones as
+    models:/NAME@ALIAS. The trained model needs none of them."""
     steps: int = 300
     """Training steps; not used by scratch and rolling, which have no meta-training (and nothing to resume)."""
     seed: int = 0

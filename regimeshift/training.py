@@ -45,6 +45,7 @@ class Prepared:
         InputError
             When the data cannot be read or are too few, or an option or setting is wrong.
         """
+        from metalearner import Experts
         from regimeshift import steps
         from regimeshift.configuration import with_file_settings
         from regimeshift.spans import spans
@@ -58,6 +59,10 @@ class Prepared:
         learner = steps.build_learner(
             options.learner, windows, options, options, steps=options.steps, seed=options.seed, device=options.device
         )
+        if isinstance(learner, Experts) and options.n_regimes is not None:
+            learner = replace(learner, n_regimes=options.n_regimes)
+        if options.teachers:
+            learner = steps.with_teachers(learner, options.teachers, bars, where, windows)
         learner = _adversarial(with_file_settings(learner, settings, path), options)
         return cls(whole, bars, windows, where, learner)
 

@@ -33,7 +33,7 @@ from strategies.blend import Blend
 from strategies.learned import LearnedStrategy, load_learned
 from strategies.limits import Limit
 from strategies.needs import walk
-from strategies.rules import Covariance
+from strategies.rules import Covariance, Gate
 from strategies.strategy import Strategy
 from strategies.user_file import DATA, Origin, origin, strategy_of_code
 
@@ -44,7 +44,7 @@ _USER = "user file"
 _PLACE = re.compile(r"[\w-]+(\.\w+)?")  # of a file or folder inside a stored strategy: nothing outside is read
 
 KINDS: dict[str, type[Strategy]] = {}
-ESTIMATORS: dict[str, type[Covariance]] = {}
+PARTS: dict[str, type[Covariance] | type[Gate]] = {}  # what strategies are built from, by name
 _parts: list[Any] = [
     Blend,
     *(vars(rules)[name] for name in rules.__all__),
@@ -52,7 +52,7 @@ _parts: list[Any] = [
 ]
 for _kind in _parts:
     if inspect.isclass(_kind) and not inspect.isabstract(_kind) and _kind is not Limit:
-        _kinds: Any = ESTIMATORS if issubclass(_kind, Covariance) else KINDS
+        _kinds: Any = PARTS if issubclass(_kind, Covariance | Gate) else KINDS
         register(_kinds, _kind.__name__, _kind, "strategies")
 
 
@@ -190,7 +190,8 @@ class _Writer:
         Raises
         ------
         InputError
-            When it is neither a number, a text, a time, an array, a strategy, an estimator, a detector nor a collection of these.
+            When it is neither a number, a text, a time, an array, a strategy, an estimator, a gate, a detector nor a collection
+            of these.
         """
         if isinstance(value, np.generic):
             value = value.item()
@@ -212,7 +213,7 @@ class _Writer:
         if isinstance(value, np.ndarray) and value.dtype.kind in "bif":
             self.arrays[name] = torch.from_numpy(np.array(value, order="C"))
             return {"array": name}
-        if type(value) in ESTIMATORS.values():
+        if type(value) in PARTS.values():
             settings = {k: self.encoded(f"{name}-{k}", v) for k, v in settings_of(value).items()}
             return {"kind": type(value).__name__, "settings": settings}
         if isinstance(value, RegimeDetector):
@@ -330,7 +331,7 @@ def _decoded(value: Any, folder: Path, arrays: Mapping[str, torch.Tensor]) -> An
             else pd.Timestamp(value["time"]).tz_convert(value["zone"])
         )
     settings = {name: _decoded(part, folder, arrays) for name, part in value["settings"].items()}
-    return find(ESTIMATORS, value["kind"], f"{folder}: a covariance called")(**settings)
+    return find(PARTS, value["kind"], f"{folder}: a part called")(**settings)
 
 
 def _place(name: Any, folder: Path) -> str:

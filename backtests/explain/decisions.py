@@ -56,9 +56,7 @@ def _(strategy: Blend, bars: Bars) -> Iterator[Share]:
 
 @shares.register
 def _(strategy: RegimeGated, bars: Bars) -> Iterator[Share]:
-    parts = strategy.strategies
-    chance = np.full((len(bars), len(parts)), 1 / len(parts))
-    yield from _averaged(parts, strategy.detector.filter(bars).probabilities if strategy.fitted else chance, bars)
+    yield from _averaged(strategy.strategies, strategy.weights(bars), bars)
 
 
 def _averaged(parts: tuple[Strategy, ...], weights: np.ndarray, bars: Bars) -> Iterator[Share]:

@@ -255,6 +255,11 @@ class RegimeDetector(ABC):
         """Names of the regimes, in ascending order of volatility."""
         return regime_names(self.n_regimes)
 
+    @property
+    def fitted(self) -> bool:
+        """Whether it was fitted, or loaded."""
+        return all(hasattr(self, name) for name in self._shapes())
+
     # ------------------------------------------------------------------ parameters
 
     def get_params(self) -> dict[str, Any]:
@@ -338,7 +343,7 @@ class RegimeDetector(ABC):
     # ------------------------------------------------------------------ helpers for subclasses
 
     def _require_fit(self) -> None:
-        if not all(hasattr(self, name) for name in self._shapes()):
+        if not self.fitted:
             raise InputError("the detector is not fitted; call fit(bars) on the past first")
 
     def _returns_to_fit(self, bars: Bars, needed: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from metalearner.learners.base import MetaLearner, MetaPolicy, load_meta
 from metalearner.learners.dqn import DQN
 from metalearner.learners.ensemble import Ensemble
+from metalearner.learners.experts import Experts, ExpertsPolicy
 from metalearner.learners.finetune import FineTune
 from metalearner.learners.inner_loop import ByGradient, Inner
 from metalearner.learners.latent import Latent
@@ -26,6 +27,7 @@ LEARNERS: dict[str, Callable[..., MetaLearner]] = {
     "scratch": Scratch,
     "rolling": RollingRetrain,
     "risk": AdaptiveRisk,
+    "experts": Experts,
 }
 
 __all__ = [
@@ -36,6 +38,8 @@ __all__ = [
     "AdaptiveRisk",
     "ByGradient",
     "Ensemble",
+    "Experts",
+    "ExpertsPolicy",
     "FineTune",
     "Inner",
     "Latent",

@@ -232,14 +232,19 @@ class AcrossSampler(TaskSampler):
         copies: int = 1,
         worst_case: WorstCase | None = None,
     ):
-        self.samplers, self.copies = tuple(samplers), copies
-        self._groups = GroupWeights(worst_case, len(self.samplers)) if worst_case else None
+        self.samplers, self._accounts, self.copies = tuple(samplers), tuple(accounts), copies
+        self._worst_case = worst_case
+        self._groups = None if worst_case is None else GroupWeights(worst_case, len(self.samplers))
         self.state = self._groups.state if self._groups else {}
         self._all = [sampler.all_tasks() for sampler in samplers]
         self._offsets = [span.start for span in spans(self._all)]
         self.identity = " ".join(f"{s.identity} {account}" for s, account in zip(samplers, accounts, strict=True))
         self.identity += f" {copies} copies" if copies > 1 else ""
         self.on_policy = any(sampler.on_policy for sampler in samplers)
+
+    def map(self, change: Callable[[Any], TaskSampler]) -> AcrossSampler:
+        """The same universes with other samplers."""
+        return AcrossSampler([change(each) for each in self.samplers], self._accounts, self.copies, self._worst_case)
 
     def sample(self, rng: np.random.Generator, tasks: int, progress: float) -> AcrossBatch:
         """As many tasks of each universe, up to one: the remainder goes to some of them at random. Copies have the same."""

@@ -312,7 +312,7 @@ class WindowSampler(TaskSampler):
         self._cuts = {"support": begin, "query": cuts}
         self.known = self.reads.known[np.minimum(cuts, len(held) - 1)]
         regimes, self._regime = np.unique([task.regime for task in tasks], return_inverse=True)
-        self._groups = GroupWeights(objective.worst_case, len(regimes)) if objective.worst_case else None
+        self._groups = None if objective.worst_case is None else GroupWeights(objective.worst_case, len(regimes))
         self.state = self._groups.state if self._groups else {}
         self.identity = f"{held.hash} {starts.tolist()} {cuts.tolist()} {stops.tolist()} {context} {support}"
 

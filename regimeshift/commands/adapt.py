@@ -28,16 +28,15 @@ class Adapt(DataOptions):
         source = named(self.source, f"adapt FILE.csv --model {self.model}")
         with step("loading the model"):
             from metalearner import load_meta
+            from strategies import stored
 
             meta = load_meta(self.model)
         bars = self.load(source)
         folder = writable(self.out or f"{self.model}/adapted")
         with step(f"adapting {meta.name}"):
             strategy = meta.adapt(bars)
-            strategy.save(folder)
+            stored.save(strategy, folder)
         rows = {"adapted": strategy.plan(bars[-1:]).aim[0], "unadapted": meta.unadapted().plan(bars[-1:]).aim[0]}
         text = pd.DataFrame(rows, index=list(bars.symbols)).map(lambda w: f"{w:+.2%}")
         show(text, f"{meta.name}: target weights after {bars.index[-1]:%Y-%m-%d}", "symbol")
-        console.print(
-            f"Saved {folder}; read it with strategies.{type(strategy).__name__}.load. To deploy it: regimeshift register"
-        )
+        console.print(f"Saved {folder}; read it with strategies.stored.load. To deploy it: regimeshift register")

@@ -40,7 +40,9 @@ class Backtest(TradingOptions, DataOptions):
     every: int | None = None
     """Bars between adaptations; by default a quarter of daily or longer bars, or 63 shorter ones."""
     learners: list[
-        Literal["rl2", "latent", "maml", "anil", "cavia", "reptile", "finetune", "scratch", "rolling", "risk"]
+        Literal[
+            "rl2", "latent", "maml", "anil", "cavia", "reptile", "finetune", "scratch", "rolling", "risk", "experts"
+        ]
     ] = field(default_factory=list)
     """Learners to train anew within the backtest, on what was known then; each with and without adaptation."""
     retrain_every: str = "1Y"

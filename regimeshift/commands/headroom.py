@@ -21,7 +21,8 @@ class Headroom(TradingOptions, DataOptions):
     """Markets like yours in which the traders are compared."""
     learner: str | None = None
     """A learner to be trained on some markets like yours and judged in others: what share of the headroom does it reach? risk
-    takes half a minute; rl2, latent, maml, anil, cavia, reptile, finetune, scratch and rolling take minutes. By default none."""
+    takes half a minute; rl2, latent, maml, anil, cavia, reptile, finetune, scratch, rolling and experts take minutes. By default
+    none."""
     seed: int = 0
     """Seed of the calibration, the simulated markets and the training."""
     report: str = "headroom.html"

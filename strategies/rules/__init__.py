@@ -10,6 +10,7 @@ from strategies.rules.covariances import (
     SampleCovariance,
 )
 from strategies.rules.cross_sectional import CrossSectionalMomentum
+from strategies.rules.gate import Gate
 from strategies.rules.long_short import ResidualMomentum, Reversal
 from strategies.rules.minimum_variance import MinimumVariance
 from strategies.rules.momentum_blend import MomentumBlend
@@ -29,6 +30,7 @@ __all__ = [
     "EqualWeight",
     "ExpandingCovariance",
     "ExponentialCovariance",
+    "Gate",
     "InverseVolatility",
     "LedoitWolfCovariance",
     "MaximumSharpe",

@@ -1,4 +1,4 @@
-"""`RegimeGated`: a strategy for each regime, weighted by what the filter says of the regime."""
+"""`RegimeGated`: strategies weighted by what the filter says of the regime."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from markets import Bars, InputError, Plan, RegimeDetector
-from strategies.strategy import Strategy, check_average, planned
+from strategies.rules.gate import Gate
+from strategies.strategy import Strategy, check_average, latest, planned
 
 
 class RegimeGated(Strategy):
@@ -19,7 +21,7 @@ class RegimeGated(Strategy):
     Weights by probability change smoothly where a switch by the most probable regime would trade the whole book (Guidolin and
     Timmermann, "Asset allocation under multivariate regime switching", Journal of Economic Dynamics and Control 2007; Ang and
     Bekaert, "How regimes affect asset allocation", Financial Analysts Journal 2004). Aims, no-trade bands and rates are all
-    averaged so.
+    averaged so. A `Gate` maps the probabilities to other weights.
 
     `adapt` fits a copy of the detector on the bars so far, at most the last `window`. With fewer than `warmup` bars there is
     no fit yet: the strategies are held in equal parts. What `fit` warns of, such as regimes that hardly differ, is left out
@@ -37,12 +39,15 @@ class RegimeGated(Strategy):
         Whether `adapt` fits the detector. If not, it must have been fitted, on bars before those to be traded.
     warmup : int
         Fewest bars to fit on.
+    gate : Gate, optional
+        From the probabilities to the weights of the strategies, which need not be as many as the regimes then.
 
     Raises
     ------
     InputError
-        When there are not as many strategies as regimes, or `window` is below `warmup`; in `plan`, when plans of regimes that
-        are possible on a bar have no average: they have stops, or one leaves a position alone that another one trades.
+        When there are not as many strategies as regimes, or as the gate has, or `window` is below `warmup`; in `plan`, when plans
+        of regimes that are possible on a bar have no average: they have stops, or one leaves a position alone that another one
+        trades.
     """
 
     endless = True  # what the filter believes began at the first bar held
@@ -55,17 +60,23 @@ class RegimeGated(Strategy):
         window: int = 2520,
         refit: bool = True,
         warmup: int = 252,
+        gate: Gate | None = None,
     ):
         self.name = "regime gated"
-        if len(strategies) != len(detector.names):
+        if gate is None and len(strategies) != len(detector.names):
             raise InputError(
                 f"{self.name}: there are {len(strategies)} strategies for {len(detector.names)} regimes; give one for each, the "
                 "calm regime's first"
             )
+        if gate is not None and gate.mix.shape != (len(detector.names), len(strategies)):
+            raise InputError(
+                f"{self.name}: the gate is for {gate.mix.shape[0]} regimes and {gate.mix.shape[1]} strategies; there are "
+                f"{len(detector.names)} and {len(strategies)}"
+            )
         if not 1 <= warmup <= window:
             raise InputError(f"{self.name}: window is {window}; it must be at least the warm-up of {warmup} bars")
         self.detector, self.strategies, self.window, self.refit = detector, tuple(strategies), window, refit
-        self.least = warmup
+        self.gate, self.least = gate, warmup
         self.warmup = max(warmup, *(part.warmup for part in strategies))
         self.adapts = refit or any(part.adapts for part in strategies)
         self.fitted = not refit
@@ -73,10 +84,16 @@ class RegimeGated(Strategy):
     @property
     def arguments(self) -> dict[str, Any]:
         """What it is built again with; once its detector is fitted, it trades as it is."""
+        gate = {} if self.gate is None else {"gate": self.gate}  # without one, it is known by the files of before
         return {
             "detector": self.detector, "strategies": self.strategies, "window": self.window, "refit": not self.fitted,
-            "warmup": self.least,
+            "warmup": self.least, **gate,
         }  # fmt: skip
+
+    @property
+    def seen_until(self) -> pd.Timestamp | None:
+        """Last bar used to train, select or adapt a strategy; None if none says."""
+        return latest(getattr(part, "seen_until", None) for part in self.strategies)
 
     def adapt(self, bars: Bars) -> Strategy:
         """The same with a detector fitted on `bars`, and adapted strategies; itself if nothing adapts."""
@@ -94,11 +111,16 @@ class RegimeGated(Strategy):
                     adapted.detector.fit(held.rows(max(len(held) - self.window, 0), len(held)).without_past())
         return adapted
 
+    def weights(self, bars: Bars) -> np.ndarray:
+        """Weight of each strategy at the visible rows, shape (T, E)."""
+        if not self.fitted:
+            return np.full((len(bars), len(self.strategies)), 1 / len(self.strategies))
+        chance = self.detector.filter(bars).probabilities
+        return chance if self.gate is None else self.gate.weights(chance)
+
     def plan(self, bars: Bars) -> Plan:
         plans = [planned(part, bars) for part in self.strategies]
-        chance = np.full((len(bars), len(plans)), 1 / len(plans))
-        if self.fitted:
-            chance = self.detector.filter(bars).probabilities
+        chance = self.weights(bars)
         check_average(self.name, self.strategies, plans, chance, "RegimeGated(...)")
         aim = _mixed([plan.aim for plan in plans], chance)
         band = rate = None
@@ -111,7 +133,7 @@ class RegimeGated(Strategy):
 
 
 def _mixed(values: Sequence[np.ndarray], chance: np.ndarray) -> np.ndarray:
-    """Sum of arrays (T, A) weighted by chances (T, K); an infinite band of a regime without chance is none."""
+    """Sum of arrays (T, A) weighted by chances (T, E); an infinite band of a part without chance is none."""
     out = np.zeros(values[0].shape)
     for array, weight in zip(values, chance.T, strict=True):
         out += np.where(weight[:, None] > 0, array, 0.0) * weight[:, None]

@@ -331,8 +331,9 @@ def test_bench_adapt_judges_learners_and_keeps_them(tmp_path):
     refused(call("bench", "adapt", "--seeds", "0", cwd=tmp_path), "at least 1 seed")
 
 
-def test_a_learner_trains_and_adapts_by_its_name(tmp_path):
-    done = call("train", "sp500", "--learner", "cavia", "--steps", "2", "--out", "m", cwd=tmp_path)
+@pytest.mark.parametrize("learner", ["cavia", "experts"])
+def test_a_learner_trains_and_adapts_by_its_name(learner, tmp_path):
+    done = call("train", "sp500", "--learner", learner, "--steps", "2", "--out", "m", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     done = call("adapt", "sp500", "--model", "m", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

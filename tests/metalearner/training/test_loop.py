@@ -28,8 +28,8 @@ from metalearner import (
     load_meta,
 )
 from metalearner.distributed import Ranks
-from metalearner.learners.base import select_shrinkage
 from metalearner.learners.rl2 import QueryUtility
+from metalearner.learners.tilt import select_shrinkage
 from metalearner.training.loop import _clip_gradients
 from strategies import Policy, PolicySettings
 
