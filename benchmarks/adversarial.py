@@ -1,10 +1,11 @@
 """Whether training for the worst case saves a policy in regimes a little outside its experience, and at what price.
 
-RL² on hidden Markov regimes (`HiddenMarkovFamily`: mean .05 to .25, stay probability .97 to .998, cost .1), trained in four ways
+RL² on hidden Markov regimes (`HiddenMarkovFamily`: mean .05 to .25, stay probability .97 to .998, cost .1), trained in five ways
 on the same episodes, with as many gradient steps and as many paths in each:
 
 =================  ============================================================================================
 plain              the mean over the tasks of the family
+dearer             the same, as if trading cost 2.24 times as much: the middle of what is feared
 randomised         the mean over perturbed copies (drift of .02 against the position, returns to 1.25 times, costs to 5 times)
 worst case alone   a soft minimum over nine groups of the family's tasks, by mean and by persistence
 adversarial        a soft minimum over the perturbed copies
@@ -48,8 +49,8 @@ TRAINED, WORST = Uncertainty(shift=0.02, volatility=1.25, costs=5.0), SoftMin(0.
 # the wider box: drifts are constant, up and down; factors from one over the largest for volatility, from 1 for costs
 MEANS, STAYS, DRIFT, VOLATILITY, COSTS = (0.02, 0.25), (0.95, 0.998), 0.05, 1.5, 5.0
 COPIES, BATCH, HIDDEN, LENGTH = 8, 256, 16, 400
-WAYS = ("plain", "randomised", "worst case alone", "adversarial")
-COLOURS = {"plain": "#868e96", "randomised": "#b35900", "worst case alone": "#009e73", "adversarial": "#0072b2"}
+WAYS = ("plain", "dearer", "randomised", "worst case alone", "adversarial")
+COLOURS = dict(zip(WAYS, ("#868e96", "#cc79a7", "#b35900", "#009e73", "#0072b2"), strict=True))
 PICTURE = Path(__file__).parents[1] / "docs" / "adversarial.png"
 RESAMPLES = 2000
 
@@ -117,11 +118,14 @@ def trained(way: str, seed: int, steps: int, episodes: int) -> MetaPolicy:
     if copied:
         tasks = Across.perturbed(found.tasks(1), TRAINED, COPIES)
     base = recipes.learner("RL2", FAMILY, seed)
+    costs = base.objective.costs.scaled(TRAINED.costs**0.5 if way == "dearer" else 1.0)
     batch = BATCH // COPIES if copied else BATCH  # as many paths
     learner = replace(
         base,
         policy=replace(base.policy, hidden=HIDDEN),
-        objective=replace(base.objective, worst_case=WORST if way in ("worst case alone", "adversarial") else None),
+        objective=replace(
+            base.objective, costs=costs, worst_case=WORST if way in ("worst case alone", "adversarial") else None
+        ),
         training=replace(base.training, steps=steps, batch=batch, evaluate_every=steps),
         deployed=FAMILY.length,
         name=way,
