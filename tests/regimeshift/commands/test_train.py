@@ -106,6 +106,5 @@ def test_options_of_the_worst_case_are_checked(tmp_path):
         (("--worst-case", "minimax"), "--worst-case: 'minimax': write cvar:0.2"),
         (("--worst-case", "cvar:2"), "--worst-case: worst case: level is 2"),
         (("--worst-case", "cvar:0.5", "--learner", "scratch"), "--worst-case: scratch is not trained on past regimes"),
-        (("--worst-case", "cvar:0.5", "--n-regimes", "1", "--steps", "1"), "there is no worst one"),
     ):
         refused(call(*words, *more, cwd=tmp_path), message)
