@@ -364,6 +364,10 @@ class MetaLearner(ABC):
         """The objective's sampler on `tasks`, with this learner's context and support."""
         return self.objective.sampler(tasks, policy, self.context)
 
+    def training_sampler(self, policy: nn.Module, tasks: Any) -> TaskSampler:
+        """The sampler of the training tasks, whose utility is maximised; `sampler` by default."""
+        return self.sampler(policy, tasks)
+
     @property
     def idle(self) -> tuple[str, ...]:
         """Settings, by dotted names, that do nothing in this learner, which tuning therefore leaves alone."""
@@ -514,7 +518,7 @@ class MetaLearner(ABC):
         with torch.random.fork_rng(devices=[]):  # seed the initial weights without changing the caller's random state
             torch.manual_seed(self.training.seed)
             policy: Any = self.objective.policy(self.policy, tasks if self.trains else choosing).eval()
-            trained = self.algorithm(policy, self.sampler(policy, tasks)) if self.trains else None
+            trained = self.algorithm(policy, self.training_sampler(policy, tasks)) if self.trains else None
             judged = self.algorithm(policy, self.sampler(policy, choosing))
         if trained is None:
             return policy, judged, judged, pd.DataFrame()
@@ -534,8 +538,10 @@ class MetaLearner(ABC):
 
 
 def _check_alike(tasks: Any, validation: Any) -> None:
-    """Raise `InputError` unless both are of one universe, or across as many, or neither."""
-    counts = [len(each.universes) if isinstance(each, Across) else 0 for each in (tasks, validation)]
+    """Raise `InputError` unless both are of one universe, or across as many, or neither; perturbed copies do not count."""
+    if isinstance(tasks, Across) and tasks.copies == len(tasks.universes) > 1 and isinstance(validation, TaskSet):
+        return
+    counts = [len(each.universes) // each.copies if isinstance(each, Across) else 0 for each in (tasks, validation)]
     if counts[0] != counts[1]:
         raise InputError(
             f"training is across {counts[0]} universes and validation across {counts[1]}; give both Across the same ones"
@@ -544,6 +550,10 @@ def _check_alike(tasks: Any, validation: Any) -> None:
 
 def _together(tasks: Any, validation: Any) -> Any:
     """Training and validation tasks in one set; in environments they are sampled from the same source already."""
+    if isinstance(tasks, Across) and tasks.copies > 1:
+        raise InputError(
+            "on_validation does not go with perturbed copies, which validation tasks have none of; set it to False"
+        )
     if isinstance(tasks, Across):
         pairs = zip(tasks.universes, validation.universes, strict=True)
         return Across(tuple(replace(one, tasks=_together(one.tasks, other.tasks)) for one, other in pairs))

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
         "real_market",
         "significance",
         "transfer",
+        "teachers",
         "walkforward",
     ],
 )
