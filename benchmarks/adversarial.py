@@ -19,10 +19,10 @@ half of the episodes and judged by the other, both ways round, so that no regime
 regimes of the family as it is. Intervals are over regimes and training seeds (bootstrap, both resampled together, paired between
 the ways).
 
-*Real prices* (``real_*``): the same three ways, plain, randomised and adversarial, on 20 US stocks, trained to 2003 and judged in 15
-windows of 63 bars to 2007, as they were and up to the furthest market (drift of .03 against the position, returns 1.5 times as
-large, costs 5 times 10 bp): certainty equivalent per year. Beside them the base that the policies tilt. Fifteen windows of one
-good span, and stocks that survived: it shows what caution does, not what the next crisis is.
+*Real prices* (``real_*``): plain, randomised and adversarial on 20 US stocks, trained to 2003 and judged in 15 windows of 63 bars
+to 2007, as they were and in the furthest market (drift of .03 against the position, returns 1.5 times as large, costs 5 times
+10 bp): certainty equivalent per year. Beside them the base that the policies tilt. Fifteen windows of one good span, and stocks
+that survived: it shows what caution does, not what the next crisis is.
 
 ``adversarial_worst_decile`` and ``adversarial_mean_cost`` are [mean, low, high] of the difference to plain, per bar in units of
 volatility. Settings were chosen on other seeds and other regimes. Without ``--quick`` it also draws docs/adversarial.png.
