@@ -87,7 +87,7 @@ nautilus: $(NAUTILUS)/.installed
 bench: $(VENV)/.peers
 	-@$(BIN)/pip install --quiet --no-deps finrl==0.3.7
 	-@$(BIN)/pip install --quiet --constraint constraints.txt econirl==0.1.1
-	for name in ceilings walkforward simulator backtests features splits significance regimes headroom alarms serving inverse adaptation published planted training_speed; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
+	for name in ceilings walkforward simulator backtests features splits significance regimes headroom alarms serving inverse teachers adversarial hierarchy transfer adaptation published planted training_speed; do $(BIN)/python -W ignore -m benchmarks.$$name || exit 1; done
 
 # The fair trial on real prices. It opens the test spans of the committed protocol, and records that in benchmarks/results/looks.csv.
 trial: $(STAMP)

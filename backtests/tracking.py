@@ -209,6 +209,7 @@ def _quiet() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow(\.|$)")
+        warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm's, which MLflow imports, in a notebook
         import mlflow  # noqa: F401  sets its logger's level
 
         levels = [logger.level for logger in loggers]

@@ -5,6 +5,10 @@
 ``irl_coverage``: the smallest share, over the three preferences, of 200 replications of 5,000 decisions in which the 95 %
 interval holds the truth; ``irl_coverage_most`` is the largest.
 
+*Horizon*: how often the 95 % interval of `horizon` holds it (``irl_horizon_coverage``), over 40 traders who look 5 bars ahead and
+40 who look 100, with 5,000 decisions in each of three markets; and how often it excludes not looking ahead
+(``irl_horizon_ahead``).
+
 *Closed form*: a trader with quadratic costs (γ = 5, λ = 50, as in Gârleanu and Pedersen) whose positions are off by .2 of his aim
 per unit of the signal, 10,000 decisions, 12 seeds; coverage from 200.
 
@@ -29,20 +33,37 @@ from rich.progress import track
 from benchmarks.common import finish, options
 from markets.common.progress import visible
 from markets.synthetic import GarleanuPedersen
-from metalearner.inverse import Inferred, cloned, infer, infer_quadratic, long_run, soft_values
+from metalearner.inverse import Inferred, cloned, horizon, infer, infer_quadratic, long_run, soft_values
 from metalearner.inverse.experts import autoregressive_market, decisions_of, quadratic_positions
 from metalearner.inverse.soft import SignalMarket
 
 GRID, TRUE, DISCOUNT = np.linspace(-1, 1, 21), np.array([0.15, 0.02, 0.01]), 0.99
 MARKET = autoregressive_market()
 SEEN = (MARKET, autoregressive_market(persistence=0.97, std=0.05))
+THREE = (*SEEN, autoregressive_market(persistence=0.7))
+NEAR, FAR = 5, 100  # bars ahead
 UNSEEN = autoregressive_market(persistence=0.8, std=0.2, variance=2.0)
 FAMILY = GarleanuPedersen()
 PICTURE = Path(__file__).parents[1] / "docs" / "inverse.png"
 
 
-def expert(market: SignalMarket) -> np.ndarray:
-    return np.exp(soft_values(market, GRID, TRUE, DISCOUNT).log_policy)
+def expert(market: SignalMarket, discount: float = DISCOUNT) -> np.ndarray:
+    return np.exp(soft_values(market, GRID, TRUE, discount).log_policy)
+
+
+def horizons(seeds: range) -> tuple[float, float]:
+    """How often the interval of the horizon holds it, and how often it excludes that he does not look ahead."""
+    holds, ahead = [], []
+    for seed in track(seeds, "horizon", disable=not visible(), transient=True):
+        for bars in (NEAR, FAR):
+            policies = [expert(market, 1 - 1 / bars) for market in THREE]
+            seen = [
+                decisions_of(m, p, 5_000, seed + 1000 * k) for k, (m, p) in enumerate(zip(THREE, policies, strict=True))
+            ]
+            found = horizon(seen, GRID)
+            holds.append(found.holds(bars))
+            ahead.append(found.low > 1)
+    return float(np.mean(holds)), float(np.mean(ahead))
 
 
 def errors(found: Inferred, true: np.ndarray) -> np.ndarray:
@@ -157,6 +178,7 @@ def main() -> None:
         decisions = [decisions_of(m, expert(m), bars // 4, seed + 100 * k) for k, m in enumerate(SEEN)]
         transfers.append((worth(infer(decisions, GRID).policy(UNSEEN)), worth(cloned(decisions))))
     ours, clone = np.median(transfers, axis=0)
+    held, ahead = horizons(range(first, first + replications // 5))
     other = peer(first, bars)
     print(f"maximum entropy, {seeds} seeds: largest error of γ {off[:, 0].max():.1%}, of the cost {off[:, 1].max():.1%}, of the "
           f"temperature {off[:, 2].max():.1%}; {np.median(seconds):.2f} s a fit")  # fmt: skip
@@ -166,6 +188,7 @@ def main() -> None:
     print(f"closed form: largest error of γ {closed_off[:, 0].max():.1%}, of λ {closed_off[:, 1].max():.1%}; intervals hold in "
           f"{closed_coverage.min():.1%} to {closed_coverage.max():.1%}")  # fmt: skip
     print(f"in a regime not in the data: {ours:.2%} of what the trader gets there, behaviour cloning {clone:.1%}")
+    print(f"horizon: intervals hold it in {held:.1%}, and say that he looks ahead at all in {ahead:.1%}")
     if other:
         print(f"econirl NFXP, the same decisions: error of γ {other['gamma_err']:.1%}, of the cost {other['cost_err']:.1%} (ours "
               f"{off[0, 0]:.1%} and {off[0, 1]:.1%}), {other['transfer']:.2%} there, {other['seconds'] / seconds[0]:.0f} times "

@@ -25,7 +25,7 @@ from markets.regimes.hidden_markov import HiddenMarkovRegimes
 from markets.regimes.jump import JumpRegimes
 from markets.regimes.selection import supported_regimes
 from markets.regimes.volatility_trend import VolatilityTrendRegimes
-from markets.synthetic import augment
+from markets.synthetic import Uncertainty, augment
 from markets.tasks import Task, TaskSet
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "Task",
     "TaskEnv",
     "TaskSet",
+    "Uncertainty",
     "UnitReturn",
     "VectorMarketEnv",
     "VolatilityTrendRegimes",

@@ -25,6 +25,7 @@ from metalearner.objectives import (
     Across,
     CertaintyEquivalent,
     CostCurriculum,
+    CVaR,
     DifferentialSharpe,
     DrawdownPenalised,
     ExpectedShortfall,
@@ -36,9 +37,12 @@ from metalearner.objectives import (
     MinimumVariance,
     Pathwise,
     PowerUtility,
+    SoftMin,
     TargetVolatility,
     Universe,
+    WorstCase,
 )
+from metalearner.teachers import Teachers
 from metalearner.training import Training
 
 __all__ = [
@@ -51,6 +55,7 @@ __all__ = [
     "Across",
     "AdaptiveRisk",
     "Agent",
+    "CVaR",
     "CertaintyEquivalent",
     "CostCurriculum",
     "DifferentialSharpe",
@@ -75,8 +80,11 @@ __all__ = [
     "Reptile",
     "RollingRetrain",
     "Scratch",
+    "SoftMin",
     "TargetVolatility",
+    "Teachers",
     "Training",
     "Universe",
+    "WorstCase",
     "load_meta",
 ]

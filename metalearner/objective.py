@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from markets.common.kinds import register
@@ -64,10 +65,13 @@ class TaskSampler(ABC):
         Fingerprint of the tasks: samplers of equal identity hold the same tasks.
     on_policy : bool
         Whether the collected data depend on the policy that acts.
+    state : dict of Tensor
+        What changes in it as training goes on, in place; checkpoints keep it.
     """
 
     identity: str
     on_policy: bool = False
+    state: dict[str, Tensor] = {}  # noqa: RUF012 - of most samplers nothing changes
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, tasks: int, progress: float) -> Any:
@@ -131,6 +135,21 @@ class TaskSampler(ABC):
         FloatingPointError
             When a utility is not finite; the message names the task and the bar.
         """
+
+    def weights(self, utility: Tensor, tasks: Any) -> Tensor:
+        """Weight of each task in the loss, of mean 1 over all processes; all alike, unless the objective is a worst case.
+
+        Parameters
+        ----------
+        utility : Tensor of shape (tasks,)
+        tasks : TaskBatch
+
+        Returns
+        -------
+        Tensor of shape (tasks,)
+            Constant: the loss is not differentiated through it.
+        """
+        return torch.ones_like(utility.detach())
 
     def minibatches(self, batches: list[Any], rng: np.random.Generator) -> Iterator[list[Any]]:
         """Split `batches` into minibatches, one per update. Each contains the same tasks in every one of `batches`."""

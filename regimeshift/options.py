@@ -204,6 +204,19 @@ class TrainingOptions(LearningOptions, TradingOptions, DataOptions):
     n_regimes: int | None = None
     """Number of regimes; by default 3, or fewer if there are not 20 bars to fit each on. Experts have a specialist for each; by
     default 2."""
+    uncertainty: str = ""
+    """Train in markets that differ from the data by as much: "shift=0.05, volatility=1.5, costs=3" is a drift of up to 0.05
+    volatilities per bar added to each symbol, returns up to 1.5 times as large or small, trading up to 3 times as dear.
+    Validation and test stay as the data are. By default the data alone."""
+    copies: int = 4
+    """With --uncertainty, number of such markets, the first as the data are; training takes as many times as long."""
+    worst_case: str = ""
+    """Train for the markets (with --uncertainty) or regimes (without) in which the policy does worst: cvar:0.25 is the mean of
+    the worst quarter of them, softmin:0.01 weighs all, the worst most. By default the mean over all tasks."""
+    teachers: tuple[str, ...] = ()
+    """Strategies that rl2 or latent copies in the first 30 % of training, instead of a start without costs: rules such as
+    momentum:252, classes in your own files (my_rules.py:Rule), trained models by their folders, registered ones as
+    models:/NAME@ALIAS. The trained model needs none of them."""
     steps: int = 300
     """Training steps; not used by scratch and rolling, which have no meta-training (and nothing to resume)."""
     seed: int = 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from backtests.registry import RegisteredStrategy
     from backtests.significance import Verdict
     from markets import Bars, RegimeDetector, RegimePath, TaskSet
-    from metalearner import MetaLearner, MetaPolicy
+    from metalearner import Across, MetaLearner, MetaPolicy
     from regimeshift.options import LearningOptions, TradingOptions
     from regimeshift.windows import Windows
     from strategies import Strategy
@@ -191,6 +191,32 @@ def build_learner(
     return replace(learner, **options)
 
 
+def with_teachers(
+    learner: MetaLearner, names: Sequence[str], bars: Bars, where: Spans, windows: Windows
+) -> MetaLearner:
+    """The learner with the teachers of ``--teachers``, each adapted to the bars before validation.
+
+    Raises
+    ------
+    InputError
+        When the learner takes none, or one is unknown or cannot be adapted; the message names the option.
+    """
+    from markets import InputError
+    from metalearner import RL2, Teachers
+    from regimeshift.console import naming
+    from strategies.named import strategy_from_name
+
+    if not isinstance(learner, RL2):
+        raise InputError(f"--teachers: {learner.name} takes none; use --learner rl2 or latent, or leave them out")
+    known, teachers = bars[: _before(bars, where.validation)], []
+    for name in names:
+        with naming(f"--teachers {name}"):
+            rule = not (".py:" in name or name.startswith("models:/") or Path(name).is_dir())
+            found = strategy_from_name(name, windows.year, windows.volatility) if rule else strategy_maker(name)()
+            teachers.append(found.adapt(known))
+    return replace(learner, teachers=Teachers(tuple(teachers)))
+
+
 def require_learner(name: str) -> None:
     """Check the name of a learner, before anything is computed.
 
@@ -230,7 +256,13 @@ def reached_by(name: str, found: Headroom, seed: int) -> Reached:
 
 
 def train(
-    learner: MetaLearner, tasks: TaskSet, validation: TaskSet, folder: Path, *, resume: bool, log: Callable[..., None]
+    learner: MetaLearner,
+    tasks: TaskSet | Across,
+    validation: TaskSet,
+    folder: Path,
+    *,
+    resume: bool,
+    log: Callable[..., None],
 ) -> MetaPolicy:
     """Meta-train and save to `folder`."""
     meta = learner.fit(tasks, validation, checkpoint=folder / "checkpoint.safetensors", resume=resume, log=log)

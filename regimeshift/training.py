@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from regimeshift.options import TrainingOptions
 
 if TYPE_CHECKING:
-    from markets import Bars, RegimeDetector, TaskSet
-    from metalearner import MetaLearner
+    from markets import Bars, RegimeDetector, TaskSet, Uncertainty
+    from metalearner import Across, MetaLearner
     from regimeshift.spans import Spans
     from regimeshift.windows import Windows
 
@@ -61,13 +61,54 @@ class Prepared:
         )
         if isinstance(learner, Experts) and options.n_regimes is not None:
             learner = replace(learner, n_regimes=options.n_regimes)
-        return cls(whole, bars, windows, where, with_file_settings(learner, settings, path))
+        if options.teachers:
+            learner = steps.with_teachers(learner, options.teachers, bars, where, windows)
+        learner = _adversarial(with_file_settings(learner, settings, path), options)
+        return cls(whole, bars, windows, where, learner)
 
-    def tasks(self, options: TrainingOptions) -> tuple[RegimeDetector, TaskSet, TaskSet]:
+    def tasks(self, options: TrainingOptions) -> tuple[RegimeDetector, TaskSet | Across, TaskSet]:
         """Regimes of the training years, and the training and validation tasks; says how many there are."""
+        from metalearner import Across
         from regimeshift import steps
 
         regimes = steps.fit_regimes(self.bars, self.where, options.n_regimes, options.seed)
         tasks, validation = steps.cut_tasks(self.bars, self.where, regimes, self.windows)
         steps.tell_tasks(tasks, validation, self.where)
-        return regimes, tasks, validation
+        distance = _uncertainty(options)
+        if distance is None:
+            return regimes, tasks, validation
+        return regimes, Across.perturbed(tasks, distance, copies=options.copies, seed=options.seed), validation
+
+
+def _adversarial(learner: MetaLearner, options: TrainingOptions) -> MetaLearner:
+    """The learner with the worst case of the options as its objective.
+
+    Raises
+    ------
+    InputError
+        When an option cannot be read, or the learner does not train on tasks.
+    """
+    from markets import InputError
+    from metalearner import Pathwise, WorstCase
+    from regimeshift.console import naming
+
+    for option in ("uncertainty", "worst_case"):
+        if getattr(options, option) and not learner.trains:
+            raise InputError(
+                f"--{option.replace('_', '-')}: {options.learner} is not trained on past regimes; leave it out"
+            )
+    if _uncertainty(options) and options.copies < 2:
+        raise InputError(f"--copies {options.copies}: the first is the data as they are; it must be at least 2")
+    if not options.worst_case:
+        return learner
+    assert isinstance(learner.objective, Pathwise)
+    with naming("--worst-case"):
+        return replace(learner, objective=replace(learner.objective, worst_case=WorstCase.parse(options.worst_case)))
+
+
+def _uncertainty(options: TrainingOptions) -> Uncertainty | None:
+    from markets import Uncertainty
+    from regimeshift.console import naming
+
+    with naming("--uncertainty"):
+        return Uncertainty.parse(options.uncertainty) if options.uncertainty else None

@@ -12,7 +12,7 @@ the base's no-trade zone. Network weights are shared across symbols, so one poli
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,8 +85,8 @@ class PolicySettings(Shape):
 
     @property
     def lookback(self) -> int:
-        """Own bars of a symbol that its features read before a row."""
-        return self.features.reach
+        """Own bars of a symbol that its features, and the volatility of its base, read before a row."""
+        return max(self.features.reach, self.base_window)
 
     @property
     def fewest(self) -> int:
@@ -96,6 +96,15 @@ class PolicySettings(Shape):
     def require(self, bars: Bars, more: int = 0) -> None:
         """Raise `InputError` unless `bars` are enough for one row of features and `more` after it."""
         self.features.require(bars, more)
+
+    def restated(self, bars_for_each: float) -> PolicySettings:
+        """The settings for bars of another length, of which `bars_for_each` cover the time of one bar before.
+
+        What a network has learnt is about bars, so its features and its memory keep theirs. The volatility of the base is not
+        learnt, and is of the same time, but of at least 12 bars.
+        """
+        window = max(round(self.base_window * bars_for_each), min(self.base_window, 12))
+        return self if window == self.base_window else replace(self, base_window=window)
 
     @property
     def base_name(self) -> str:
@@ -276,6 +285,8 @@ class TiltInputs:
     known : ndarray of bool, shape (T, A)
         Whether all features of a symbol are known at the rows of ``bars.with_past()``.
     symbols : int
+    flat : bool
+        Whether there are neither a base nor budgets.
     missing : str
         Why nothing is known in the ``{part}`` of a task, and what to do.
     """
@@ -286,6 +297,7 @@ class TiltInputs:
         self.base = torch.from_numpy(base_book(settings, held))
         self.known = torch.isfinite(self.features).all(-1).numpy()
         self.symbols = len(held.symbols)
+        self.flat = settings.base == "flat" and settings.tilt == "weight"
         self.missing = (
             f"no features are known in its {{part}}, since they look back {settings.features.lookback} bars; cut the tasks with "
             "TaskSet.from_regimes or from_windows(..., features=...), which begin after that"
@@ -300,12 +312,19 @@ class TiltInputs:
         """Features (B, T, A, F) and the base (B, T, A, 3); see `Inputs.along`."""
         if universe is None:
             return self.features[rows], self.base[rows]
-        # Rescale the base to the small universe, because the policy's weights depend on the number of symbols: there the budgets
-        # add up to what they add up to in all symbols.
         few = rows[:, :, None], torch.from_numpy(universe)[:, None]
-        base, whole = self.base[few], self.base[rows][..., 1].sum(-1)
-        scale = whole / base[..., 1].sum(-1).clamp(min=1e-12)
-        return self.features[few], base * scale[..., None, None]
+        return self.features[few], self.base[few] * self.scale(rows, universe)[..., None]
+
+    def scale(self, rows: Tensor, universe: np.ndarray | None) -> Tensor:
+        """Factor (B, T, 1) on weights in a book of few symbols, since a policy's weights depend on the number of symbols.
+
+        By it the budgets of the few add up to what they add up to in all; without a base, each symbol known is one budget.
+        """
+        if universe is None:
+            return torch.ones(1, 1, 1, dtype=self.base.dtype)
+        budget = torch.from_numpy(self.known).to(self.base) if self.flat else self.base[..., 1]
+        few = budget[rows[:, :, None], torch.from_numpy(universe)[:, None]]
+        return (budget[rows].sum(-1) / few.sum(-1).clamp(min=1e-12))[..., None]
 
 
 class PolicyStrategy(LearnedStrategy, file="strategy.json", settings=PolicySettings):

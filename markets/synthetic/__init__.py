@@ -10,6 +10,7 @@ from markets.synthetic.linear_cost import LinearCost
 from markets.synthetic.planted import Planted
 from markets.synthetic.switching_covariance import SwitchingCovariance
 from markets.synthetic.two_regimes import TwoRegimes
+from markets.synthetic.uncertainty import Perturbation, Uncertainty
 
 __all__ = [
     "FAMILIES",
@@ -21,8 +22,10 @@ __all__ = [
     "HiddenMarkov",
     "HiddenMarkovFamily",
     "LinearCost",
+    "Perturbation",
     "Planted",
     "SwitchingCovariance",
     "TwoRegimes",
+    "Uncertainty",
     "calibrate",
 ]

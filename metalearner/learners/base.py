@@ -13,18 +13,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 import torch
-from rich.progress import track
 from safetensors import SafetensorError
-from scipy.stats import norm as normal
-from scipy.stats import t as student_t
 from torch import nn
 
-from markets import Bars, InputError, TaskSet
-from markets.bars.time_spans import duration, median_spacing, same_spacing
+from markets import Bars, Costs, Execution, InputError, TaskSet
 from markets.common.formats import check_format
 from markets.common.kinds import find, register
-from markets.common.progress import visible
-from markets.common.statistics import RESOLUTION
+from metalearner.learners.tilt import TiltTest, halves, select_shrinkage
+from metalearner.learners.transfer import NewMarket, Origin, TrainingBars, check_transferable, in_zone
 from metalearner.objective import Log, Objective, TaskSampler
 from metalearner.objectives.across import Across
 from metalearner.objectives.pathwise import Pathwise
@@ -36,86 +32,6 @@ from strategies.learned import LearnedStrategy
 from strategies.networks import Parameters, Shape
 from strategies.policy import with_shrink
 from strategies.serialization import replacing_files, settled, write_config
-
-
-@dataclass(frozen=True)
-class TiltTest:
-    """The test, on validation tasks, of what a policy's tilt gains over its base.
-
-    Attributes
-    ----------
-    share : float
-        Factor on the tilt that was selected; 0 without enough evidence.
-    statistic : float
-        t-statistic of the largest mean gain over the tasks.
-    threshold : float
-        `Training.evidence`: what it would have had to exceed with many tasks.
-    tasks : int
-        Number of tasks.
-    """
-
-    share: float
-    statistic: float
-    threshold: float
-    tasks: int
-
-    @property
-    def wanted(self) -> float:
-        """What the t-statistic had to exceed: with few tasks more than `threshold`, so that chance alone does as rarely.
-
-        The quantile of Student's t with ``tasks - 1`` degrees of freedom that is exceeded with the probability with which a
-        standard normal exceeds `threshold`. A `threshold` of 1 (15.9 %) becomes 1.84 with 2 tasks, 1.14 with 5, 1.06 with 10.
-        """
-        return float(student_t.isf(normal.sf(self.threshold), self.tasks - 1)) if self.tasks > 1 else np.inf
-
-    def __str__(self) -> str:
-        return self.describe("its tilt")
-
-    def describe(self, what: str) -> str:
-        """The outcome in words, of `what` was tested."""
-        if self.tasks < 2:
-            return f"{what} was not tested; that needs at least 4 validation tasks, of which the later half are for the test"
-        return (
-            f"on the later half of validation ({self.tasks} tasks) the gain of {what} has a t-statistic of "
-            f"{self.statistic:.2f}, and more than {self.wanted:.3g} is wanted, as rare by chance "
-            f"as {self.threshold:g} with many tasks (--evidence, Training.evidence)"
-        )
-
-
-@dataclass(frozen=True)
-class TrainingBars:
-    """What the bars of training were like; bars to adapt to must be alike.
-
-    Attributes
-    ----------
-    spacing : float
-        Median time between bars, in seconds.
-    aware : bool
-        Whether their times have a time zone.
-    """
-
-    spacing: float
-    aware: bool
-
-    @classmethod
-    def of(cls, bars: Bars) -> TrainingBars:
-        index = bars.with_past().index
-        return cls(median_spacing(index), index.tz is not None)
-
-    def check(self, bars: Bars, name: str) -> None:
-        """Raise `InputError` if `bars` are of another length, or their times have a zone and those of training had none."""
-        given = TrainingBars.of(bars)
-        if not same_spacing(given.spacing, self.spacing):
-            raise InputError(
-                f"the bars of {bars.name} are {duration(given.spacing)} apart; {name} was trained on bars "
-                f"{duration(self.spacing)} apart: train it on such bars, or resample them (--resample)"
-            )
-        if given.aware != self.aware:
-            times = ("have no time zone", "are in a time zone")
-            raise InputError(
-                f"the times of {bars.name} {times[given.aware]}, and those of the bars that {name} was trained on "
-                f"{times[self.aware]}: give both alike"
-            )
 
 
 class MetaPolicy(ABC):
@@ -138,10 +54,13 @@ class MetaPolicy(ABC):
         How the factor on the tilt was selected; None where it was not tested.
     trained_on : TrainingBars or None
         What the bars of training were like, which `adapt` compares; None for environments, and models of earlier versions.
+    transferred_from : Origin or None
+        Where the policy comes from, if it was trained on another market; see `transfer`.
     """
 
     tilt_test: TiltTest | None = None
     trained_on: TrainingBars | None = None
+    transferred_from: Origin | None = None
     kind: ClassVar[str]
     kinds: ClassVar[dict[str, type[MetaPolicy]]] = {}
 
@@ -178,14 +97,15 @@ class MetaPolicy(ABC):
 
     @property
     def remark(self) -> str:
-        """What validation says of the policy's tilt, in a sentence; empty where there is none or it was not tested."""
+        """Where the policy comes from, and what validation says of its tilt; empty where there is nothing to say."""
         share = getattr(self.policy, "shrink", None)
+        came = f", {self.transferred_from}," if self.transferred_from else ""
         if share is None or (share and self.tilt_test is None):
-            return ""
+            return f"{self.name}{came} keeps {share:.0%} of its tilt, which was not tested there." if came else ""
         base = self.policy.settings.base_name
         what = f"keeps {share:.0%} of its tilt on its base ({base})" if share else f"holds its base ({base})"
         why = "the factor on its tilt is 0" if self.tilt_test is None else self.tilt_test
-        return f"{self.name} {what}: {why}."
+        return f"{self.name}{came} {what}: {why}."
 
     def _deploy(self, policy: nn.Module, name: str, context: int | None = None) -> Any:
         return self.objective.deploy(policy, context or self.context, name, self.seen_until)
@@ -213,6 +133,80 @@ class MetaPolicy(ABC):
     def _check_like_training(self, task: Any) -> None:
         if self.trained_on is not None and isinstance(task, Bars):
             self.trained_on.check(task, self.name)
+
+    def transfer(
+        self,
+        bars: Bars,
+        *,
+        costs: Costs | str | None = None,
+        execution: Execution | None = None,
+        validation: TaskSet | None = None,
+        evidence: float | None = 1.0,
+    ) -> Self:
+        """The policy for another market: other symbols, another asset class, or bars of another length.
+
+        Nothing is trained. Weights stay as they are, and so do a network's numbers of bars: its features, its memory and its
+        steps. Half-lives and windows of volatility are restated for the length of the bars; see `metalearner.learners.transfer`.
+        The factor on the tilt is tested anew on the bars given, since evidence of one market is none of another: without
+        evidence the policy holds its base. Controls are handed over alike.
+
+        Parameters
+        ----------
+        bars : Bars
+            The past of the new market. Nothing after their last row is used, and results up to it are in sample.
+        costs : Costs or str, optional
+            What trading costs there; by default what the policy was trained with.
+        execution : Execution, optional
+            The account there; by default that of training.
+        validation : TaskSet, optional
+            Tasks of the past of that market, which training has not seen, to test the tilt on. By default windows of `bars`; of
+            bars with symbols that training has seen, those after it alone.
+        evidence : float, optional
+            t-statistic that the gain of the tilt over the base must exceed with many tasks; with few, see `TiltTest.wanted`.
+            None keeps the factor as it is, untested.
+
+        Returns
+        -------
+        MetaPolicy
+            Of the same kind, for `adapt` to bars like those given. Its `transferred_from` says where it comes from.
+
+        Raises
+        ------
+        InputError
+            When the policy acts in environments, was saved by an earlier version, or reads what `bars` do not have; or there are
+            too few bars to adapt to.
+        """
+        check_transferable(self, bars)
+        assert self.trained_on is not None
+        seen = None if self.seen_until is None else str(self.seen_until)
+        origin = Origin(self.fingerprint, self.trained_on, seen, self.transferred_from)
+        return self._transferred(NewMarket(bars, origin, costs, execution, validation, evidence))
+
+    def _transferred(self, market: NewMarket) -> Self:
+        """The policy for a market; subclasses hand over what else they hold."""
+        other, objective = copy.copy(self), self.objective
+        assert isinstance(objective, Pathwise)
+        other.objective, other.policy = market.objective(objective), market.policy(self.policy)
+        other.trained_on, other.transferred_from = market.like, market.origin
+        zone = market.bars.index.tz
+        times = [in_zone(time, zone) for time in (self.seen_until, market.bars.index[-1]) if time is not None]
+        other.seen_until = max(times)
+        # refuses too few bars, and costs that these do not quote
+        other.objective.recent(market.bars, other.policy, other.support)
+        other.tilt_test = market.earned(other.policy, other.evaluate, other.support)
+        return other
+
+    def as_trained(self) -> Any:
+        """The policy with the windows and the factor on its tilt that it has, and without steps, for whatever bars.
+
+        It is what `transfer` is compared with: nothing is checked, restated or tested.
+        """
+        return self._deploy(self.policy, f"{self.name}, as trained")
+
+    @property
+    def support(self) -> int:
+        """Bars that it reads or adapts to, the last ones; 0 is all that there are."""
+        return self.context
 
     @abstractmethod
     def unadapted(self) -> Any:
@@ -283,6 +277,7 @@ class MetaPolicy(ABC):
                     "objective": objective,
                     "tilt_test": tested,
                     "trained_on": None if self.trained_on is None else asdict(self.trained_on),
+                    "transferred_from": None if self.transferred_from is None else asdict(self.transferred_from),
                     **self._config(),
                 },
             )
@@ -305,6 +300,7 @@ class MetaPolicy(ABC):
         tested = config.get("tilt_test")  # models of earlier versions do not say
         meta.tilt_test = None if tested is None else TiltTest(**tested)
         meta.trained_on = TrainingBars(**config["trained_on"]) if config.get("trained_on") else None
+        meta.transferred_from = Origin.from_dict(config["transferred_from"]) if config.get("transferred_from") else None
         meta._restore(config, folder)
         if (folder / "history.csv").stat().st_size > 1:  # empty for learners without meta-training
             meta.history = pd.read_csv(folder / "history.csv")
@@ -367,6 +363,10 @@ class MetaLearner(ABC):
     def sampler(self, policy: nn.Module, tasks: Any) -> TaskSampler:
         """The objective's sampler on `tasks`, with this learner's context and support."""
         return self.objective.sampler(tasks, policy, self.context)
+
+    def training_sampler(self, policy: nn.Module, tasks: Any) -> TaskSampler:
+        """The sampler of the training tasks, whose utility is maximised; `sampler` by default."""
+        return self.sampler(policy, tasks)
 
     @property
     def idle(self) -> tuple[str, ...]:
@@ -478,7 +478,10 @@ class MetaLearner(ABC):
         meta = self.deploy(trained, selected, seen_until(*([tasks] if self.trains else []), validation), history)
         meta.tilt_test = tested
         judged_on = tasks if self.trains else validation
-        meta.trained_on = TrainingBars.of(judged_on.bars) if isinstance(judged_on, TaskSet | Across) else None
+        if isinstance(judged_on, Across):
+            meta.trained_on = TrainingBars.of(*(universe.tasks.bars for universe in judged_on.universes))
+        elif isinstance(judged_on, TaskSet):
+            meta.trained_on = TrainingBars.of(judged_on.bars)
         return meta
 
     def validate(self, tasks: Any, validation: Any, *, log: Log | None = None, progress: bool = True) -> float:
@@ -515,7 +518,7 @@ class MetaLearner(ABC):
         with torch.random.fork_rng(devices=[]):  # seed the initial weights without changing the caller's random state
             torch.manual_seed(self.training.seed)
             policy: Any = self.objective.policy(self.policy, tasks if self.trains else choosing).eval()
-            trained = self.algorithm(policy, self.sampler(policy, tasks)) if self.trains else None
+            trained = self.algorithm(policy, self.training_sampler(policy, tasks)) if self.trains else None
             judged = self.algorithm(policy, self.sampler(policy, choosing))
         if trained is None:
             return policy, judged, judged, pd.DataFrame()
@@ -527,78 +530,18 @@ class MetaLearner(ABC):
         """Validation tasks for selection, and those for testing the tilt (None in environments, where there is no base)."""
         if self.training.evidence is None or not isinstance(validation, TaskSet | Across):
             return validation, None
-        return _halves(validation)
+        return halves(validation)
 
     def _config(self) -> dict[str, Any]:
         """All settings, for JSON."""
         return asdict(self) | {"learner": type(self).__name__, "objective": self.objective.to_dict()}
 
 
-def select_shrinkage(
-    policy: Any,
-    judged: Algorithm,
-    evidence: float,
-    grid: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0),
-    *,
-    progress: bool = False,
-) -> TiltTest:
-    """Set the factor on the policy's tilt to the one with the largest mean gain over the base, or to 0.
-
-    The factor is 0 unless the gain is significant, so that the policy is not worse than its base for lack of evidence.
-
-    Parameters
-    ----------
-    policy : Policy
-        The policy of `judged`; its buffer ``shrink`` is set in place.
-    judged : Algorithm
-        On validation tasks not used for any other selection.
-    evidence : float
-        t-statistic that the gain must exceed with many tasks; with few, see `TiltTest.wanted`.
-    grid : tuple of float
-        Factors to try, besides 0.
-    progress : bool
-        Whether to show a progress bar, on a terminal.
-
-    Returns
-    -------
-    TiltTest
-    """
-    before = float(policy.shrink)
-
-    def utilities(share: float) -> np.ndarray:
-        policy.shrink.fill_(share)
-        with torch.no_grad():
-            return judged.scores(np.random.default_rng(0)).numpy()
-
-    try:
-        shares = track((0.0, *grid), "testing the tilt", transient=True, disable=not visible(progress))
-        base, *found = [utilities(share) for share in shares]
-    except BaseException:
-        policy.shrink.fill_(before)
-        raise
-    gains = {share: utility - base for share, utility in zip(grid, found, strict=True)}
-    best = max(gains, key=lambda share: gains[share].mean())
-    mean, error = gains[best].mean(), gains[best].std(ddof=1) / np.sqrt(len(base)) if len(base) > 1 else np.inf
-    statistic = mean / error if error > RESOLUTION else 0.0
-    test = TiltTest(best, float(statistic), evidence, len(base))
-    # equal gains have no error but rounding
-    supported = mean > RESOLUTION and (error <= RESOLUTION or statistic > test.wanted)
-    policy.shrink.fill_(best if supported else 0.0)
-    return replace(test, share=float(policy.shrink))
-
-
-def _halves(validation: TaskSet | Across) -> tuple[Any, Any]:
-    """Earlier tasks, to select the weights, and later ones, to test the tilt; reusing the first would bias the test."""
-    if isinstance(validation, Across):
-        return validation.map(lambda tasks: _halves(tasks)[0]), validation.map(lambda tasks: _halves(tasks)[1])
-    half = (len(validation) + 1) // 2
-    choosing = TaskSet(validation.tasks[:half])
-    return choosing, TaskSet(validation.tasks[half:]) if len(validation) > 1 else choosing
-
-
 def _check_alike(tasks: Any, validation: Any) -> None:
-    """Raise `InputError` unless both are of one universe, or across as many, or neither."""
-    counts = [len(each.universes) if isinstance(each, Across) else 0 for each in (tasks, validation)]
+    """Raise `InputError` unless both are of one universe, or across as many, or neither; perturbed copies do not count."""
+    if isinstance(tasks, Across) and tasks.copies == len(tasks.universes) > 1 and isinstance(validation, TaskSet):
+        return
+    counts = [len(each.universes) // each.copies if isinstance(each, Across) else 0 for each in (tasks, validation)]
     if counts[0] != counts[1]:
         raise InputError(
             f"training is across {counts[0]} universes and validation across {counts[1]}; give both Across the same ones"
@@ -607,6 +550,10 @@ def _check_alike(tasks: Any, validation: Any) -> None:
 
 def _together(tasks: Any, validation: Any) -> Any:
     """Training and validation tasks in one set; in environments they are sampled from the same source already."""
+    if isinstance(tasks, Across) and tasks.copies > 1:
+        raise InputError(
+            "on_validation does not go with perturbed copies, which validation tasks have none of; set it to False"
+        )
     if isinstance(tasks, Across):
         pairs = zip(tasks.universes, validation.universes, strict=True)
         return Across(tuple(replace(one, tasks=_together(one.tasks, other.tasks)) for one, other in pairs))

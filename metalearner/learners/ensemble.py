@@ -36,6 +36,7 @@ class EnsemblePolicy(MetaPolicy, kind="ensemble"):
         seen = latest(m.seen_until for m in members)
         super().__init__(name, first.policy, first.context, first.objective, seen, first.history)
         self.members = tuple(members)
+        self.trained_on, self.transferred_from = first.trained_on, first.transferred_from
 
     @property
     def remark(self) -> str:
@@ -46,6 +47,13 @@ class EnsemblePolicy(MetaPolicy, kind="ensemble"):
     def fingerprint(self) -> str:
         """SHA-256 of the members' fingerprints."""
         return hashlib.sha256("".join(m.fingerprint for m in self.members).encode()).hexdigest()
+
+    def transfer(self, bars: Bars, **options: Any) -> EnsemblePolicy:
+        """The members for another market, each with its tilt tested anew; see `MetaPolicy.transfer`."""
+        return EnsemblePolicy(self.name, [m.transfer(bars, **options) for m in self.members])
+
+    def as_trained(self) -> Blend:
+        return Blend([m.as_trained() for m in self.members], f"{self.name}, as trained")
 
     def shrunk(self, share: float, name: str) -> EnsemblePolicy:
         """A copy with another factor on each member's tilt; see `MetaPolicy.shrunk`."""

@@ -28,19 +28,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from markets import HiddenMarkovRegimes, InputError, RegimeDetector, TaskSet
+from markets import Bars, HiddenMarkovRegimes, InputError, RegimeDetector, TaskSet
 from markets.common.words import count
 from markets.regimes import load_detector
-from metalearner.learners.base import (
-    MetaPolicy,
-    TiltTest,
-    load_meta,
-    query_scores,
-    seen_until,
-    select_shrinkage,
-)
+from metalearner.learners.base import MetaPolicy, load_meta, query_scores, seen_until
 from metalearner.learners.gating import ExpertSampler, GateModule
 from metalearner.learners.rl2 import RL2, QueryUtility
+from metalearner.learners.tilt import TiltTest, select_shrinkage
 from metalearner.objective import Log
 from metalearner.objectives.pathwise import Pathwise
 from metalearner.training.config import Training
@@ -48,6 +42,7 @@ from metalearner.training.loop import train
 from strategies import Gate, PolicySettings, RegimeGated
 from strategies.networks import named_params
 from strategies.serialization import replacing_files, write_config
+from strategies.strategy import latest
 
 _ALL = "all regimes"  # what the policy trained on all tasks is called
 _TESTED = 4  # validation tasks that a tilt needs to be tested
@@ -83,7 +78,7 @@ class ExpertsPolicy(MetaPolicy, kind="experts"):
             pd.concat(history, names=["expert"]).reset_index("expert").reset_index(drop=True),
         )  # fmt: skip
         self.experts, self.detector, self.gate, self.constant = tuple(experts), detector, gate, constant
-        self.trained_on = first.trained_on
+        self.trained_on, self.transferred_from = first.trained_on, first.transferred_from
 
     @property
     def remark(self) -> str:
@@ -121,6 +116,21 @@ class ExpertsPolicy(MetaPolicy, kind="experts"):
         other = copy.copy(self)
         other.name, other.gate, other.gate_test = name, gate, None
         return other
+
+    def transfer(self, bars: Bars, **options: Any) -> ExpertsPolicy:
+        """The experts for another market, each with its tilt tested anew; see `MetaPolicy.transfer`.
+
+        Regimes are those of the new market: the detector is fitted anew on `bars`. What the learnt gate is worth was shown in the
+        old market alone, so the identity gate takes its place.
+        """
+        experts = [expert.transfer(bars, **options) for expert in self.experts]
+        detector = copy.deepcopy(self.detector).fit(bars.without_past())
+        seen = latest(expert.seen_until for expert in experts)
+        return ExpertsPolicy(self.name, experts, detector, Gate.identity(len(experts)), self.constant, seen)
+
+    def as_trained(self) -> RegimeGated:
+        parts = [expert.as_trained() for expert in self.experts]
+        return self._strategy(parts, self.gate, f"{self.name}, as trained")
 
     def shrunk(self, share: float, name: str) -> ExpertsPolicy:
         """A copy with another factor on each expert's tilt; see `MetaPolicy.shrunk`."""
@@ -333,7 +343,7 @@ class Experts(RL2):
         """The learner of one specialist."""
         return RL2(
             policy=self.policy, objective=self.objective, training=self.training, context=self.context,
-            deployed=self.deployed, control=self.control, name=f"{self.name}, {regime}",
+            deployed=self.deployed, control=self.control, teachers=self.teachers, name=f"{self.name}, {regime}",
         )  # fmt: skip
 
     def _fitted(self, tasks: Any, validation: Any) -> RegimeDetector:

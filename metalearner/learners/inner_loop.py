@@ -269,6 +269,10 @@ class ByGradient(MetaPolicy, kind="gradient"):
         seen = latest((self.seen_until, adapted_to))
         return self.objective.deploy(with_parameters(self.policy, params), self.context, self.name, seen)
 
+    @property
+    def support(self) -> int:
+        return self.inner.support
+
     def unadapted(self) -> Any:
         """The policy before any gradient step."""
         return self._deploy(self.policy, f"{self.name}, unadapted")

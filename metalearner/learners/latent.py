@@ -118,7 +118,8 @@ class Inferring(Algorithm):
             seen, steps = self.sampler.sequences(self.policy, part)
             bound = part.weight * self.evidence(seen, steps, part.tasks.task_ids, rng)
             utility = self.sampler.utility(self.policy, params, part)
-            yield -(utility.sum() + self.weight * bound.sum()) / total
+            weighted = self.sampler.weights(utility, part.tasks) * utility
+            yield -(weighted.sum() + self.weight * bound.sum()) / total
 
     def evidence(self, seen: Tensor, steps: Tensor, task_ids: np.ndarray, rng: np.random.Generator) -> Tensor:
         """Evidence lower bound per bar.

@@ -67,7 +67,8 @@ class MetaGradient(Stepping):
             steps = self._steps(judged[-1].tasks, rng, self.learner.order, met)
             path = [step.params for step in steps][-len(judged) :]
             utilities = [self.sampler.utility(self.policy, *both) for both in zip(path, judged, strict=True)]
-            yield -torch.stack(utilities).mean(0).sum() / total
+            utility = torch.stack(utilities).mean(0)
+            yield -(self.sampler.weights(utility, judged[-1].tasks) * utility).sum() / total
 
     def _collect(self, tasks: Any, rng: np.random.Generator) -> tuple[list[Any], list[Any]]:
         """The support batch of each inner step, and the query batch after each step that enters the loss."""

@@ -35,12 +35,14 @@ class Following(Stepping):
         at = {n: p.requires_grad_(n in names) for n, p in params.items()}
         utility = self.sampler.utility(self.policy, at, batch)
         last = torch.autograd.grad(utility.sum(), [at[n] for n in names])
+        weights = self.sampler.weights(utility, tasks)
         start, pull, size = named_params(self.policy), torch.zeros(()), self.inner.sizes[-1]
         for name, gradient in zip(names, last, strict=True):
             end = at[name].detach() + size * gradient
-            towards = (end - start[name].detach()).sum(0) / (total * size)
+            moved = end - start[name].detach()
+            towards = (weights.to(moved).view(-1, *[1] * (moved.ndim - 1)) * moved).sum(0) / (total * size)
             pull = pull - (start[name] * towards).sum()
-        yield pull - pull.detach() - utility.detach().sum() / total
+        yield pull - pull.detach() - (weights * utility.detach()).sum() / total
 
 
 @dataclass(frozen=True)

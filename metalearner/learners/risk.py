@@ -14,7 +14,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from torch import nn
 from markets import Bars, InputError, TaskSet
 from metalearner.learners.base import MetaLearner, MetaPolicy, query_scores
 from metalearner.learners.rl2 import QueryUtility
+from metalearner.learners.transfer import NewMarket
 from metalearner.objective import TaskSampler
 from metalearner.objectives.across import Across
 from metalearner.objectives.pathwise import CostCurriculum, Pathwise
@@ -87,6 +88,13 @@ class RiskPolicy(MetaPolicy, kind="risk"):
     def evaluate_unadapted(self, tasks: TaskSet) -> np.ndarray:
         """Utility per bar on each query of the control's policy, with the estimates at the query's start."""
         return self._scores(self.control.policy, tasks)
+
+    def _transferred(self, market: NewMarket) -> Self:
+        other = super()._transferred(market)
+        policy = market.policy(self.control.policy)
+        market.earned(policy, lambda tasks: other._scores(policy, tasks), other.support)
+        other.control = PortfolioStrategy(policy, self.control.name, other.seen_until).frozen_at(market.bars)
+        return other
 
     def _scores(self, policy: Any, tasks: TaskSet) -> np.ndarray:
         sampler = self.objective.sampler(tasks, policy, self.context)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,10 @@ from torch import Tensor, nn
 from markets import InputError, TaskSet
 from markets.accounting.differentiable import TensorPlan
 from metalearner.learners.base import MetaLearner, MetaPolicy, load_meta, query_scores
+from metalearner.learners.transfer import NewMarket
 from metalearner.objective import TaskSampler
+from metalearner.objectives.across import Across
+from metalearner.teachers import Teachers
 from metalearner.training.algorithm import Algorithm
 from strategies import Policy, PolicySettings
 from strategies.networks import named_params
@@ -71,6 +74,12 @@ class InContext(MetaPolicy, kind="rl2"):
     def controls(self) -> dict[str, Any]:
         remembers = self.policy.settings.memory != "none"
         return super().controls() | ({"memory cleared": self.cleared()} if self.control and remembers else {})
+
+    def _transferred(self, market: NewMarket) -> Self:
+        other = super()._transferred(market)
+        if self.control is not None:
+            other.control = self.control._transferred(market)
+        return other
 
     def shrunk(self, share: float, name: str) -> InContext:
         other = super().shrunk(share, name)
@@ -138,7 +147,8 @@ class QueryUtility(Algorithm):
         params = named_params(self.policy)
         batch = self.sampler.collect(self.policy, params, tasks, "query", rng)
         for (part,) in self.sampler.minibatches([batch], rng):
-            yield -self.sampler.utility(self.policy, params, part).sum() / total
+            utility = self.sampler.utility(self.policy, params, part)
+            yield -(self.sampler.weights(utility, part.tasks) * utility).sum() / total
 
     def scores(self, rng: np.random.Generator) -> Tensor:
         params = named_params(self.policy)
@@ -158,11 +168,15 @@ class RL2(MetaLearner):
     control : {"cleared", "trained"}
         What `MetaPolicy.unadapted` is. ``trained``: the same policy trained without a memory on the same tasks, which takes a
         second training. ``cleared``: the trained policy with its memory cleared at every bar.
+    teachers : Teachers or None
+        Strategies that the policy, and its control, copy at first. The objective's cost curriculum then does nothing. What is
+        deployed needs no teacher.
     """
 
     context: int = 60
     deployed: int = 0
     control: Literal["cleared", "trained"] = "cleared"
+    teachers: Teachers | None = None
     name: str = "RL2"
 
     def __post_init__(self) -> None:
@@ -191,10 +205,32 @@ class RL2(MetaLearner):
         policy = replace(self.policy, memory="none", head=head)
         if isinstance(policy, PolicySettings):
             policy = replace(policy, features=policy.features.without_memory())
-        return RL2(policy, self.objective, self.training, context=self.context, name=f"{self.name}, memoryless")
+        name = f"{self.name}, memoryless"
+        return RL2(policy, self.objective, self.training, context=self.context, teachers=self.teachers, name=name)
+
+    def training_sampler(self, policy: nn.Module, tasks: Any) -> TaskSampler:
+        sampler = super().training_sampler(policy, tasks)
+        return sampler if self.teachers is None else self.teachers.sampler(sampler, self.policy)
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        curriculum = ("objective.curriculum",) if self.teachers else ()  # full costs from the first step that counts
+        return (*super().idle, *curriculum)
 
     def algorithm(self, policy: nn.Module, sampler: TaskSampler) -> Algorithm:
         return QueryUtility(policy, sampler)
+
+    def _meta_train(self, tasks: Any, choosing: Any, **options: Any) -> tuple[Any, Algorithm, Algorithm, pd.DataFrame]:
+        if self.teachers is not None and isinstance(choosing, TaskSet | Across):
+            self.teachers.refuse_seen(choosing)
+        return super()._meta_train(tasks, choosing, **options)
+
+    def _config(self) -> dict[str, Any]:
+        if self.teachers is not None:
+            return replace(self, teachers=None)._config() | {"teachers": self.teachers.config}
+        config = super()._config()
+        del config["teachers"]  # as in earlier versions, whose checkpoints can still be resumed
+        return config
 
     def deploy(
         self, trained: Algorithm, selected: Algorithm, seen_until: pd.Timestamp | None, history: pd.DataFrame

@@ -13,6 +13,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 
 from markets import InputError
 
@@ -106,7 +107,7 @@ def checked(name: str, value: Any, hint: Any) -> Any:
     except ValidationError as error:
         wanted = "; or ".join(dict.fromkeys(found["msg"].removeprefix("Input should be ") for found in error.errors()))
         raise InputError(f"{name}: {value!r} should be {wanted}") from None
-    except TypeError:
+    except (TypeError, PydanticUserError):
         raise InputError(f"{name}: {value!r} is nothing that a file can hold") from None
 
 

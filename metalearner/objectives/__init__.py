@@ -19,11 +19,13 @@ from metalearner.objectives.utilities import (
     PowerUtility,
     Utility,
 )
+from metalearner.objectives.worst_case import CVaR, SoftMin, WorstCase
 
 __all__ = [
     "PPO",
     "REINFORCE",
     "Across",
+    "CVaR",
     "CertaintyEquivalent",
     "CostCurriculum",
     "DifferentialSharpe",
@@ -37,7 +39,9 @@ __all__ = [
     "MinimumVariance",
     "Pathwise",
     "PowerUtility",
+    "SoftMin",
     "TargetVolatility",
     "Universe",
     "Utility",
+    "WorstCase",
 ]

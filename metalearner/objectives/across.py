@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from markets import Bars, Costs, Execution, InputError, Task, TaskSet
+from markets import Bars, Costs, Execution, InputError, Task, TaskSet, Uncertainty
+from markets.accounting.differentiable import TensorPlan
 from metalearner.objective import Part, TaskBatch, TaskSampler
+from metalearner.objectives.worst_case import GroupWeights, WorstCase
 from strategies.networks import Parameters, stacked_names
 
 
@@ -33,11 +35,14 @@ class Universe:
         By default those of the objective.
     execution : Execution, optional
         By default that of the objective.
+    dearer : float
+        Factor on the costs of trading.
     """
 
     tasks: TaskSet
     costs: Costs | str | None = None
     execution: Execution | None = None
+    dearer: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,9 @@ class Across:
     Attributes
     ----------
     universes : tuple of Universe
+    copies : int
+        How many universes in a row are one and the same market, perturbed; see `perturbed`. Each training step takes the same
+        tasks in all copies of a market, so that what differs between them is the market and not luck.
 
     Raises
     ------
@@ -55,6 +63,7 @@ class Across:
     """
 
     universes: tuple[Universe, ...]
+    copies: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "universes", tuple(self.universes))
@@ -78,7 +87,38 @@ class Across:
 
     def map(self, change: Callable[[TaskSet], TaskSet]) -> Across:
         """The same universes with other tasks."""
-        return Across(tuple(replace(universe, tasks=change(universe.tasks)) for universe in self.universes))
+        return replace(self, universes=tuple(replace(each, tasks=change(each.tasks)) for each in self.universes))
+
+    @classmethod
+    def perturbed(cls, tasks: TaskSet | Across, uncertainty: Uncertainty, *, copies: int = 8, seed: int = 0) -> Across:
+        """Tasks in several markets within a stated distance of the one that was seen, for training.
+
+        With a worst case as the objective (``Pathwise(worst_case=CVaR(0.2))``) training is adversarial; without, it is domain
+        randomisation: the mean over the markets (Tobin et al., IROS 2017). What a policy sees is perturbed with the prices. Costs
+        it does not see. Validation tasks stay as they are: copies of one span are no more evidence than the span.
+
+        Parameters
+        ----------
+        tasks : TaskSet or Across
+            Of one universe or of several, each of which is perturbed.
+        uncertainty : Uncertainty
+        copies : int
+            Markets for each universe, the first as it was seen; see `Uncertainty.sample`. A training step takes `Training.batch`
+            tasks in each of them, and so takes as many times as long.
+        seed : int
+
+        Returns
+        -------
+        Across
+        """
+        found = []
+        for k, each in enumerate(tasks.universes if isinstance(tasks, Across) else (Universe(tasks),)):
+            bars = each.tasks.bars
+            for market in uncertainty.sample(copies, len(bars.symbols), [seed, k]):
+                moved = market(bars)
+                there = replace(each.tasks, tasks=tuple(replace(task, bars=moved) for task in each.tasks))
+                found.append(replace(each, tasks=there, dearer=each.dearer * market.costs))
+        return cls(tuple(found), copies)
 
 
 @dataclass(frozen=True)
@@ -170,25 +210,50 @@ class AcrossSampler(TaskSampler):
 
     Parameters
     ----------
-    samplers : sequence of TaskSampler
+    samplers : sequence of WindowSampler
         One of each universe.
     accounts : sequence of str
         What trading costs in each, which no objective of the whole tells.
+    copies : int
+        Of `Across`.
+    worst_case : WorstCase, optional
+        How the universes are weighed in the loss; by default alike.
     """
 
-    def __init__(self, samplers: Sequence[TaskSampler], accounts: Sequence[str]):
-        self.samplers = tuple(samplers)
+    def __init__(
+        self,
+        samplers: Sequence[Any],
+        accounts: Sequence[str],
+        copies: int = 1,
+        worst_case: WorstCase | None = None,
+    ):
+        self.samplers, self._accounts, self.copies = tuple(samplers), tuple(accounts), copies
+        self._worst_case = worst_case
+        self._groups = None if worst_case is None else GroupWeights(worst_case, len(self.samplers))
+        self.state = self._groups.state if self._groups else {}
         self._all = [sampler.all_tasks() for sampler in samplers]
         self._offsets = [span.start for span in spans(self._all)]
         self.identity = " ".join(f"{s.identity} {account}" for s, account in zip(samplers, accounts, strict=True))
+        self.identity += f" {copies} copies" if copies > 1 else ""
         self.on_policy = any(sampler.on_policy for sampler in samplers)
 
+    def map(self, change: Callable[[Any], TaskSampler]) -> AcrossSampler:
+        """The same universes with other samplers."""
+        return AcrossSampler([change(each) for each in self.samplers], self._accounts, self.copies, self._worst_case)
+
     def sample(self, rng: np.random.Generator, tasks: int, progress: float) -> AcrossBatch:
-        """As many tasks of each universe, up to one: the remainder goes to some of them at random."""
-        counts = np.full(len(self.samplers), tasks // len(self.samplers))
+        """As many tasks of each universe, up to one: the remainder goes to some of them at random. Copies have the same."""
+        first = self.samplers[:: self.copies]
+        counts = np.full(len(first), tasks // len(first))
         counts[rng.permutation(len(counts))[: tasks % len(counts)]] += 1
-        parts = [s.sample(rng, int(n), progress) for s, n in zip(self.samplers, counts, strict=True)]
-        return AcrossBatch.of(parts, self._offsets, progress)
+        parts = [s.sample(rng, int(n), progress) for s, n in zip(first, counts, strict=True)]
+        return AcrossBatch.of([part for part in parts for _ in range(self.copies)], self._offsets, progress)
+
+    def weights(self, utility: Tensor, tasks: AcrossBatch) -> Tensor:
+        """By the worst case over the universes."""
+        if self._groups is None:
+            return super().weights(utility, tasks)
+        return self._groups.tasks(utility, np.repeat(np.arange(len(tasks.parts)), [len(part) for part in tasks.parts]))
 
     def all_tasks(self) -> AcrossBatch:
         return AcrossBatch.of(self._all, self._offsets, 1.0)
@@ -209,9 +274,28 @@ class AcrossSampler(TaskSampler):
         return Collected(tasks, places, tuple(found))
 
     def utility(self, policy: nn.Module, params: Parameters, batch: Collected, *, twice: bool = False) -> Tensor:
+        if self.copies > 1:
+            return self._together(policy, params, batch, twice)
         return self._each(
             policy, params, batch, lambda sampler, at, part: sampler.utility(policy, at, part, twice=twice)
         )
+
+    def _together(self, policy: nn.Module, params: Parameters, batch: Collected, twice: bool) -> Tensor:
+        """The same, with one call of the policy for all copies of a market: a memory's time is in its steps, not its paths."""
+        stacked, where, found = stacked_names(policy, params), spans(batch.tasks.parts), []
+        for _, group in groupby(zip(batch.places, batch.parts, strict=True), lambda pair: pair[0] // self.copies):
+            places, parts = zip(*group, strict=True)
+            samplers = [self.samplers[k] for k in places]
+            rows, *inputs = zip(*(s.inputs(part) for s, part in zip(samplers, parts, strict=True)), strict=True)
+            at = {n: torch.cat([p[where[k]] for k in places]) if n in stacked else p for n, p in params.items()}
+            plan = samplers[0].plan(policy, at, [torch.cat(each) for each in inputs])
+            sizes = [len(each) for each in rows]
+            plans = zip(*([None] * len(rows) if p is None else p.split(sizes) for p in plan), strict=True)
+            found += [
+                s.traded(TensorPlan(*each), row, part, twice=twice)
+                for s, each, row, part in zip(samplers, plans, rows, parts, strict=True)
+            ]
+        return torch.cat(found)
 
     def score(self, policy: nn.Module, params: Parameters, batch: Collected) -> Tensor:
         return self._each(policy, params, batch, lambda sampler, at, part: sampler.score(policy, at, part))

@@ -7,6 +7,7 @@ Moody and Saffell, "Learning to trade via direct reinforcement", IEEE Transactio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,6 +26,7 @@ from markets.regimes.base import market_returns
 from metalearner.objective import Objective, Part, TaskBatch, TaskSampler
 from metalearner.objectives.across import Across, AcrossSampler, Universe
 from metalearner.objectives.utilities import MeanVariance, Utility
+from metalearner.objectives.worst_case import GroupWeights, WorstCase
 from strategies.learned import Inputs, LearnedStrategy, kind_of, load_learned
 from strategies.networks import Parameters, call, stacked_names
 
@@ -87,6 +89,10 @@ class Pathwise(Objective):
         with all symbols there is a single market path, which the policy can memorise.
     truncate : int
         Length in bars of truncated backpropagation through the memory; 0 is no truncation.
+    worst_case : WorstCase or None
+        How groups of tasks are weighed in training: towards those with the lowest mean utility (`CVaR`, `SoftMin`). Groups are
+        the universes of `Across`, such as perturbed copies; of one universe, the regimes of its tasks. None is the mean over
+        tasks. Validation is by the mean in any case: of few tasks, the worst are the unluckiest.
 
     Raises
     ------
@@ -101,9 +107,14 @@ class Pathwise(Objective):
     unit: float | None = None
     symbols: int = 2
     truncate: int = 0
+    worst_case: WorstCase | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "costs", Costs.parse(self.costs))
+        if not isinstance(self.worst_case, WorstCase | None):
+            raise InputError(
+                f"objective: worst_case is {self.worst_case!r}; it must be one of {', '.join(WorstCase.kinds)}, such as CVaR(0.2)"
+            )
         if not isinstance(self.utility, Utility):
             raise InputError(
                 f"objective: utility is {self.utility!r}; it must be one of {', '.join(Utility.kinds)}, such as MeanVariance()"
@@ -132,12 +143,15 @@ class Pathwise(Objective):
             return AcrossSampler(
                 [one._windows(each, policy, context, support) for one, each in pairs],
                 [f"{one.costs} {one.execution}" for one, _ in pairs],
+                tasks.copies,
+                self.worst_case,
             )
         return self._windows(tasks, policy, context, support)
 
     def _of(self, universe: Universe) -> Pathwise:
         """The objective with the costs and the account of a universe."""
         costs = self.costs if universe.costs is None else Costs.parse(universe.costs)
+        costs = costs if universe.dearer == 1 else costs.scaled(universe.dearer)
         return replace(self, costs=costs, execution=universe.execution or self.execution)
 
     def _windows(self, tasks: TaskSet, policy: Any, context: int, support: int) -> WindowSampler:
@@ -192,7 +206,8 @@ class Pathwise(Objective):
         return kind.build(settings)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"utility": {"kind": type(self.utility).__name__, **vars(self.utility)}}
+        utility = {"kind": type(self.utility).__name__, **vars(self.utility)}
+        return asdict(self) | {"utility": utility, "worst_case": self.worst_case and self.worst_case.to_dict()}
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> Pathwise:
@@ -200,6 +215,8 @@ class Pathwise(Objective):
         utility = dict(config["utility"])
         kinds = {"costs": Costs, "execution": Execution, "curriculum": CostCurriculum}
         settings = {k: kinds[k](**v) if k in kinds else v for k, v in config.items()}
+        worst_case = config.get("worst_case")  # models of earlier versions have none
+        settings["worst_case"] = worst_case and WorstCase.from_dict(worst_case)
         return cls(**settings | {"utility": find(Utility.kinds, utility.pop("kind"), "utility")(**utility)})
 
 
@@ -288,6 +305,9 @@ class WindowSampler(TaskSampler):
         self.unit = torch.from_numpy(_units(objective, held, cuts, context))
         self._cuts = {"support": begin, "query": cuts}
         self.known = self.reads.known[np.minimum(cuts, len(held) - 1)]
+        regimes, self._regime = np.unique([task.regime for task in tasks], return_inverse=True)
+        self._groups = None if objective.worst_case is None else GroupWeights(objective.worst_case, len(regimes))
+        self.state = self._groups.state if self._groups else {}
         self.identity = f"{held.hash} {starts.tolist()} {cuts.tolist()} {stops.tolist()} {context} {support}"
 
     def __len__(self) -> int:
@@ -300,6 +320,12 @@ class WindowSampler(TaskSampler):
 
     def all_tasks(self) -> WindowBatch:
         return WindowBatch(np.arange(len(self)))
+
+    def weights(self, utility: Tensor, tasks: WindowBatch) -> Tensor:
+        """By the worst case over regimes."""
+        if self._groups is None:
+            return super().weights(utility, tasks)
+        return self._groups.tasks(utility, self._regime[tasks.task_ids])
 
     def settled(self, progress: float) -> bool:
         curriculum = self.objective.curriculum
@@ -319,11 +345,18 @@ class WindowSampler(TaskSampler):
         return Windows(tasks, start[ids], counted[torch.from_numpy(ids)], self.unit[ids, None], self._cuts[part][ids])
 
     def utility(self, policy: nn.Module, params: Parameters, batch: Windows, *, twice: bool = False) -> Tensor:
-        objective, tasks = self.objective, batch.tasks
         rows, *inputs = self.inputs(batch)
+        return self.traded(self.plan(policy, params, inputs), rows, batch, twice=twice)
+
+    def plan(self, policy: nn.Module, params: Parameters, inputs: Sequence[Tensor]) -> TensorPlan:
+        """What the policy plans, of the symbols that each task may see."""
         device, options = next(iter(params.values())).device, self.reads.options
-        options |= {"truncate": objective.truncate} if objective.truncate else {}
-        plan: TensorPlan = call(policy, params, *(part.to(device) for part in inputs), **options)
+        options |= {"truncate": self.objective.truncate} if self.objective.truncate else {}
+        return call(policy, params, *(part.to(device) for part in inputs), **options)
+
+    def traded(self, plan: TensorPlan, rows: Tensor, batch: Windows, *, twice: bool = False) -> Tensor:
+        """Utility per bar of the accounts that trade a plan, shape (tasks,)."""
+        objective, tasks = self.objective, batch.tasks
         plan = plan if tasks.universe is None else self._widened(plan, tasks.universe)
         costs = objective.costs.scaled(tasks.cost_share)
         rules = make_rules(costs, objective.execution, self.fill, self.delistings)

@@ -10,7 +10,7 @@ as no wilder; `metalearner.objectives.risk` has the utilities for that.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -60,6 +60,14 @@ class Utility(ABC):
             Mean utility per bar, in the utility's units.
         """
 
+    def restated(self, root: float) -> Utility:
+        """The same taste for risk on bars of another length, where returns are in units of a bar's volatility.
+
+        The Sharpe ratio of a bar then is `root` times as large, the root of how many times as long the bar is. So a weight of
+        risk against such means must grow with it; a weight against variances alone, or a decay per bar, does not.
+        """
+        return self
+
 
 def _mean(value: Tensor, counted: Tensor) -> Tensor:
     return torch.where(counted, value, 0.0).sum(1) / counted.sum(1)
@@ -84,6 +92,9 @@ class MeanVariance(Utility):
     """
 
     risk_aversion: float = 0.05
+
+    def restated(self, root):
+        return replace(self, risk_aversion=self.risk_aversion * root)
 
     def __call__(self, growth, counted, unit, weights=None):
         z = growth / unit
@@ -183,6 +194,9 @@ class DrawdownPenalised(Utility):
         wealth = z.cumsum(1)
         drawdown = wealth.cummax(1).values.clamp(min=0) - wealth
         return _mean(z - self.penalty * drawdown, counted)
+
+    def restated(self, root):
+        return replace(self, penalty=self.penalty * root)
 
 
 @dataclass(frozen=True)

@@ -64,9 +64,17 @@ class TrainingState:
             self.waited += 1
         self.history.append({"step": step, "utility": utility, "validation": validation})
 
-    def save(self, path: Path, fingerprint: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Write the checkpoint; if interrupted, the previous file stays intact."""
+    def save(
+        self,
+        path: Path,
+        fingerprint: str,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        sampler: dict[str, Tensor],
+    ) -> None:
+        """Write the checkpoint, with the state of the sampler; if interrupted, the previous file stays intact."""
         tensors = {f"module.{k}": v for k, v in _copy(module).items()}
+        tensors |= {f"sampler.{k}": v for k, v in sampler.items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         for i, moments in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v.clone().contiguous() for k, v in moments.items()}
@@ -76,8 +84,15 @@ class TrainingState:
             save_file(tensors, beside, metadata={"fingerprint": fingerprint, "state": json.dumps(state)})
 
     @classmethod
-    def load(cls, path: Path, fingerprint: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
-        """Read a checkpoint written by `save`, and load it into `module` and `optimizer` as well.
+    def load(
+        cls,
+        path: Path,
+        fingerprint: str,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        sampler: dict[str, Tensor],
+    ) -> TrainingState:
+        """Read a checkpoint written by `save`, and load it into `module`, `optimizer` and the state of the sampler as well.
 
         Raises
         ------
@@ -99,6 +114,8 @@ class TrainingState:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
         module.load_state_dict(part("module."))
+        for key, value in part("sampler.").items():
+            sampler[key].copy_(value)
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in part("optimizer.").items():
             i, name = key.split(".", 1)

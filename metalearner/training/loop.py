@@ -87,7 +87,7 @@ def train(
     fingerprint = _fingerprint(config, training, algorithm.sampler.identity, validation.sampler.identity)
     state = TrainingState.fresh(module)
     if checkpoint is not None and resume and Path(checkpoint).exists():
-        state = TrainingState.load(Path(checkpoint), fingerprint, module, optimizer)
+        state = TrainingState.load(Path(checkpoint), fingerprint, module, optimizer, algorithm.sampler.state)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         TextColumn("validation {task.fields[score]}"), transient=False, disable=not visible(progress) or ranks.rank > 0,
@@ -110,7 +110,7 @@ def train(
                 state.stopped = bool(training.patience and state.waited >= training.patience)
                 with _finished_first():
                     if checkpoint is not None and ranks.rank == 0:
-                        state.save(Path(checkpoint), fingerprint, module, optimizer)
+                        state.save(Path(checkpoint), fingerprint, module, optimizer, algorithm.sampler.state)
                     if log is not None and ranks.rank == 0:
                         log({k: v for k, v in state.history[-1].items() if k != "step"}, state.step)
             bar.update(row, completed=state.step, score=state.score(ceiling))

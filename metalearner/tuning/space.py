@@ -20,6 +20,7 @@ _FIXED = {
     "objective.costs": _FIGURE,
     "objective.execution": _FIGURE,
     "objective.unit": _FIGURE,
+    "objective.worst_case": "validation is by the mean, which cannot tell what it is for",
     "objective.trials": _FIGURE,
     "objective.episodes_per_trial": _FIGURE,
     "objective.max_steps": _FIGURE,

@@ -30,6 +30,7 @@ from metalearner.objectives.across import Across
 from metalearner.tuning.journal import REASON, Journal, is_lost, quiet
 from metalearner.tuning.space import Space, contains, space
 from metalearner.tuning.trial import Work, run_trial
+from strategies import Strategy
 
 _ABOUT = "about"  # attribute of a study: what its trials have in common
 _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -200,7 +201,9 @@ def _about(work: Work) -> dict[str, str]:
     """What all trials of a study have in common, in words that can be compared."""
     learner, space = work.learner, work.space
     settings = {name: setting.value for name, setting in settings_of(learner).items() if name not in space}
-    shared = {name: str(value) for name, value in settings.items() if not name.startswith(("training.device", "name"))}
+    shared = {
+        name: _words(value) for name, value in settings.items() if not name.startswith(("training.device", "name"))
+    }
     data = [_identity(each) for each in (work.tasks, work.validation)]
     return {
         "learner": type(learner).__name__,
@@ -208,6 +211,13 @@ def _about(work: Work) -> dict[str, str]:
         **shared,
         "tasks of fingerprint": hashlib.sha256(json.dumps(data).encode()).hexdigest()[:12],
     }
+
+
+def _words(value: Any) -> str:
+    """A setting in words that are the same in every process: strategies by their names."""
+    if isinstance(value, tuple) and any(isinstance(each, Strategy) for each in value):
+        return ", ".join(each.name for each in value)
+    return str(value)
 
 
 def _identity(tasks: Any) -> str:

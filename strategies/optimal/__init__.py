@@ -7,6 +7,7 @@ from strategies.optimal.garleanu_pedersen import GarleanuPedersenOptimum, partia
 from strategies.optimal.hidden_markov import (
     HiddenMarkovFilter,
     HiddenMarkovJointFilter,
+    HiddenMarkovZone,
     hidden_markov_log_odds,
     hidden_markov_threshold,
     hidden_markov_value,
@@ -28,6 +29,7 @@ __all__ = [
     "GarleanuPedersenOptimum",
     "HiddenMarkovFilter",
     "HiddenMarkovJointFilter",
+    "HiddenMarkovZone",
     "Hindsight",
     "LinearCostOptimum",
     "Optimum",

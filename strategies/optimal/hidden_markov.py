@@ -10,7 +10,7 @@ from numba import njit
 from scipy.interpolate import RegularGridInterpolator
 from scipy.special import expit, logit
 
-from markets import InputError
+from markets import Bars, InputError, Plan
 from markets.synthetic import HiddenMarkov, HiddenMarkovFamily
 from strategies.optimal.optimum import Optimum
 from strategies.optimal.switching import extrapolated, hysteresis, moves, value_of_switching, worth_of_switching
@@ -143,17 +143,37 @@ class HiddenMarkovFilter(Optimum):
         return hidden_markov_value(self.family.mean, self.family.stay, self.family.cost)
 
     def weights(self, returns: np.ndarray, signal: np.ndarray) -> np.ndarray:
+        return hysteresis(*self._belief(returns))
+
+    def _belief(self, returns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log-odds (n, T) of the up state, and the threshold on them (n,)."""
         n = len(returns)
         if 1 < len(self._mean) < n:
             raise InputError(f"the filter has the parameters of {len(self._mean)} episodes, but there are {n}")
         mean, stay = (np.broadcast_to(x if len(x) == 1 else x[:n], (n,)).copy() for x in (self._mean, self._stay))
-        return hysteresis(hidden_markov_log_odds(returns, mean, stay), self._edges(mean, stay))
+        return hidden_markov_log_odds(returns, mean, stay), self._edges(mean, stay)
 
     def _edges(self, mean: np.ndarray, stay: np.ndarray) -> np.ndarray:
         if isinstance(self.family, HiddenMarkovFamily):
             return _edge_table(self.family)(np.column_stack([mean, logit(stay)]))
         edge = logit(hidden_markov_threshold(self.family.mean, self.family.stay, self.family.cost))
         return np.full(len(mean), edge)
+
+
+class HiddenMarkovZone(HiddenMarkovFilter):
+    """`HiddenMarkovFilter` as a no-trade zone, which says at each bar what would be done from any position.
+
+    Above the threshold the zone is the weight 1, below its negative −1, and between them it reaches from −1 to 1, so that what is
+    held stays. From a flat start it trades as the filter does. The filter's own plan is the position that this leads to, which
+    hangs on all bars of the episode; as a teacher (`metalearner.Teachers`) the zone is easier to learn from.
+    """
+
+    name = "filter's zone"
+
+    def plan(self, bars: Bars) -> Plan:
+        odds, edge = self._belief(self._episodes(bars)[0])
+        sure = np.where(np.abs(odds) > edge[:, None], np.sign(odds), 0.0)
+        return Plan(self._along(bars, sure), self._along(bars, 1 - np.abs(sure)))
 
 
 @lru_cache(maxsize=8)

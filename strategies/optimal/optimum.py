@@ -48,6 +48,10 @@ class Optimum(Strategy):
         return self.weights(returns, signal)
 
     def plan(self, bars: Bars) -> Plan:
+        return Plan(self._along(bars, self.weights(*self._episodes(bars))))
+
+    def _episodes(self, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
+        """Returns and signal of the episodes that the bars and their history are, each of shape (n, T)."""
         rows, columns = bars.with_past().shape
         close, length = bars.with_past().close, self.family.length + 1
         episodes = -(-(rows - 1) // length)
@@ -56,10 +60,11 @@ class Optimum(Strategy):
         returns[: rows - 1] = (close[1:, 0] / close[:-1, 0] - 1) / self.family.scale
         if columns > 1:
             signal[: rows - 1] = np.log(close[1:, 1])
-        chosen = self.weights(returns.reshape(episodes, length), signal.reshape(episodes, length))
-        aim = np.zeros((rows, columns))
-        aim[1:, 0] = chosen.reshape(-1)[: rows - 1]
-        return self._plan(aim[bars.past :])
+        return returns.reshape(episodes, length), signal.reshape(episodes, length)
 
-    def _plan(self, aim: np.ndarray) -> Plan:
-        return Plan(aim)
+    def _along(self, bars: Bars, values: np.ndarray) -> np.ndarray:
+        """Values (n, T) of episodes at the visible bars, in the column of what is traded."""
+        rows, columns = bars.with_past().shape
+        found = np.zeros((rows, columns))
+        found[1:, 0] = values.reshape(-1)[: rows - 1]
+        return found[bars.past :]

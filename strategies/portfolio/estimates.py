@@ -20,7 +20,7 @@ is singular, and what shrinks it makes it invertible.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -104,6 +104,25 @@ class Pool:
         which a close is carried into it.
         """
         return self.window + (self.memory + 2) * DAYS[self.every] + self.carried
+
+    def restated(self, bars_for_each: float) -> Pool:
+        """The pool for bars of another length, of which `bars_for_each` cover the time of one bar before.
+
+        How fast risk changes is a matter of time, so half-lives and windows last as long as before. A gate reads where a
+        half-life stands among the others, by logarithms (`strategies.portfolio.policy.Gate`), and that stays, unless some become
+        so short that they are the same. A period that has become a single bar is one; single bars stay single bars.
+        """
+
+        def scaled(halflives: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(sorted({max(round(h * bars_for_each), 2) for h in halflives}))
+
+        shortest = max(round(self.shortest * bars_for_each), 2)
+        window = max(round(self.window * bars_for_each), shortest)
+        single = DAYS[self.every] * bars_for_each < 1.5 * (7 / 5)  # five of seven days may be bars
+        return replace(
+            self, volatilities=scaled(self.volatilities), correlations=scaled(self.correlations), window=window,
+            shortest=shortest, every="bar" if single else self.every,
+        )  # fmt: skip
 
     def reach(self, bars: Bars) -> int:
         """Bars before the first visible one that are read: `lookback`, or more where a day has several bars."""

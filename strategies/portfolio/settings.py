@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -105,6 +105,10 @@ class PortfolioSettings:
             raise InputError(
                 f"{bars.name} has {closes} bars, but {self.fewest + more} are needed ({self.fewest} for the first estimate)"
             )
+
+    def restated(self, bars_for_each: float) -> PortfolioSettings:
+        """The settings for bars of another length; see `Pool.restated`. All else is per year or free of scale."""
+        return self if bars_for_each == 1 else replace(self, pool=self.pool.restated(bars_for_each))
 
     @property
     def follows(self) -> bool:

@@ -209,6 +209,22 @@ def test_regression_processes_may_create_a_store_at_once(tmp_path):
     assert mlflow.MlflowClient(address).get_experiment_by_name(tracking.EXPERIMENT)
 
 
+@pytest.mark.process
+def test_regression_a_notebook_without_ipywidgets_stays_quiet(tmp_path):
+    """MLflow imports tqdm, which told every notebook to install ipywidgets."""
+    code = (
+        "import sys, types\n"
+        "sys.modules['ipywidgets'] = None\n"
+        "sys.modules['ipykernel.zmqshell'] = types.ModuleType('zmqshell')  # by which tqdm knows a notebook\n"
+        "sys.modules['IPython'] = types.SimpleNamespace(get_ipython=object)\n"
+        "from backtests import tracking\n"
+        "tracking.connect(sys.argv[1])\n"
+        "assert 'tqdm.auto' in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_regression_the_hashes_of_training_are_those_of_the_loaded_bars(bars, store):
     """Tasks leave out bars, so the hash of theirs is none that `data` prints."""
     loaded, part = bars[700:], bars[700:900]

@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[2]
         "published",
         "real_market",
         "significance",
+        "transfer",
+        "teachers",
         "walkforward",
     ],
 )

@@ -5,9 +5,11 @@ import samples
 from rich.console import Console
 
 from backtests import verdict, walk_forward
-from metalearner import CertaintyEquivalent, MeanVariance
+from markets import InputError
+from metalearner import RL2, CertaintyEquivalent, MeanVariance, Reptile, Training
 from regimeshift import console, steps
 from regimeshift.options import LearningOptions, TradingOptions
+from regimeshift.spans import spans
 from regimeshift.windows import Windows
 from strategies import BuyAndHold, EqualWeight, Momentum
 
@@ -90,3 +92,20 @@ def test_the_utility_is_the_one_asked_for(name, kind):
     for learner in ("rl2", "maml"):
         built = steps.build_learner(learner, windows, learning, TradingOptions(), steps=1, seed=0, device="cpu")
         assert built.objective.utility == kind()
+
+
+def test_teachers_are_rules_files_and_models_adapted_to_what_comes_before_validation(tmp_path, tasks):
+    bars = samples.regime_bars(1500, 3, seed=1)
+    where, windows = spans(bars, "2004", "2005"), Windows.of(bars)
+    file = tmp_path / "mine.py"
+    file.write_text("from strategies import Momentum\n\n\ndef Mine():\n    return Momentum(33)\n")
+    champion = RL2(context=20, training=Training(steps=1, batch=4, evidence=None)).fit(*tasks, progress=False)
+    model = champion.save(tmp_path / "old")
+    found = steps.with_teachers(RL2(), ("momentum", f"{file}:Mine", str(model)), bars, where, windows)
+    first, second, third = found.teachers.strategies
+    assert (first.name, second.name) == (f"momentum {windows.year}", "momentum 33")
+    assert third.seen_until == champion.seen_until
+    with pytest.raises(InputError, match="--teachers: Reptile takes none; use --learner rl2 or latent"):
+        steps.with_teachers(Reptile(), ("momentum",), bars, where, windows)
+    with pytest.raises(InputError, match="--teachers astrology: rule 'astrology' is unknown"):
+        steps.with_teachers(RL2(), ("astrology",), bars, where, windows)

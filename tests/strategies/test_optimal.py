@@ -22,6 +22,7 @@ from strategies.optimal import (
     GarleanuPedersenOptimum,
     HiddenMarkovFilter,
     HiddenMarkovJointFilter,
+    HiddenMarkovZone,
     Hindsight,
     LinearCostOptimum,
     hidden_markov_threshold,
@@ -264,6 +265,24 @@ def test_a_row_is_the_same_whatever_comes_later(optimum, seed, cut):
         signal = sampled.signal[..., 0] if sampled.signal.size else sampled.returns[..., 0]
         direct = optimum.weights(sampled.returns[..., 0].copy(), signal.copy())
         np.testing.assert_allclose(whole[1:, 0], direct.ravel(), atol=1e-6)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 100), st.integers(2, 120))
+def test_the_zone_of_the_filter_trades_as_the_filter_does(seed, cut):
+    """From a flat start, and row for row whatever comes later."""
+    family = HiddenMarkov(0.3, 0.95, 0.1, length=40)
+    sampled, zone = family.sample(3, seed), HiddenMarkovZone(family)
+    bars = sampled.bars()
+    plan, prefix = zone.plan(bars), zone.plan(bars[:cut])
+    np.testing.assert_array_equal(prefix.aim, plan.aim[:cut])
+    np.testing.assert_array_equal(prefix.band, plan.band[:cut])
+    low, high = ((plan.aim + side * plan.band)[1:, 0].reshape(3, -1) for side in (-1, 1))
+    held, direct = np.zeros(3), zone.follow(sampled)
+    for t in range(direct.shape[1]):
+        held = np.clip(held, low[:, t], high[:, t])
+        np.testing.assert_array_equal(held, direct[:, t])
+    assert np.abs(direct).sum() > 0
 
 
 def test_regression_a_cached_table_cannot_be_written_to():

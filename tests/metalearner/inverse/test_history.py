@@ -75,7 +75,7 @@ def test_the_command_says_what_he_optimises(tmp_path):
     trend.to_csv(tmp_path / "held.csv")
     done = call("infer", "bars.csv", "--positions", "held.csv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for text in ("risk aversion", "cost", "temperature", "from 1,6", "t-statistic"):
+    for text in ("risk aversion", "cost", "temperature", "from 1,6", "t-statistic", "looks ahead"):
         assert text in done.stdout
     for words, message in (
         (("infer", "bars.csv"), "name what he held"),

@@ -28,8 +28,8 @@ from metalearner import (
     load_meta,
 )
 from metalearner.distributed import Ranks
-from metalearner.learners.base import select_shrinkage
 from metalearner.learners.rl2 import QueryUtility
+from metalearner.learners.tilt import select_shrinkage
 from metalearner.training.loop import _clip_gradients
 from strategies import Policy, PolicySettings
 
@@ -298,6 +298,9 @@ def test_processes_that_share_the_tasks_learn_the_same(tmp_path, monkeypatch):
     script.write_text(
         "import sys\n"
         "from markets.synthetic import DriftMomentum\n"
+        "from dataclasses import replace\n"
+        "from markets import Uncertainty\n"
+        "from metalearner import Across, CVaR\n"
         "from metalearner import MAML, RL2, CostCurriculum, Latent, MeanVariance, Pathwise, Reptile, Training\n"
         "from strategies import PolicySettings\n"
         "f = DriftMomentum(length=20)\n"
@@ -308,13 +311,19 @@ def test_processes_that_share_the_tasks_learn_the_same(tmp_path, monkeypatch):
         "    learner = kind(policy=policy, objective=pathwise, training=training)\n"
         "    meta = learner.fit(f.sample(40, 1).tasks(), f.sample(10, 2).tasks(), progress=False)\n"
         "    meta.save(f'{sys.argv[1]}-{kind.__name__}')\n"
+        "    if kind in (RL2, MAML):\n"  # 5 tasks in 3 copies: no two processes have as many of each
+        "        worst = replace(pathwise, worst_case=CVaR(0.5))\n"
+        "        learner = replace(learner, objective=worst, training=replace(training, batch=5))\n"
+        "        market = Across.perturbed(f.sample(40, 1).tasks(), Uncertainty(0.1, 2.0), copies=3)\n"
+        "        meta = learner.fit(market, f.sample(10, 2).tasks(), progress=False)\n"
+        "        meta.save(f'{sys.argv[1]}-{kind.__name__}-worst')\n"
     )
     monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path / "1")])
     runpy.run_path(str(script))  # in this process, without torchrun
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run([*command, str(script), tmp_path / "2"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    for kind in ("RL2", "Latent", "MAML", "Reptile"):
+    for kind in ("RL2", "Latent", "MAML", "Reptile", "RL2-worst", "MAML-worst"):
         one, two = (load_meta(tmp_path / f"{ranks}-{kind}") for ranks in (1, 2))
         torch.testing.assert_close(weights(one), weights(two), atol=1e-6, rtol=0)
 

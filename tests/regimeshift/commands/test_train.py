@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import samples
-from command import call
+from command import call, refused
 from mlflow.exceptions import MlflowException
 from safetensors import SafetensorError
 
 from backtests import tracking
-from markets import InputError
+from markets import InputError, TaskSet
+from metalearner import CVaR, load_meta
 from metalearner.training import checkpoints
 from regimeshift import steps
 from strategies import serialization
@@ -64,3 +65,43 @@ def test_regression_rows_on_which_nothing_trades_change_no_training(tmp_path, mo
         frame.to_csv(tmp_path / f"{name}.csv")
         assert "enough is known" in call("train", f"{name}.csv", cwd=tmp_path).stderr
     assert given[0] == given[1]
+
+
+def test_it_trains_for_the_worst_of_perturbed_markets(tmp_path, monkeypatch):
+    """The same command gives the same model, another distance another; validation stays as the data are."""
+    bars = samples.regime_bars(900, 2, seed=1)
+    pd.DataFrame(bars.close, index=bars.index.rename("date"), columns=list(bars.symbols)).to_csv(tmp_path / "my.csv")
+    given, before = [], steps.train
+
+    def train(learner, tasks, validation, *args, **options):
+        given.append((learner, tasks, validation, before(learner, tasks, validation, *args, **options)))
+        return given[-1][-1]
+
+    monkeypatch.setattr(steps, "train", train)
+    words = ["train", "my.csv", "--steps", "2", "--lookback", "30", "--n-regimes", "1", "--copies", "2"]
+    for k, distance in enumerate(("costs=3, shift=0.1", "costs=3, shift=0.1", "costs=4, shift=0.1")):
+        more = ["--uncertainty", distance, "--worst-case", "cvar:0.5", "--out", f"m{k}"]
+        done = call(*words, *more, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    learner, tasks, validation, meta = given[0]
+    assert learner.objective.worst_case == CVaR(0.5)
+    assert (tasks.copies, len(tasks.universes)) == (2, 2)
+    assert tasks.universes[1].dearer > 1
+    assert isinstance(validation, TaskSet)
+    assert load_meta(tmp_path / "m0").objective.worst_case == CVaR(0.5)
+    assert meta.fingerprint == given[1][-1].fingerprint != given[2][-1].fingerprint
+
+
+def test_options_of_the_worst_case_are_checked(tmp_path):
+    bars = samples.regime_bars(900, 2, seed=1)
+    pd.DataFrame(bars.close, index=bars.index.rename("date"), columns=list(bars.symbols)).to_csv(tmp_path / "my.csv")
+    words = ("train", "my.csv", "--lookback", "30")
+    for more, message in (
+        (("--uncertainty", "drift=1"), "--uncertainty: 'drift=1': write any of shift, volatility, costs"),
+        (("--uncertainty", "costs=2", "--copies", "1"), "--copies 1: the first is the data as they are"),
+        (("--worst-case", "minimax"), "--worst-case: 'minimax': write cvar:0.2"),
+        (("--worst-case", "cvar:2"), "--worst-case: worst case: level is 2"),
+        (("--worst-case", "cvar:0.5", "--learner", "scratch"), "--worst-case: scratch is not trained on past regimes"),
+        (("--worst-case", "cvar:0.5", "--n-regimes", "1", "--steps", "1"), "there is no worst one"),
+    ):
+        assert message in refused(*words, *more, cwd=tmp_path)
