@@ -339,7 +339,7 @@ class Experts(RL2):
         """The learner of one specialist."""
         return RL2(
             policy=self.policy, objective=self.objective, training=self.training, context=self.context,
-            deployed=self.deployed, control=self.control, name=f"{self.name}, {regime}",
+            deployed=self.deployed, control=self.control, teachers=self.teachers, name=f"{self.name}, {regime}",
         )  # fmt: skip
 
     def _fitted(self, tasks: Any, validation: Any) -> RegimeDetector:

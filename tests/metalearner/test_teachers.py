@@ -72,7 +72,8 @@ def test_the_distance_is_that_of_the_formula(tasks, head, few):
     policy, sampler = taught(learner, tasks[0])
     windows = batch_of(sampler, policy, 0.0, few)
     with torch.no_grad():
-        plan = sampler.taught.plan(policy, named_params(policy), windows)
+        _, *inputs = sampler.inputs(windows)
+        plan = sampler.plan(policy, named_params(policy), inputs)
         found = -sampler.utility(policy, named_params(policy), windows).numpy()
     count = 3 if few is None else 2
     wide = 3 / count  # of three budgets, in a book of two
@@ -259,9 +260,10 @@ def test_a_family_at_a_rate_is_taught_its_rate():
     windows = batch_of(sampler, policy, 0.0)
     before = sampler.utility(policy, named_params(policy), windows)
     assert torch.isfinite(before).all()
-    plan = sampler.taught.plan(policy, named_params(policy), windows)
+    rows, *inputs = sampler.inputs(windows)
+    plan = sampler.plan(policy, named_params(policy), inputs)
     sampler.tradable[:] = True
-    assert not torch.equal(sampler.distance(plan, windows), -before)
+    assert not torch.equal(sampler.distance(plan, rows, windows), -before)
 
 
 @pytest.mark.slow
