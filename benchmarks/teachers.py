@@ -48,7 +48,8 @@ from strategies import Momentum, TrendFollowing
 from strategies.networks import named_params
 from strategies.optimal import HiddenMarkovZone
 
-FAMILY, SKIP = recipes.FAMILIES["hidden_markov_c"]
+FAMILY: HiddenMarkov
+FAMILY, SKIP = recipes.FAMILIES["hidden_markov_c"]  # type: ignore[assignment]
 JUDGED, FINAL = 30_000, 30_001  # seeds of the episodes that score the curves, and of those that score the results
 ENOUGH = 0.95
 SHARES = (1, 1 / 2, 1 / 4)  # of the recipe's steps, without teachers
