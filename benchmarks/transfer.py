@@ -359,7 +359,7 @@ def synthetic(seed: int, quick: bool) -> tuple[pd.DataFrame, dict[str, Any]]:
     return pd.DataFrame(table).set_index(["learner", "to"]).fillna(""), figures
 
 
-ROWS = {"unadapted": "#999999", "adapted": "#1f77b4", "trained anew": "#d62728"}
+ROWS = {"unadapted": "#868e96", "adapted": "#0072b2", "whole tilt": "#e69f00", "trained anew": "#b35900"}
 
 
 def draw(figures: dict[str, Any]) -> None:
@@ -370,7 +370,7 @@ def draw(figures: dict[str, Any]) -> None:
     figure = Figure(figsize=(11, 8), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(2, 3)
-    parts = [(f"{j.learner} to", tuple(j.away), "fraction of the ceiling") for j in JOURNEYS]
+    parts = [(j.learner, tuple(j.away), "fraction of the ceiling") for j in JOURNEYS]
     for kind in KINDS:
         nats = kind.statistic == "log variance"
         parts.append(
@@ -383,15 +383,16 @@ def draw(figures: dict[str, Any]) -> None:
     for axes, (learner, names, unit) in zip(grid.flat, parts, strict=False):
         for k, (row, colour) in enumerate(ROWS.items()):
             for place, name in enumerate(names):
-                if (found := figures.get(_key(learner, name, row))) is not None:
+                words = (learner, "to", name, row) if "ceiling" in unit else (learner, name, row)
+                if (found := figures.get(_key(*words))) is not None:
                     value, low, high = found
                     axes.errorbar(
-                        [value], [place + 0.2 * (k - 1)], xerr=[[value - low], [high - value]], fmt="o", ms=4, color=colour
+                        [value], [place + 0.18 * (k - 1.5)], xerr=[[value - low], [high - value]], fmt="o", ms=4, color=colour
                     )  # fmt: skip
         axes.set_yticks(range(len(names)), names, fontsize=8)
         axes.invert_yaxis()
         axes.axvline(1.0 if "ceiling" in unit else 0.0, color="#333333", lw=0.8, ls=":")
-        axes.set_title(learner.removesuffix(" to"), fontsize=10)
+        axes.set_title(f"{learner}, {'synthetic' if 'ceiling' in unit else 'real prices'}", fontsize=10)
         axes.set_xlabel(unit, fontsize=8)
         axes.tick_params(axis="x", labelsize=8)
     handles = [axes.plot([], [], "o", color=colour, label=row)[0] for row, colour in ROWS.items()]

@@ -206,10 +206,10 @@ class TrainingOptions(LearningOptions, TradingOptions, DataOptions):
     default 2."""
     uncertainty: str = ""
     """Train in markets that differ from the data by as much: "shift=0.05, volatility=1.5, costs=3" is a drift of up to 0.05
-    volatilities per bar added to each symbol, returns up to 1.5 times as large or small, trading up to 3 times as dear.
+    volatilities per bar against whatever is held, returns up to 1.5 times as large or small, trading up to 3 times as dear.
     Validation and test stay as the data are. By default the data alone."""
     copies: int = 4
-    """With --uncertainty, number of such markets, the first as the data are; training takes as many times as long."""
+    """With --uncertainty, number of such markets, from the data as they are to the furthest; each step trains in all of them."""
     worst_case: str = ""
     """Train for the markets (with --uncertainty) or regimes (without) in which the policy does worst: cvar:0.25 is the mean of
     the worst quarter of them, softmin:0.01 weighs all, the worst most. By default the mean over all tasks."""

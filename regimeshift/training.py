@@ -77,7 +77,7 @@ class Prepared:
         distance = _uncertainty(options)
         if distance is None:
             return regimes, tasks, validation
-        return regimes, Across.perturbed(tasks, distance, copies=options.copies, seed=options.seed), validation
+        return regimes, Across.perturbed(tasks, distance, options.copies), validation
 
 
 def _adversarial(learner: MetaLearner, options: TrainingOptions) -> MetaLearner:

@@ -12,7 +12,6 @@ quoted spreads of a bar. Prices are then rebuilt from the ratios, so low ≤ ope
              historical simulation: Barone-Adesi, Giannopoulos and Vosper, Journal of Futures Markets 1999)
 `rescale`    all log ratios multiplied by one random factor, which changes the volatility
 `stretch`    the same by a given factor
-`shift`      a given drift added to each symbol
 `flip`       price paths mirrored, so that rises become falls
 ===========  =================================================================================================
 
@@ -30,7 +29,6 @@ import numpy as np
 import pandas as pd
 
 from markets.bars.bars import FIELDS, Bars
-from markets.bars.traded import TradedBars
 from markets.common.errors import InputError
 from markets.regimes.base import RegimePath, market_returns
 
@@ -202,47 +200,6 @@ def stretch(bars: Bars, factor: float) -> Bars:
     return _rebuilt(bars, factor, f"{bars.name}, volatility times {factor:.2f}")
 
 
-def shift(bars: Bars, drift: float | np.ndarray, *, halflife: float = 60) -> Bars:
-    """The same bars, history included, with a drift added to the log return of each bar, in units of the symbol's volatility.
-
-    The volatility at a bar is the root of the exponentially weighted mean square of the symbol's log returns *before* it, on its
-    own bars; without `FEWEST` of them nothing is added. So no row reads a later one. The drift accrues from the open to the
-    close, so that an order filled at the open earns it. Series that are not traded stay as they are.
-
-    Parameters
-    ----------
-    bars : Bars
-    drift : float or ndarray of shape (A,)
-        Volatilities per bar. In daily bars 0.05 is about 0.8 of annual Sharpe ratio.
-    halflife : float
-        Of the weights, in own bars of the symbol.
-
-    Returns
-    -------
-    Bars
-
-    Raises
-    ------
-    InputError
-        When `drift` is not finite, or there are as many as neither one nor the symbols.
-    """
-    given = np.asarray(drift, dtype=np.float64)
-    if given.shape not in ((), (len(bars.symbols),)) or not np.isfinite(given).all():
-        raise InputError(
-            f"shift: the drift is {given.tolist()}; it must be finite, one for all or one for each of {len(bars.symbols)} symbols"
-        )
-    held = bars.with_past()
-    traded = TradedBars(held.close)
-    squares = pd.DataFrame(np.diff(np.log(traded.packed(held.close)), axis=0, prepend=np.nan) ** 2)
-    before = squares.ewm(halflife=halflife, min_periods=FEWEST, ignore_na=True).mean().shift(1)
-    volatility = np.nan_to_num(np.sqrt(traded.unpacked(before.to_numpy())))
-    listed = np.logical_or.accumulate(held.tradable)  # a series to read, such as a rate, has no drift to earn
-    level = np.cumsum(np.where(listed & np.isfinite(held.close), given * volatility, 0.0), axis=0)
-    opened = np.vstack([np.zeros_like(level[:1]), level[:-1]])
-    fields = {f: x * np.exp(opened if f == "open" else level) if f in _PRICES else x for f, x in held.fields.items()}
-    return _changed(bars, fields, f"{bars.name}, shifted")
-
-
 def flip(bars: Bars, *, symmetric: bool, seed: Seed) -> Bars:
     """The bars or, with probability one half, their mirror image: every price P becomes ``P_0² / P``, and highs become lows.
 
@@ -390,12 +347,6 @@ def _rebuilt(bars: Bars, factor: float, name: str) -> Bars:
     fields = {
         swap.get(f, f): first * (x / first) ** factor if f in _PRICES else x for f, x in held.fields.items()
     }  # fmt: skip
-    return _changed(bars, fields, name)
-
-
-def _changed(bars: Bars, fields: dict[str, np.ndarray], name: str) -> Bars:
-    """The bars with other prices, history included."""
-    held = bars.with_past()
     if held.spread is not None:
         fields["spread"] = held.spread
     built = _built_bars(held.index, held.symbols, fields, held.tradable, held.delisted_from, name)

@@ -1,62 +1,44 @@
 """How far a market may be from the one that was seen: an uncertainty set, and markets within it.
 
 A policy that is trained on past bars alone trusts their drifts, their volatility and their costs. An `Uncertainty` says how wrong
-each of them may be; `Perturbation` is one market within that distance. Uncertainty sets of this kind, a box around what was
-estimated, are those of robust portfolio selection (Goldfarb and Iyengar, "Robust portfolio selection problems", Mathematics of
-Operations Research 2003) and of robust Markov decision processes (Iyengar, "Robust dynamic programming", ibid. 2005).
+each of them may be, and has markets at growing distance, up to the worst one.
+
+The return r of each symbol over each bar may be off by up to s volatilities σ, whichever way hurts. For a given weight w the
+worst of these is known, so that no adversary has to be searched for::
+
+    min over |δ| ≤ s:   w (r + δ σ)   =   w r − s σ |w|
+
+(a box as uncertainty set: Tütüncü and Koenig, "Robust asset allocation", Annals of Operations Research 2004; robust Markov
+decision processes: Iyengar, "Robust dynamic programming", Mathematics of Operations Research 2005). What the policy sees stays as
+it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
-from scipy.stats.qmc import LatinHypercube
+import pandas as pd
 
 from markets.bars.bars import Bars
+from markets.bars.traded import TradedBars
 from markets.common.errors import InputError
-from markets.synthetic.augment import shift, stretch
-
-
-@dataclass(frozen=True)
-class Perturbation:
-    """A market at a stated distance from the one that was seen.
-
-    Attributes
-    ----------
-    shift : tuple of float
-        Drift added to each symbol, in its volatilities per bar; see `markets.augment.shift`.
-    volatility : float
-        Factor on all log returns; see `markets.augment.stretch`.
-    costs : float
-        Factor on the costs of trading; those of holding stay as they are.
-    """
-
-    shift: tuple[float, ...] = ()
-    volatility: float = 1.0
-    costs: float = 1.0
-
-    def __call__(self, bars: Bars) -> Bars:
-        """The bars in that market, history included."""
-        shifted = shift(bars, np.array(self.shift)) if any(self.shift) else bars
-        return shifted if self.volatility == 1 else stretch(shifted, self.volatility)
 
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """The largest distance from the market that was seen; the defaults are none.
+    """A distance from the market that was seen; the defaults are none.
 
     Attributes
     ----------
     shift : float
-        Largest drift added to a symbol or taken from it, in its volatilities per bar. In daily bars 0.05 is about 0.8 of annual
-        Sharpe ratio.
+        Drift against whatever is held, in the symbol's volatilities per bar. In daily bars 0.05 takes about 0.8 off the annual
+        Sharpe ratio of every position.
     volatility : float
         Largest factor on returns; the smallest is ``1 / volatility``.
     costs : float
-        Largest factor on the costs of trading; the smallest is 1.
+        Largest factor on the costs of trading; those of holding stay as they are.
 
     Raises
     ------
@@ -77,35 +59,30 @@ class Uncertainty:
             if not 1 <= getattr(self, name) < np.inf:
                 raise InputError(f"uncertainty: {name} is {getattr(self, name)}; it is the largest factor, at least 1")
 
-    def sample(self, markets: int, symbols: int, seed: int | Sequence[int]) -> tuple[Perturbation, ...]:
-        """Markets within the distance, spread out evenly; the first is the one that was seen.
+    def markets(self, number: int) -> tuple[Perturbation, ...]:
+        """Markets at evenly growing distance: the first is the one that was seen, the last as far as can be.
 
-        Shifts are uniform and independent between symbols, the logarithms of factors uniform. Each setting is sampled by Latin
-        hypercube: one market lies in each of its ``markets - 1`` slices of equal probability (McKay, Beckman and Conover,
-        Technometrics 1979).
+        Volatility is larger in every other of them, and smaller in the others.
 
         Parameters
         ----------
-        markets : int
-            At least 1.
-        symbols : int
-        seed : int or sequence of int
+        number : int
+            At least 2.
 
-        Returns
-        -------
-        tuple of Perturbation, length `markets`
+        Raises
+        ------
+        InputError
+            When `number` is below 2.
         """
-        if markets < 1:
-            raise InputError(f"uncertainty: {markets} markets; at least 1 is needed, the one that was seen")
-        seen = Perturbation((0.0,) * symbols)
-        if markets == 1:
-            return (seen,)
-        unit = LatinHypercube(symbols + 2, seed=np.random.default_rng(seed)).random(markets - 1)
-        shifts = self.shift * (2 * unit[:, 2:] - 1)
-        volatility = self.volatility ** (2 * unit[:, 0] - 1)
-        costs = self.costs ** unit[:, 1]
-        rows = zip(shifts.tolist(), volatility.tolist(), costs.tolist(), strict=True)
-        return (seen, *(Perturbation(tuple(drifts), factor, dearer) for drifts, factor, dearer in rows))
+        if number < 2:
+            raise InputError(
+                f"uncertainty: {number} markets; there must be at least 2, the one that was seen and the furthest"
+            )
+        way = [k / (number - 1) for k in range(number)]
+        return tuple(
+            Perturbation(u * self.shift, self.volatility ** (u if k % 2 else -u), self.costs**u)
+            for k, u in enumerate(way)
+        )
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -126,7 +103,41 @@ class Uncertainty:
                 name = ""
             if name not in known:
                 raise InputError(
-                    f"{part.strip()!r}: write any of {', '.join(known)} with a number, as in "
-                    "shift=0.05, volatility=1.5, costs=3"
+                    f"{part.strip()!r}: write any of {', '.join(known)} with a number, as in shift=0.05, volatility=1.5, costs=3"
                 )
         return cls(**found)
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """One market of an `Uncertainty`.
+
+    Attributes
+    ----------
+    shift : float
+        Drift against whatever is held, in volatilities per bar.
+    volatility : float
+        Factor on all log returns; see `markets.augment.stretch`.
+    costs : float
+        Factor on the costs of trading.
+    """
+
+    shift: float = 0.0
+    volatility: float = 1.0
+    costs: float = 1.0
+
+
+_HALFLIFE = 60.0
+
+
+def trailing_volatility(bars: Bars) -> np.ndarray:
+    """Volatility per bar of each symbol, as known at each visible bar, shape (T, A).
+
+    The root of the exponentially weighted mean square of its log returns so far, with a half-life of 60 bars, on the bars on
+    which it trades; in a gap that of the last of them. 0 before its second.
+    """
+    held = bars.with_past()
+    traded = TradedBars(held.close)
+    squares = pd.DataFrame(np.diff(np.log(traded.packed(held.close)), axis=0, prepend=np.nan) ** 2)
+    mean = squares.ewm(halflife=_HALFLIFE, ignore_na=True).mean().to_numpy()
+    return np.nan_to_num(np.sqrt(traded.unpacked(mean)))[bars.past :]

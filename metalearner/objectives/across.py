@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from markets import Bars, Costs, Execution, InputError, Task, TaskSet, Uncertainty
 from markets.accounting.differentiable import TensorPlan
+from markets.synthetic.augment import stretch
+from markets.synthetic.uncertainty import Perturbation
 from metalearner.objective import Part, TaskBatch, TaskSampler
 from metalearner.objectives.worst_case import GroupWeights, WorstCase
 from strategies.networks import Parameters, stacked_names
@@ -35,14 +37,14 @@ class Universe:
         By default those of the objective.
     execution : Execution, optional
         By default that of the objective.
-    dearer : float
-        Factor on the costs of trading.
+    market : Perturbation
+        How it differs from what its bars and costs say; by default not.
     """
 
     tasks: TaskSet
     costs: Costs | str | None = None
     execution: Execution | None = None
-    dearer: float = 1.0
+    market: Perturbation = field(default_factory=Perturbation)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Across:
     Raises
     ------
     InputError
-        When there are none, one has no tasks, or some of their bars have a time zone and others none.
+        When there are none, one has no tasks, some of their bars have a time zone and others none, or `copies` are left over.
     """
 
     universes: tuple[Universe, ...]
@@ -69,6 +71,10 @@ class Across:
         object.__setattr__(self, "universes", tuple(self.universes))
         if not self.universes or not all(len(universe.tasks) for universe in self.universes):
             raise InputError("training across universes needs at least one, and tasks in each of them")
+        if self.copies < 1 or len(self.universes) % self.copies:
+            raise InputError(
+                f"{len(self.universes)} universes cannot be {self.copies} copies of each market; see Across.perturbed"
+            )
         _check_zones([universe.tasks.bars for universe in self.universes])
 
     def __len__(self) -> int:
@@ -90,12 +96,13 @@ class Across:
         return replace(self, universes=tuple(replace(each, tasks=change(each.tasks)) for each in self.universes))
 
     @classmethod
-    def perturbed(cls, tasks: TaskSet | Across, uncertainty: Uncertainty, *, copies: int = 8, seed: int = 0) -> Across:
+    def perturbed(cls, tasks: TaskSet | Across, uncertainty: Uncertainty, copies: int = 4) -> Across:
         """Tasks in several markets within a stated distance of the one that was seen, for training.
 
-        With a worst case as the objective (``Pathwise(worst_case=CVaR(0.2))``) training is adversarial; without, it is domain
-        randomisation: the mean over the markets (Tobin et al., IROS 2017). What a policy sees is perturbed with the prices. Costs
-        it does not see. Validation tasks stay as they are: copies of one span are no more evidence than the span.
+        With a worst case as the objective (``Pathwise(worst_case=CVaR(0.25))``) training is adversarial; without, it is domain
+        randomisation: the mean over the markets (Tobin et al., IROS 2017). Returns are stretched in the bars, so that a policy
+        sees them so; costs and the drift against what it holds it does not see. Validation tasks stay as they are: copies of one
+        span are no more evidence than the span.
 
         Parameters
         ----------
@@ -103,21 +110,19 @@ class Across:
             Of one universe or of several, each of which is perturbed.
         uncertainty : Uncertainty
         copies : int
-            Markets for each universe, the first as it was seen; see `Uncertainty.sample`. A training step takes `Training.batch`
-            tasks in each of them, and so takes as many times as long.
-        seed : int
+            Markets for each universe, the first as it was seen; see `Uncertainty.markets`. A training step takes
+            `Training.batch` tasks in each of them.
 
         Returns
         -------
         Across
         """
-        found = []
-        for k, each in enumerate(tasks.universes if isinstance(tasks, Across) else (Universe(tasks),)):
-            bars = each.tasks.bars
-            for market in uncertainty.sample(copies, len(bars.symbols), [seed, k]):
-                moved = market(bars)
-                there = replace(each.tasks, tasks=tuple(replace(task, bars=moved) for task in each.tasks))
-                found.append(replace(each, tasks=there, dearer=each.dearer * market.costs))
+        found, markets = [], uncertainty.markets(copies)
+        for each in tasks.universes if isinstance(tasks, Across) else (Universe(tasks),):
+            for market in markets:
+                bars = stretch(each.tasks.bars, market.volatility) if market.volatility != 1 else each.tasks.bars
+                there = replace(each.tasks, tasks=tuple(replace(task, bars=bars) for task in each.tasks))
+                found.append(replace(each, tasks=there, market=market))
         return cls(tuple(found), copies)
 
 

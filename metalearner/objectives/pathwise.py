@@ -23,6 +23,7 @@ from markets.accounting.market import make_market, make_rules, resolve_fill
 from markets.common.kinds import find
 from markets.common.statistics import bars_per_year
 from markets.regimes.base import market_returns
+from markets.synthetic.uncertainty import trailing_volatility
 from metalearner.objective import Objective, Part, TaskBatch, TaskSampler
 from metalearner.objectives.across import Across, AcrossSampler, Universe
 from metalearner.objectives.utilities import MeanVariance, Utility
@@ -139,10 +140,10 @@ class Pathwise(Objective):
             When `tasks` is neither a `TaskSet` nor `Across` universes, or is empty, or has too few bars.
         """
         if isinstance(tasks, Across):
-            pairs = [(self._of(each), each.tasks) for each in tasks.universes]
+            pairs = [(self._of(each), each) for each in tasks.universes]
             return AcrossSampler(
-                [one._windows(each, policy, context, support) for one, each in pairs],
-                [f"{one.costs} {one.execution}" for one, _ in pairs],
+                [one._windows(each.tasks, policy, context, support, each.market.shift) for one, each in pairs],
+                [f"{one.costs} {one.execution}" + f" {each.market}" * (tasks.copies > 1) for one, each in pairs],
                 tasks.copies,
                 self.worst_case,
             )
@@ -151,14 +152,14 @@ class Pathwise(Objective):
     def _of(self, universe: Universe) -> Pathwise:
         """The objective with the costs and the account of a universe."""
         costs = self.costs if universe.costs is None else Costs.parse(universe.costs)
-        costs = costs if universe.dearer == 1 else costs.scaled(universe.dearer)
+        costs = costs if universe.market.costs == 1 else costs.scaled(universe.market.costs)
         return replace(self, costs=costs, execution=universe.execution or self.execution)
 
-    def _windows(self, tasks: TaskSet, policy: Any, context: int, support: int) -> WindowSampler:
+    def _windows(self, tasks: TaskSet, policy: Any, context: int, support: int, adverse: float = 0.0) -> WindowSampler:
         if not isinstance(tasks, TaskSet) or not len(tasks):
             what = "no tasks" if isinstance(tasks, TaskSet) else f"{type(tasks).__name__}"
             raise InputError(f"Pathwise needs a TaskSet with at least one task, not {what}; see TaskSet.from_regimes")
-        return WindowSampler(self, tasks, policy.settings, context, support)
+        return WindowSampler(self, tasks, policy.settings, context, support, adverse)
 
     def recent(self, bars: Bars, policy: Any, support: int) -> WindowSampler:
         """A sampler with a single task, whose support is the last `support` bars (0 uses all).
@@ -286,14 +287,19 @@ class WindowSampler(TaskSampler):
         Bars of memory before the first evaluated bar.
     support : int
         Largest number of support bars, the last ones; 0 uses all.
+    adverse : float
+        Drift against whatever is held, in volatilities per bar; see `markets.Uncertainty`. Like costs, it follows the curriculum.
     """
 
-    def __init__(self, objective: Pathwise, tasks: TaskSet, settings: Any, context: int, support: int):
+    def __init__(
+        self, objective: Pathwise, tasks: TaskSet, settings: Any, context: int, support: int, adverse: float = 0.0
+    ):
         held = tasks.bars.with_past()
         self.objective, self.tasks, self.bars = objective, tasks, held
         self.fill = resolve_fill(held, objective.execution)
         self.market, rules = make_market(held, objective.costs, objective.execution)
-        self.delistings = rules.delistings
+        self.delistings, self.adverse = rules.delistings, adverse
+        self.volatility = trailing_volatility(held) if adverse else None
         self.reads = kind_of(settings).inputs(settings, held)
         _check_known(self.reads, tasks)
         starts, cuts, stops = (np.array([getattr(t, what) for t in tasks]) for what in ("start", "cut", "stop"))
@@ -364,10 +370,13 @@ class WindowSampler(TaskSampler):
         money = objective.execution.cash  # the backtest's cash, because fixed fees and impact do not scale with equity
         simulate, weights = (equity_paths_reference if twice else equity_paths), None
         equity, shares = simulate(market, rules, batch.start, plan, money=money)
-        if objective.utility.reads_weights:
-            filled = torch.tensor(self.market.fill)[rows[:, :-1]]
-            weights = shares[:, 1:].cpu() * filled / equity[:, :-1, None].cpu()
         growth = (equity / money).clamp(min=1e-9).log().diff(dim=1).cpu()
+        if objective.utility.reads_weights or self.volatility is not None:
+            filled = torch.from_numpy(self.market.fill[rows[:, :-1].numpy()])
+            weights = shares[:, 1:].cpu() * filled / equity[:, :-1, None].cpu().clamp(min=1e-9 * money)
+            if self.volatility is not None:
+                held = (weights.abs() * torch.from_numpy(self.volatility[rows[:, :-1].numpy()])).sum(-1)
+                growth = (growth.exp() - self.adverse * tasks.cost_share * held).clamp(min=1e-9).log()
         self._check(growth, batch)
         return objective.utility(growth, batch.counted, batch.unit, weights)
 

@@ -72,9 +72,10 @@ class WorstCase(ABC):
         name, _, value = text.partition(":")
         kinds = {kind.lower(): found for kind, found in WorstCase.kinds.items()}
         try:
-            return kinds[name.strip().lower()](float(value))  # type: ignore[call-arg]
+            kind, number = kinds[name.strip().lower()], float(value)
         except (KeyError, ValueError):
             raise InputError(f"{text!r}: write cvar:0.2 or softmin:0.01, with your number") from None
+        return kind(number)  # type: ignore[call-arg]
 
 
 @dataclass(frozen=True)

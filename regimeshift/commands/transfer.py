@@ -49,7 +49,7 @@ class Transfer(DataOptions):
 
     def run(self) -> None:
         from regimeshift import steps
-        from regimeshift.console import command_line, console, say, step, writable
+        from regimeshift.console import command_line, console, step, writable
         from regimeshift.gains import show_gains
         from regimeshift.spans import time_text
         from regimeshift.windows import Windows
@@ -69,7 +69,6 @@ class Transfer(DataOptions):
         with step(f"testing {meta.name} on the past of {bars.name}"):
             moved = meta.transfer(past, costs=self.costs, evidence=self.evidence)
         moved.save(folder)
-        say(moved.remark)
         rows: dict[str, Any] = {"adapted": moved, "unadapted": meta.as_trained(), "base": moved.shrunk(0.0, "base")}
         if self.anew:
             rows["trained anew"] = self._learner(moved, windows).fit(*steps.task_cut(windows)(past))

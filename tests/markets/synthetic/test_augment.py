@@ -29,7 +29,6 @@ def ways(bars: Bars, seed: int, length: int | None = None) -> dict:
         "rescale": partial(augment.rescale, bars, seed=seed),
         "flip": partial(augment.flip, bars, symmetric=True, seed=seed),
         "stretch": partial(augment.stretch, bars, 1.5),
-        "shift": partial(augment.shift, bars, np.linspace(-0.2, 0.2, len(bars.symbols))),
     }
 
 
@@ -110,7 +109,7 @@ def test_quoted_spreads_stay_with_their_bars():
     bars = samples.gappy_bars(np.random.default_rng(3), 240, 3, quotes=0.02)
     for name, make in ways(bars, 0).items():
         augmented = make()
-        if name in ("rescale", "flip", "stretch", "shift"):
+        if name in ("rescale", "flip", "stretch"):
             np.testing.assert_array_equal(augmented.spread, bars.spread)
             continue
         for quotes, volume in zip(augmented.spread, augmented.volume, strict=True):
@@ -247,42 +246,16 @@ def test_a_mirror_swaps_highs_and_lows(garch_case):
 
 @settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 200))
-def test_a_row_of_a_moved_market_reads_none_after_it(seed, t):
+def test_a_row_of_a_stretched_market_reads_none_after_it(seed, t):
     """The market of the first t bars is the first t bars of the market, history included."""
     bars = samples.gappy_bars(np.random.default_rng(seed), 240, 3, delist=True, quotes=0.02)[30:]
     assume(np.isfinite(bars.with_past().close[: 30 + t]).any(axis=0).all())
-    for move in (partial(augment.shift, drift=np.array([-0.3, 0.0, 0.3])), partial(augment.stretch, factor=1.7)):
-        moved, early = move(bars), move(bars[:t])
-        assert (moved.past, len(moved)) == (bars.past, len(bars))
-        assert same(moved[:t], early)
-        np.testing.assert_array_equal(np.isnan(moved.close), np.isnan(bars.close))
-        np.testing.assert_array_equal(moved.tradable, bars.tradable)
-        np.testing.assert_array_equal(moved.with_past().close[0], bars.with_past().close[0])
-
-
-def test_a_shift_adds_its_share_of_the_volatility_from_open_to_close():
-    rng, drift = np.random.default_rng(0), np.array([0.1, -0.2])
-    size = np.array([0.02, 0.005])
-    close = 50 * np.exp((size * rng.standard_normal((5000, 2))).cumsum(axis=0))
-    open_ = np.vstack([close[:1], close[:-1]])
-    index = pd.bdate_range("2001", periods=5000)
-    bars = Bars.make(index, ["A", "B"], close, open=open_, high=np.fmax(open_, close), low=np.fmin(open_, close))
-    moved = augment.shift(bars, drift)
-    added = np.diff(np.log(moved.close / bars.close), axis=0)
-    np.testing.assert_array_equal(added[: augment.FEWEST - 1], 0)
-    np.testing.assert_allclose(added[200:].mean(axis=0), drift * size, rtol=0.02)
-    np.testing.assert_allclose(
-        moved.open[1:], moved.close[:-1], rtol=1e-12
-    )  # an order filled at the open earns the drift
-    assert same(augment.shift(bars, 0.0), augment.stretch(bars, 1.0))
-
-
-def test_a_series_that_is_not_traded_is_not_shifted():
-    bars = samples.regime_bars(300, 2, seed=0)
-    bars = Bars.make(bars.index, bars.symbols, bars.close, tradable=np.array([[True, False]] * 300))
-    moved = augment.shift(bars, 0.1)
-    np.testing.assert_array_equal(moved.close[:, 1], bars.close[:, 1])
-    assert (moved.close[50:, 0] > bars.close[50:, 0]).all()
+    moved, early = augment.stretch(bars, 1.7), augment.stretch(bars[:t], 1.7)
+    assert (moved.past, len(moved)) == (bars.past, len(bars))
+    assert same(moved[:t], early)
+    np.testing.assert_array_equal(np.isnan(moved.close), np.isnan(bars.close))
+    np.testing.assert_array_equal(moved.tradable, bars.tradable)
+    np.testing.assert_array_equal(moved.with_past().close[0], bars.with_past().close[0])
 
 
 def test_wrong_input_is_named(garch_case):
@@ -291,8 +264,6 @@ def test_wrong_input_is_named(garch_case):
         (lambda: augment.flip(bars, symmetric=False, seed=0), "symmetric=True for exchange rates"),
         (lambda: augment.rescale(bars, widest=0.5, seed=0), "widest is 0.5"),
         (lambda: augment.stretch(bars, 0), "the factor is 0"),
-        (lambda: augment.shift(bars, np.nan), "the drift is nan"),
-        (lambda: augment.shift(bars, np.zeros(2)), "one for each of 3 symbols"),
         (
             lambda: augment.bootstrap(bars, path, "bull", seed=0),
             "regime 'bull' is unknown; the detector's are calm, crisis",

@@ -1,38 +1,24 @@
 import numpy as np
 import pytest
 import samples
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from markets import InputError, Uncertainty, augment
+from markets import Bars, InputError, Uncertainty
+from markets.synthetic import Perturbation
+from markets.synthetic.uncertainty import trailing_volatility
 
 
-@given(st.integers(2, 20), st.integers(1, 5), st.integers(0, 2**32 - 1))
-def test_markets_are_within_the_distance_and_spread_over_it(markets, symbols, seed):
-    distance = Uncertainty(shift=0.05, volatility=1.5, costs=3.0)
-    first, *found = distance.sample(markets, symbols, seed)
-    assert (first.shift, first.volatility, first.costs) == ((0.0,) * symbols, 1.0, 1.0)
-    shifts = np.array([market.shift for market in found])
-    assert (np.abs(shifts) <= 0.05).all()
-    dearer = np.log([market.costs for market in found]) / np.log(3)
-    wilder = np.log([market.volatility for market in found]) / np.log(1.5) / 2 + 0.5
-    for unit in (dearer, wilder, *(shifts.T / 0.1 + 0.5)):  # one in each slice
-        np.testing.assert_array_equal(np.sort((unit * (markets - 1)).astype(int)), np.arange(markets - 1))
-    assert found == list(distance.sample(markets, symbols, seed))[1:]
-
-
-def test_without_uncertainty_all_markets_are_the_one_that_was_seen():
-    bars = samples.regime_bars(300, 2, seed=0)[50:]
-    for market in Uncertainty().sample(3, 2, seed=0):
-        assert market(bars) is bars
-        assert market.costs == 1
-
-
-def test_a_market_is_shifted_then_stretched():
-    bars = samples.regime_bars(300, 2, seed=0)
-    _, market = Uncertainty(shift=0.1, volatility=2.0).sample(2, 2, seed=0)
-    wanted = augment.stretch(augment.shift(bars, np.array(market.shift)), market.volatility)
-    assert market(bars).hash == wanted.hash
+@given(st.integers(2, 20), st.floats(0, 1), st.floats(1, 5), st.floats(1, 10))
+def test_markets_go_from_the_one_that_was_seen_to_the_furthest(number, shift, volatility, costs):
+    first, *_, last = found = Uncertainty(shift, volatility, costs).markets(number)
+    assert first == Perturbation()
+    assert len(found) == number
+    assert (last.shift, last.costs) == (shift, pytest.approx(costs))
+    assert last.volatility == pytest.approx(volatility if number % 2 == 0 else 1 / volatility)
+    assert (np.diff([m.shift for m in found]) >= 0).all()
+    assert (np.diff([m.costs for m in found]) >= 0).all()
+    assert (np.diff([abs(np.log(m.volatility)) for m in found]) >= -1e-12).all()
 
 
 def test_texts_are_read_and_wrong_ones_refused():
@@ -48,5 +34,21 @@ def test_texts_are_read_and_wrong_ones_refused():
     ):
         with pytest.raises(InputError, match=message):
             Uncertainty.parse(text)
-    with pytest.raises(InputError, match="at least 1"):
-        Uncertainty().sample(0, 1, seed=0)
+    with pytest.raises(InputError, match="at least 2"):
+        Uncertainty().markets(1)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 200))
+def test_a_row_of_the_volatility_reads_none_after_it(seed, t):
+    bars = samples.gappy_bars(np.random.default_rng(seed), 240, 3)[30:]
+    whole, early = trailing_volatility(bars), trailing_volatility(bars[:t])
+    np.testing.assert_array_equal(whole[:t], early)
+    assert (np.isfinite(whole) & (whole >= 0)).all()
+
+
+def test_the_volatility_is_that_of_returns():
+    rng, size = np.random.default_rng(0), np.array([0.02, 0.005])
+    close = 50 * np.exp((size * rng.standard_normal((5000, 2))).cumsum(axis=0))
+    bars = Bars.make(samples.regime_bars(5000, 2, seed=0).index, ["A", "B"], close)
+    np.testing.assert_allclose((trailing_volatility(bars)[500:] ** 2).mean(axis=0), size**2, rtol=0.05)

@@ -8,7 +8,7 @@ import samples
 import torch
 from families import Walk
 
-from markets import Bars, Features, InputError, TaskSet
+from markets import Bars, Features, HiddenMarkovRegimes, InputError, TaskSet
 from markets.features import VolumeSurprise
 from metalearner import (
     DQN,
@@ -18,6 +18,7 @@ from metalearner import (
     CertaintyEquivalent,
     Ensemble,
     Environments,
+    Experts,
     FineTune,
     Inner,
     Latent,
@@ -41,6 +42,9 @@ LEARNERS = {
     "MAML": MAML(STILL, training=TRAINING, inner=Inner(steps=2, support=30), learn_step_sizes=True),
     "fine-tune": FineTune(STILL, training=TRAINING, inner=Inner(steps=2, support=0), step_sizes=()),
     "risk": AdaptiveRisk(PortfolioSettings(pool=POOL), training=replace(TRAINING, keep="last", evidence=None)),
+    "experts": Experts(
+        TILT, training=TRAINING, context=15, detector=HiddenMarkovRegimes(2, restarts=2), fewest=1, gate_steps=2
+    ),
     "ensemble": Ensemble(RL2(TILT, training=TRAINING, context=15), 2),
 }
 
@@ -48,6 +52,11 @@ LEARNERS = {
 def named(bars: Bars, name: str = "away") -> Bars:
     """The bars with symbols that no training has seen."""
     return Bars.make(bars.index, [f"{name} {s}" for s in bars.symbols], bars.close, name=name)
+
+
+def parts_of(meta):
+    """The policies of which it is made."""
+    return getattr(meta, "members", getattr(meta, "experts", (meta,)))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +76,7 @@ def trained(home):
     found = {}
     for name, learner in LEARNERS.items():
         found[name] = learner.fit(*tasks, progress=False)
-        members = getattr(found[name], "members", (found[name],))
+        members = parts_of(found[name])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(3)
             for member in members:
@@ -90,7 +99,7 @@ def test_every_kind_is_handed_over_with_its_controls(trained, away, name, tmp_pa
     assert moved.seen_until == past.index[-1]
     assert str(moved.transferred_from) == "transferred from synthetic, bars 1 day apart up to 2002-11-01"
     assert "transferred from synthetic" in moved.remark
-    assert all(one.objective.costs.commission == 0.0002 for one in getattr(moved, "members", (moved,)))
+    assert all(one.objective.costs.commission == 0.0002 for one in parts_of(moved))
     again = load_meta(moved.save(tmp_path / "m"))
     assert (again.transferred_from, again.trained_on) == (moved.transferred_from, moved.trained_on)
     assert (again.fingerprint, again.tilt_test, again.remark) == (moved.fingerprint, moved.tilt_test, moved.remark)

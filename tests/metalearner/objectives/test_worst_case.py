@@ -1,5 +1,6 @@
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,12 +11,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from markets import Costs, InputError, TaskSet, Uncertainty
+from markets.synthetic import Perturbation
+from markets.synthetic.uncertainty import trailing_volatility
 from metalearner import (
     MAML,
     RL2,
     Across,
+    AdaptiveRisk,
+    CertaintyEquivalent,
     CVaR,
     Inner,
+    LogWealth,
     Pathwise,
     Reptile,
     SoftMin,
@@ -25,6 +31,7 @@ from metalearner import (
     load_meta,
 )
 from metalearner.learners.rl2 import QueryUtility
+from metalearner.objectives.pathwise import WindowSampler
 from metalearner.objectives.worst_case import GroupWeights
 from strategies import Policy, PolicySettings
 from strategies.networks import named_params
@@ -99,7 +106,7 @@ def policy():
 
 @pytest.fixture(scope="module")
 def perturbed(tasks):
-    return Across.perturbed(tasks[0], DISTANCE, copies=4, seed=1)
+    return Across.perturbed(tasks[0], DISTANCE)
 
 
 def loss_and_gradient(objective, tasks, policy, rng=0):
@@ -149,8 +156,8 @@ def test_copies_have_the_same_tasks_and_the_values_of_each_market(perturbed, tas
         with torch.no_grad():
             found = sampler.utility(each, params, sampler.collect(each, params, batch, "query", None)).reshape(4, 6)
             for k, universe in enumerate(perturbed.universes):
-                objective = replace(Pathwise(), costs=Costs.parse("10bp").scaled(universe.dearer))
-                alone = objective.sampler(universe.tasks, each, 20)
+                objective = replace(Pathwise(), costs=Costs.parse("10bp").scaled(universe.market.costs))
+                alone = WindowSampler(objective, universe.tasks, each.settings, 20, 0, universe.market.shift)
                 value = alone.utility(each, params, alone.collect(each, params, one, "query", None))
                 torch.testing.assert_close(found[k], value, rtol=1e-6, atol=1e-9)
         whole = loss_and_gradient(Pathwise(worst_case=SoftMin(0.1)), perturbed, policy)
@@ -160,7 +167,7 @@ def test_copies_have_the_same_tasks_and_the_values_of_each_market(perturbed, tas
 def test_the_first_copy_is_the_market_that_was_seen(perturbed, tasks):
     first = perturbed.universes[0]
     assert first.tasks.bars.hash == tasks[0].bars.hash
-    assert first.dearer == 1
+    assert first.market == Perturbation()
     for universe in perturbed.universes:
         assert [(t.start, t.cut, t.stop) for t in universe.tasks] == [(t.start, t.cut, t.stop) for t in tasks[0]]
         assert universe.tasks.bars.past == tasks[0].bars.past
@@ -170,7 +177,7 @@ def test_the_first_copy_is_the_market_that_was_seen(perturbed, tasks):
 def test_a_shock_charges_its_multiple_of_the_costs(factor, seed):
     bars = samples.regime_bars(300, 2, seed=0)
     tasks = TaskSet.from_windows(bars, support=20, query=30, warmup=0)
-    (dear,) = Across((Universe(tasks, "2bp", dearer=factor),)).universes
+    (dear,) = Across((Universe(tasks, "2bp", market=Perturbation(costs=factor)),)).universes
     costs = Pathwise()._of(dear).costs
     assert costs.commission == factor * 2e-4
     rng = np.random.default_rng(seed)
@@ -181,6 +188,37 @@ def test_a_shock_charges_its_multiple_of_the_costs(factor, seed):
         strict=True,
     ):
         np.testing.assert_allclose(mine, factor * plain, rtol=1e-12)
+
+
+@dataclass(frozen=True)
+class VolatilityHeld(LogWealth):
+    """Volatilities of what is held, per bar."""
+
+    volatility: torch.Tensor
+    reads_weights: ClassVar[bool] = True
+
+    def __call__(self, growth, counted, unit, weights=None):
+        held = (weights.abs() * self.volatility).sum(-1)
+        return torch.where(counted, held, 0.0).sum(1) / counted.sum(1)
+
+
+def test_a_drift_against_the_position_takes_its_share_of_the_volatility_held(tasks, policy):
+    """Once the curriculum is over; at first, like trading, it costs nothing."""
+    objective, params = Pathwise(utility=LogWealth(), unit=1.0), named_params(policy)
+
+    def utility(objective, share, shift):
+        sampler = WindowSampler(objective, tasks[0], policy.settings, 20, 0, shift)
+        windows = sampler.collect(policy, params, replace(sampler.all_tasks(), cost_share=share), "query")
+        with torch.no_grad():
+            return sampler.utility(policy, params, windows), windows
+
+    for share in (0.0, 1.0):
+        (plain, windows), (adverse, _) = utility(objective, share, 0.0), utility(objective, share, 0.1)
+        rows = windows.start[:, None] + np.arange(windows.counted.shape[1])
+        volatility = torch.from_numpy(trailing_volatility(tasks[0].bars.with_past()))[rows]
+        held, _ = utility(replace(objective, utility=VolatilityHeld(volatility)), share, 0.0)
+        assert held.min() > 0
+        torch.testing.assert_close(plain - adverse, share * 0.1 * held, rtol=0.05, atol=1e-8)
 
 
 @pytest.mark.parametrize("kind", [RL2, MAML, Reptile])
@@ -207,14 +245,14 @@ def test_every_learner_trains_for_the_worst_case_and_goes_on_where_it_was(kind, 
     assert resumed.fingerprint == whole.fingerprint
     again = load_meta(whole.save(tmp_path / "m"))
     assert again.objective == whole.objective
-    other = Across.perturbed(tasks[0], DISTANCE, copies=4, seed=2)
+    other = Across.perturbed(tasks[0], replace(DISTANCE, shift=0.1))
     with pytest.raises(InputError, match="other data"):
         learner.fit(other, tasks[1], checkpoint=path, resume=True, progress=False)
 
 
 def test_several_universes_are_perturbed_each(tasks):
     other = TaskSet.from_windows(samples.regime_bars(900, 3, seed=8), support=40, query=30)
-    both = Across.perturbed(Across((Universe(tasks[0], "1bp"), Universe(other))), DISTANCE, copies=3, seed=0)
+    both = Across.perturbed(Across((Universe(tasks[0], "1bp"), Universe(other))), DISTANCE, copies=3)
     assert [u.costs for u in both.universes] == ["1bp"] * 3 + [None] * 3
     training = Training(steps=1, batch=4, evaluate_every=1, evidence=None)
     learner = RL2(context=20, objective=Pathwise(worst_case=CVaR(0.5)), training=training)
@@ -224,6 +262,15 @@ def test_several_universes_are_perturbed_each(tasks):
     late = replace(learner, training=replace(training, keep="last", on_validation=True))
     with pytest.raises(InputError, match="on_validation does not go with perturbed copies"):
         late.fit(both, Across((Universe(tasks[1]), Universe(other))), progress=False)
+
+
+def test_a_portfolio_policy_is_trained_so_too(tasks):
+    windows = TaskSet.from_windows(tasks[0].bars, support=10, query=60, warmup=130)
+    training, validation = windows.split(validation=windows[-4].times[0])
+    learner = AdaptiveRisk(objective=Pathwise(worst_case=SoftMin(0.1), utility=CertaintyEquivalent(), symbols=0))
+    learner = replace(learner, policy=replace(learner.policy, exposure="target"))
+    learner = replace(learner, training=replace(learner.training, steps=1, batch=2, on_validation=False))
+    assert learner.fit(Across.perturbed(training, DISTANCE, 2), validation, progress=False).policy is not None
 
 
 def test_of_one_market_the_groups_are_its_regimes(tasks, policy):
@@ -240,8 +287,9 @@ def test_of_one_market_the_groups_are_its_regimes(tasks, policy):
         loss_and_gradient(objective, windows, policy)
 
 
-def test_settings_are_checked_and_survive_json():
+def test_settings_are_checked_and_survive_json(perturbed):
     for wrong, message in (
+        (lambda: replace(perturbed, copies=3), "4 universes cannot be 3 copies"),
         (lambda: CVaR(0), "level is 0"),
         (lambda: SoftMin(0), "temperature is 0"),
         (lambda: Pathwise(worst_case="cvar"), "worst_case is 'cvar'; it must be one of CVaR, SoftMin"),
