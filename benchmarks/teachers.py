@@ -215,7 +215,7 @@ def picture(runs: dict[str, list[Run]]) -> None:
                 line = {"color": colours[name], "linewidth": 1.4, "alpha": 0.85}
                 axes.plot(getattr(one, what), one.scores, label=None if k else name, **line)
         axes.axhline(ENOUGH, color="#495057", linewidth=1, linestyle=":")
-        axes.set(xlabel=label, xscale="log", ylim=(-0.3, 1.05))
+        axes.set(xlabel=label, xlim=(0, None), ylim=(-0.3, 1.05))
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("fraction of the ceiling")
     figure.axes[1].legend(frameon=False, loc="lower right")
