@@ -240,6 +240,10 @@ class Experts(RL2):
         super().__post_init__()
         if not isinstance(self.objective, Pathwise) or not isinstance(self.policy, PolicySettings):
             raise InputError(f"{self.name}: experts trade, so they need Pathwise(...) and PolicySettings(...)")
+        if self.training.on_validation:
+            raise InputError(
+                f"{self.name}: training.on_validation would train specialists on the tasks that a gate is learnt on; leave it out"
+            )
         if self.gate not in ("learnt", "identity"):
             raise InputError(f"{self.name}: gate is {self.gate!r}; use learnt or identity")
         if self.detector is not None and not isinstance(self.detector, RegimeDetector):

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
         "alarms",
         "ceilings",
         "headroom",
+        "hierarchy",
         "planted",
         "published",
         "real_market",

@@ -180,6 +180,7 @@ def test_one_regime_tiny_data_and_other_tasks_are_refused_in_a_line(cut, bars):
 def test_settings_are_checked():
     for wrong, words in (
         ({"gate": "soft"}, "use learnt or identity"),
+        ({"training": Training(keep="last", evidence=None, on_validation=True)}, "tasks that a gate is learnt on"),
         ({"n_regimes": 1}, "nothing to choose between; use at least 2"),
         ({"detector": HiddenMarkovRegimes(1)}, "with 1 regime there is nothing"),
         ({"detector": "hmm"}, "detector is a str; it must be a RegimeDetector"),
