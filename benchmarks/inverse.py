@@ -199,7 +199,8 @@ def main() -> None:
         "irl_gamma_err": off[:, 0].max(), "irl_cost_err": off[:, 1].max(), "irl_temperature_err": off[:, 2].max(),
         "irl_coverage": coverage.min(), "irl_coverage_most": coverage.max(), "irl_seconds": float(np.median(seconds)),
         "quadratic_gamma_err": closed_off[:, 0].max(), "quadratic_lambda_err": closed_off[:, 1].max(),
-        "quadratic_coverage": closed_coverage.min(), "transfer": ours, "transfer_cloned": clone,
+        "quadratic_coverage": closed_coverage.min(), "irl_horizon_coverage": held, "irl_horizon_ahead": ahead,
+        "transfer": ours, "transfer_cloned": clone,
     }  # fmt: skip
     figures |= {f"econirl_{name}": value for name, value in other.items()}
     if other:
