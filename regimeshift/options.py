@@ -29,6 +29,10 @@ NamedSource = Annotated[
     ),
 ]
 
+LearnerName = Literal[
+    "rl2", "latent", "maml", "anil", "cavia", "reptile", "finetune", "scratch", "rolling", "risk", "experts"
+]
+
 
 def named(source: str | None, command: str) -> str:
     """`source`, which must have been given to `command`.
@@ -188,9 +192,7 @@ class LearningOptions(EvidenceOptions):
 class TrainingOptions(LearningOptions, TradingOptions, DataOptions):
     """What is trained, on which tasks."""
 
-    learner: Literal[
-        "rl2", "latent", "maml", "anil", "cavia", "reptile", "finetune", "scratch", "rolling", "risk", "experts"
-    ] = "rl2"
+    learner: LearnerName = "rl2"
     """Adapting through a memory: rl2 (recurrent), latent (belief over the regime).
     Adapting by gradient steps from meta-trained weights: maml, anil (output layer), cavia (context vector), reptile.
     Adapting by gradient steps from pre-trained weights: finetune; from random weights: scratch, rolling (last 1,008 bars).

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from regimeshift.options import DataOptions, LearningOptions, NamedSource, TradingOptions, named, processors
+from regimeshift.options import (
+    DataOptions,
+    LearnerName,
+    LearningOptions,
+    NamedSource,
+    TradingOptions,
+    named,
+    processors,
+)
 
 if TYPE_CHECKING:
     from markets import Bars
@@ -39,11 +47,7 @@ class Backtest(TradingOptions, DataOptions):
     By default, the first bar after the data that the models were trained on."""
     every: int | None = None
     """Bars between adaptations; by default a quarter of daily or longer bars, or 63 shorter ones."""
-    learners: list[
-        Literal[
-            "rl2", "latent", "maml", "anil", "cavia", "reptile", "finetune", "scratch", "rolling", "risk", "experts"
-        ]
-    ] = field(default_factory=list)
+    learners: list[LearnerName] = field(default_factory=list)
     """Learners to train anew within the backtest, on what was known then; each with and without adaptation."""
     retrain_every: str = "1Y"
     """Time between trainings of the learners: years, months, weeks or days, as in 1Y, 6M, 2W or 10D."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from regimeshift.options import DataOptions, LearningOptions, NamedSource, TradingOptions, named, words
+from regimeshift.options import DataOptions, LearnerName, LearningOptions, NamedSource, TradingOptions, named, words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,9 +36,7 @@ class Transfer(DataOptions):
     """Commission per side on the new market, such as 2bp; by default what the model was trained with."""
     evidence: float = 1.0
     """Smallest t-statistic of the gain over the base, on the new market's past, for which what was learnt is kept."""
-    anew: (
-        Literal["rl2", "latent", "maml", "anil", "cavia", "reptile", "finetune", "scratch", "rolling", "risk"] | None
-    ) = None
+    anew: LearnerName | None = None
     """A learner to train on the new market's past, for comparison: of the kind of the model. It takes as long as any training."""
     steps: int = 300
     """Training steps of --anew."""
