@@ -10,6 +10,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from types import NoneType
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -102,6 +103,8 @@ def checked(name: str, value: Any, hint: Any) -> Any:
     InputError
         When it is of another type; the message begins with `name`.
     """
+    if value is None and NoneType in get_args(hint):  # whatever else it may be, such as a class that no file can hold
+        return None
     try:
         return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:

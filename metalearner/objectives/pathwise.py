@@ -207,8 +207,9 @@ class Pathwise(Objective):
         return kind.build(settings)
 
     def to_dict(self) -> dict[str, Any]:
-        utility = {"kind": type(self.utility).__name__, **vars(self.utility)}
-        return asdict(self) | {"utility": utility, "worst_case": self.worst_case and self.worst_case.to_dict()}
+        config = asdict(self) | {"utility": {"kind": type(self.utility).__name__, **vars(self.utility)}}
+        del config["worst_case"]  # without one as in earlier versions, whose checkpoints can still be resumed
+        return config if self.worst_case is None else config | {"worst_case": self.worst_case.to_dict()}
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> Pathwise:

@@ -24,7 +24,7 @@ def desk(tmp_path_factory, meta):
 def test_a_model_is_handed_over_and_used_as_any_other(desk):
     done = call("transfer", "away.csv", "--model", "home", "--costs", "2bp", "--end", "2012-01", cwd=desk)
     assert done.returncode == 0, done.stderr
-    assert "RL2, transferred from synthetic, bars 1 day apart up to" in done.stdout
+    assert "adapted, transferred from synthetic, bars 1 day apart up to" in done.stdout
     assert "against unadapted" in done.stdout
     assert "against base" in done.stdout
     following = done.stdout.strip().splitlines()[-1]
