@@ -36,7 +36,7 @@ examples: $(STAMP)
 # What takes too long for `make test` and must not break: whole demos, servers, and a team's server with PostgreSQL.
 slow: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m slow tests/regimeshift tests/backtests/watch tests/backtests/test_carried.py \
-	  tests/backtests/test_deployment.py tests/backtests/test_server.py tests/test_whole_way.py tests/test_team.py $(ARGS)
+	  tests/backtests/test_deployment.py tests/backtests/test_server.py tests/test_whole_way.py tests/test_team.py tests/test_docs.py $(ARGS)
 
 # The fast part of the suite as other processors would run it.
 instruction-sets: $(STAMP)

@@ -11,6 +11,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import Any
 
 import page_runner
 import pytest
@@ -34,6 +35,8 @@ SHORTER = {
     "--trials 6 --steps 40": "--trials 2 --steps 4",
     "--trials 3 --steps 20": "--trials 2 --steps 4",
 }
+
+SLOW = ("docs/deploying.md", "docs/serving.md", "docs/team.md")  # `make slow` runs their shell blocks
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -116,8 +119,13 @@ def scripts(page: Path) -> list[str]:
     return [lines for lines in found if lines]
 
 
+def marked(page: Path) -> Any:
+    """The page, marked slow if its commands train, register and promote anew."""
+    return pytest.param(page, marks=pytest.mark.slow) if name_of(page) in SLOW else page
+
+
 @pytest.mark.timeout(900)  # on a busy machine
-@pytest.mark.parametrize("page", [p for p in PAGES if scripts(p)], ids=name_of)
+@pytest.mark.parametrize("page", [marked(p) for p in PAGES if scripts(p)], ids=name_of)
 def test_shell_blocks_run(page, tmp_path, started):
     """A page in one folder, one block after another: each command line really runs, a later one on what an earlier one made."""
     environment, _ = started
