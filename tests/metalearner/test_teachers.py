@@ -10,9 +10,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from markets import InputError, Plan
+from markets import InputError, Plan, Uncertainty
 from markets.synthetic import GarleanuPedersen, HiddenMarkov
-from metalearner import RL2, Across, CostCurriculum, Latent, Pathwise, Teachers, Training, Universe, load_meta
+from metalearner import (
+    RL2,
+    Across,
+    CostCurriculum,
+    Latent,
+    Pathwise,
+    SoftMin,
+    Teachers,
+    Training,
+    Universe,
+    load_meta,
+)
 from metalearner.evaluation import recipes
 from metalearner.evaluation.scores import ceiling_scores
 from metalearner.learners.settings import with_settings
@@ -264,6 +275,25 @@ def test_a_family_at_a_rate_is_taught_its_rate():
     plan = sampler.plan(policy, named_params(policy), inputs)
     sampler.tradable[:] = True
     assert not torch.equal(sampler.distance(plan, rows, windows), -before)
+
+
+def test_in_perturbed_copies_teachers_plan_by_what_each_copy_shows(tasks):
+    """Copies are copied and traded together: each as its sampler alone says, weighed by the worst case."""
+    markets = Across.perturbed(tasks[0], Uncertainty(shift=0.05, volatility=1.5, costs=3), copies=3)
+    learner = replace(LEARNER, objective=Pathwise(symbols=0, worst_case=SoftMin(0.02)))
+    policy, sampler = taught(learner, markets)
+    assert len({id(each.zone) for each in sampler.samplers}) == 3
+    for progress in (0.0, 1.0):
+        chosen = sampler.sample(np.random.default_rng(0), 4, progress)
+        batch = sampler.collect(policy, named_params(policy), chosen, "query", np.random.default_rng(0))
+        together = sampler.utility(policy, named_params(policy), batch)
+        alone = [
+            each.utility(policy, named_params(policy), part)
+            for each, part in zip(sampler.samplers, batch.parts, strict=True)
+        ]
+        torch.testing.assert_close(together, torch.cat(alone))
+    meta = learner.fit(markets, tasks[1], progress=False)
+    assert np.isfinite(meta.history["validation"]).all()
 
 
 @pytest.mark.slow
