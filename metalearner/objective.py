@@ -136,6 +136,10 @@ class TaskSampler(ABC):
             When a utility is not finite; the message names the task and the bar.
         """
 
+    def earns(self, progress: float) -> bool:
+        """Whether the utility is what is earned, by which a worst case weighs groups; not while teachers are copied."""
+        return True
+
     def weights(self, utility: Tensor, tasks: Any) -> Tensor:
         """Weight of each task in the loss, of mean 1 over all processes; all alike, unless the objective is a worst case.
 

@@ -37,7 +37,7 @@ from metalearner.objectives.pathwise import WindowBatch, Windows, WindowSampler
 from strategies import PolicySettings, Strategy
 from strategies.networks import Parameters
 from strategies.policy import TiltInputs
-from strategies.strategy import planned
+from strategies.strategy import latest, planned
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -106,7 +106,7 @@ class Teachers:
         for tasks in [each.tasks for each in validation.universes] if isinstance(validation, Across) else [validation]:
             first = min(task.bars.index[task.cut] for task in tasks)
             for each in self.strategies:
-                seen = getattr(each, "seen_until", None)
+                seen = latest((getattr(each, "seen_until", None), getattr(each, "fitted_until", None)))
                 if seen is not None and moment(f"{each.name}: seen_until", seen, first.tz) >= first:
                     raise InputError(
                         f"teacher {each.name} has learnt from bars up to {seen}, and validation begins at {first}: start "
@@ -244,8 +244,11 @@ class TaughtSampler(TaskSampler):
     def plan(self, policy: nn.Module, params: Parameters, inputs: Sequence[Tensor]) -> TensorPlan:
         return self.taught.plan(policy, params, inputs)
 
+    def earns(self, progress: float) -> bool:
+        return progress >= self.teachers.warm
+
     def weights(self, utility: Tensor, tasks: WindowBatch) -> Tensor:
-        return self.taught.weights(utility, tasks)
+        return self.taught.weights(utility, tasks) if self.earns(tasks.progress) else super().weights(utility, tasks)
 
     def utility(self, policy: nn.Module, params: Parameters, batch: Windows, *, twice: bool = False) -> Tensor:
         rows, *inputs = self.inputs(batch)

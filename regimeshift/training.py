@@ -89,7 +89,7 @@ def _adversarial(learner: MetaLearner, options: TrainingOptions) -> MetaLearner:
         When an option cannot be read, or the learner does not train on tasks.
     """
     from markets import InputError
-    from metalearner import Pathwise, WorstCase
+    from metalearner import Experts, Pathwise, WorstCase
     from regimeshift.console import naming
 
     for option in ("uncertainty", "worst_case"):
@@ -97,6 +97,10 @@ def _adversarial(learner: MetaLearner, options: TrainingOptions) -> MetaLearner:
             raise InputError(
                 f"--{option.replace('_', '-')}: {options.learner} is not trained on past regimes; leave it out"
             )
+    if isinstance(learner, Experts) and (options.uncertainty or options.worst_case):
+        raise InputError(
+            "--learner experts divides the market by regimes already; leave --uncertainty and --worst-case out"
+        )
     if _uncertainty(options) and options.copies < 2:
         raise InputError(f"--copies {options.copies}: the first is the data as they are; it must be at least 2")
     if not options.worst_case:

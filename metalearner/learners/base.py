@@ -20,7 +20,7 @@ from markets import Bars, Costs, Execution, InputError, TaskSet
 from markets.common.formats import check_format
 from markets.common.kinds import find, register
 from metalearner.learners.tilt import TiltTest, halves, select_shrinkage
-from metalearner.learners.transfer import NewMarket, Origin, TrainingBars, check_transferable, in_zone
+from metalearner.learners.transfer import NewMarket, Origin, TrainingBars, check_transferable, known_until
 from metalearner.objective import Log, Objective, TaskSampler
 from metalearner.objectives.across import Across
 from metalearner.objectives.pathwise import Pathwise
@@ -188,9 +188,9 @@ class MetaPolicy(ABC):
         assert isinstance(objective, Pathwise)
         other.objective, other.policy = market.objective(objective), market.policy(self.policy)
         other.trained_on, other.transferred_from = market.like, market.origin
-        zone = market.bars.index.tz
-        times = [in_zone(time, zone) for time in (self.seen_until, market.bars.index[-1]) if time is not None]
-        other.seen_until = max(times)
+        last = market.bars.index[-1]
+        seen = last if self.seen_until is None else known_until(self.seen_until, self.trained_on, market.bars)
+        other.seen_until = max(seen, last)
         # refuses too few bars, and costs that these do not quote
         other.objective.recent(market.bars, other.policy, other.support)
         other.tilt_test = market.earned(other.policy, other.evaluate, other.support)

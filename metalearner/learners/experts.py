@@ -240,6 +240,10 @@ class Experts(RL2):
         super().__post_init__()
         if not isinstance(self.objective, Pathwise) or not isinstance(self.policy, PolicySettings):
             raise InputError(f"{self.name}: experts trade, so they need Pathwise(...) and PolicySettings(...)")
+        if self.objective.worst_case is not None:
+            raise InputError(
+                f"{self.name}: each specialist has one regime, which has no worst one; leave worst_case out"
+            )
         if self.training.on_validation:
             raise InputError(
                 f"{self.name}: training.on_validation would train specialists on the tasks that a gate is learnt on; leave it out"
@@ -281,6 +285,8 @@ class Experts(RL2):
             When a regime has too few tasks for a specialist.
         """
         detector = self._fitted(tasks, validation)
+        if self.teachers is not None:
+            self.teachers.refuse_seen(validation)  # before hours of training, not after some
         training, judged = (by_regime(each, detector) for each in (tasks, validation))
         enough = self._with_specialists(detector, training)
         least = 1 if self.training.evidence is None else _TESTED

@@ -177,7 +177,9 @@ class NewMarket:
     @property
     def like(self) -> TrainingBars:
         """What its bars are like."""
-        return TrainingBars.of(self.bars)
+        return TrainingBars.of(
+            self.bars.without_empty()
+        )  # as tasks, of which it tells in training, leave such rows out
 
     @property
     def bars_for_each(self) -> float:
@@ -208,7 +210,8 @@ class NewMarket:
         bars, seen, support = self.bars.without_empty(), self._seen(), support or _SUPPORT
         held = bars.with_past()
         known = kind_of(settings).inputs(settings, held).known.any(axis=1)
-        first = max(int(known.argmax()), bars.past)
+        # a base that goes by volatility holds equal weights until its window is full
+        first = max(int(known.argmax()), bars.past, held.warm_from(getattr(settings, "base_window", 0) + 1))
         if seen is not None:
             first = max(first, int(held.index.searchsorted(seen, side="right")) - support)
         after = len(held) - first - support
@@ -222,9 +225,7 @@ class NewMarket:
         found = []
         for origin in self.origin.chain:
             if origin.seen_until is not None and {*origin.trained_on.symbols} & {*self.bars.symbols}:
-                time = pd.Timestamp(origin.seen_until)
-                whole_day = origin.trained_on.spacing >= _DAY > self.like.spacing and time == time.normalize()
-                found.append(in_zone(time + pd.Timedelta(days=int(whole_day)), self.bars.index.tz))
+                found.append(known_until(pd.Timestamp(origin.seen_until), origin.trained_on, self.bars))
         return latest(found)
 
     def earned(self, policy: Any, scores: Callable[[TaskSet], np.ndarray], support: int) -> TiltTest | None:
@@ -281,6 +282,13 @@ def check_transferable(meta: Any, bars: Any) -> None:
                 f"{meta.name} reads the {lacking[0]} (feature {part.names[0]}), but {bars.name} has none: give bars with it, or "
                 "train a model without that feature"
             )
+
+
+def known_until(seen: pd.Timestamp, trained_on: TrainingBars | None, bars: Bars) -> pd.Timestamp:
+    """The last time that training has seen, as a time of `bars`: of a daily bar the end of its day, if `bars` are shorter."""
+    daily = trained_on is not None and trained_on.spacing >= _DAY > TrainingBars.of(bars).spacing
+    whole_day = daily and seen == seen.normalize()
+    return in_zone(seen + pd.Timedelta(days=int(whole_day)), bars.index.tz)
 
 
 def in_zone(time: pd.Timestamp, zone: Any) -> pd.Timestamp:

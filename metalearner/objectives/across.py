@@ -256,7 +256,7 @@ class AcrossSampler(TaskSampler):
 
     def weights(self, utility: Tensor, tasks: AcrossBatch) -> Tensor:
         """By the worst case over the universes."""
-        if self._groups is None:
+        if self._groups is None or not all(sampler.earns(tasks.progress) for sampler in self.samplers):
             return super().weights(utility, tasks)
         return self._groups.tasks(utility, np.repeat(np.arange(len(tasks.parts)), [len(part) for part in tasks.parts]))
 

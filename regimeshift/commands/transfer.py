@@ -56,6 +56,8 @@ class Transfer(DataOptions):
         with step("loading the model"):
             from backtests import tracking, walk_forward
             from metalearner import load_meta
+            from metalearner.learners.transfer import known_until
+            from strategies.learned import LearnedStrategy
 
             meta = load_meta(self.model)
         bars = self.load(source)
@@ -67,7 +69,10 @@ class Transfer(DataOptions):
         with step(f"testing {meta.name} on the past of {bars.name}"):
             moved = meta.transfer(past, costs=self.costs, evidence=self.evidence)
         moved.save(folder)
-        rows: dict[str, Any] = {"adapted": moved, "unadapted": meta.as_trained(), "base": moved.shrunk(0.0, "base")}
+        before = meta.as_trained()
+        if isinstance(before, LearnedStrategy) and before.seen_until is not None:
+            before.seen_until = known_until(before.seen_until, meta.trained_on, span)
+        rows: dict[str, Any] = {"adapted": moved, "unadapted": before, "base": moved.shrunk(0.0, "base")}
         if self.anew:
             rows["trained anew"] = self._learner(moved, windows).fit(*steps.task_cut(windows)(past))
         account: Any = moved.objective
@@ -84,12 +89,14 @@ class Transfer(DataOptions):
             "regimeshift", "backtest", source, "--models", str(folder), "--start", time_text(start), *charged,
             *words(self, DataOptions, leave=("start",)),
         )  # fmt: skip
-        console.print(f"Saved {folder}. Next: {following}", markup=False)
+        fresh = moved.seen_until is not None and start > moved.seen_until  # else backtest would refuse the span
+        console.print(f"Saved {folder}." + (f" Next: {following}" if fresh else ""), markup=False)
 
     def _start(self, bars: Bars, meta: MetaPolicy) -> pd.Timestamp:
         """The first bar that only shows what the model earns."""
         from markets import InputError
         from markets.bars.time_spans import moment
+        from metalearner.learners.transfer import known_until
         from regimeshift.spans import spans
 
         if self.test is not None:
@@ -102,7 +109,7 @@ class Transfer(DataOptions):
         start = spans(bars, None, None).test
         if meta.seen_until is None:
             return start
-        seen = moment(f"{meta.name}: seen_until", meta.seen_until, bars.index.tz)
+        seen = known_until(meta.seen_until, meta.trained_on, bars)
         if seen >= bars.index[-1]:
             raise InputError(
                 f"{meta.name} was trained on bars up to {seen}, and {bars.name} ends at {bars.index[-1]}: nothing after that is "

@@ -50,6 +50,7 @@ class RegimeGated(Strategy):
         trades.
     """
 
+    fitted_until: pd.Timestamp | None = None  # last bar that `adapt` has seen
     endless = True  # what the filter believes began at the first bar held
 
     def __init__(
@@ -100,6 +101,7 @@ class RegimeGated(Strategy):
         if not self.adapts:
             return self
         adapted = copy.copy(self)
+        adapted.fitted_until = bars.index[-1]
         adapted.strategies = tuple(part.adapt(bars) for part in self.strategies)
         if self.refit:
             held = bars.with_past()

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from markets import InputError, Plan, Uncertainty
+from markets import HiddenMarkovRegimes, InputError, Plan, Uncertainty
 from markets.synthetic import GarleanuPedersen, HiddenMarkov
 from metalearner import (
     RL2,
@@ -29,7 +29,17 @@ from metalearner.evaluation.scores import ceiling_scores
 from metalearner.learners.settings import with_settings
 from metalearner.teachers import MeanZone, TaughtSampler
 from metalearner.tuning.tune import _words
-from strategies import Blend, BuyAndHold, EqualWeight, Momentum, PolicySettings, PortfolioSettings, Stops, Strategy
+from strategies import (
+    Blend,
+    BuyAndHold,
+    EqualWeight,
+    Momentum,
+    PolicySettings,
+    PortfolioSettings,
+    RegimeGated,
+    Stops,
+    Strategy,
+)
 from strategies.networks import named_params
 from strategies.optimal import GarleanuPedersenOptimum, HiddenMarkovZone
 
@@ -201,6 +211,9 @@ def test_what_a_teacher_has_learnt_of_validation_is_refused(tasks):
         InputError, match=f"teacher RL2 has learnt from bars up to .*, and validation begins at {first}"
     ):
         replace(LEARNER, teachers=Teachers((champion.adapt(bars),))).fit(*tasks, progress=False)
+    rules = RegimeGated(HiddenMarkovRegimes(2, restarts=1), [EqualWeight(), Momentum(60)], warmup=100)
+    with pytest.raises(InputError, match="teacher regime gated has learnt from bars up to"):
+        replace(LEARNER, teachers=Teachers((rules.adapt(bars),))).fit(*tasks, progress=False)
     before = champion.adapt(bars)
     before.seen_until = first - pd.Timedelta("1D")
     assert (
@@ -287,6 +300,8 @@ def test_in_perturbed_copies_teachers_plan_by_what_each_copy_shows(tasks):
         chosen = sampler.sample(np.random.default_rng(0), 4, progress)
         batch = sampler.collect(policy, named_params(policy), chosen, "query", np.random.default_rng(0))
         together = sampler.utility(policy, named_params(policy), batch)
+        alike = torch.equal(sampler.weights(together, chosen), torch.ones(12, dtype=together.dtype))
+        assert alike == (progress < 0.5)  # what is copied is not what is earned
         alone = [
             each.utility(policy, named_params(policy), part)
             for each, part in zip(sampler.samplers, batch.parts, strict=True)

@@ -10,7 +10,7 @@ from backtests.deployment import decide, deployable, make_contract
 from backtests.engine.lookahead import find_lookahead
 from backtests.engine.task_cuts import WindowTasks
 from markets import Features, HiddenMarkovRegimes, InputError, TaskSet, VolatilityTrendRegimes
-from metalearner import PPO, RL2, CertaintyEquivalent, Ensemble, Experts, Pathwise, Training, load_meta
+from metalearner import PPO, RL2, CertaintyEquivalent, CVaR, Ensemble, Experts, Pathwise, Training, load_meta
 from metalearner.learners.experts import by_regime
 from strategies import Gate, PolicySettings, RegimeGated, stored
 
@@ -186,6 +186,7 @@ def test_settings_are_checked():
         ({"detector": "hmm"}, "detector is a str; it must be a RegimeDetector"),
         ({"fewest": 0}, "both must be at least 1"),
         ({"objective": PPO()}, "experts trade"),
+        ({"objective": Pathwise(worst_case=CVaR(0.5))}, "no worst one; leave worst_case out"),
     ):
         with pytest.raises(InputError, match=words):
             Experts(**wrong)

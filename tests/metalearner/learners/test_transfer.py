@@ -27,7 +27,7 @@ from metalearner import (
     Training,
     load_meta,
 )
-from metalearner.learners.transfer import Origin, TrainingBars
+from metalearner.learners.transfer import NewMarket, Origin, TrainingBars, known_until
 from metalearner.objectives.utilities import DrawdownPenalised
 from strategies import PolicySettings, Pool, PortfolioSettings
 
@@ -282,3 +282,35 @@ def test_an_origin_survives_json():
     bars = TrainingBars(86400.0, False, 252.0, ("A", "B"), "home")
     origin = Origin("f", bars, "2001-01-01 00:00:00", Origin("e", bars, None))
     assert Origin.from_dict(json.loads(json.dumps(asdict(origin)))) == origin
+
+
+def test_regression_what_a_daily_bar_knew_is_known_at_the_end_of_its_day_in_the_zone_of_the_bars():
+    daily = TrainingBars.of(named(samples.regime_bars(50, 2, seed=1)))
+    hours = pd.date_range("2010-01-01", periods=100, freq="h")
+    hourly = Bars.make(hours, ["X"], np.full((100, 1), 2.0))
+    seen = pd.Timestamp("2010-01-02")
+    assert known_until(seen, daily, hourly) == pd.Timestamp("2010-01-03")
+    assert known_until(seen, TrainingBars.of(hourly), hourly) == seen
+    zoned = Bars.make(hours.tz_localize("America/New_York"), ["X"], np.full((100, 1), 2.0))
+    assert known_until(seen, TrainingBars.of(hourly), zoned) == pd.Timestamp("2010-01-02", tz="UTC")
+    assert known_until(pd.Timestamp("2010-01-02 12:00", tz="America/New_York"), None, hourly) == pd.Timestamp(
+        "2010-01-02 17:00"
+    )
+
+
+def test_regression_rows_without_a_price_are_no_bars_of_the_new_market(trained, away):
+    """A grid of 24 hours made windows five times too long."""
+    index = away.index.union(pd.date_range(away.index[0], away.index[-1], freq="D"))
+    close = pd.DataFrame(away.close, away.index).reindex(index).to_numpy()
+    gaps = Bars.make(index, away.symbols, close, name="gaps")
+    moved, plain = (trained["RL2"].transfer(bars, evidence=None) for bars in (gaps, away))
+    assert moved.policy.settings == plain.policy.settings
+    assert moved.trained_on.per_year == plain.trained_on.per_year
+
+
+def test_regression_no_evidence_while_the_base_still_holds_equal_weights(trained, away):
+    """Before its window of volatility is full, inverse volatility is equal weight, and no base to be compared with."""
+    meta = trained["RL2"]
+    origin = Origin(meta.fingerprint, meta.trained_on, None)
+    settings = replace(meta.policy.settings, base_window=300)
+    assert NewMarket(away, origin).tasks(settings, 20).bars.past >= 300
