@@ -155,6 +155,7 @@ def test_it_follows_a_file_that_grows_until_ctrl_c(folder):
     process = subprocess.Popen(
         [*COMMAND, *WORDS, "--poll", "0.2"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores Ctrl-C
     )  # fmt: skip
 
     def wait_for(count):
