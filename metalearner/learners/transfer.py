@@ -176,10 +176,8 @@ class NewMarket:
 
     @property
     def like(self) -> TrainingBars:
-        """What its bars are like."""
-        return TrainingBars.of(
-            self.bars.without_empty()
-        )  # as tasks, of which it tells in training, leave such rows out
+        """What its bars are like, without empty rows, which tasks leave out, too."""
+        return TrainingBars.of(self.bars.without_empty())
 
     @property
     def bars_for_each(self) -> float:
